@@ -1,0 +1,1 @@
+//! Composition root: makes the threads, starts and stops them in order.

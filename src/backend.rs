@@ -1,0 +1,130 @@
+//! One backend: a member of the active set, and its live counts.
+//!
+//! A [`Backend`] outlives snapshots: as long as its address stays active, or a relay to it lives, every set
+//! shares the same one, so that a switch never loses a live count. Reactors write their own
+//! [`ReactorShare`]; the pools thread writes targets; everybody reads.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Instant;
+
+use crate::metrics::counters::{CONNECT_BOUNDS_MICROS, ConnectHistogram};
+
+/// A candidate in use.
+#[derive(Debug)]
+pub struct Backend {
+    /// Where it is.
+    pub addr: SocketAddr,
+    /// When it joined the active set.
+    pub joined_at: Instant,
+    /// Relays that use it or wait for it, over all reactors.
+    live: AtomicU32,
+    /// Highest `live` since [`take_peak`](Self::take_peak).
+    peak: AtomicU32,
+    /// Dials that failed since the last one that succeeded.
+    failed_dials: AtomicU32,
+    /// What the pools thread wants as the size of the pool over all reactors.
+    pub target: AtomicU32,
+    /// Times the target grew.
+    pub scale_ups: AtomicU64,
+    /// Times the target shrank.
+    pub scale_downs: AtomicU64,
+    /// How long successful dials took.
+    pub dial_durations: ConnectHistogram,
+    /// One entry a reactor.
+    pub shares: Box<[ReactorShare]>,
+}
+
+/// What one reactor holds of a backend's pool. Written by that reactor, but for `target`.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct ReactorShare {
+    /// Warm connections.
+    pub warm: AtomicU32,
+    /// Dials under way for the pool.
+    pub dialling: AtomicU32,
+    /// Relays that use the backend or wait for it.
+    pub in_use: AtomicU32,
+    /// Highest `in_use` since the pools thread last took it (which sets it to 0).
+    pub peak: AtomicU32,
+    /// Warm plus in-use connections that this reactor should have; written by the pools thread.
+    pub target: AtomicU32,
+    /// Connections sent to the backend.
+    pub requests: AtomicU64,
+    /// Connections that found a warm connection.
+    pub hits: AtomicU64,
+    /// Connections that had to dial.
+    pub misses: AtomicU64,
+}
+
+impl Backend {
+    /// A backend without connections, for a process with this many reactors.
+    #[must_use]
+    pub fn new(addr: SocketAddr, joined_at: Instant, reactors: usize) -> Self {
+        Self {
+            addr,
+            joined_at,
+            live: AtomicU32::new(0),
+            peak: AtomicU32::new(0),
+            failed_dials: AtomicU32::new(0),
+            target: AtomicU32::new(0),
+            scale_ups: AtomicU64::new(0),
+            scale_downs: AtomicU64::new(0),
+            dial_durations: ConnectHistogram::new(&CONNECT_BOUNDS_MICROS),
+            shares: (0..reactors).map(|_| ReactorShare::default()).collect(),
+        }
+    }
+
+    /// Relays that use the backend or wait for it, over all reactors.
+    pub fn live(&self) -> u32 {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// Counts one relay more.
+    pub fn join(&self) {
+        let live = self.live.fetch_add(1, Ordering::Relaxed) + 1;
+        // A load first: the peak moves rarely, and a shared cache line is only taken over when it does.
+        if live > self.peak.load(Ordering::Relaxed) {
+            self.peak.fetch_max(live, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts one relay less.
+    pub fn leave(&self) {
+        self.live.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The highest live count since the last call (at least the present one).
+    pub fn take_peak(&self) -> u32 {
+        let live = self.live();
+        self.peak.swap(live, Ordering::Relaxed).max(live)
+    }
+
+    /// Notes a dial that succeeded.
+    pub fn dial_succeeded(&self) {
+        if self.failed_dials.load(Ordering::Relaxed) != 0 {
+            self.failed_dials.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes a dial that failed; the number of failures in a row.
+    pub fn dial_failed(&self) -> u32 {
+        self.failed_dials.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// The members that connections go to now.
+#[derive(Debug, Default)]
+pub struct ActiveSet {
+    /// The members, best first; never empty once serving has started.
+    pub backends: Vec<Arc<Backend>>,
+}
+
+impl ActiveSet {
+    /// Whether the address is a member.
+    #[must_use]
+    pub fn contains(&self, addr: &SocketAddr) -> bool {
+        self.backends.iter().any(|backend| backend.addr == *addr)
+    }
+}

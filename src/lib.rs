@@ -1,0 +1,33 @@
+//! A TCP forwarder that always sends a connection to the best of many candidate addresses.
+//!
+//! Two flows that meet only in published snapshots. *Data*: accept, pick, checkout or dial, relay, close;
+//! inside one reactor thread from first byte to last. *Control*: candidates, probe, sample, score, select,
+//! publish; in std threads, where each value has exactly one writer. `ARCHITECTURE.md` is the long form.
+//!
+//! The modules in reading order:
+
+pub mod clock; // the only reader of the clock
+pub mod shutdown; // the stop signal, and sleeping so that a stop is seen at once
+pub mod snapshot; // `Published<T>`: one writer, many readers, a version
+
+pub mod config; // YAML text -> checked `Config`, or every error with its line
+pub mod logging; // text and JSON lines, `RUST_LOG`
+
+pub mod candidates; // ranges and counts, never expanded
+pub mod probing; // who is probed next, and a batch of connects on one poll
+pub mod scorer; // sample -> score, and the bounded score board
+pub mod selector; // scores -> active set
+
+pub mod backend; // one member of the active set and its live counts
+pub mod loadbalancer; // active set -> order of backends for one connection
+pub mod pools; // demand -> pool size
+
+pub mod net; // socket options, bind, "did this connect succeed"
+pub mod reactor;
+pub mod relay; // two halves of one connection // poll loop: accept, checkout, dial, relay, close
+
+pub mod metrics; // every family with its help text, and its HTTP port
+
+pub mod app; // composition root: makes the threads, starts and stops them in order
+pub mod cli; // arguments
+pub mod demo; // embedded backends and configuration

@@ -1,0 +1,3 @@
+//! Arguments -> configuration -> app -> exit status; nothing else.
+
+fn main() {}

@@ -1,0 +1,315 @@
+//! The edge to the operating system's sockets: options, bind, "did this connect succeed", limits.
+//!
+//! The only module (with `relay/splice.rs` and `shutdown.rs`) that may differ between systems. It owns no
+//! state and takes no decision about connections.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use mio::net::{TcpListener, TcpStream};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use crate::config::Keepalive;
+
+/// Connections that the kernel may queue for one listener before we accept them.
+const BACKLOG: i32 = 4096;
+
+/// Whether a read that fills only part of the buffer has emptied the socket.
+///
+/// True where readiness is edge-triggered by the kernel (epoll, kqueue). Elsewhere mio re-arms only after
+/// `WouldBlock`, so there every socket is read on to that.
+pub const SHORT_READ_DRAINS: bool = cfg!(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "macos",
+    target_os = "ios",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly"
+));
+
+/// Whether an accepted socket has the listener's `TCP_NODELAY` and keep-alive (Linux copies the options).
+const ACCEPTED_INHERITS_OPTIONS: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// Whether the kernel spreads connections over the listeners of one port (`SO_REUSEPORT` on Linux).
+const REUSE_PORT_BALANCES: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// Opens one listener per reactor on `addr`.
+///
+/// On Linux each is a socket of its own, over which the kernel spreads connections; elsewhere all share one
+/// socket. Port 0 picks a free port, the same for all. Nobody else, not even another process of ours, may
+/// listen on the address already: the first socket is bound before it is made shareable.
+///
+/// # Errors
+/// When the address is in use, not ours, or not permitted.
+pub fn listen(addr: SocketAddr, reactors: usize, keepalive: &Keepalive) -> io::Result<Vec<TcpListener>> {
+    let reactors = reactors.max(1);
+    let first = bind(addr, SharePort::No, keepalive)?;
+    let mut sockets = Vec::with_capacity(reactors);
+    if REUSE_PORT_BALANCES && reactors > 1 {
+        share_port(&first)?;
+        let bound = first.local_addr()?.as_socket().unwrap_or(addr);
+        sockets.push(first);
+        for _ in 1..reactors {
+            sockets.push(bind(bound, SharePort::Yes, keepalive)?);
+        }
+    } else {
+        for _ in 1..reactors {
+            sockets.push(first.try_clone()?);
+        }
+        sockets.push(first);
+    }
+    sockets
+        .into_iter()
+        .map(|socket| {
+            socket.listen(BACKLOG)?;
+            Ok(TcpListener::from_std(socket.into()))
+        })
+        .collect()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SharePort {
+    Yes,
+    No,
+}
+
+fn bind(addr: SocketAddr, share: SharePort, keepalive: &Keepalive) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    if addr.is_ipv6() {
+        // Said explicitly: the default differs between systems and sysctls.
+        socket.set_only_v6(true)?;
+    }
+    // On Windows SO_REUSEADDR would let two processes listen on one port.
+    if cfg!(not(windows)) {
+        socket.set_reuse_address(true)?;
+    }
+    if share == SharePort::Yes {
+        share_port(&socket)?;
+    }
+    if ACCEPTED_INHERITS_OPTIONS {
+        socket.set_tcp_nodelay(true)?;
+        set_keepalive(&SockRef::from(&socket), keepalive)?;
+    }
+    socket.bind(&addr.into())?;
+    Ok(socket)
+}
+
+#[cfg(unix)]
+fn share_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+#[cfg(not(unix))]
+fn share_port(_: &Socket) -> io::Result<()> {
+    Ok(())
+}
+
+/// Sets what every accepted connection has: `TCP_NODELAY` and keep-alive.
+///
+/// # Errors
+/// When the connection is already gone.
+pub fn prepare_accepted(stream: &TcpStream, keepalive: &Keepalive) -> io::Result<()> {
+    if ACCEPTED_INHERITS_OPTIONS {
+        return Ok(());
+    }
+    stream.set_nodelay(true)?;
+    set_keepalive(&SockRef::from(stream), keepalive)
+}
+
+/// Turns on keep-alive for a connection to a backend.
+///
+/// # Errors
+/// When the connection is already gone.
+pub fn prepare_dialled(stream: &TcpStream, keepalive: &Keepalive) -> io::Result<()> {
+    set_keepalive(&SockRef::from(stream), keepalive)
+}
+
+/// Begins to connect, with `TCP_NODELAY`; the caller registers the stream and waits for it to be writable.
+///
+/// # Errors
+/// When the system refuses at once: no descriptor, no route, no free local port.
+pub fn begin_connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(addr)?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn set_keepalive(socket: &SockRef<'_>, keepalive: &Keepalive) -> io::Result<()> {
+    let parameters = TcpKeepalive::new()
+        .with_time(keepalive.idle)
+        .with_interval(keepalive.interval);
+    #[cfg(not(target_os = "openbsd"))]
+    let parameters = parameters.with_retries(keepalive.probes);
+    socket.set_tcp_keepalive(&parameters)
+}
+
+/// How far a connect has come.
+#[derive(Debug)]
+pub enum ConnectState {
+    /// Not decided yet; wait for the next event.
+    Pending,
+    /// Established.
+    Established,
+    /// Refused, unreachable, or failed otherwise.
+    Failed(io::Error),
+}
+
+/// How far a connect has come, asked after an event on its stream.
+///
+/// Events can be spurious, so "writable" alone says nothing: the connect is established only if `SO_ERROR`
+/// is clear and the peer's address is known (the recipe in mio's documentation of `TcpStream::connect`).
+pub fn connect_state(stream: &TcpStream) -> ConnectState {
+    match stream.take_error() {
+        Ok(Some(error)) | Err(error) => return ConnectState::Failed(error),
+        Ok(None) => {}
+    }
+    match stream.peer_addr() {
+        Ok(_) => ConnectState::Established,
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => ConnectState::Pending,
+        Err(error) => ConnectState::Failed(error),
+    }
+}
+
+/// Makes the coming close of `stream` a reset instead of a finish. What the kernel has not sent is dropped.
+pub fn reset_on_close(stream: &TcpStream) {
+    // A failure means that the connection is gone already, which is what a reset is for.
+    drop(SockRef::from(stream).set_linger(Some(Duration::ZERO)));
+}
+
+/// What an error of `accept` means for the listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AcceptFailure {
+    /// Nothing is queued.
+    Empty,
+    /// That one connection is gone; the next one may be accepted at once.
+    Connection,
+    /// Descriptors or memory ran out: accepting pauses.
+    Exhausted,
+}
+
+/// Sorts an error of `accept`. Linux hands errors of the new connection's network to `accept`, so anything
+/// unknown counts against that connection only.
+#[must_use]
+pub fn accept_failure(error: &io::Error) -> AcceptFailure {
+    if error.kind() == io::ErrorKind::WouldBlock {
+        AcceptFailure::Empty
+    } else if is_exhausted(error) {
+        AcceptFailure::Exhausted
+    } else {
+        AcceptFailure::Connection
+    }
+}
+
+/// Whether a system call failed because descriptors, ports or memory ran out, not because of a peer.
+#[must_use]
+#[cfg(unix)]
+pub fn is_exhausted(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    const EXHAUSTED: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|errno| EXHAUSTED.contains(&errno))
+}
+
+/// Whether a system call failed because descriptors, ports or memory ran out, not because of a peer.
+#[must_use]
+#[cfg(not(unix))]
+pub fn is_exhausted(error: &io::Error) -> bool {
+    const WSAEMFILE: i32 = 10_024;
+    const WSAENOBUFS: i32 = 10_055;
+    matches!(error.raw_os_error(), Some(WSAEMFILE | WSAENOBUFS))
+}
+
+/// The address with an IPv4-mapped IPv6 address written as IPv4, so that one peer has one name.
+#[must_use]
+pub fn canonical(addr: SocketAddr) -> SocketAddr {
+    match addr.ip() {
+        IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
+            Some(v4) => SocketAddr::from((v4, addr.port())),
+            None => addr,
+        },
+        IpAddr::V4(_) => addr,
+    }
+}
+
+/// Raises the soft limit of file descriptors to the hard one and returns what is in force.
+#[must_use]
+#[cfg(unix)]
+pub fn raise_descriptor_limit() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    // Refused (macOS caps below its hard limit): the soft limit stays what it was.
+    let in_force = if setrlimit(Resource::Nofile, raised).is_ok() {
+        limit.maximum
+    } else {
+        limit.current
+    };
+    in_force.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// The limit of sockets; Windows has none that a process would meet.
+#[must_use]
+#[cfg(not(unix))]
+pub fn raise_descriptor_limit() -> usize {
+    usize::MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+    fn keepalive() -> Keepalive {
+        Keepalive::default()
+    }
+
+    #[test]
+    fn one_listener_a_reactor_shares_one_port() {
+        let listeners = listen(ANY_PORT, 3, &keepalive()).expect("listen");
+        assert_eq!(listeners.len(), 3);
+        let port = listeners[0].local_addr().expect("address").port();
+        assert!(
+            listeners
+                .iter()
+                .all(|l| l.local_addr().expect("address").port() == port)
+        );
+    }
+
+    #[test]
+    fn a_port_in_use_is_refused_even_to_ourselves() {
+        let listeners = listen(ANY_PORT, 2, &keepalive()).expect("listen");
+        let taken = listeners[0].local_addr().expect("address");
+        let error = listen(taken, 2, &keepalive()).expect_err("the port is taken");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn an_accepted_connection_has_nodelay_and_keepalive() {
+        let mut listeners = listen(ANY_PORT, 1, &keepalive()).expect("listen");
+        let listener = listeners.pop().expect("one");
+        let client = std::net::TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
+        let (accepted, _) = listener.accept().expect("a finished connect is queued");
+        prepare_accepted(&accepted, &keepalive()).expect("options");
+        let socket = SockRef::from(&accepted);
+        assert!(socket.tcp_nodelay().expect("nodelay"));
+        assert!(socket.keepalive().expect("keepalive"));
+        assert_eq!(socket.tcp_keepalive_time().expect("time"), keepalive().idle);
+        drop(client);
+    }
+
+    #[test]
+    fn mapped_addresses_are_canonical() {
+        let mapped: SocketAddr = "[::ffff:127.0.0.9]:80".parse().expect("address");
+        assert_eq!(canonical(mapped), "127.0.0.9:80".parse().expect("address"));
+        let plain: SocketAddr = "[::1]:80".parse().expect("address");
+        assert_eq!(canonical(plain), plain);
+    }
+}

@@ -1,0 +1,102 @@
+//! `Published<T>`: what the control threads hand to everybody else.
+//!
+//! One writer publishes a whole new value; readers keep an `Arc` of the one they know and look at an atomic
+//! version to learn that it moved. Nobody ever sees half a value, and the lock is held for a pointer swap.
+
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// A value with one writer and many readers, replaced as a whole.
+#[derive(Debug)]
+pub struct Published<T> {
+    version: AtomicU64,
+    value: RwLock<Arc<T>>,
+}
+
+impl<T> Published<T> {
+    /// Publishes the first value, as version 0.
+    pub fn new(value: T) -> Self {
+        Self {
+            version: AtomicU64::new(0),
+            value: RwLock::new(Arc::new(value)),
+        }
+    }
+
+    /// Replaces the value. Readers see the new version no earlier than the new value.
+    pub fn publish(&self, value: Arc<T>) {
+        let mut slot = self.value.write().unwrap_or_else(PoisonError::into_inner);
+        *slot = value;
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// The current value.
+    pub fn load(&self) -> Arc<T> {
+        Arc::clone(&self.value.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How often the value was replaced.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+}
+
+/// A reader's own copy of a published value; refreshing costs one atomic load while nothing moved.
+#[derive(Debug)]
+pub struct Reader<T> {
+    source: Arc<Published<T>>,
+    seen: u64,
+    value: Arc<T>,
+}
+
+impl<T> Reader<T> {
+    /// A reader that knows the current value.
+    pub fn new(source: Arc<Published<T>>) -> Self {
+        let seen = source.version();
+        let value = source.load();
+        Self { source, seen, value }
+    }
+
+    /// Takes over a newer value, if there is one, and tells so.
+    pub fn refresh(&mut self) -> bool {
+        let version = self.source.version();
+        if version == self.seen {
+            return false;
+        }
+        // The version is read before the value: a value published in between is merely loaded twice.
+        self.seen = version;
+        self.value = self.source.load();
+        true
+    }
+
+    /// The value as last refreshed, shared.
+    pub fn shared(&self) -> Arc<T> {
+        Arc::clone(&self.value)
+    }
+}
+
+impl<T> Deref for Reader<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_sees_the_value_once_it_moved() {
+        let published = Arc::new(Published::new(1));
+        let mut reader = Reader::new(Arc::clone(&published));
+        assert!(!reader.refresh());
+        published.publish(Arc::new(2));
+        assert_eq!(*reader, 1, "nothing moves under a reader's feet");
+        assert!(reader.refresh());
+        assert_eq!(*reader, 2);
+        assert!(!reader.refresh());
+        assert_eq!(published.version(), 1);
+    }
+}
