@@ -40,3 +40,14 @@ pub enum Source {
     /// A dial for a client or for a pool.
     Dial,
 }
+
+/// A candidate of which something is known: one row of the score board, as probing sees it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Touched {
+    /// Whom it is about.
+    pub addr: SocketAddr,
+    /// When its last sample ended, whatever its outcome and source.
+    pub last_sample_at: Instant,
+    /// Its score at that time; 0 to the sum of the maximum scores.
+    pub score: f64,
+}
