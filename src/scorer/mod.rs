@@ -1,14 +1,35 @@
 //! Samples become scores.
 //!
 //! Owns the score board; its thread is the board's only writer. It must not know sockets: samples come in
-//! through the [`SampleInbox`].
+//! through the [`SampleInbox`]. Nor does it decide who is active: it reads that, so that the board keeps
+//! those rows, and reports an active backend that fails its dials to whoever decides.
 
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-pub mod inbox;
+use crate::backend::ActiveSet;
+use crate::candidates::CandidateSet;
+use crate::metrics::counters::ControlCounters;
+use crate::shutdown::Shutdown;
+use crate::snapshot::Reader;
 
+pub mod board;
+pub mod inbox;
+pub mod probe_stats;
+pub mod score;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use board::ScoreBoard;
 pub use inbox::SampleInbox;
+pub use probe_stats::ProbeStats;
+pub use score::Score;
+
+/// How long the thread sleeps without samples; a stop wakes it through [`SampleInbox::wake`].
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// What one connect to a candidate told.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,4 +71,157 @@ pub struct Touched {
     pub last_sample_at: Instant,
     /// Its score at that time; 0 to the sum of the maximum scores.
     pub score: f64,
+}
+
+/// A candidate with what it is ranked by: one row of the score board, as the selector sees it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rated {
+    /// Whom it is about.
+    pub addr: SocketAddr,
+    /// Its score; 0 to the sum of the maximum scores.
+    pub score: f64,
+    /// Its mean connect time; `None` if no connect ever succeeded.
+    pub latency: Option<Duration>,
+}
+
+impl Rated {
+    /// What a candidate with this score is ranked by.
+    #[must_use]
+    pub fn new(addr: SocketAddr, score: &Score) -> Self {
+        Self {
+            addr,
+            score: score.total,
+            latency: score.latency,
+        }
+    }
+
+    /// A candidate of which nothing is known.
+    #[must_use]
+    pub fn unknown(addr: SocketAddr) -> Self {
+        Self {
+            addr,
+            score: 0.0,
+            latency: None,
+        }
+    }
+}
+
+/// The scorer thread: all that it reads and writes.
+pub struct Scorer {
+    /// Where samples come from.
+    pub inbox: Arc<SampleInbox>,
+    /// Written by this thread alone.
+    pub board: Arc<RwLock<ScoreBoard>>,
+    /// Counts probes.
+    pub counters: Arc<ControlCounters>,
+    /// Per-server probe statistics.
+    pub probes: Arc<ProbeStats>,
+    /// Whom the board may not forget.
+    pub active: Reader<ActiveSet>,
+    /// Whom the board forgets once a new list is published.
+    pub candidates: Reader<CandidateSet>,
+    /// Failures of active backends' dials.
+    pub failing: FailingDials,
+    /// Called when an active backend fails too many dials in a row, after their samples were applied.
+    pub on_failing: Box<dyn Fn() + Send>,
+}
+
+impl Scorer {
+    /// Applies samples until the stop begins. Whoever begins it calls [`SampleInbox::wake`] afterwards.
+    pub fn run(mut self, shutdown: &Shutdown) {
+        self.adopt();
+        let mut batch = Vec::new();
+        while !shutdown.has_begun() {
+            self.inbox.take(&mut batch, PATIENCE);
+            self.apply(&batch);
+        }
+    }
+
+    /// Applies one batch. The write lock is held for this alone.
+    pub fn apply(&mut self, batch: &[Sample]) {
+        // Before the samples: a backend that just became active must not be forgotten for one of them.
+        if self.active.refresh() | self.candidates.refresh() {
+            self.adopt();
+        }
+        if batch.is_empty() {
+            return;
+        }
+        let mut board = self.board.write().unwrap_or_else(PoisonError::into_inner);
+        for sample in batch {
+            board.record(sample);
+        }
+        drop(board);
+        for sample in batch.iter().filter(|sample| sample.source == Source::Probe) {
+            self.count_probe(sample);
+        }
+        self.probes.trim(|addr| self.active.contains(addr));
+        let mut failing = false;
+        for sample in batch.iter().filter(|sample| sample.source == Source::Dial) {
+            failing |= self.active.contains(&sample.addr) && self.failing.record(sample);
+        }
+        if failing {
+            (self.on_failing)();
+        }
+    }
+
+    /// Follows a changed active set or candidate list.
+    fn adopt(&mut self) {
+        let active: Vec<_> = self.active.backends.iter().map(|backend| backend.addr).collect();
+        let mut board = self.board.write().unwrap_or_else(PoisonError::into_inner);
+        board.set_active(&active);
+        board.retain(|addr| self.candidates.contains(addr) || active.contains(addr));
+        drop(board);
+        self.failing.retain(|addr| active.contains(addr));
+    }
+
+    fn count_probe(&self, sample: &Sample) {
+        let (counter, duration) = match sample.outcome {
+            Outcome::Success(duration) => (&self.counters.probes_ok, Some(duration)),
+            Outcome::Failure => (&self.counters.probes_failed, None),
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.probes.record(sample.addr, duration);
+    }
+}
+
+/// Dials that failed in a row, by backend; as many rows as there are backends that fail.
+#[derive(Debug)]
+pub struct FailingDials {
+    limit: u32,
+    runs: Vec<(SocketAddr, u32)>,
+}
+
+impl FailingDials {
+    /// Nothing failed yet; `limit` failures in a row are too many.
+    #[must_use]
+    pub fn new(limit: u32) -> Self {
+        Self {
+            limit,
+            runs: Vec::new(),
+        }
+    }
+
+    /// Takes in a dial's sample; true if it is a failure that makes too many, or yet more.
+    pub fn record(&mut self, sample: &Sample) -> bool {
+        let run = self.runs.iter().position(|(addr, _)| *addr == sample.addr);
+        match (sample.outcome, run) {
+            (Outcome::Success(_), Some(run)) => {
+                self.runs.swap_remove(run);
+                false
+            }
+            (Outcome::Success(_), None) => false,
+            (Outcome::Failure, Some(run)) => {
+                self.runs[run].1 = self.runs[run].1.saturating_add(1);
+                self.runs[run].1 >= self.limit
+            }
+            (Outcome::Failure, None) => {
+                self.runs.push((sample.addr, 1));
+                self.limit <= 1
+            }
+        }
+    }
+
+    fn retain(&mut self, keep: impl Fn(&SocketAddr) -> bool) {
+        self.runs.retain(|(addr, _)| keep(addr));
+    }
 }
