@@ -1,0 +1,254 @@
+//! Scores, the present set and the time -> the next set and its reason.
+//!
+//! Pure. Owns the rules of the specification's section "Selector"; it must not know how scores come about,
+//! nor what a set is used for.
+//!
+//! Invariants: a chosen set has no member twice, at most `active_set_size` members, and is empty only if
+//! there is no candidate at all; while one candidate passes the threshold, every member does; a set changes
+//! for the better only outside the debounce interval and by the margin.
+
+use std::cmp::Ordering;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::config;
+use crate::metrics::counters::SwitchReason;
+use crate::scorer::Rated;
+
+/// What the present set stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Footing {
+    /// Every member passed the threshold at the last evaluation (or there is no set yet).
+    #[default]
+    Good,
+    /// Nothing passes; the last set that did is kept.
+    LastGood,
+    /// Nothing passes and nothing ever did; the best-scored are taken.
+    BestScored,
+}
+
+impl Footing {
+    /// Whether the set is used only because nothing passes.
+    #[must_use]
+    pub fn is_fallback(self) -> bool {
+        match self {
+            Self::Good => false,
+            Self::LastGood | Self::BestScored => true,
+        }
+    }
+}
+
+/// What an evaluation looks at.
+#[derive(Debug)]
+pub struct Situation<'a> {
+    /// The best candidates, best first; at least `active_set_size` of them if there are so many.
+    pub ranked: &'a [Rated],
+    /// The present members with their present scores.
+    pub current: &'a [Member],
+    /// What the present set stands on.
+    pub footing: Footing,
+    /// When the set last changed. The choice of the first set is no change: it was made of the first few
+    /// candidates that answered, so better ones need not wait for the debounce interval.
+    pub last_switch: Option<Instant>,
+    /// The time.
+    pub now: Instant,
+}
+
+/// A member of the present set.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Member {
+    /// Its address and score.
+    pub rated: Rated,
+    /// Whether it is still on the candidate list.
+    pub listed: Listed,
+}
+
+/// Whether an address is on the candidate list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listed {
+    /// It is.
+    Yes,
+    /// It was taken off.
+    No,
+}
+
+/// What an evaluation comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// The new set; `None` keeps the present one.
+    pub switch: Option<Switch>,
+    /// What the set stands on from now on.
+    pub footing: Footing,
+}
+
+/// A changed set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Switch {
+    /// Its members, best first.
+    pub members: Vec<Rated>,
+    /// Why it changed.
+    pub reason: SwitchReason,
+}
+
+/// The order of candidates, best first: higher score, then lower latency (never measured is last), then
+/// lower address.
+#[must_use]
+pub fn by_rank(a: &Rated, b: &Rated) -> Ordering {
+    let latency = |rated: &Rated| rated.latency.unwrap_or(Duration::MAX);
+    b.score
+        .total_cmp(&a.score)
+        .then_with(|| latency(a).cmp(&latency(b)))
+        .then_with(|| a.addr.cmp(&b.addr))
+}
+
+/// The best `count` of those that are eligible, best first. Eligibility is asked only of those that would
+/// make it.
+pub fn best(
+    count: usize,
+    rated: impl Iterator<Item = Rated>,
+    is_eligible: impl Fn(&SocketAddr) -> bool,
+) -> Vec<Rated> {
+    let mut best: Vec<Rated> = Vec::new();
+    for candidate in rated {
+        let place = best.partition_point(|other| by_rank(other, &candidate).is_lt());
+        if place < count && is_eligible(&candidate.addr) {
+            best.truncate(count - 1);
+            best.insert(place, candidate);
+        }
+    }
+    best
+}
+
+/// What to do about the active set now.
+#[must_use]
+pub fn decide(situation: &Situation<'_>, rules: &config::Selector) -> Decision {
+    let passing: Vec<Rated> = situation
+        .ranked
+        .iter()
+        .filter(|rated| passes(rated, rules))
+        .take(rules.active_set_size)
+        .copied()
+        .collect();
+    if passing.is_empty() {
+        return fall_back(situation, rules);
+    }
+    let switch = if situation.current.is_empty() {
+        Some(Switch {
+            members: passing,
+            reason: SwitchReason::Initial,
+        })
+    } else {
+        mend(situation, &passing, rules).or_else(|| improve(situation, passing, rules))
+    };
+    Decision {
+        switch,
+        footing: Footing::Good,
+    }
+}
+
+fn passes(rated: &Rated, rules: &config::Selector) -> bool {
+    rated.score >= rules.min_score_threshold
+}
+
+/// Replaces members that do not pass any more and fills a set that is too small. Neither waits for the
+/// debounce interval or the margin, so no other member is touched.
+fn mend(situation: &Situation<'_>, passing: &[Rated], rules: &config::Selector) -> Option<Switch> {
+    let mut members: Vec<Rated> = situation
+        .current
+        .iter()
+        .filter(|member| member.listed == Listed::Yes && passes(&member.rated, rules))
+        .map(|member| member.rated)
+        .collect();
+    let kept = members.len();
+    for newcomer in passing {
+        if members.len() < rules.active_set_size && !contains(&members, &newcomer.addr) {
+            members.push(*newcomer);
+        }
+    }
+    let reason = if kept < situation.current.len() {
+        SwitchReason::Emergency
+    } else if members.len() > kept {
+        SwitchReason::Fill
+    } else {
+        return None;
+    };
+    members.sort_by(by_rank);
+    Some(Switch { members, reason })
+}
+
+/// Takes the best ones instead of the present ones, outside the debounce interval and if their mean score
+/// beats the present mean by the margin.
+fn improve(situation: &Situation<'_>, best: Vec<Rated>, rules: &config::Selector) -> Option<Switch> {
+    let rested = situation
+        .last_switch
+        .is_none_or(|at| situation.now.saturating_duration_since(at) >= rules.debounce_interval);
+    let gain = mean(&best) - mean_of_members(situation.current);
+    // A margin of 0 still asks for a gain, or two equal sets would take turns.
+    let better = gain > 0.0 && gain >= rules.score_improvement_threshold;
+    (rested && better).then_some(Switch {
+        members: best,
+        reason: SwitchReason::Better,
+    })
+}
+
+/// Nothing passes: the last good set stays, without members that were taken off the list; if there is none,
+/// the best-scored are taken, and such a makeshift set changes under the usual debounce and margin.
+fn fall_back(situation: &Situation<'_>, rules: &config::Selector) -> Decision {
+    let listed: Vec<Rated> = situation
+        .current
+        .iter()
+        .filter(|member| member.listed == Listed::Yes)
+        .map(|member| member.rated)
+        .collect();
+    let best = || -> Vec<Rated> {
+        let count = rules.active_set_size.min(situation.ranked.len());
+        situation.ranked[..count].to_vec()
+    };
+    let fallback = |members: Vec<Rated>| {
+        // Without any candidate at all, what was there is better than nothing.
+        (!members.is_empty()).then_some(Switch {
+            members,
+            reason: SwitchReason::Fallback,
+        })
+    };
+    if listed.is_empty() {
+        return Decision {
+            switch: fallback(best()),
+            footing: Footing::BestScored,
+        };
+    }
+    let footing = match situation.footing {
+        Footing::Good | Footing::LastGood => Footing::LastGood,
+        Footing::BestScored => Footing::BestScored,
+    };
+    let switch = if listed.len() < situation.current.len() {
+        fallback(listed)
+    } else if footing == Footing::BestScored {
+        improve(situation, best(), rules).map(|switch| Switch {
+            reason: SwitchReason::Fallback,
+            ..switch
+        })
+    } else {
+        None
+    };
+    Decision { switch, footing }
+}
+
+fn contains(members: &[Rated], addr: &SocketAddr) -> bool {
+    members.iter().any(|member| member.addr == *addr)
+}
+
+/// The mean score; 0 of nobody.
+#[must_use]
+pub fn mean(members: &[Rated]) -> f64 {
+    mean_of(members.iter().map(|member| member.score))
+}
+
+fn mean_of_members(members: &[Member]) -> f64 {
+    mean_of(members.iter().map(|member| member.rated.score))
+}
+
+fn mean_of(scores: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = scores.fold((0.0, 0.0), |(sum, count), score| (sum + score, count + 1.0));
+    if count > 0.0 { sum / count } else { 0.0 }
+}

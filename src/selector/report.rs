@@ -1,0 +1,91 @@
+//! What the selector says in the log: who, why, and both scores.
+//!
+//! Knows the decision only; decides nothing.
+
+use std::fmt;
+
+use log::{info, warn};
+
+use super::decide::{Footing, Member, Switch, mean};
+use crate::scorer::Rated;
+
+/// Logs a changed set.
+pub(super) fn switch(switch: &Switch, before: &[Member]) {
+    let before: Vec<Rated> = before.iter().map(|member| member.rated).collect();
+    let reason = switch.reason.label();
+    let (mean_before, mean_after) = (mean(&before), mean(&switch.members));
+    let joined = Names(without(&switch.members, &before));
+    let left = Names(without(&before, &switch.members));
+    let members = Names(switch.members.clone());
+    info!(
+        target: "tcp_forwarder::selector", reason, mean_before, mean_after;
+        "active set changed ({reason}): in {joined}; out {left}; mean score {mean_before:.1} -> {mean_after:.1}; \
+         now {members}"
+    );
+}
+
+/// Logs that the set became a fallback, or is none any more; once each.
+pub(super) fn footing(footing: Footing, threshold: f64) {
+    match footing {
+        Footing::Good => info!(
+            target: "tcp_forwarder::selector",
+            "candidates pass the threshold of {threshold} again; the fallback ends"
+        ),
+        Footing::LastGood => warn!(
+            target: "tcp_forwarder::selector",
+            "no candidate passes the threshold of {threshold}; keeping the last good set"
+        ),
+        Footing::BestScored => warn!(
+            target: "tcp_forwarder::selector",
+            "no candidate passes the threshold of {threshold}; using the best there are"
+        ),
+    }
+}
+
+fn without(members: &[Rated], others: &[Rated]) -> Vec<Rated> {
+    let stays = |member: &&Rated| others.iter().all(|other| other.addr != member.addr);
+    members.iter().filter(stays).copied().collect()
+}
+
+/// Addresses with score and latency, or `nobody`.
+struct Names(Vec<Rated>);
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("nobody");
+        }
+        for (i, rated) in self.0.iter().enumerate() {
+            let separator = if i == 0 { "" } else { ", " };
+            write!(f, "{separator}{} (score {:.1}", rated.addr, rated.score)?;
+            if let Some(latency) = rated.latency {
+                write!(f, ", {:.1} ms", latency.as_secs_f64() * 1e3)?;
+            }
+            f.write_str(")")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    #[test]
+    fn names_carry_score_and_latency() {
+        let addr = SocketAddr::from(([127, 0, 0, 1], 80));
+        let known = Rated {
+            addr,
+            score: 98.25,
+            latency: Some(Duration::from_micros(12_340)),
+        };
+        let names = Names(vec![known, Rated::unknown(addr)]);
+        assert_eq!(
+            names.to_string(),
+            "127.0.0.1:80 (score 98.2, 12.3 ms), 127.0.0.1:80 (score 0.0)"
+        );
+        assert_eq!(Names(Vec::new()).to_string(), "nobody");
+    }
+}
