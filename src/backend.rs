@@ -24,8 +24,11 @@ pub struct Backend {
     peak: AtomicU32,
     /// Dials that failed since the last one that succeeded.
     failed_dials: AtomicU32,
-    /// What the pools thread wants as the size of the pool over all reactors.
+    /// What the pools thread wants as the size of the pool over all reactors; what it counts depends on the
+    /// strategy, see [`Counting`](crate::pools::sizing::Counting).
     pub target: AtomicU32,
+    /// Highest concurrency of the last minute; written by the pools thread.
+    pub recent_peak: AtomicU32,
     /// Times the target grew.
     pub scale_ups: AtomicU64,
     /// Times the target shrank.
@@ -48,7 +51,9 @@ pub struct ReactorShare {
     pub in_use: AtomicU32,
     /// Highest `in_use` since the pools thread last took it (which sets it to 0).
     pub peak: AtomicU32,
-    /// Warm plus in-use connections that this reactor should have; written by the pools thread.
+    /// This reactor's part of the backend's target, which it follows by
+    /// [`shortfall`](crate::pools::sizing::shortfall) and [`surplus`](crate::pools::sizing::surplus); written
+    /// by the pools thread.
     pub target: AtomicU32,
     /// Connections sent to the backend.
     pub requests: AtomicU64,
@@ -69,6 +74,7 @@ impl Backend {
             peak: AtomicU32::new(0),
             failed_dials: AtomicU32::new(0),
             target: AtomicU32::new(0),
+            recent_peak: AtomicU32::new(0),
             scale_ups: AtomicU64::new(0),
             scale_downs: AtomicU64::new(0),
             dial_durations: ConnectHistogram::new(&CONNECT_BOUNDS_MICROS),
@@ -95,7 +101,7 @@ impl Backend {
         self.live.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// The highest live count since the last call (at least the present one).
+    /// The highest live count since the last call (at least the present one); for the pools thread alone.
     pub fn take_peak(&self) -> u32 {
         let live = self.live();
         self.peak.swap(live, Ordering::Relaxed).max(live)

@@ -178,6 +178,16 @@ impl<const N: usize> Histogram<N> {
         self.sum_micros.fetch_add(micros, Ordering::Relaxed);
     }
 
+    /// How many durations were counted, and their sum.
+    pub fn totals(&self) -> (u64, Duration) {
+        let counts = self.counts.iter().chain([&self.over]);
+        let count = counts.map(|count| count.load(Ordering::Relaxed)).sum();
+        (
+            count,
+            Duration::from_micros(self.sum_micros.load(Ordering::Relaxed)),
+        )
+    }
+
     /// Adds what this histogram holds to a reading (empty, or of the same bounds).
     pub fn add_to(&self, reading: &mut HistogramReading) {
         let mut cumulative = 0;
