@@ -23,6 +23,7 @@ pub mod demand;
 pub mod sizing;
 #[cfg(test)]
 mod tests;
+pub mod warm;
 
 use demand::{Demand, ReactorReading, Reading};
 

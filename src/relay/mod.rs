@@ -1,1 +1,233 @@
-//! (being written)
+//! One relay: a client, a backend, and the two halves between them.
+//!
+//! Owns what has happened on the connection so far and decides what happens next, from readiness alone; the
+//! reactor owns the sockets' registration, the timers and the accounting. The rules for the end of a
+//! connection are the truth table of [`close`].
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use mio::net::TcpStream;
+
+pub mod buffer;
+pub mod close;
+pub mod pump;
+pub mod splice;
+
+use close::{Ending, Side};
+use pump::{End, Half, Phase, Pumped, Readiness, Scratch, Stop};
+use splice::PipeReserve;
+
+/// Bytes that one direction may move before others get their turn.
+const TURN_BYTES: u64 = 512 * 1024;
+
+/// A socket and what events told about it.
+#[derive(Debug)]
+pub struct Peer {
+    /// The socket.
+    pub stream: TcpStream,
+    /// Its readiness.
+    pub ready: Readiness,
+}
+
+/// One client connection and what becomes of it.
+#[derive(Debug)]
+pub struct Relay {
+    /// The client's socket.
+    pub client: Peer,
+    /// The client's address.
+    pub client_addr: SocketAddr,
+    /// Bytes written to the backend.
+    pub bytes_to_backend: u64,
+    /// Bytes written to the client.
+    pub bytes_to_client: u64,
+    /// When it was accepted.
+    pub accepted_at: Instant,
+    /// When a byte was last moved (or it was accepted).
+    pub last_activity: Instant,
+    /// Whether its backend connection was warm and nothing has been exchanged on it: it may be replaced.
+    pub untouched: bool,
+    to_backend: Half,
+    to_client: Half,
+    backend_was_reset: bool,
+}
+
+/// What the reactor is to do with a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Wait for the next event.
+    Wait,
+    /// There is more to move: give it another turn soon.
+    Again,
+    /// The warm connection was closed before anything was exchanged on it: take another one.
+    Stale,
+    /// It is over.
+    End(Ending),
+}
+
+/// What a reactor lends to the relay whose turn it is.
+#[derive(Debug)]
+pub struct Tools<'a> {
+    /// Room for one read.
+    pub scratch: Scratch<'a>,
+    /// Pipes for bulk.
+    pub pipes: &'a mut PipeReserve,
+    /// The time of the present turn of the poll loop.
+    pub now: Instant,
+}
+
+/// Bytes moved in one turn, for the counters.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Moved {
+    /// Client to backend.
+    pub to_backend: u64,
+    /// Backend to client.
+    pub to_client: u64,
+}
+
+impl Relay {
+    /// A connection that was just accepted and has no backend yet.
+    #[must_use]
+    pub fn new(client: TcpStream, client_addr: SocketAddr, now: Instant) -> Self {
+        Self {
+            client: Peer {
+                stream: client,
+                ready: Readiness::FRESH,
+            },
+            client_addr,
+            bytes_to_backend: 0,
+            bytes_to_client: 0,
+            accepted_at: now,
+            last_activity: now,
+            untouched: false,
+            to_backend: Half::default(),
+            to_client: Half::default(),
+            backend_was_reset: false,
+        }
+    }
+
+    /// Whether one direction has finished and the other has not.
+    #[must_use]
+    pub fn is_half_closed(&self) -> bool {
+        (self.to_backend.phase() == Phase::Done) != (self.to_client.phase() == Phase::Done)
+    }
+
+    /// Moves what can be moved in both directions, and says how the relay stands then.
+    pub fn drive(&mut self, backend: &mut Peer, tools: &mut Tools<'_>) -> (Moved, Verdict) {
+        let mut moved = Moved::default();
+        if self.untouched && self.is_stale(backend) {
+            return (moved, Verdict::Stale);
+        }
+        let mut again = false;
+        let up = run(&mut self.to_backend, &mut self.client, backend, tools);
+        moved.to_backend = up.moved;
+        if let Some(ending) = self.after_upload(up.stop, backend, &mut again) {
+            self.account(moved, tools.now);
+            return (moved, Verdict::End(ending));
+        }
+        let down = run(&mut self.to_client, backend, &mut self.client, tools);
+        moved.to_client = down.moved;
+        let ending = self.after_download(down.stop, &mut again);
+        self.account(moved, tools.now);
+        let verdict = match ending {
+            Some(ending) => Verdict::End(ending),
+            None if again => Verdict::Again,
+            None => Verdict::Wait,
+        };
+        (moved, verdict)
+    }
+
+    /// Whether a warm connection on which nothing was exchanged has been closed by the backend. Asked only
+    /// when it matters: the backend's close was seen, or the client's first bytes are about to go.
+    fn is_stale(&self, backend: &Peer) -> bool {
+        let closed = backend.ready.is_read_closed();
+        (closed || self.client.ready.is_readable()) && is_dead(&backend.stream)
+    }
+
+    fn account(&mut self, moved: Moved, now: Instant) {
+        if moved.to_backend + moved.to_client > 0 {
+            self.bytes_to_backend += moved.to_backend;
+            self.bytes_to_client += moved.to_client;
+            self.last_activity = now;
+            self.untouched = false;
+        }
+    }
+
+    fn after_upload(&mut self, stop: Stop, backend: &Peer, again: &mut bool) -> Option<Ending> {
+        match stop {
+            Stop::Blocked => None,
+            Stop::Budget => {
+                *again = true;
+                None
+            }
+            Stop::Finished => {
+                self.to_backend.finish();
+                self.untouched = false;
+                if self.to_client.phase() == Phase::Done {
+                    return Some(Ending::FINISHED);
+                }
+                close::pass_fin(&backend.stream);
+                None
+            }
+            Stop::SourceFailed(error) => Some(Ending::reset_by(Side::Client, &error)),
+            Stop::SinkFailed(error) => {
+                // The backend takes nothing any more, but what it said before is still to be delivered. An
+                // end of its stream after a reset is no end: the error was used up by the failed write.
+                self.to_backend.finish();
+                self.backend_was_reset |= error.kind() != std::io::ErrorKind::BrokenPipe;
+                if self.to_client.phase() == Phase::Done {
+                    return Some(Ending::FINISHED);
+                }
+                None
+            }
+        }
+    }
+
+    fn after_download(&mut self, stop: Stop, again: &mut bool) -> Option<Ending> {
+        match stop {
+            Stop::Blocked => None,
+            Stop::Budget => {
+                *again = true;
+                None
+            }
+            Stop::Finished if self.backend_was_reset => Some(Ending::RESET_BY_BACKEND),
+            Stop::Finished => {
+                self.to_client.finish();
+                if self.to_backend.phase() == Phase::Done {
+                    return Some(Ending::FINISHED);
+                }
+                close::pass_fin(&self.client.stream);
+                None
+            }
+            Stop::SourceFailed(error) => Some(Ending::reset_by(Side::Backend, &error)),
+            Stop::SinkFailed(error) => Some(Ending::reset_by(Side::Client, &error)),
+        }
+    }
+}
+
+/// Whether a connection has been closed by its peer, without taking a byte from it.
+pub fn is_dead(stream: &TcpStream) -> bool {
+    match stream.peek(&mut [0]) {
+        Ok(count) => count == 0,
+        Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+    }
+}
+
+fn run(half: &mut Half, source: &mut Peer, sink: &mut Peer, tools: &mut Tools<'_>) -> Pumped {
+    let mut source = End {
+        stream: &source.stream,
+        ready: &mut source.ready,
+    };
+    let mut sink = End {
+        stream: &sink.stream,
+        ready: &mut sink.ready,
+    };
+    let pumped = match tools.pipes.pump(half, &mut source, &mut sink, TURN_BYTES) {
+        Some(pumped) => pumped,
+        None => pump::pump(half, &mut source, &mut sink, &mut tools.scratch, TURN_BYTES),
+    };
+    if pumped.moved > 0 {
+        half.note_moved(pumped.moved);
+    }
+    pumped
+}

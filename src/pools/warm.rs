@@ -1,0 +1,250 @@
+//! The connections that one reactor holds to one backend.
+//!
+//! Bookkeeping only: which connections are warm, how many are dialled and in use, when a refused refill may
+//! be tried again. Sockets stay with the reactor. Every change is copied to the backend's [`ReactorShare`],
+//! where the pools thread, the balancer and the metrics read it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::backend::{Backend, ReactorShare};
+
+/// First pause after a refused refill; doubles with each further one.
+const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+
+/// Longest pause between refills of a backend that refuses them.
+const BACKOFF_LONGEST: Duration = Duration::from_secs(30);
+
+/// A warm connection that its backend closes sooner than this counts as a refused refill: a server that
+/// accepts and closes must not be dialled in a tight loop.
+pub const SHORTEST_LIFE: Duration = Duration::from_secs(1);
+
+/// The warm connections of one reactor to one backend; `K` names a connection in the reactor.
+#[derive(Debug)]
+pub struct Pool<K> {
+    /// Whom the connections go to.
+    pub backend: Arc<Backend>,
+    /// When the backend left the active set, if it has.
+    pub retired_at: Option<Instant>,
+    reactor: usize,
+    /// Newest last.
+    warm: Vec<K>,
+    dialling: u32,
+    in_use: u32,
+    refusals: u32,
+    retry_at: Option<Instant>,
+}
+
+impl<K: Copy + PartialEq> Pool<K> {
+    /// A pool without connections, of the reactor with this index.
+    #[must_use]
+    pub fn new(backend: Arc<Backend>, reactor: usize) -> Self {
+        Self {
+            backend,
+            retired_at: None,
+            reactor,
+            warm: Vec::new(),
+            dialling: 0,
+            in_use: 0,
+            refusals: 0,
+            retry_at: None,
+        }
+    }
+
+    /// What others see of this pool.
+    #[must_use]
+    pub fn share(&self) -> Option<&ReactorShare> {
+        self.backend.shares.get(self.reactor)
+    }
+
+    /// Relays that use the backend or wait for it.
+    #[must_use]
+    pub fn in_use(&self) -> u32 {
+        self.in_use
+    }
+
+    /// Warm connections.
+    #[must_use]
+    pub fn warm_count(&self) -> u32 {
+        u32::try_from(self.warm.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Dials under way for the pool itself.
+    #[must_use]
+    pub fn dialling(&self) -> u32 {
+        self.dialling
+    }
+
+    /// A connection was sent to the backend.
+    pub fn join(&mut self) {
+        self.in_use += 1;
+        self.backend.join();
+        if let Some(share) = self.share() {
+            share.in_use.store(self.in_use, Ordering::Relaxed);
+            if self.in_use > share.peak.load(Ordering::Relaxed) {
+                share.peak.fetch_max(self.in_use, Ordering::Relaxed);
+            }
+            share.requests.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A connection has left the backend.
+    pub fn leave(&mut self) {
+        self.in_use = self.in_use.saturating_sub(1);
+        self.backend.leave();
+        self.publish(self.in_use, |share| &share.in_use);
+    }
+
+    /// Takes the newest warm connection for a client.
+    pub fn checkout(&mut self) -> Option<K> {
+        let newest = self.warm.pop();
+        if let Some(share) = self.share() {
+            let counter = if newest.is_some() {
+                &share.hits
+            } else {
+                &share.misses
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        self.publish(self.warm_count(), |share| &share.warm);
+        newest
+    }
+
+    /// The warm connection that the next client would get.
+    #[must_use]
+    pub fn newest(&self) -> Option<K> {
+        self.warm.last().copied()
+    }
+
+    /// Adds an established connection.
+    pub fn add(&mut self, key: K) {
+        self.warm.push(key);
+        self.publish(self.warm_count(), |share| &share.warm);
+    }
+
+    /// Takes a warm connection out that has died or grown too old.
+    pub fn remove(&mut self, key: K) {
+        // From the end: what dies soon is mostly young.
+        if let Some(place) = self.warm.iter().rposition(|warm| *warm == key) {
+            self.warm.remove(place);
+            self.publish(self.warm_count(), |share| &share.warm);
+        }
+    }
+
+    /// Takes the oldest warm connection out.
+    pub fn remove_oldest(&mut self) -> Option<K> {
+        let oldest = (!self.warm.is_empty()).then(|| self.warm.remove(0));
+        self.publish(self.warm_count(), |share| &share.warm);
+        oldest
+    }
+
+    /// A dial for the pool has begun.
+    pub fn dial_begun(&mut self) {
+        self.dialling += 1;
+        self.publish(self.dialling, |share| &share.dialling);
+    }
+
+    /// A dial for the pool has ended, one way or the other.
+    pub fn dial_ended(&mut self) {
+        self.dialling = self.dialling.saturating_sub(1);
+        self.publish(self.dialling, |share| &share.dialling);
+    }
+
+    /// A refill was refused: none is tried for a while, twice as long as the last time, give or take half.
+    ///
+    /// Refusals during the pause belong to the same wave and change nothing.
+    pub fn refused(&mut self, now: Instant, rng: &mut fastrand::Rng) {
+        if self.retry_at(now).is_some() {
+            return;
+        }
+        let doubled = BACKOFF_FIRST
+            .saturating_mul(1 << self.refusals.min(16))
+            .min(BACKOFF_LONGEST);
+        self.refusals = self.refusals.saturating_add(1);
+        self.retry_at = Some(now + doubled.mul_f64(0.5 + rng.f64()));
+    }
+
+    /// A refill proved good: the next refusal starts from the first pause again.
+    pub fn proved(&mut self) {
+        self.refusals = 0;
+        self.retry_at = None;
+    }
+
+    /// When a refill may be tried again, if none may be now.
+    #[must_use]
+    pub fn retry_at(&self, now: Instant) -> Option<Instant> {
+        self.retry_at.filter(|at| *at > now)
+    }
+
+    fn publish(&self, value: u32, field: impl Fn(&ReactorShare) -> &AtomicU32) {
+        if let Some(share) = self.share() {
+            field(share).store(value, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    fn pool() -> Pool<u32> {
+        let addr = "127.0.0.1:80".parse().expect("address");
+        Pool::new(Arc::new(Backend::new(addr, clock::now(), 1)), 0)
+    }
+
+    #[test]
+    fn the_newest_goes_first_and_the_oldest_is_given_up_first() {
+        let mut pool = pool();
+        for key in 0..4 {
+            pool.add(key);
+        }
+        assert_eq!(pool.checkout(), Some(3));
+        assert_eq!(pool.remove_oldest(), Some(0));
+        pool.remove(1);
+        assert_eq!(pool.checkout(), Some(2));
+        assert_eq!(pool.checkout(), None);
+        let share = pool.share().expect("one reactor");
+        assert_eq!(share.hits.load(Ordering::Relaxed), 2);
+        assert_eq!(share.misses.load(Ordering::Relaxed), 1);
+        assert_eq!(share.warm.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn refusals_double_the_pause_up_to_a_bound() {
+        let mut now = clock::now();
+        let mut rng = fastrand::Rng::with_seed(3);
+        let mut pool = pool();
+        for refusal in 0..20 {
+            pool.refused(now, &mut rng);
+            let pause = pool.retry_at(now).expect("paused") - now;
+            pool.refused(now, &mut rng);
+            assert_eq!(pool.retry_at(now), Some(now + pause), "one wave, one refusal");
+            now += pause;
+            let middle = BACKOFF_FIRST
+                .saturating_mul(1 << refusal.min(16))
+                .min(BACKOFF_LONGEST);
+            assert!(
+                pause >= middle / 2 && pause <= middle * 3 / 2,
+                "refusal {refusal}: {pause:?}"
+            );
+        }
+        pool.proved();
+        assert_eq!(pool.retry_at(now), None);
+        pool.refused(now, &mut rng);
+        assert!(pool.retry_at(now).expect("paused") - now <= BACKOFF_FIRST * 3 / 2);
+    }
+
+    #[test]
+    fn counts_are_seen_by_others() {
+        let mut pool = pool();
+        pool.join();
+        pool.join();
+        pool.leave();
+        assert_eq!((pool.in_use(), pool.backend.live()), (1, 1));
+        let share = pool.share().expect("one reactor");
+        assert_eq!(share.in_use.load(Ordering::Relaxed), 1);
+        assert_eq!(share.peak.load(Ordering::Relaxed), 2);
+    }
+}

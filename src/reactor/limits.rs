@@ -1,0 +1,64 @@
+//! How many descriptors may be used for what (pure).
+//!
+//! Descriptors are reserved in this order: the process itself, established relays, dials for clients, warm
+//! connections, probes. Whoever comes later in it yields first when they run short.
+
+/// Shares of the process's descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Relays at once, over all reactors.
+    pub max_connections: usize,
+    /// Sockets (clients and backends together) up to which pools are refilled.
+    pub pool_ceiling: usize,
+    /// Probes in flight at once.
+    pub max_probes: usize,
+}
+
+/// Descriptors of the process itself: standard streams, log, listeners, polls, metrics, pipes.
+const OWN: usize = 256;
+
+impl Limits {
+    /// Divides `descriptors` (the limit in force); `configured` is `server.max_connections`, where 0 means
+    /// as many as descriptors allow.
+    #[must_use]
+    pub fn of(descriptors: usize, configured: usize) -> Self {
+        let own = OWN.min(descriptors / 4);
+        let sockets = descriptors - own;
+        // A relay takes two descriptors.
+        let possible = (sockets / 2).max(1);
+        let max_connections = if configured == 0 {
+            possible
+        } else {
+            configured.min(possible)
+        };
+        let dial_reserve = (sockets / 16).max(1);
+        Self {
+            max_connections,
+            pool_ceiling: sockets - dial_reserve.min(sockets),
+            max_probes: (descriptors / 8).max(1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn twenty_thousand_descriptors_carry_nine_thousand_relays() {
+        assert!(Limits::of(20_000, 0).max_connections >= 9_000);
+        assert_eq!(Limits::of(20_000, 100).max_connections, 100);
+    }
+
+    proptest! {
+        #[test]
+        fn all_shares_fit(descriptors in 8..5_000_000_usize, configured in 0..10_000_000_usize) {
+            let limits = Limits::of(descriptors, configured);
+            prop_assert!(limits.max_connections >= 1);
+            prop_assert!(limits.max_connections * 2 <= descriptors);
+            prop_assert!(limits.pool_ceiling < descriptors);
+            prop_assert!(limits.max_probes >= 1 && limits.max_probes <= descriptors);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Accepting: in turns, paused when the process is full, resumed by itself.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use log::{debug, warn};
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Poll, Token};
+
+use super::slots::{self, Kind};
+use super::{Connection, Link, Reactor};
+use crate::metrics::counters::ErrorKind;
+use crate::net::{self, AcceptFailure};
+use crate::relay::Relay;
+
+/// Connections accepted from one listener before others get their turn.
+const TURN_ACCEPTS: usize = 256;
+
+/// How long accepting pauses when the process is full.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Pauses further apart than this belong to different bursts.
+const BURST_GAP: Duration = Duration::from_secs(10);
+
+/// Tokens of listeners count down from here.
+const FIRST_TOKEN: usize = usize::MAX - 1;
+
+/// Listeners that one reactor can have.
+const MAX_LISTENERS: usize = 1024;
+
+/// A listener and whether connections wait at it.
+#[derive(Debug)]
+pub(super) struct Listener {
+    socket: TcpListener,
+    /// An event came, and `WouldBlock` has not been seen since.
+    pub(super) ready: bool,
+    /// Accepting pauses until then.
+    pub(super) paused_until: Option<Instant>,
+    /// When it last paused; pauses close to each other are one burst, logged once.
+    last_pause: Option<Instant>,
+}
+
+impl Listener {
+    /// Whether it can be accepted from at once.
+    pub(super) fn is_due(&self) -> bool {
+        self.ready && self.paused_until.is_none()
+    }
+}
+
+/// Registers the listeners of one reactor.
+pub(super) fn register(poll: &Poll, sockets: Vec<TcpListener>) -> io::Result<Vec<Listener>> {
+    if sockets.len() > MAX_LISTENERS {
+        return Err(io::Error::other("too many listen addresses"));
+    }
+    let mut listeners = Vec::with_capacity(sockets.len());
+    for (place, mut socket) in sockets.into_iter().enumerate() {
+        poll.registry()
+            .register(&mut socket, Token(FIRST_TOKEN - place), Interest::READABLE)?;
+        listeners.push(Listener {
+            socket,
+            ready: false,
+            paused_until: None,
+            last_pause: None,
+        });
+    }
+    Ok(listeners)
+}
+
+/// Which listener a token names, if it names one.
+pub(super) fn place(token: Token) -> Option<usize> {
+    let place = FIRST_TOKEN.checked_sub(token.0)?;
+    (place < MAX_LISTENERS).then_some(place)
+}
+
+/// What came of one attempt to accept.
+enum Accepted {
+    Connection(TcpStream, SocketAddr),
+    /// That one was lost; go on.
+    Lost,
+    Empty,
+    /// The process is full.
+    Full(String),
+}
+
+impl Reactor {
+    /// Gives every listener its turn.
+    pub(super) fn accept_all(&mut self) {
+        for place in 0..self.listeners.len() {
+            self.accept_turn(place);
+        }
+    }
+
+    fn accept_turn(&mut self, place: usize) {
+        let now = self.now;
+        let Some(listener) = self.listeners.get_mut(place) else {
+            return;
+        };
+        if listener.paused_until.is_some_and(|until| until <= now) {
+            listener.paused_until = None;
+        }
+        if !listener.is_due() {
+            return;
+        }
+        for _ in 0..TURN_ACCEPTS {
+            match self.accept(place) {
+                Accepted::Connection(stream, peer) => self.open(stream, peer),
+                Accepted::Lost => {}
+                Accepted::Empty => {
+                    if let Some(listener) = self.listeners.get_mut(place) {
+                        listener.ready = false;
+                    }
+                    return;
+                }
+                Accepted::Full(why) => return self.pause(place, &why),
+            }
+        }
+    }
+
+    /// Accepts all that is queued, however much it is, before the listeners are closed.
+    pub(super) fn accept_the_last(&mut self) {
+        for place in 0..self.listeners.len() {
+            loop {
+                match self.accept(place) {
+                    Accepted::Connection(stream, peer) => self.open(stream, peer),
+                    Accepted::Lost => {}
+                    Accepted::Empty | Accepted::Full(_) => break,
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self, place: usize) -> Accepted {
+        let Some(listener) = self.listeners.get(place) else {
+            return Accepted::Empty;
+        };
+        let relays: u64 = self.shared.counters.iter().map(|one| one.active.value()).sum();
+        let max = self.shared.limits.max_connections;
+        if usize::try_from(relays).unwrap_or(usize::MAX) >= max {
+            return Accepted::Full(format!("{max} connections are open (server.max_connections)"));
+        }
+        match listener.socket.accept() {
+            Ok((stream, peer)) => Accepted::Connection(stream, net::canonical(peer)),
+            Err(error) => match net::accept_failure(&error) {
+                AcceptFailure::Empty => Accepted::Empty,
+                AcceptFailure::Connection => {
+                    self.counters().count_error(ErrorKind::Accept);
+                    debug!(target: "tcp_forwarder::reactor", "a connection was lost before it was accepted: {error}");
+                    Accepted::Lost
+                }
+                AcceptFailure::Exhausted => {
+                    self.counters().count_error(ErrorKind::Accept);
+                    Accepted::Full(error.to_string())
+                }
+            },
+        }
+    }
+
+    fn pause(&mut self, place: usize, why: &str) {
+        let until = self.now + PAUSE;
+        self.counters().accept_paused.add(1);
+        let now = self.now;
+        let Some(listener) = self.listeners.get_mut(place) else {
+            return;
+        };
+        listener.paused_until = Some(until);
+        let last = listener.last_pause.replace(now);
+        if last.is_none_or(|last| now.saturating_duration_since(last) > BURST_GAP) {
+            warn!(target: "tcp_forwarder::reactor", "accepting pauses: {why}");
+        }
+    }
+
+    /// Takes a new connection in and finds it a backend.
+    fn open(&mut self, stream: TcpStream, peer: SocketAddr) {
+        self.counters().accepted.add(1);
+        if let Err(error) = net::prepare_accepted(&stream, &self.shared.server.keepalive) {
+            self.counters().count_error(ErrorKind::Accept);
+            debug!(target: "tcp_forwarder::reactor", "{peer} left at once: {error}");
+            return;
+        }
+        let connection = Connection {
+            relay: Relay::new(stream, peer, self.now),
+            link: Link::None,
+            pool: None,
+            failed: Vec::new(),
+            queued: false,
+            distrusts_warm: false,
+            ending: None,
+        };
+        let Ok(key) = self.connections.insert(connection) else {
+            self.counters().count_error(ErrorKind::Accept);
+            return;
+        };
+        self.counters().active.add(1);
+        let registered = match self.connections.get_mut(key) {
+            Some(connection) => self.poll.registry().register(
+                &mut connection.relay.client.stream,
+                slots::token(Kind::Relay, key),
+                super::BOTH,
+            ),
+            None => Ok(()),
+        };
+        if let Err(error) = registered {
+            self.counters().count_error(ErrorKind::Accept);
+            warn!(target: "tcp_forwarder::reactor", "a connection could not be registered: {error}");
+            return self.close(
+                key,
+                crate::relay::close::Ending::quiet(crate::metrics::counters::CloseReason::Error),
+            );
+        }
+        self.connection_timers
+            .set(key.index(), self.now + self.shared.server.idle_timeout);
+        self.find_backend(key);
+    }
+}

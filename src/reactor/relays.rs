@@ -1,0 +1,204 @@
+//! Connections of clients: events, turns, deadlines, the end.
+
+use log::debug;
+
+use super::slots::{Key, Kind, Slots};
+use super::{Connection, Link, Reactor, Signal, counters_of, slots};
+use crate::metrics::counters::{CloseReason, ErrorKind};
+use crate::net;
+use crate::relay::close::{Ending, RESET_GRACE, Side};
+use crate::relay::pump::Scratch;
+use crate::relay::{Moved, Tools, Verdict};
+
+impl Reactor {
+    /// An event of a client's socket.
+    pub(super) fn on_client(&mut self, key: Key, signal: Signal) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        signal.apply(&mut connection.relay.client.ready);
+        match connection.link {
+            Link::Attached(_) => self.drive(key),
+            // What it sends waits in the kernel. Only a reset ends the wait: a FIN may follow a request.
+            Link::Dialling(_) if signal.closed && has_failed(connection) => {
+                self.close(key, Ending::quiet(CloseReason::ClientReset));
+            }
+            Link::Dialling(_) | Link::None => {}
+        }
+    }
+
+    /// Gives a relay its turn.
+    pub(super) fn drive(&mut self, key: Key) {
+        let (moved, verdict) = {
+            let Some(connection) = self.connections.get_mut(key) else {
+                return;
+            };
+            if connection.ending.is_some() {
+                return;
+            }
+            let Link::Attached(upstream) = connection.link else {
+                return;
+            };
+            let Some(upstream) = self.upstreams.get_mut(upstream) else {
+                return;
+            };
+            let was_half_closed = connection.relay.is_half_closed();
+            let mut tools = Tools {
+                scratch: Scratch {
+                    bytes: &mut self.scratch,
+                    short_io_blocks: net::SHORT_READ_DRAINS,
+                },
+                pipes: &mut self.pipes,
+                now: self.now,
+            };
+            let (moved, verdict) = connection.relay.drive(&mut upstream.peer, &mut tools);
+            if connection.relay.is_half_closed() && !was_half_closed {
+                self.connection_timers
+                    .set(key.index(), self.now + self.shared.server.half_close_timeout);
+            }
+            if verdict == Verdict::Again && !connection.queued {
+                connection.queued = true;
+                self.run_queue.push(key);
+            }
+            (moved, verdict)
+        };
+        self.count(moved);
+        match verdict {
+            Verdict::Wait | Verdict::Again => {}
+            Verdict::Stale => self.replace_stale(key),
+            Verdict::End(ending) => self.end(key, ending),
+        }
+    }
+
+    fn count(&self, moved: Moved) {
+        let counters = self.counters();
+        if moved.to_backend > 0 {
+            counters.bytes_to_backend.add(moved.to_backend);
+        }
+        if moved.to_client > 0 {
+            counters.bytes_to_client.add(moved.to_client);
+        }
+    }
+
+    /// Gives those another turn that used up their last one.
+    pub(super) fn run_queued(&mut self) {
+        let mut queue = std::mem::take(&mut self.run_queue);
+        std::mem::swap(&mut self.run_queue, &mut self.run_queue_spare);
+        for key in &queue {
+            if let Some(connection) = self.connections.get_mut(*key) {
+                connection.queued = false;
+                self.drive(*key);
+            }
+        }
+        queue.clear();
+        self.run_queue_spare = queue;
+    }
+
+    /// A connection's deadline has come: idle, half-closed for too long, or a reset that was held back.
+    pub(super) fn on_connection_deadline(&mut self, key: Key) {
+        let Some(connection) = self.connections.get(key) else {
+            return;
+        };
+        if let Some(ending) = connection.ending {
+            return self.close(key, ending);
+        }
+        if let Link::Dialling(_) = connection.link {
+            // The dial has a deadline of its own.
+            return self
+                .connection_timers
+                .set(key.index(), self.now + self.shared.server.idle_timeout);
+        }
+        let server = &self.shared.server;
+        let (timeout, reason) = if connection.relay.is_half_closed() {
+            (server.half_close_timeout, CloseReason::HalfCloseTimeout)
+        } else {
+            (server.idle_timeout, CloseReason::IdleTimeout)
+        };
+        let deadline = connection.relay.last_activity + timeout;
+        if deadline > self.now {
+            self.connection_timers.set(key.index(), deadline);
+        } else {
+            self.close(key, Ending::quiet(reason));
+        }
+    }
+
+    /// Ends a relay; a reset waits while bytes written just before may still be on their way.
+    fn end(&mut self, key: Key, ending: Ending) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let settled = connection.relay.last_activity + RESET_GRACE;
+        let moved = connection.relay.bytes_to_backend + connection.relay.bytes_to_client > 0;
+        if ending.reset.is_none() || !moved || settled <= self.now {
+            return self.close(key, ending);
+        }
+        connection.ending = Some(ending);
+        self.connection_timers.set(key.index(), settled);
+    }
+
+    /// Closes a connection and all that belongs to it, and does its accounts.
+    pub(super) fn close(&mut self, key: Key, ending: Ending) {
+        let Some(connection) = self.connections.remove(key) else {
+            return;
+        };
+        self.connection_timers.clear(key.index());
+        match connection.link {
+            Link::Attached(upstream) => {
+                if let Some(upstream) = self.remove_upstream(upstream)
+                    && ending.reset == Some(Side::Backend)
+                {
+                    net::reset_on_close(&upstream.peer.stream);
+                }
+            }
+            Link::Dialling(upstream) => self.orphan_dial(upstream),
+            Link::None => {}
+        }
+        if ending.reset == Some(Side::Client) {
+            net::reset_on_close(&connection.relay.client.stream);
+        }
+        if ending.reason == CloseReason::Error {
+            self.counters().count_error(ErrorKind::Relay);
+        }
+        let backend = connection.pool.map(|pool| self.leave_pool(pool));
+        let lifetime = self.now.saturating_duration_since(connection.relay.accepted_at);
+        let counters = counters_of(&self.shared, self.index);
+        counters.active.sub(1);
+        counters.count_close(ending.reason);
+        counters.durations.observe(lifetime);
+        if let Some(drain) = &mut self.drain {
+            drain.farewell.finished += 1;
+        }
+        debug!(
+            target: "tcp_forwarder::relay",
+            client:% = connection.relay.client_addr,
+            backend:% = backend.flatten().map_or_else(|| "none".to_owned(), |addr| addr.to_string()),
+            reason = ending.reason.label(),
+            bytes_to_backend = connection.relay.bytes_to_backend,
+            bytes_to_client = connection.relay.bytes_to_client,
+            duration_ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
+            "connection closed"
+        );
+    }
+
+    /// The connections that a pool counts as in use.
+    pub(super) fn connections_of(connections: &Slots<Connection>, pool: Key) -> Vec<Key> {
+        connections
+            .keys()
+            .filter(|key| {
+                connections
+                    .get(*key)
+                    .is_some_and(|connection| connection.pool == Some(pool))
+            })
+            .collect()
+    }
+}
+
+/// Whether a client's socket has failed, as opposed to merely finished.
+fn has_failed(connection: &Connection) -> bool {
+    matches!(connection.relay.client.stream.take_error(), Ok(Some(_)) | Err(_))
+}
+
+/// The token of a connection to a backend.
+pub(super) fn upstream_token(key: Key) -> mio::Token {
+    slots::token(Kind::Upstream, key)
+}

@@ -1,0 +1,251 @@
+//! Token <-> connection: a slab whose keys are generational.
+//!
+//! A key of something that was removed never finds what took its place, so a late event or timer for a
+//! closed connection falls on nothing.
+
+use mio::Token;
+
+/// Bits of a token for the index; the rest, less one for the [`Kind`], holds the generation.
+const INDEX_BITS: u32 = if usize::BITS >= 64 { 32 } else { 20 };
+
+/// The most entries that tokens can tell apart.
+pub const MAX_SLOTS: usize = 1 << (if usize::BITS >= 64 { 31 } else { INDEX_BITS });
+
+const GENERATION_BITS: u32 = usize::BITS - INDEX_BITS - 1;
+const GENERATION_MASK: u32 = u32::MAX >> (32 - GENERATION_BITS);
+
+/// Names one entry for as long as it lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key {
+    index: u32,
+    generation: u32,
+}
+
+impl Key {
+    /// The place of the entry; another entry may take it later.
+    #[must_use]
+    pub fn index(self) -> u32 {
+        self.index
+    }
+}
+
+/// Which slab a token speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A client's socket, in the slab of relays.
+    Relay,
+    /// A backend's socket, in the slab of upstreams.
+    Upstream,
+}
+
+/// The token of a socket.
+#[must_use]
+pub fn token(kind: Kind, key: Key) -> Token {
+    let bit = match kind {
+        Kind::Relay => 0,
+        Kind::Upstream => 1,
+    };
+    // Lossless: the index fits INDEX_BITS (the slab's bound) and the generation is masked.
+    let low = (key.index as usize) << 1 | bit;
+    Token((key.generation as usize) << (INDEX_BITS + 1) | low)
+}
+
+/// What a token of [`token`] names.
+#[must_use]
+pub fn parse(token: Token) -> (Kind, Key) {
+    let kind = if token.0 & 1 == 0 {
+        Kind::Relay
+    } else {
+        Kind::Upstream
+    };
+    let index_mask = (1_usize << INDEX_BITS) - 1;
+    let index = u32::try_from((token.0 >> 1) & index_mask).unwrap_or(u32::MAX);
+    let generation = u32::try_from(token.0 >> (INDEX_BITS + 1)).unwrap_or(u32::MAX);
+    (kind, Key { index, generation })
+}
+
+#[derive(Debug)]
+enum Slot<T> {
+    Free { next: u32 },
+    Taken(T),
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    generation: u32,
+    slot: Slot<T>,
+}
+
+/// A slab of entries.
+#[derive(Debug)]
+pub struct Slots<T> {
+    entries: Vec<Entry<T>>,
+    free: u32,
+    len: usize,
+}
+
+/// End of the list of free slots.
+const NIL: u32 = u32::MAX;
+
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Self {
+            entries: Vec::new(),
+            free: NIL,
+            len: 0,
+        }
+    }
+}
+
+impl<T> Slots<T> {
+    /// Entries now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Adds an entry; gives it back when [`MAX_SLOTS`] are taken.
+    ///
+    /// # Errors
+    /// The entry itself, when there is no room.
+    pub fn insert(&mut self, value: T) -> Result<Key, T> {
+        if let Some(entry) = self.entries.get_mut(self.free as usize)
+            && let Slot::Free { next } = entry.slot
+        {
+            let index = self.free;
+            self.free = next;
+            entry.slot = Slot::Taken(value);
+            self.len += 1;
+            return Ok(Key {
+                index,
+                generation: entry.generation,
+            });
+        }
+        match u32::try_from(self.entries.len()) {
+            Ok(index) if self.entries.len() < MAX_SLOTS => {
+                self.entries.push(Entry {
+                    generation: 0,
+                    slot: Slot::Taken(value),
+                });
+                self.len += 1;
+                Ok(Key { index, generation: 0 })
+            }
+            Ok(_) | Err(_) => Err(value),
+        }
+    }
+
+    /// The entry of a key, if it still lives.
+    #[must_use]
+    pub fn get(&self, key: Key) -> Option<&T> {
+        let entry = self.entries.get(key.index as usize)?;
+        match &entry.slot {
+            Slot::Taken(value) if entry.generation == key.generation => Some(value),
+            Slot::Taken(_) | Slot::Free { .. } => None,
+        }
+    }
+
+    /// The entry of a key, if it still lives.
+    #[must_use]
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        let entry = self.entries.get_mut(key.index as usize)?;
+        match &mut entry.slot {
+            Slot::Taken(value) if entry.generation == key.generation => Some(value),
+            Slot::Taken(_) | Slot::Free { .. } => None,
+        }
+    }
+
+    /// Takes an entry out.
+    pub fn remove(&mut self, key: Key) -> Option<T> {
+        self.get(key)?;
+        let entry = self.entries.get_mut(key.index as usize)?;
+        entry.generation = entry.generation.wrapping_add(1) & GENERATION_MASK;
+        let slot = std::mem::replace(&mut entry.slot, Slot::Free { next: self.free });
+        self.free = key.index;
+        self.len -= 1;
+        match slot {
+            Slot::Taken(value) => Some(value),
+            Slot::Free { .. } => None,
+        }
+    }
+
+    /// The key of whatever is at an index now.
+    #[must_use]
+    pub fn key_at(&self, index: u32) -> Option<Key> {
+        let entry = self.entries.get(index as usize)?;
+        match entry.slot {
+            Slot::Taken(_) => Some(Key {
+                index,
+                generation: entry.generation,
+            }),
+            Slot::Free { .. } => None,
+        }
+    }
+
+    /// The keys of all entries, in no particular order.
+    pub fn keys(&self) -> impl Iterator<Item = Key> + '_ {
+        (0..)
+            .zip(&self.entries)
+            .filter_map(|(index, entry)| match entry.slot {
+                Slot::Taken(_) => Some(Key {
+                    index,
+                    generation: entry.generation,
+                }),
+                Slot::Free { .. } => None,
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    #[test]
+    fn a_removed_key_never_finds_its_successor() {
+        let mut slots = Slots::default();
+        let first = slots.insert('a').expect("room");
+        assert_eq!(slots.remove(first), Some('a'));
+        let second = slots.insert('b').expect("room");
+        assert_eq!(first.index(), second.index(), "the place is used again");
+        assert_eq!(slots.get(first), None);
+        assert_eq!(slots.remove(first), None);
+        assert_eq!(slots.get(second), Some(&'b'));
+    }
+
+    proptest! {
+        #[test]
+        fn tokens_name_their_key(index in 0..1_u32 << 20, generation in 0..=GENERATION_MASK, upstream: bool) {
+            let kind = if upstream { Kind::Upstream } else { Kind::Relay };
+            let key = Key { index, generation };
+            prop_assert_eq!(parse(token(kind, key)), (kind, key));
+        }
+
+        #[test]
+        fn behaves_like_a_map(operations in prop::collection::vec((any::<bool>(), any::<u16>()), 0..400)) {
+            let mut slots = Slots::default();
+            let mut model: HashMap<Key, u16> = HashMap::new();
+            let mut dead = Vec::new();
+            for (insert, value) in operations {
+                if insert || model.is_empty() {
+                    let key = slots.insert(value).expect("room");
+                    prop_assert!(model.insert(key, value).is_none(), "a live key was given out twice");
+                } else {
+                    let key = *model.keys().nth(usize::from(value) % model.len()).expect("not empty");
+                    prop_assert_eq!(slots.remove(key), model.remove(&key));
+                    dead.push(key);
+                }
+                prop_assert_eq!(slots.len(), model.len());
+                prop_assert!(model.iter().all(|(key, value)| slots.get(*key) == Some(value)));
+                prop_assert!(dead.iter().all(|key| slots.get(*key).is_none()));
+            }
+            prop_assert_eq!(slots.keys().count(), model.len());
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! How a relay ends, and what its peers are told.
+//!
+//! | what was seen | the other side gets | counted as |
+//! |---|---|---|
+//! | FIN of one side, all its bytes written | FIN; the other direction goes on | – |
+//! | FIN of both sides, all written | close | `finished` |
+//! | reset (or failure) of the client | reset | `client_reset`, `error` |
+//! | reset (or failure) of the backend | its last bytes, then a reset | `backend_reset`, `error` |
+//! | backend takes no more (write fails) | what it said before; then as it ended | as above |
+//! | idle, half-close, drain time-out | close on both sides | the time-out |
+//!
+//! A reset is passed on only for a reset: never after a stream that finished, and never on top of bytes
+//! that may still be on their way ([`RESET_GRACE`]).
+
+use std::io::{Error, ErrorKind};
+use std::net::Shutdown;
+use std::time::Duration;
+
+use mio::net::TcpStream;
+
+use crate::metrics::counters::CloseReason;
+
+/// How long a reset waits when bytes were written to its receiver just before: the kernel drops what it has
+/// not sent yet when a connection is reset.
+pub const RESET_GRACE: Duration = Duration::from_millis(200);
+
+/// One side of a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The client.
+    Client,
+    /// The backend.
+    Backend,
+}
+
+/// How a relay ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ending {
+    /// Why, for the counters.
+    pub reason: CloseReason,
+    /// Who gets a reset instead of a FIN.
+    pub reset: Option<Side>,
+}
+
+impl Ending {
+    /// Both directions finished.
+    pub const FINISHED: Self = Self::quiet(CloseReason::Finished);
+
+    /// The backend reset the connection.
+    pub const RESET_BY_BACKEND: Self = Self {
+        reason: CloseReason::BackendReset,
+        reset: Some(Side::Client),
+    };
+
+    /// Both sides are closed without a reset.
+    #[must_use]
+    pub const fn quiet(reason: CloseReason) -> Self {
+        Self { reason, reset: None }
+    }
+
+    /// A side reset the connection, or its socket failed in another way (keep-alive ran out, say).
+    #[must_use]
+    pub fn reset_by(side: Side, error: &Error) -> Self {
+        let is_reset = matches!(
+            error.kind(),
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted
+        );
+        match side {
+            Side::Client => Self {
+                reason: if is_reset {
+                    CloseReason::ClientReset
+                } else {
+                    CloseReason::Error
+                },
+                reset: Some(Side::Backend),
+            },
+            Side::Backend => Self {
+                reason: if is_reset {
+                    CloseReason::BackendReset
+                } else {
+                    CloseReason::Error
+                },
+                reset: Some(Side::Client),
+            },
+        }
+    }
+}
+
+/// Tells `stream`'s peer that no more bytes come. A failure means that the peer is gone, which the next read
+/// will tell.
+pub fn pass_fin(stream: &TcpStream) {
+    drop(stream.shutdown(Shutdown::Write));
+}

@@ -1,0 +1,236 @@
+//! One direction of a relay through a pipe, without copying (Linux and Android).
+//!
+//! A direction that moves much goes through `splice(2)`: socket to pipe, pipe to socket. Pipes come from a
+//! small reserve of the reactor and go back as soon as they are empty, so only halves with bytes in flight
+//! hold one. Where the system has no `splice`, or no pipe can be had, the copying pump does the work.
+
+use std::io;
+
+use mio::net::TcpStream;
+
+use super::pump::{End, Half, Pumped};
+
+/// Bytes moved without a pause after which a direction counts as bulk.
+const BULK_STREAK: u32 = 256 * 1024;
+
+/// A pump that moves less than this has met a pause: small messages are never spliced.
+const PAUSE_BYTES: u64 = 16 * 1024;
+
+impl Half {
+    /// Takes note of what one pump moved; returns nothing, but [`is_bulk`](Self::is_bulk) may change.
+    pub(super) fn note_moved(&mut self, moved: u64) {
+        self.streak = if moved < PAUSE_BYTES {
+            self.streak / 2
+        } else {
+            self.streak
+                .saturating_add(u32::try_from(moved).unwrap_or(u32::MAX))
+        };
+    }
+
+    /// Whether the direction has lately moved enough to be worth a pipe.
+    pub(super) fn is_bulk(&self) -> bool {
+        self.streak >= BULK_STREAK
+    }
+}
+
+pub use system::{LoadedPipe, PipeReserve};
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod system {
+    use super::{End, Half, Pumped, TcpStream, io};
+    use crate::relay::pump::{Held, Phase, Stop};
+    use rustix::fd::OwnedFd;
+    use rustix::io::Errno;
+    use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+
+    /// Bytes that a pipe is asked to hold; what the kernel grants may be less (`pipe-user-pages-soft`).
+    const PIPE_BYTES: usize = 1024 * 1024;
+
+    /// Empty pipes that a reactor keeps.
+    const RESERVE_PIPES: usize = 16;
+
+    #[derive(Debug)]
+    struct Pipe {
+        read: OwnedFd,
+        write: OwnedFd,
+    }
+
+    /// A pipe with bytes in it.
+    #[derive(Debug)]
+    pub struct LoadedPipe {
+        pipe: Pipe,
+        held: usize,
+    }
+
+    /// The empty pipes of one reactor.
+    #[derive(Debug)]
+    pub struct PipeReserve {
+        idle: Vec<Pipe>,
+        enabled: bool,
+    }
+
+    impl PipeReserve {
+        /// A reserve that makes pipes when they are first wanted.
+        #[must_use]
+        pub fn enabled() -> Self {
+            Self {
+                idle: Vec::new(),
+                enabled: true,
+            }
+        }
+
+        /// A reserve that has none and makes none.
+        #[must_use]
+        pub fn disabled() -> Self {
+            Self {
+                idle: Vec::new(),
+                enabled: false,
+            }
+        }
+
+        fn take(&mut self) -> Option<Pipe> {
+            if !self.enabled {
+                return None;
+            }
+            if let Some(pipe) = self.idle.pop() {
+                return Some(pipe);
+            }
+            let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
+            // Refused when the user's pipe pages are used up: a smaller pipe still works.
+            let _granted = fcntl_setpipe_size(&write, PIPE_BYTES);
+            Some(Pipe { read, write })
+        }
+
+        fn give_back(&mut self, pipe: Pipe) {
+            if self.idle.len() < RESERVE_PIPES {
+                self.idle.push(pipe);
+            }
+        }
+
+        /// Moves bytes until something stops it; `None` when the half has no pipe and can get none, or holds
+        /// copied bytes that must go first.
+        pub fn pump(
+            &mut self,
+            half: &mut Half,
+            source: &mut End<'_, &TcpStream>,
+            sink: &mut End<'_, &TcpStream>,
+            budget: u64,
+        ) -> Option<Pumped> {
+            let (pipe, mut held) = match std::mem::take(&mut half.held) {
+                Held::Pipe(loaded) => (loaded.pipe, loaded.held),
+                Held::Nothing if half.phase == Phase::Open && half.is_bulk() => (self.take()?, 0),
+                other @ (Held::Nothing | Held::Bytes(_)) => {
+                    half.held = other;
+                    return None;
+                }
+            };
+            let mut moved = 0;
+            let stop = transfer(
+                &pipe,
+                &mut held,
+                &mut half.phase,
+                source,
+                sink,
+                &mut moved,
+                budget,
+            );
+            if held > 0 {
+                half.held = Held::Pipe(LoadedPipe { pipe, held });
+            } else {
+                self.give_back(pipe);
+            }
+            Some(Pumped { moved, stop })
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the loop of `pump`, apart so that the pipe is always put away"
+    )]
+    fn transfer(
+        pipe: &Pipe,
+        held: &mut usize,
+        phase: &mut Phase,
+        source: &mut End<'_, &TcpStream>,
+        sink: &mut End<'_, &TcpStream>,
+        moved: &mut u64,
+        budget: u64,
+    ) -> Stop {
+        const FLAGS: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);
+        loop {
+            if *held > 0 {
+                if !sink.ready.is_writable() {
+                    return Stop::Blocked;
+                }
+                match splice(&pipe.read, None, sink.stream, None, *held, FLAGS) {
+                    Ok(0) => return Stop::SinkFailed(io::ErrorKind::WriteZero.into()),
+                    Ok(count) => {
+                        *held -= count.min(*held);
+                        *moved += count as u64;
+                    }
+                    Err(Errno::AGAIN) => sink.ready.write_blocked(),
+                    Err(Errno::INTR) => {}
+                    Err(errno) => return Stop::SinkFailed(errno.into()),
+                }
+                continue;
+            }
+            match phase {
+                Phase::Open => {}
+                Phase::Ending => return Stop::Finished,
+                Phase::Done => return Stop::Blocked,
+            }
+            if !source.ready.is_readable() || !sink.ready.is_writable() {
+                return Stop::Blocked;
+            }
+            if *moved >= budget {
+                return Stop::Budget;
+            }
+            match splice(source.stream, None, &pipe.write, None, PIPE_BYTES, FLAGS) {
+                Ok(0) => *phase = Phase::Ending,
+                Ok(count) => *held = count,
+                // The pipe is empty here, so it is the source that has nothing.
+                Err(Errno::AGAIN) => source.ready.read_blocked(),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Stop::SourceFailed(errno.into()),
+            }
+        }
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod system {
+    use super::{End, Half, Pumped, TcpStream};
+
+    /// Never made on this system.
+    #[derive(Debug)]
+    pub enum LoadedPipe {}
+
+    /// Has no pipes on this system.
+    #[derive(Debug)]
+    pub struct PipeReserve;
+
+    impl PipeReserve {
+        /// The same as [`disabled`](Self::disabled): this system has no `splice`.
+        #[must_use]
+        pub fn enabled() -> Self {
+            Self
+        }
+
+        /// A reserve that has none and makes none.
+        #[must_use]
+        pub fn disabled() -> Self {
+            Self
+        }
+
+        /// Always `None`: the copying pump does the work.
+        pub fn pump(
+            &mut self,
+            _: &mut Half,
+            _: &mut End<'_, &TcpStream>,
+            _: &mut End<'_, &TcpStream>,
+            _: u64,
+        ) -> Option<Pumped> {
+            None
+        }
+    }
+}
