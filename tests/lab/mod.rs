@@ -7,12 +7,13 @@
 //! ranges and exist only inside the two namespaces.
 //!
 //! Owns the namespaces, devices, router thread and programs it started; all of them end when it is dropped,
-//! also when a test panics. It knows nothing of the forwarder. One lab exists at a time in a process, so that
+//! also when a test panics. Only `forwarder.rs` knows whom all this is for. One lab exists at a time in a process, so that
 //! tests do not disturb each other's clocks; processes may run side by side.
 //!
 //! Needs Linux, root, `/dev/net/tun` and iproute2. Where one is missing, [`open`] says so and gives `None`;
 //! with `LATENCY_LAB=required` in the environment that is a failure.
 
+mod forwarder;
 mod link;
 mod links;
 mod load;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use tcp_forwarder::clock;
 use tcp_forwarder::shutdown::Shutdown;
 
+pub(crate) use forwarder::{Forwarder, LISTEN, METRICS, Reading};
 pub(crate) use link::{Jitter, Link, Order};
 pub(crate) use links::{Links, RouterReport};
 pub(crate) use load::{Load, LoadReport, Percentiles};

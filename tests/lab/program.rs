@@ -1,10 +1,11 @@
 //! Programs that run inside a namespace: started, watched by process id, and ended when dropped.
 
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::NamedTempFile;
 
 /// A running program. Its standard output and error go to one file that goes with it.
@@ -20,7 +21,9 @@ impl Program {
     /// When it cannot be started.
     pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
         let output = NamedTempFile::new()?;
+        // A group of its own, so that what the program starts (workers) ends with it.
         let child = command
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(output.reopen()?)
             .stderr(output.as_file().try_clone()?)
@@ -48,8 +51,7 @@ impl Program {
     /// # Errors
     /// When it cannot be signalled or waited for.
     pub(crate) fn stop(mut self, patience: Duration) -> io::Result<Option<ExitStatus>> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        if let (Some(pid), true) = (pid, self.is_running()) {
+        if let (Some(pid), true) = (self.group(), self.is_running()) {
             kill_process(pid, Signal::TERM)?;
         }
         let mut status = self.child.try_wait()?;
@@ -59,12 +61,18 @@ impl Program {
         });
         Ok(status)
     }
+
+    fn group(&self) -> Option<Pid> {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
+    }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Both fail only when it has ended and was waited for: then this is done.
-        let _ = self.child.kill();
+        // Fails only when the whole group has ended: then this is done.
+        if let Some(group) = self.group() {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
         let _ = self.child.wait();
     }
 }
