@@ -1,11 +1,49 @@
 //! Checked configuration: what the rest of the program sees.
 //!
-//! Parse, don't validate: a [`Config`] exists only if every value is in range. Defaults live here, in one
-//! place (`Default` impls), so the reader, the documentation test and `demo` agree.
+//! Parse, don't validate: a [`Config`] exists only if every value is in range, so nothing behind this module
+//! checks a setting again. It knows YAML and the names of the keys; it opens no file but the configuration
+//! and knows nothing of what the settings do.
+//!
+//! - `defaults.rs`: every default, as `Default` impls: the reader, the documentation and `demo` agree.
+//! - `keys.rs`: one row per key: its path, its type and range, its field, what it means.
+//! - `slot.rs`: one type of value: from YAML into its field, and back into words.
+//! - `draft.rs`: the rules between keys; from what was read to a [`Config`].
+//! - `tree.rs`: YAML text as a bounded tree, and the line of each of its nodes.
+//! - `reader.rs`: walks the tree along the table and collects every error.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+mod defaults;
+mod draft;
+mod error;
+mod keys;
+mod reader;
+mod slot;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+pub use error::{ConfigError, ConfigErrors, LoadError};
+pub use keys::{KeyDoc, reference};
+
+/// Reads and checks the configuration file.
+///
+/// # Errors
+/// [`LoadError::Unreadable`] when the file cannot be read, [`LoadError::Invalid`] with every error in it.
+pub fn load(path: &Path) -> Result<Config, LoadError> {
+    reader::load(path)
+}
+
+/// Checks the text of a configuration. `file` is what errors name, and its folder is what relative paths in
+/// the text are relative to; nothing is opened.
+///
+/// # Errors
+/// Every error found, each with its line and key path.
+pub fn parse(text: &str, file: &Path) -> Result<Config, ConfigErrors> {
+    reader::parse(text, file)
+}
 
 /// Everything the configuration file says, checked.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -309,180 +347,4 @@ pub struct Dynamic {
     pub scale_up_increment: usize,
     /// The most connections given up per adjustment; at least 1.
     pub scale_down_increment: usize,
-}
-
-impl Default for Server {
-    fn default() -> Self {
-        Self {
-            listen_addrs: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1234))],
-            reactors: 0,
-            max_connections: 0,
-            idle_timeout: Duration::from_secs(3600),
-            half_close_timeout: Duration::from_secs(60),
-            keepalive: Keepalive::default(),
-            splice: Splice::Auto,
-        }
-    }
-}
-
-impl Default for Keepalive {
-    fn default() -> Self {
-        Self {
-            idle: Duration::from_secs(60),
-            interval: Duration::from_secs(10),
-            probes: 3,
-        }
-    }
-}
-
-impl Default for Logging {
-    fn default() -> Self {
-        Self {
-            level: log::LevelFilter::Info,
-            format: LogFormat::Text,
-            output: LogOutput::Stdout,
-        }
-    }
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            listen_addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 9099)),
-            path: "/metrics".to_owned(),
-        }
-    }
-}
-
-impl Default for Remotes {
-    fn default() -> Self {
-        Self {
-            default_remote_port: 80,
-            provider: FileProvider::default(),
-            probing: Probing::default(),
-            scoring: Scoring::default(),
-            selector: Selector::default(),
-        }
-    }
-}
-
-impl Default for FileProvider {
-    fn default() -> Self {
-        Self {
-            path: PathBuf::from("./ip_list.txt"),
-            watch: false,
-        }
-    }
-}
-
-impl Default for Probing {
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(15),
-            timeout: Duration::from_secs(1),
-            probe_candidate_count: 10,
-            initial: InitialProbing::default(),
-        }
-    }
-}
-
-impl Default for InitialProbing {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            max_concurrency: 100,
-            timeout: Duration::from_millis(500),
-        }
-    }
-}
-
-impl Default for LatencyScoring {
-    fn default() -> Self {
-        Self {
-            max_score: 45.0,
-            ewma_alpha: 0.2,
-            base: Duration::from_millis(50),
-            max_acceptable: Duration::from_millis(800),
-        }
-    }
-}
-
-impl Default for JitterScoring {
-    fn default() -> Self {
-        Self {
-            max_score: 15.0,
-            ewma_alpha: 0.3,
-            base: Duration::from_millis(10),
-            max_acceptable: Duration::from_millis(300),
-        }
-    }
-}
-
-impl Default for SuccessScoring {
-    fn default() -> Self {
-        Self {
-            max_score: 40.0,
-            ewma_alpha: 0.1,
-        }
-    }
-}
-
-impl Default for FailurePenalty {
-    fn default() -> Self {
-        Self {
-            base_penalty: 5.0,
-            exponent_factor: 1.8,
-            max_penalty: 80.0,
-            recovery_per_check: 2.5,
-        }
-    }
-}
-
-impl Default for HistoricalBonus {
-    fn default() -> Self {
-        Self {
-            max_bonus: 10.0,
-            checks_per_point: 120,
-        }
-    }
-}
-
-impl Default for Selector {
-    fn default() -> Self {
-        Self {
-            evaluation_interval: Duration::from_secs(30),
-            active_set_size: 3,
-            min_score_threshold: 15.0,
-            debounce_interval: Duration::from_secs(60),
-            score_improvement_threshold: 5.0,
-        }
-    }
-}
-
-impl Default for Pools {
-    fn default() -> Self {
-        Self {
-            algorithm: Algorithm::LeastConnections,
-            dial_timeout: Duration::from_secs(1),
-            idle_timeout: Duration::from_secs(600),
-            drain_timeout: Duration::from_secs(30),
-            dial_attempts: 3,
-            reset_on_removal: false,
-            strategy: Strategy::Dynamic(Dynamic::default()),
-        }
-    }
-}
-
-impl Default for Dynamic {
-    fn default() -> Self {
-        Self {
-            min_size: 20,
-            max_size: 500,
-            interval: Duration::from_secs(1),
-            target_buffer_ratio: 0.2,
-            scale_up_increment: 10,
-            scale_down_increment: 5,
-        }
-    }
 }

@@ -1,0 +1,190 @@
+//! Every default, in one place.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{
+    Algorithm, Dynamic, FailurePenalty, FileProvider, HistoricalBonus, InitialProbing, JitterScoring,
+    Keepalive, LatencyScoring, LogFormat, LogOutput, Logging, Metrics, Pools, Probing, Remotes, Scoring,
+    Selector, Server, Splice, Strategy, SuccessScoring,
+};
+
+/// Warm connections per backend of a static pool that names no size.
+pub(super) const STATIC_SIZE_PER_REMOTE: usize = 50;
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen_addrs: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1234))],
+            reactors: 0,
+            max_connections: 0,
+            idle_timeout: Duration::from_secs(3600),
+            half_close_timeout: Duration::from_secs(60),
+            keepalive: Keepalive::default(),
+            splice: Splice::Auto,
+        }
+    }
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(60),
+            interval: Duration::from_secs(10),
+            probes: 3,
+        }
+    }
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self {
+            level: log::LevelFilter::Info,
+            format: LogFormat::Text,
+            output: LogOutput::Stdout,
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen_addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 9099)),
+            path: "/metrics".to_owned(),
+        }
+    }
+}
+
+impl Default for Remotes {
+    fn default() -> Self {
+        Self {
+            default_remote_port: 80,
+            provider: FileProvider::default(),
+            probing: Probing::default(),
+            scoring: Scoring::default(),
+            selector: Selector::default(),
+        }
+    }
+}
+
+impl Default for FileProvider {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::from("./ip_list.txt"),
+            watch: false,
+        }
+    }
+}
+
+impl Default for Probing {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(15),
+            timeout: Duration::from_secs(1),
+            probe_candidate_count: 10,
+            initial: InitialProbing::default(),
+        }
+    }
+}
+
+impl Default for InitialProbing {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            max_concurrency: 100,
+            timeout: Duration::from_millis(500),
+        }
+    }
+}
+
+impl Default for LatencyScoring {
+    fn default() -> Self {
+        Self {
+            max_score: 45.0,
+            ewma_alpha: 0.2,
+            base: Duration::from_millis(50),
+            max_acceptable: Duration::from_millis(800),
+        }
+    }
+}
+
+impl Default for JitterScoring {
+    fn default() -> Self {
+        Self {
+            max_score: 15.0,
+            ewma_alpha: 0.3,
+            base: Duration::from_millis(10),
+            max_acceptable: Duration::from_millis(300),
+        }
+    }
+}
+
+impl Default for SuccessScoring {
+    fn default() -> Self {
+        Self {
+            max_score: 40.0,
+            ewma_alpha: 0.1,
+        }
+    }
+}
+
+impl Default for FailurePenalty {
+    fn default() -> Self {
+        Self {
+            base_penalty: 5.0,
+            exponent_factor: 1.8,
+            max_penalty: 80.0,
+            recovery_per_check: 2.5,
+        }
+    }
+}
+
+impl Default for HistoricalBonus {
+    fn default() -> Self {
+        Self {
+            max_bonus: 10.0,
+            checks_per_point: 120,
+        }
+    }
+}
+
+impl Default for Selector {
+    fn default() -> Self {
+        Self {
+            evaluation_interval: Duration::from_secs(30),
+            active_set_size: 3,
+            min_score_threshold: 15.0,
+            debounce_interval: Duration::from_secs(60),
+            score_improvement_threshold: 5.0,
+        }
+    }
+}
+
+impl Default for Pools {
+    fn default() -> Self {
+        Self {
+            algorithm: Algorithm::LeastConnections,
+            dial_timeout: Duration::from_secs(1),
+            idle_timeout: Duration::from_secs(600),
+            drain_timeout: Duration::from_secs(30),
+            dial_attempts: 3,
+            reset_on_removal: false,
+            strategy: Strategy::Dynamic(Dynamic::default()),
+        }
+    }
+}
+
+impl Default for Dynamic {
+    fn default() -> Self {
+        Self {
+            min_size: 20,
+            max_size: 500,
+            interval: Duration::from_secs(1),
+            target_buffer_ratio: 0.2,
+            scale_up_increment: 10,
+            scale_down_increment: 5,
+        }
+    }
+}

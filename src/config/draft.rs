@@ -1,0 +1,262 @@
+//! From what was read to a `Config`: the rules between keys.
+//!
+//! A [`Draft`] holds every key of the file, those that a `Config` does not need included (the weights, the
+//! sizes of a strategy that is not in use). Each of its values is in range; [`Draft::conflicts`] says which do
+//! not go together.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::defaults::STATIC_SIZE_PER_REMOTE;
+use super::slot::show_duration;
+use super::{Config, Dynamic, LogOutput, Strategy};
+
+/// Every key's value, in range each.
+#[derive(Debug, Clone)]
+pub(super) struct Draft {
+    pub(super) config: Config,
+    pub(super) weights: Weights,
+    pub(super) strategy: StrategyKind,
+    pub(super) static_size: usize,
+    pub(super) dynamic: Dynamic,
+}
+
+/// `remotes.scoring.weights`.
+#[derive(Debug, Clone)]
+pub(super) struct Weights {
+    pub(super) latency: f64,
+    pub(super) jitter: f64,
+    pub(super) success_rate: f64,
+}
+
+/// `pools.strategy.type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StrategyKind {
+    Off,
+    Static,
+    Dynamic,
+}
+
+impl StrategyKind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Static => "static",
+            Self::Dynamic => "dynamic",
+        }
+    }
+
+    pub(super) fn named(name: &str) -> Self {
+        match name {
+            "off" => Self::Off,
+            "static" => Self::Static,
+            _ => Self::Dynamic,
+        }
+    }
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        let config = Config::default();
+        let scoring = &config.remotes.scoring;
+        let weights = Weights {
+            latency: scoring.latency.max_score / 100.0,
+            jitter: scoring.jitter.max_score / 100.0,
+            success_rate: scoring.success_rate.max_score / 100.0,
+        };
+        let (strategy, static_size, dynamic) = match &config.pools.strategy {
+            Strategy::Off => (StrategyKind::Off, STATIC_SIZE_PER_REMOTE, Dynamic::default()),
+            Strategy::Static { size_per_remote } => {
+                (StrategyKind::Static, *size_per_remote, Dynamic::default())
+            }
+            Strategy::Dynamic(dynamic) => (StrategyKind::Dynamic, STATIC_SIZE_PER_REMOTE, dynamic.clone()),
+        };
+        Self {
+            config,
+            weights,
+            strategy,
+            static_size,
+            dynamic,
+        }
+    }
+}
+
+/// Values that are in range each, and do not go together.
+#[derive(Debug)]
+pub(super) struct Conflict {
+    /// The keys concerned; the error stands at the first of them that the file gives.
+    pub(super) keys: &'static [&'static str],
+    pub(super) message: String,
+}
+
+impl Draft {
+    /// Works out the maximum scores that follow from weights. `given` says whether the file has a key.
+    pub(super) fn apply_weights(&mut self, given: impl Fn(&str) -> bool) {
+        let scoring = &mut self.config.remotes.scoring;
+        for (key, weight, max_score) in [
+            (
+                "remotes.scoring.latency.max_score",
+                self.weights.latency,
+                &mut scoring.latency.max_score,
+            ),
+            (
+                "remotes.scoring.jitter.max_score",
+                self.weights.jitter,
+                &mut scoring.jitter.max_score,
+            ),
+            (
+                "remotes.scoring.success_rate.max_score",
+                self.weights.success_rate,
+                &mut scoring.success_rate.max_score,
+            ),
+        ] {
+            if !given(key) {
+                // Rounded, because 0.55 x 100 is 55.00000000000001.
+                *max_score = (weight * 1e8).round() / 1e6;
+            }
+        }
+    }
+
+    /// Every rule between keys that does not hold.
+    pub(super) fn conflicts(&self) -> Vec<Conflict> {
+        let mut found = Vec::new();
+        self.scoring_conflicts(&mut found);
+        self.address_conflicts(&mut found);
+        let (least, most) = (self.dynamic.min_size, self.dynamic.max_size);
+        if least > most {
+            found.push(Conflict {
+                keys: &[
+                    "pools.strategy.dynamic.min_size",
+                    "pools.strategy.dynamic.max_size",
+                ],
+                message: format!("min_size {least} is above max_size {most}; allowed: min_size <= max_size"),
+            });
+        }
+        found
+    }
+
+    fn scoring_conflicts(&self, found: &mut Vec<Conflict>) {
+        let scoring = &self.config.remotes.scoring;
+        let (base, most) = (scoring.latency.base, scoring.latency.max_acceptable);
+        if base >= most {
+            found.push(Conflict {
+                keys: &[
+                    "remotes.scoring.latency.base_latency",
+                    "remotes.scoring.latency.max_acceptable_latency",
+                ],
+                message: format!(
+                    "base_latency {} is not below max_acceptable_latency {}; \
+                     allowed: base_latency < max_acceptable_latency",
+                    show_duration(base),
+                    show_duration(most)
+                ),
+            });
+        }
+        let (base, most) = (scoring.jitter.base, scoring.jitter.max_acceptable);
+        if base >= most {
+            found.push(Conflict {
+                keys: &[
+                    "remotes.scoring.jitter.base_jitter",
+                    "remotes.scoring.jitter.max_acceptable_jitter",
+                ],
+                message: format!(
+                    "base_jitter {} is not below max_acceptable_jitter {}; \
+                     allowed: base_jitter < max_acceptable_jitter",
+                    show_duration(base),
+                    show_duration(most)
+                ),
+            });
+        }
+        let (base, most) = (
+            scoring.failure_penalty.base_penalty,
+            scoring.failure_penalty.max_penalty,
+        );
+        if base > most {
+            found.push(Conflict {
+                keys: &[
+                    "remotes.scoring.failure_penalty.base_penalty",
+                    "remotes.scoring.failure_penalty.max_penalty",
+                ],
+                message: format!(
+                    "base_penalty {base} is above max_penalty {most}; allowed: base_penalty <= max_penalty"
+                ),
+            });
+        }
+        self.threshold_conflicts(found);
+    }
+
+    fn threshold_conflicts(&self, found: &mut Vec<Conflict>) {
+        const KEYS: &[&str] = &[
+            "remotes.selector.min_score_threshold",
+            "remotes.scoring.latency.max_score",
+            "remotes.scoring.jitter.max_score",
+            "remotes.scoring.success_rate.max_score",
+            "remotes.scoring.weights.latency",
+            "remotes.scoring.weights.jitter",
+            "remotes.scoring.weights.success_rate",
+            "remotes.scoring.historical_bonus.max_bonus",
+        ];
+        let scoring = &self.config.remotes.scoring;
+        // The bonus is left out: it takes days to earn, and nothing would be selected until then.
+        let highest = scoring.latency.max_score + scoring.jitter.max_score + scoring.success_rate.max_score;
+        let threshold = self.config.remotes.selector.min_score_threshold;
+        if threshold > highest {
+            found.push(Conflict {
+                keys: KEYS,
+                message: format!(
+                    "no candidate can reach min_score_threshold {threshold}, the three max_scores add up to \
+                     {highest}; allowed: min_score_threshold <= their sum"
+                ),
+            });
+        }
+    }
+
+    fn address_conflicts(&self, found: &mut Vec<Conflict>) {
+        let metrics = &self.config.metrics;
+        if !metrics.enabled {
+            return;
+        }
+        for server in &self.config.server.listen_addrs {
+            if overlap(*server, metrics.listen_addr) {
+                found.push(Conflict {
+                    keys: &["metrics.listen_addr", "server.listen_addr"],
+                    message: format!(
+                        "{} is taken by server.listen_addr {server}; allowed: an address that \
+                         server.listen_addr does not use",
+                        metrics.listen_addr
+                    ),
+                });
+            }
+        }
+    }
+
+    /// The configuration; relative paths become relative to the folder of `file`.
+    pub(super) fn finish(self, file: &Path) -> Config {
+        let mut config = self.config;
+        config.pools.strategy = match self.strategy {
+            StrategyKind::Off => Strategy::Off,
+            StrategyKind::Static => Strategy::Static {
+                size_per_remote: self.static_size,
+            },
+            StrategyKind::Dynamic => Strategy::Dynamic(self.dynamic),
+        };
+        config.remotes.provider.path = beside(file, &config.remotes.provider.path);
+        if let LogOutput::File(path) = &mut config.logging.output {
+            *path = beside(file, path);
+        }
+        config
+    }
+}
+
+/// Whether one of two listeners would find its port taken by the other.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let one_takes_all = a.ip().is_unspecified() || b.ip().is_unspecified();
+    let same_family = a.is_ipv4() == b.is_ipv4();
+    a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || (one_takes_all && same_family))
+}
+
+/// `path` seen from the folder of `file`; an absolute path stays what it is.
+fn beside(file: &Path, path: &Path) -> PathBuf {
+    let folder = file.parent().unwrap_or(Path::new(""));
+    folder.join(path.strip_prefix(".").unwrap_or(path))
+}

@@ -1,0 +1,291 @@
+//! One row per key: its path, its type and range, its field, what it means.
+//!
+//! The table is what the reader reads by and what the documentation is checked against.
+
+mod remotes;
+
+use std::time::Duration;
+
+use super::draft::{Draft, StrategyKind};
+use super::slot::{Choice, Slot};
+use super::{Algorithm, LogFormat, Splice};
+
+/// One row.
+pub(super) struct Key {
+    pub(super) path: &'static str,
+    pub(super) slot: Slot,
+    pub(super) meaning: &'static str,
+}
+
+/// What the documentation says about one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyDoc {
+    /// Path, such as `remotes.probing.interval`.
+    pub path: &'static str,
+    /// Name of its type: flag, integer, number, duration, choice, address, address or list, text.
+    pub kind: &'static str,
+    /// The default, as it would be written in the file, without quotes.
+    pub default: String,
+    /// Which values are allowed, in words.
+    pub allowed: String,
+    /// What it does, in one line.
+    pub meaning: &'static str,
+}
+
+/// Every key, in the order of the shipped file.
+#[must_use]
+pub fn reference() -> Vec<KeyDoc> {
+    let mut defaults = Draft::default();
+    all()
+        .map(|key| KeyDoc {
+            path: key.path,
+            kind: key.slot.kind(),
+            default: key.slot.shown(&mut defaults),
+            allowed: key.slot.allowed(),
+            meaning: key.meaning,
+        })
+        .collect()
+}
+
+/// Every row.
+pub(super) fn all() -> impl Iterator<Item = &'static Key> {
+    [
+        SERVER,
+        LOGGING,
+        METRICS,
+        remotes::REMOTES,
+        remotes::SCORING,
+        remotes::SELECTOR,
+        POOLS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+const fn key(path: &'static str, slot: Slot, meaning: &'static str) -> Key {
+    Key { path, slot, meaning }
+}
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+const fn hours(hours: u64) -> Duration {
+    Duration::from_secs(hours * 3600)
+}
+
+use Slot::{Address, Addresses, Count, Duration as Time, Flag, Number, Output, Size, UrlPath};
+
+const SERVER: &[Key] = &[
+    key(
+        "server.listen_addr",
+        Addresses(|d| &mut d.config.server.listen_addrs),
+        "where clients connect; one address or a list",
+    ),
+    key(
+        "server.reactors",
+        Size((0, 256), |d| &mut d.config.server.reactors),
+        "threads that accept and relay; 0 = one per core",
+    ),
+    key(
+        "server.max_connections",
+        Size((0, 10_000_000), |d| &mut d.config.server.max_connections),
+        "clients at once, beyond that accepting pauses; 0 = from the file-descriptor limit",
+    ),
+    key(
+        "server.idle_timeout",
+        Time((ms(10), hours(720)), |d| &mut d.config.server.idle_timeout),
+        "a relay that moves no byte for this long is closed",
+    ),
+    key(
+        "server.half_close_timeout",
+        Time((ms(10), hours(720)), |d| &mut d.config.server.half_close_timeout),
+        "the same once one side has finished sending",
+    ),
+    // Linux takes at most 32767 seconds and 127 probes, and only whole seconds.
+    key(
+        "server.keepalive.idle",
+        Time((secs(1), hours(9)), |d| &mut d.config.server.keepalive.idle),
+        "silence before the first TCP keep-alive packet",
+    ),
+    key(
+        "server.keepalive.interval",
+        Time((secs(1), hours(9)), |d| &mut d.config.server.keepalive.interval),
+        "pause between unanswered keep-alive packets",
+    ),
+    key(
+        "server.keepalive.probes",
+        Count((1, 127), |d| &mut d.config.server.keepalive.probes),
+        "unanswered keep-alive packets before the connection counts as dead",
+    ),
+    key(
+        "server.splice",
+        Slot::Choice(Choice {
+            names: &["auto", "off"],
+            name: |d| match d.config.server.splice {
+                Splice::Auto => "auto",
+                Splice::Off => "off",
+            },
+            choose: |d, name| d.config.server.splice = if name == "off" { Splice::Off } else { Splice::Auto },
+        }),
+        "bulk data moves inside the kernel where the system can (auto), or is always copied (off)",
+    ),
+];
+
+const LOGGING: &[Key] = &[
+    key(
+        "logging.level",
+        Slot::Choice(Choice {
+            names: &["trace", "debug", "info", "warn", "error"],
+            name: |d| match d.config.logging.level {
+                log::LevelFilter::Trace => "trace",
+                log::LevelFilter::Debug => "debug",
+                log::LevelFilter::Info => "info",
+                log::LevelFilter::Warn => "warn",
+                log::LevelFilter::Error | log::LevelFilter::Off => "error",
+            },
+            choose: |d, name| {
+                if let Ok(level) = name.parse() {
+                    d.config.logging.level = level;
+                }
+            },
+        }),
+        "least severe level that is logged; the variable RUST_LOG, when set, overrides it",
+    ),
+    key(
+        "logging.format",
+        Slot::Choice(Choice {
+            names: &["text", "json"],
+            name: |d| match d.config.logging.format {
+                LogFormat::Text => "text",
+                LogFormat::Json => "json",
+            },
+            choose: |d, name| {
+                d.config.logging.format = if name == "json" {
+                    LogFormat::Json
+                } else {
+                    LogFormat::Text
+                };
+            },
+        }),
+        "lines for people, or one JSON object a line",
+    ),
+    key(
+        "logging.output",
+        Output(|d| &mut d.config.logging.output),
+        "where lines go; a file is appended to",
+    ),
+];
+
+const METRICS: &[Key] = &[
+    key(
+        "metrics.enabled",
+        Flag(|d| &mut d.config.metrics.enabled),
+        "whether the Prometheus port is opened",
+    ),
+    key(
+        "metrics.listen_addr",
+        Address(|d| &mut d.config.metrics.listen_addr),
+        "address of the Prometheus port",
+    ),
+    key(
+        "metrics.path",
+        UrlPath(|d| &mut d.config.metrics.path),
+        "path of the metrics page",
+    ),
+];
+
+const POOLS: &[Key] = &[
+    key(
+        "pools.algorithm",
+        Slot::Choice(Choice {
+            names: &["least_connections", "round_robin", "random"],
+            name: |d| d.config.pools.algorithm.name(),
+            choose: |d, name| {
+                for algorithm in [
+                    Algorithm::LeastConnections,
+                    Algorithm::RoundRobin,
+                    Algorithm::Random,
+                ] {
+                    if algorithm.name() == name {
+                        d.config.pools.algorithm = algorithm;
+                    }
+                }
+            },
+        }),
+        "how a backend is chosen for a client",
+    ),
+    key(
+        "pools.common.dial_timeout",
+        Time((ms(1), secs(60)), |d| &mut d.config.pools.dial_timeout),
+        "a dial that takes longer has failed",
+    ),
+    key(
+        "pools.common.idle_timeout",
+        Time((ms(10), hours(24)), |d| &mut d.config.pools.idle_timeout),
+        "a warm connection older than this is replaced",
+    ),
+    key(
+        "pools.common.drain_timeout",
+        Time((ms(0), hours(24)), |d| &mut d.config.pools.drain_timeout),
+        "how long relays may finish when the process stops",
+    ),
+    key(
+        "pools.common.dial_attempts",
+        Count((1, 100), |d| &mut d.config.pools.dial_attempts),
+        "dials for one client before it is closed",
+    ),
+    key(
+        "pools.common.reset_on_removal",
+        Flag(|d| &mut d.config.pools.reset_on_removal),
+        "whether relays of a backend that left the active set end after drain_timeout",
+    ),
+    key(
+        "pools.strategy.type",
+        Slot::Choice(Choice {
+            names: &["dynamic", "static", "off"],
+            name: |d| d.strategy.name(),
+            choose: |d, name| d.strategy = StrategyKind::named(name),
+        }),
+        "warm connections follow demand, are a fixed number, or are not kept",
+    ),
+    key(
+        "pools.strategy.static.size_per_remote",
+        Size((1, 100_000), |d| &mut d.static_size),
+        "warm connections per backend",
+    ),
+    key(
+        "pools.strategy.dynamic.min_size",
+        Size((0, 100_000), |d| &mut d.dynamic.min_size),
+        "smallest pool per backend, warm plus in use",
+    ),
+    key(
+        "pools.strategy.dynamic.max_size",
+        Size((1, 100_000), |d| &mut d.dynamic.max_size),
+        "largest pool per backend, warm plus in use; at least min_size",
+    ),
+    key(
+        "pools.strategy.dynamic.scaling.interval",
+        Time((ms(10), hours(1)), |d| &mut d.dynamic.interval),
+        "time between two adjustments",
+    ),
+    key(
+        "pools.strategy.dynamic.scaling.target_buffer_ratio",
+        Number((0.0, 10.0), |d| &mut d.dynamic.target_buffer_ratio),
+        "spare connections as a share of the recent peak",
+    ),
+    key(
+        "pools.strategy.dynamic.scaling.scale_up_increment",
+        Size((1, 10_000), |d| &mut d.dynamic.scale_up_increment),
+        "the most connections added per adjustment",
+    ),
+    key(
+        "pools.strategy.dynamic.scaling.scale_down_increment",
+        Size((1, 10_000), |d| &mut d.dynamic.scale_down_increment),
+        "the most connections given up per adjustment",
+    ),
+];

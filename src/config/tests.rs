@@ -1,0 +1,383 @@
+//! Every key is read into its field, and nothing out of range gets through.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use proptest::prelude::{Just, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use proptest::strategy::Strategy as _;
+
+use super::draft::Draft;
+use super::keys;
+use super::*;
+
+const SHIPPED: &str = include_str!("../../config.yaml");
+const FILE: &str = "config.yaml";
+
+fn read(text: &str) -> Result<Config, ConfigErrors> {
+    parse(text, Path::new(FILE))
+}
+
+fn errors(text: &str) -> Vec<String> {
+    let errors = read(text).expect_err("wrong");
+    errors.to_string().lines().map(str::to_owned).collect()
+}
+
+fn defaults() -> Config {
+    let mut config = Config::default();
+    config.remotes.provider.path = PathBuf::from("ip_list.txt");
+    config
+}
+
+/// `a.b.c` and a value as a YAML text.
+fn yaml(path: &str, value: &str) -> String {
+    let mut text = String::new();
+    let names: Vec<&str> = path.split('.').collect();
+    for (depth, name) in names.iter().enumerate() {
+        text.push_str(&"  ".repeat(depth));
+        text.push_str(name);
+        text.push_str(if depth + 1 == names.len() { ": " } else { ":\n" });
+    }
+    text.push_str(value);
+    text.push('\n');
+    text
+}
+
+/// The range in words, taken apart again: the least and the most allowed.
+fn ends(allowed: &str) -> Option<(String, String)> {
+    let range = allowed.split(", such as").next()?;
+    let (before, most) = range.split_once(" to ")?;
+    let least = before.rsplit(' ').next()?;
+    Some((least.to_owned(), most.to_owned()))
+}
+
+#[test]
+fn an_empty_file_means_defaults() {
+    for text in [
+        "",
+        "{}",
+        "# nothing\n",
+        "\u{feff}{}",
+        "server:\nremotes: {}\r\n",
+        "---\n...\n",
+    ] {
+        assert_eq!(read(text).expect("defaults"), defaults(), "{text:?}");
+    }
+}
+
+#[test]
+#[cfg_attr(
+    feature = "mobile",
+    ignore = "the shipped file shows the defaults of desktops and servers"
+)]
+fn the_shipped_file_names_every_key_and_its_default() {
+    assert_eq!(read(SHIPPED).expect("valid"), defaults());
+    let given = reader::keys_given(SHIPPED);
+    let known: Vec<&str> = reference().iter().map(|key| key.path).collect();
+    assert_eq!(given, known);
+}
+
+#[test]
+fn the_shipped_file_has_a_comment_on_every_key() {
+    let mut previous = "";
+    for line in SHIPPED.lines().map(str::trim) {
+        let is_leaf = line.contains(": ") && !line.starts_with('#');
+        assert!(!is_leaf || previous.starts_with('#'), "no comment above {line}");
+        previous = line;
+    }
+}
+
+#[test]
+fn windows_line_ends_and_a_byte_order_mark_change_nothing() {
+    let text = format!("\u{feff}{}", SHIPPED.replace('\n', "\r\n"));
+    assert_eq!(read(&text), read(SHIPPED));
+    assert_eq!(
+        errors("\u{feff}logging:\r\n  level: loud\r\n"),
+        ["config.yaml:2: logging.level: \"loud\" is not one of the names; \
+          allowed: trace, debug, info, warn, error"]
+    );
+}
+
+#[test]
+fn every_default_is_what_its_key_would_be_given() {
+    for key in reference() {
+        let quoted = format!("{:?}", key.default);
+        let value = match key.kind {
+            "flag" | "integer" | "number" => &key.default,
+            _ => &quoted,
+        };
+        let text = yaml(key.path, value);
+        assert_eq!(read(&text).as_ref(), Ok(&defaults()), "{text}");
+    }
+}
+
+/// Two paths that share a field by mistake would pass every other test.
+#[test]
+fn every_key_has_a_field_of_its_own() {
+    let shown = |draft: &mut Draft| -> Vec<String> { keys::all().map(|key| key.slot.shown(draft)).collect() };
+    let untouched = shown(&mut Draft::default());
+    for (index, key) in keys::all().enumerate() {
+        let allowed = key.slot.allowed();
+        let candidates: Vec<String> = match key.slot.kind() {
+            "flag" => vec!["true".to_owned(), "false".to_owned()],
+            "choice" => allowed.split(", ").map(|name| format!("{name:?}")).collect(),
+            "address" | "address or list" => vec!["127.0.0.9:4321".to_owned()],
+            "text" => vec!["/elsewhere".to_owned()],
+            _ => {
+                let (least, most) = ends(&allowed).expect("a range");
+                vec![least, most]
+            }
+        };
+        let mut moved = false;
+        for value in candidates {
+            let node = tree::parse(&value).expect("a value");
+            let mut draft = Draft::default();
+            key.slot
+                .fill(&mut draft, &node)
+                .unwrap_or_else(|refusal| panic!("{}: {refusal:?}", key.path));
+            let now = shown(&mut draft);
+            for (other, (before, after)) in untouched.iter().zip(&now).enumerate() {
+                assert!(
+                    other == index || before == after,
+                    "{} changes key {other}",
+                    key.path
+                );
+            }
+            moved |= now[index] != untouched[index];
+        }
+        assert!(
+            moved || key.path == "remotes.provider.type",
+            "{} changes nothing",
+            key.path
+        );
+    }
+}
+
+/// Values of the right shape that a key refuses.
+fn outside(key: &KeyDoc) -> Vec<String> {
+    let ends = ends(&key.allowed);
+    let (least, most) = ends.as_ref().map_or(("", ""), |(least, most)| (least, most));
+    let listed: Vec<String> = match key.kind {
+        "integer" => {
+            let number = |text: &str| text.parse::<i64>().expect("an integer");
+            vec![(number(least) - 1).to_string(), (number(most) + 1).to_string()]
+        }
+        "number" => {
+            let number = |text: &str| text.parse::<f64>().expect("a number");
+            vec![
+                (number(least) - 0.0001).to_string(),
+                (number(most) + 0.0001).to_string(),
+            ]
+        }
+        "duration" => {
+            let duration = |text: &str| humantime::parse_duration(text).expect("a duration");
+            let just = Duration::from_nanos(1);
+            let below = duration(least).checked_sub(just);
+            let above = duration(most) + just;
+            let text = |duration| humantime::format_duration(duration).to_string();
+            below.into_iter().chain([above]).map(text).collect()
+        }
+        _ => Vec::new(),
+    };
+    let fixed: &[&str] = match key.kind {
+        "integer" => &["1.5", "99999999999999999999999999999999999999999", "'1'"],
+        "number" => &[".nan", ".inf", "-.inf", "-1", "1e300", "9999999999999999", "'1'"],
+        "duration" => &["-1s", "15", "''", "99999999999999999999 years", "15 parsecs"],
+        "flag" => &["yes", "1", "'true'"],
+        "choice" => &["neither", "1", "''"],
+        "address" | "address or list" => &["localhost:80", "127.0.0.1", "[]", "1234"],
+        _ => &["''", "12"],
+    };
+    let everywhere = ["~", "{a: 1}", "[[1]]", "!tag x"];
+    let fixed = fixed.iter().chain(&everywhere).map(|value| (*value).to_owned());
+    listed.into_iter().chain(fixed).collect()
+}
+
+#[test]
+fn just_outside_of_a_range_is_an_error_with_the_key() {
+    for key in reference() {
+        for value in outside(&key) {
+            let text = yaml(key.path, &value);
+            let found = errors(&text);
+            assert_eq!(found.len(), 1, "{text}{found:?}");
+            let line = text.lines().count();
+            let item = if value == "[[1]]" && key.kind == "address or list" {
+                "[0]"
+            } else {
+                ""
+            };
+            let start = format!("{FILE}:{line}: {}{item}: ", key.path);
+            assert!(found[0].starts_with(&start), "{text}{found:?}");
+            assert!(
+                found[0].ends_with(&format!("; allowed: {}", key.allowed)),
+                "{text}{found:?}"
+            );
+        }
+    }
+}
+
+#[test]
+#[expect(clippy::float_cmp, reason = "the scores are exact")]
+fn a_max_score_left_out_is_its_weight_times_100() {
+    let scoring = read("remotes: { scoring: { weights: { latency: 0.55, jitter: 0 } } }")
+        .expect("valid")
+        .remotes
+        .scoring;
+    assert_eq!((scoring.latency.max_score, scoring.jitter.max_score), (55.0, 0.0));
+    assert_eq!(scoring.success_rate.max_score, 40.0);
+    let both = "remotes: { scoring: { weights: { latency: 0.5 }, latency: { max_score: 30 } } }";
+    assert_eq!(read(both).expect("valid").remotes.scoring.latency.max_score, 30.0);
+}
+
+#[test]
+fn strategies() {
+    let strategy = |text: &str| read(text).expect("valid").pools.strategy;
+    assert_eq!(strategy("pools: { strategy: { type: 'off' } }"), Strategy::Off);
+    assert_eq!(strategy("pools: { strategy: { type: off } }"), Strategy::Off);
+    assert_eq!(
+        strategy("pools: { strategy: { type: static, static: { size_per_remote: 7 } } }"),
+        Strategy::Static { size_per_remote: 7 }
+    );
+    assert_eq!(
+        strategy("pools: { strategy: { type: static } }"),
+        Strategy::Static { size_per_remote: 50 }
+    );
+}
+
+#[test]
+fn relative_paths_are_relative_to_the_file() {
+    let text = "remotes: { provider: { file: { path: 'lists/a.txt' } } }\nlogging: { output: ./x.log }";
+    let config = parse(text, Path::new("/etc/forwarder/config.yaml")).expect("valid");
+    assert_eq!(
+        config.remotes.provider.path,
+        Path::new("/etc/forwarder/lists/a.txt")
+    );
+    assert_eq!(
+        config.logging.output,
+        LogOutput::File(PathBuf::from("/etc/forwarder/x.log"))
+    );
+    let absolute = "remotes: { provider: { file: { path: '/tmp/a.txt' } } }";
+    assert_eq!(
+        read(absolute).expect("valid").remotes.provider.path,
+        Path::new("/tmp/a.txt")
+    );
+}
+
+#[test]
+fn a_refused_value_raises_no_second_error() {
+    let text = "pools: { strategy: { dynamic: { min_size: 900, max_size: many } } }";
+    assert_eq!(errors(text).len(), 1, "{:?}", errors(text));
+}
+
+#[test]
+fn a_file_full_of_errors_is_cut_short() {
+    use std::fmt::Write as _;
+    let text = (0..3000).fold(String::new(), |mut text, n| {
+        writeln!(text, "key{n}: 1").expect("a string");
+        text
+    });
+    let errors = read(&text).expect_err("wrong");
+    assert_eq!((errors.errors.len(), errors.omitted), (100, 2900));
+    assert!(errors.to_string().ends_with("config.yaml: and 2900 more errors"));
+}
+
+#[test]
+fn an_unreadable_file_is_not_a_wrong_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let missing = load(&folder.path().join("none.yaml")).expect_err("missing");
+    assert_eq!(missing.exit_status(), 1);
+    assert_eq!(missing.to_string().lines().count(), 1);
+    assert_eq!(load(folder.path()).expect_err("a folder").exit_status(), 1);
+
+    let file = folder.path().join("config.yaml");
+    std::fs::write(&file, b"server:\n  splice: \"\xff\"\n").expect("written");
+    let wrong = load(&file).expect_err("not UTF-8");
+    assert_eq!(wrong.exit_status(), 2);
+    assert!(wrong.to_string().contains("config.yaml:2: not UTF-8"), "{wrong}");
+    std::fs::write(&file, vec![b'#'; (1 << 20) + 1]).expect("written");
+    assert_eq!(load(&file).expect_err("too large").exit_status(), 2);
+    std::fs::write(&file, SHIPPED).expect("written");
+    let config = load(&file).expect("valid");
+    assert_eq!(config.remotes.provider.path, folder.path().join("ip_list.txt"));
+}
+
+/// Text that gets past the YAML parser more often than arbitrary text does.
+fn yaml_like() -> impl proptest::strategy::Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just("server:".to_owned()),
+        Just("remotes: ".to_owned()),
+        Just("\n".to_owned()),
+        Just("\n  ".to_owned()),
+        Just("&a ".to_owned()),
+        Just("*a".to_owned()),
+        Just("<<: ".to_owned()),
+        Just("!t ".to_owned()),
+        Just("- ".to_owned()),
+        Just("? ".to_owned()),
+        Just(": ".to_owned()),
+        Just("{".to_owned()),
+        Just("}".to_owned()),
+        Just("[".to_owned()),
+        Just("]".to_owned()),
+        Just(",".to_owned()),
+        Just("\"".to_owned()),
+        Just("|\n".to_owned()),
+        Just("--- ".to_owned()),
+        "[a-z0-9.]{1,4}",
+    ];
+    proptest::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in any::<String>()) {
+        drop(read(&text));
+    }
+
+    #[test]
+    fn no_yaml_panics(text in yaml_like()) {
+        if let Err(errors) = read(&text) {
+            prop_assert!(!errors.errors.is_empty());
+            let lines = text.lines().count().max(1);
+            for error in &errors.errors {
+                prop_assert!((1..=lines + 1).contains(&error.line), "{error:?}");
+            }
+            prop_assert!(errors.errors.is_sorted());
+        }
+    }
+
+    /// A value put in the place of a default is taken as it is, or reported under its key and line.
+    #[test]
+    fn a_mutated_value_is_taken_or_reported(
+        index in any::<proptest::sample::Index>(),
+        value in prop_oneof![
+            (-10_i64..100_000).prop_map(|n| n.to_string()),
+            (-10.0_f64..2000.0).prop_map(|n| format!("{n:?}")),
+            (0_u64..100_000_000).prop_map(|n| format!("\"{n}ms\"")),
+            "[a-z./:0-9]{0,12}".prop_map(|text| format!("{text:?}")),
+        ],
+    ) {
+        let known = reference();
+        let key = index.get(&known);
+        let text = yaml(key.path, &value);
+        let node = tree::parse(&value).expect("a value");
+        match read(&text) {
+            Ok(_) => {
+                let row = keys::all().find(|row| row.path == key.path).expect("the row");
+                let mut draft = Draft::default();
+                prop_assert!(row.slot.fill(&mut draft, &node).is_ok());
+                if let Some((least, most)) = ends(&key.allowed)
+                    && key.kind == "number"
+                {
+                    let shown: f64 = row.slot.shown(&mut draft).parse().expect("a number");
+                    let (least, most) = (least.parse().expect("least"), most.parse().expect("most"));
+                    prop_assert!((least..=most).contains(&shown));
+                }
+            }
+            Err(errors) => {
+                prop_assert_eq!(errors.errors.len(), 1);
+                prop_assert_eq!(&errors.errors[0].key, key.path);
+                prop_assert_eq!(errors.errors[0].line, text.lines().count());
+            }
+        }
+    }
+}
