@@ -1,0 +1,357 @@
+//! A batch of connects on one poll.
+//!
+//! Owns the sockets of probes from connect to close, their deadlines and the clock readings that time them.
+//! Knows nothing of why a candidate is probed or what becomes of the sample.
+//!
+//! Invariants: at most `bound` sockets are open; each ends in exactly one sample, no later than its deadline
+//! plus one turn; a slot is used again only after the events of its predecessor's batch are through.
+//!
+//! **Closing.** An established probe is reset, not finished, as `HAProxy` does with its checks: it has
+//! carried no data that a reset could destroy, and the candidate is rid of it at once even if it would
+//! ignore an end of stream. A finish would leave one local port in `TIME_WAIT` per probe for a minute, and
+//! an entry in every connection-tracking table on the way for two. The price: servers that log resets log
+//! one per probe. A connect that times out is closed before it is established, which sends nothing.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use crate::clock;
+use crate::net::{self, ConnectState};
+use crate::scorer::{Outcome, Sample, Source};
+
+/// The token of the waker; slots count from 0.
+const WAKE: Token = Token(usize::MAX);
+
+/// Events taken from the poll at once.
+const EVENTS: usize = 256;
+
+/// Connects in flight.
+#[derive(Debug)]
+pub struct Connector {
+    poll: Poll,
+    events: Events,
+    waker: Arc<Waker>,
+    bound: usize,
+    slots: Vec<Option<Flight>>,
+    free: Vec<usize>,
+    deadlines: BTreeSet<(Instant, usize)>,
+}
+
+/// One connect.
+#[derive(Debug)]
+struct Flight {
+    stream: TcpStream,
+    addr: SocketAddr,
+    began_at: Instant,
+    timeout: Duration,
+}
+
+/// What became of the wish to connect.
+#[derive(Debug)]
+pub enum Start {
+    /// It is in flight.
+    Begun,
+    /// The system knew at once that it fails.
+    Ended(Sample),
+    /// Descriptors or memory ran out, or `bound` connects are in flight: says nothing of the candidate.
+    Exhausted,
+}
+
+impl Connector {
+    /// A connector for at most `bound` connects at once.
+    ///
+    /// # Errors
+    /// When the system has no poll or descriptor to give.
+    pub fn new(bound: usize) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS),
+            waker,
+            bound,
+            slots: Vec::new(),
+            free: Vec::new(),
+            deadlines: BTreeSet::new(),
+        })
+    }
+
+    /// Ends a [`turn`](Self::turn) early, from any thread.
+    pub fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
+    }
+
+    /// Connects in flight.
+    pub fn in_flight(&self) -> usize {
+        self.deadlines.len()
+    }
+
+    /// Whether one more connect may begin.
+    pub fn has_room(&self) -> bool {
+        self.in_flight() < self.bound
+    }
+
+    /// Begins a connect that fails after `timeout`.
+    pub fn start(&mut self, addr: SocketAddr, timeout: Duration) -> Start {
+        if !self.has_room() {
+            return Start::Exhausted;
+        }
+        let began_at = clock::now();
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        let begun = net::begin_connect(addr).and_then(|mut stream| {
+            self.poll
+                .registry()
+                .register(&mut stream, Token(slot), Interest::WRITABLE)?;
+            Ok(stream)
+        });
+        match begun {
+            Ok(stream) => {
+                self.deadlines.insert((began_at + timeout, slot));
+                if let Some(empty) = self.slots.get_mut(slot) {
+                    *empty = Some(Flight {
+                        stream,
+                        addr,
+                        began_at,
+                        timeout,
+                    });
+                }
+                Start::Begun
+            }
+            Err(error) => {
+                self.free.push(slot);
+                if net::is_exhausted(&error) {
+                    log::debug!("probe of {addr} put off: {error}");
+                    return Start::Exhausted;
+                }
+                log::debug!("probe of {addr} failed: {error}");
+                Start::Ended(Sample {
+                    addr,
+                    outcome: Outcome::Failure,
+                    source: Source::Probe,
+                    at: clock::now(),
+                })
+            }
+        }
+    }
+
+    /// Waits for connects to end, at most until `until` (none: for good) or the next deadline, and adds the
+    /// samples of those that did to `ended`.
+    ///
+    /// # Errors
+    /// When the poll fails, other than by a signal.
+    pub fn turn(&mut self, until: Option<Instant>, ended: &mut Vec<Sample>) -> io::Result<()> {
+        let next_deadline = self.deadlines.first().map(|(at, _)| *at);
+        let until = [until, next_deadline].into_iter().flatten().min();
+        let patience = until.map(|until| until.saturating_duration_since(clock::now()));
+        if let Err(error) = self.poll.poll(&mut self.events, patience) {
+            if error.kind() == io::ErrorKind::Interrupted {
+                return Ok(());
+            }
+            return Err(error);
+        }
+        let now = clock::now();
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
+            if event.token() != WAKE {
+                ended.extend(self.on_event(event.token().0, now));
+            }
+        }
+        self.events = events;
+        while let Some((at, slot)) = self.deadlines.first().copied()
+            && at <= now
+        {
+            ended.extend(self.end(slot, now, Outcome::Failure));
+        }
+        Ok(())
+    }
+
+    fn on_event(&mut self, slot: usize, now: Instant) -> Option<Sample> {
+        let flight = self.slots.get(slot)?.as_ref()?;
+        match net::connect_state(&flight.stream) {
+            ConnectState::Pending => None,
+            ConnectState::Established => {
+                // A turn that came late is not the candidate's fault.
+                let took = now.saturating_duration_since(flight.began_at).min(flight.timeout);
+                net::reset_on_close(&flight.stream);
+                self.end(slot, now, Outcome::Success(took))
+            }
+            ConnectState::Failed(error) => {
+                log::debug!("probe of {} failed: {error}", flight.addr);
+                self.end(slot, now, Outcome::Failure)
+            }
+        }
+    }
+
+    /// Closes a connect and says how it went.
+    fn end(&mut self, slot: usize, now: Instant, outcome: Outcome) -> Option<Sample> {
+        let flight = self.slots.get_mut(slot)?.take()?;
+        self.deadlines.remove(&(flight.began_at + flight.timeout, slot));
+        self.free.push(slot);
+        Some(Sample {
+            addr: flight.addr,
+            outcome,
+            source: Source::Probe,
+            at: now,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener, TcpStream as StdStream};
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let addr = listener.local_addr().expect("an address");
+        (listener, addr)
+    }
+
+    /// Turns until `count` samples are there.
+    fn wait_for(connector: &mut Connector, ended: &mut Vec<Sample>, count: usize) {
+        let deadline = clock::now() + LONG;
+        while ended.len() < count {
+            assert!(clock::now() < deadline, "{} of {count} samples", ended.len());
+            connector.turn(Some(deadline), ended).expect("a turn");
+        }
+    }
+
+    #[test]
+    fn accepting_candidates_succeed_and_refusing_ones_fail_together() {
+        let mut connector = Connector::new(100).expect("a connector");
+        let (listener, open) = listener();
+        // Bound but not listening: refuses, and nobody else can come to listen there.
+        let closed = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        closed
+            .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
+            .expect("a free port");
+        let refusing = closed
+            .local_addr()
+            .expect("an address")
+            .as_socket()
+            .expect("of IPv4");
+
+        let mut ended = Vec::new();
+        for addr in [open, refusing].repeat(20) {
+            match connector.start(addr, LONG) {
+                Start::Begun => {}
+                Start::Ended(sample) => ended.push(sample),
+                Start::Exhausted => panic!("40 descriptors are to be had"),
+            }
+        }
+        wait_for(&mut connector, &mut ended, 40);
+        assert_eq!((ended.len(), connector.in_flight()), (40, 0));
+        for sample in &ended {
+            match sample.outcome {
+                Outcome::Success(took) => {
+                    assert!(sample.addr == open && took > Duration::ZERO && took < LONG);
+                }
+                Outcome::Failure => assert_eq!(sample.addr, refusing),
+            }
+            assert_eq!(sample.source, Source::Probe);
+        }
+        assert_eq!(ended.iter().filter(|sample| sample.addr == open).count(), 20);
+        drop(listener);
+    }
+
+    #[test]
+    fn an_established_probe_is_reset() {
+        let mut connector = Connector::new(1).expect("a connector");
+        let (listener, open) = listener();
+        assert!(matches!(connector.start(open, LONG), Start::Begun));
+        let (mut accepted, _) = listener.accept().expect("the connect");
+        let mut ended = Vec::new();
+        wait_for(&mut connector, &mut ended, 1);
+        let error = io::Read::read(&mut accepted, &mut [0; 8]).expect_err("no end of stream");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn a_silent_candidate_fails_at_its_deadline() {
+        // A listener whose queue is full drops further connects without a word.
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket
+            .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
+            .expect("a free port");
+        socket.listen(0).expect("a listener");
+        let silent = socket
+            .local_addr()
+            .expect("an address")
+            .as_socket()
+            .expect("of IPv4");
+        let mut queued = Vec::new();
+        while let Ok(stream) = StdStream::connect_timeout(&silent, Duration::from_millis(100)) {
+            queued.push(stream);
+        }
+        assert!(!queued.is_empty());
+
+        let mut connector = Connector::new(10).expect("a connector");
+        let (_listener, open) = listener();
+        let (short, began_at) = (Duration::from_millis(80), clock::now());
+        assert!(matches!(connector.start(silent, LONG), Start::Begun));
+        assert!(matches!(connector.start(silent, short), Start::Begun));
+        assert!(matches!(connector.start(open, LONG), Start::Begun));
+        let mut ended = Vec::new();
+        wait_for(&mut connector, &mut ended, 2);
+        assert_eq!(ended[0].addr, open);
+        assert_eq!((ended[1].addr, ended[1].outcome), (silent, Outcome::Failure));
+        let took = ended[1].at - began_at;
+        assert!(took >= short && took < LONG, "{took:?}");
+        assert_eq!(connector.in_flight(), 1, "each has its own deadline");
+    }
+
+    #[test]
+    fn the_bound_holds_and_slots_are_used_again() {
+        let mut connector = Connector::new(3).expect("a connector");
+        let (_listener, open) = listener();
+        let mut ended = Vec::new();
+        for round in 1..=10 {
+            for _ in 0..3 {
+                assert!(matches!(connector.start(open, LONG), Start::Begun));
+            }
+            assert!(matches!(connector.start(open, LONG), Start::Exhausted));
+            wait_for(&mut connector, &mut ended, round * 3);
+        }
+        assert_eq!(connector.slots.len(), 3);
+        assert!(
+            ended
+                .iter()
+                .all(|sample| matches!(sample.outcome, Outcome::Success(_)))
+        );
+    }
+
+    #[test]
+    fn an_address_without_a_route_fails_at_once() {
+        let mut connector = Connector::new(1).expect("a connector");
+        let nowhere = SocketAddr::from((Ipv4Addr::BROADCAST, 9));
+        let Start::Ended(sample) = connector.start(nowhere, LONG) else {
+            panic!("no connect to everybody")
+        };
+        assert_eq!((sample.addr, sample.outcome), (nowhere, Outcome::Failure));
+        assert_eq!(connector.in_flight(), 0);
+    }
+
+    #[test]
+    fn a_waker_ends_a_turn() {
+        let mut connector = Connector::new(1).expect("a connector");
+        let waker = connector.waker();
+        let waking = std::thread::spawn(move || waker.wake());
+        connector.turn(None, &mut Vec::new()).expect("a turn");
+        waking.join().expect("no panic").expect("woken");
+    }
+}

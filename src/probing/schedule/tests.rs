@@ -1,0 +1,268 @@
+//! The schedule against its promises.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::candidates::CandidateSet;
+use crate::clock;
+
+const INTERVAL: Duration = Duration::from_secs(15);
+
+fn addr(number: u32) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::from_bits(0x0a00_0000 + number), 80))
+}
+
+fn sampler(list: &str, rng: &mut fastrand::Rng) -> Sampler {
+    Sampler::new(Arc::new(CandidateSet::parse(list, 80).expect("a good list")), rng)
+}
+
+/// What the board would know, in a world where every probe ends at once.
+struct World {
+    known: HashMap<SocketAddr, Touched>,
+    sampler: Sampler,
+    rng: fastrand::Rng,
+    now: Instant,
+}
+
+impl World {
+    fn new(list: &str, seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        Self {
+            known: HashMap::new(),
+            sampler: sampler(list, &mut rng),
+            rng,
+            now: clock::now(),
+        }
+    }
+
+    fn touch(&mut self, addr: SocketAddr, score: f64) {
+        let touched = Touched {
+            addr,
+            last_sample_at: self.now,
+            score,
+        };
+        self.known.insert(addr, touched);
+    }
+
+    fn plan(&mut self, count: usize, active: &[SocketAddr]) -> Vec<Planned> {
+        let round = Round {
+            now: self.now,
+            interval: INTERVAL,
+            count,
+            active,
+            best_score: 110.0,
+        };
+        let known = self.known.values().copied();
+        plan(
+            &round,
+            known,
+            |addr| self.known.contains_key(addr),
+            &mut self.sampler,
+            &mut self.rng,
+        )
+    }
+
+    /// Plans a round and lets it pass; the score of a candidate is its last byte.
+    fn pass(&mut self, count: usize, active: &[SocketAddr]) -> Vec<Planned> {
+        let planned = self.plan(count, active);
+        for probe in &planned {
+            let SocketAddr::V4(v4) = probe.addr else {
+                panic!("only IPv4 is listed")
+            };
+            let touched = Touched {
+                addr: probe.addr,
+                last_sample_at: probe.at,
+                score: f64::from(v4.ip().octets()[3]) * 110.0 / 255.0,
+            };
+            self.known.insert(probe.addr, touched);
+        }
+        self.now += INTERVAL;
+        planned
+    }
+}
+
+#[test]
+fn the_initial_budget_keeps_its_time() {
+    let ms = Duration::from_millis;
+    assert_eq!(initial_budget(100, ms(500)), 1000);
+    assert_eq!(initial_budget(100, ms(2000)), 200);
+    assert_eq!(initial_budget(7, ms(60_000)), 7, "at least one batch");
+    assert_eq!(initial_budget(usize::MAX, ms(1)), INITIAL_BOUND);
+    assert_eq!(initial_budget(1, Duration::ZERO), 5000);
+}
+
+#[test]
+fn a_good_score_makes_up_to_four_times_as_urgent() {
+    let then = clock::now();
+    let touched = |score| Touched {
+        addr: addr(1),
+        last_sample_at: then,
+        score,
+    };
+    let now = then + Duration::from_secs(10);
+    for (score, best, expected) in [
+        (0.0, 100.0, 10.0),
+        (50.0, 100.0, 25.0),
+        (100.0, 100.0, 40.0),
+        (500.0, 100.0, 40.0),
+        (5.0, 0.0, 10.0),
+    ] {
+        assert!((overdue(&touched(score), best, now) - expected).abs() < 1e-9);
+    }
+    let later = Touched {
+        last_sample_at: now,
+        ..touched(50.0)
+    };
+    assert!(
+        overdue(&later, 100.0, then).abs() < 1e-9,
+        "a sample from after the plan began"
+    );
+}
+
+#[test]
+fn the_active_set_comes_first_then_fresh_ones_then_the_most_overdue() {
+    let mut world = World::new("10.0.0.0/16", 1);
+    let active = [addr(1), addr(2), addr(3)];
+    for number in 1..=100 {
+        world.touch(addr(number), 10.0);
+        world.now += Duration::from_secs(1);
+    }
+    let planned: HashSet<SocketAddr> = world.plan(10, &active).iter().map(|probe| probe.addr).collect();
+    assert_eq!(planned.len(), 10);
+    assert!(active.iter().all(|addr| planned.contains(addr)));
+    let fresh = planned
+        .iter()
+        .filter(|addr| !world.known.contains_key(addr))
+        .count();
+    assert_eq!(fresh, 2, "a fifth of seven, rounded up");
+    for oldest in 4..=8 {
+        assert!(planned.contains(&addr(oldest)), "{oldest}");
+    }
+}
+
+#[test]
+fn who_left_the_list_is_not_probed_unless_active() {
+    let mut world = World::new("10.0.0.1\n10.0.0.2", 2);
+    for number in 1..=9 {
+        world.touch(addr(number), 50.0);
+    }
+    let mut planned: Vec<SocketAddr> = world
+        .plan(10, &[addr(7)])
+        .iter()
+        .map(|probe| probe.addr)
+        .collect();
+    planned.sort();
+    assert_eq!(planned, [addr(1), addr(2), addr(7)]);
+}
+
+#[test]
+fn a_large_active_set_leaves_a_place_to_others_now_and_then() {
+    for (count, active_count) in [(1, 1), (3, 3), (3, 10)] {
+        let mut world = World::new("10.0.0.0/24", 3);
+        let active: Vec<SocketAddr> = (1..=active_count).map(addr).collect();
+        let (mut others, mut probes) = (0, HashMap::new());
+        for _ in 0..400 {
+            let planned = world.pass(count, &active);
+            assert_eq!(planned.len(), count);
+            others += planned
+                .iter()
+                .filter(|probe| !active.contains(&probe.addr))
+                .count();
+            for probe in planned {
+                *probes.entry(probe.addr).or_insert(0) += 1;
+            }
+        }
+        assert!((60..140).contains(&others), "{others} of 400 rounds");
+        let fair = (400 * count - others) / active.len();
+        for addr in &active {
+            assert!(probes[addr] >= fair / 2, "{addr}: {} of {fair}", probes[addr]);
+        }
+    }
+}
+
+#[test]
+fn fewer_candidates_than_places_are_each_probed_once() {
+    let mut world = World::new("10.0.0.1\n10.0.0.2\n10.0.0.3", 4);
+    for _ in 0..5 {
+        let planned = world.pass(10, &[addr(2)]);
+        let distinct: HashSet<SocketAddr> = planned.iter().map(|probe| probe.addr).collect();
+        assert_eq!((planned.len(), distinct.len()), (3, 3));
+    }
+    assert!(world.plan(0, &[addr(2)]).is_empty());
+}
+
+#[test]
+fn never_touched_candidates_all_have_their_turn() {
+    let mut world = World::new("10.0.0.0/23", 5);
+    let active = [addr(1)];
+    for _ in 0..510 {
+        world.pass(6, &active);
+    }
+    assert_eq!(
+        world.known.len(),
+        510,
+        "one of five places in each round is theirs"
+    );
+}
+
+#[test]
+fn nobody_starves() {
+    let mut world = World::new("10.0.0.0/24", 6);
+    let active = [addr(250), addr(251), addr(252)];
+    let mut last: HashMap<SocketAddr, Instant> = HashMap::new();
+    let mut longest = Duration::ZERO;
+    for round in 0..2000 {
+        for probe in world.pass(10, &active) {
+            let before = last.insert(probe.addr, probe.at);
+            if let Some(before) = before
+                && round > 200
+            {
+                longest = longest.max(probe.at - before);
+            }
+        }
+    }
+    assert_eq!(last.len(), 254);
+    let fair = INTERVAL * 251 / 7;
+    assert!(longest < fair * 4, "{longest:?} against {fair:?} in plain turns");
+    let neglected = last.values().map(|at| world.now - *at).max().expect("254");
+    assert!(neglected < fair * 4, "{neglected:?}");
+}
+
+proptest! {
+    #[test]
+    fn a_round_is_spread_over_its_interval(
+        seed: u64,
+        count in 0_usize..40,
+        known in 0_u32..60,
+        active in 0_u32..6,
+        prefix in 24_u8..=32,
+    ) {
+        let mut world = World::new(&format!("10.0.0.0/{prefix}\n10.0.0.40"), seed);
+        for number in 0..known {
+            world.touch(addr(number), f64::from(number));
+            world.now += Duration::from_millis(u64::from(number * 7919 % 1000));
+        }
+        let active: Vec<SocketAddr> = (0..active).map(|number| addr(number * 3)).collect();
+        let planned = world.plan(count, &active);
+        let distinct: HashSet<SocketAddr> = planned.iter().map(|probe| probe.addr).collect();
+        prop_assert_eq!(distinct.len(), planned.len(), "nobody twice");
+        prop_assert!(planned.len() <= count);
+        let set = world.sampler.set();
+        let candidates = usize::try_from(set.len()).expect("small");
+        let outside = active.iter().filter(|addr| !set.contains(addr)).count();
+        prop_assert!(planned.len() >= count.min(candidates), "no place stays empty for nothing");
+        prop_assert!(planned.len() <= candidates + outside);
+        prop_assert!(distinct.iter().all(|addr| set.contains(addr) || active.contains(addr)));
+        if count > active.len() {
+            prop_assert!(active.iter().all(|addr| distinct.contains(addr)));
+        }
+        let part = INTERVAL / u32::try_from(planned.len().max(1)).expect("small");
+        for (place, probe) in planned.iter().enumerate() {
+            let begin = world.now + part * u32::try_from(place).expect("small");
+            prop_assert!(probe.at >= begin && probe.at <= begin + part, "one probe in each part");
+        }
+    }
+}
