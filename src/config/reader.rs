@@ -169,10 +169,15 @@ impl Reader<'_> {
     }
 
     fn entry(&mut self, section: &str, name: &str, value: &Node, address: &mut Address) {
-        let path = join(section, name);
+        // A dot would make a key of this section look like one of a section within.
+        let path = if name.contains('.') {
+            String::new()
+        } else {
+            join(section, name)
+        };
         if let Some(key) = keys::all().find(|key| key.path == path) {
             self.value(key, value, address);
-        } else if !name.is_empty() && !children(&path).is_empty() {
+        } else if !name.is_empty() && !path.is_empty() && !children(&path).is_empty() {
             self.section(&path, value, address);
         } else {
             let message = unknown(section, name);
@@ -182,16 +187,18 @@ impl Reader<'_> {
 
     fn value(&mut self, key: &'static Key, value: &Node, address: &mut Address) {
         self.given.insert(key.path, address.clone());
-        if let Err(refusal) = key.slot.fill(&mut self.draft, value) {
-            self.refused.insert(key.path);
+        let Err(refusals) = key.slot.fill(&mut self.draft, value) else {
+            return;
+        };
+        self.refused.insert(key.path);
+        for refusal in refusals {
             let message = format!("{}; allowed: {}", refusal.what, key.slot.allowed());
-            match refusal.item {
-                Some(item) => {
-                    address.push(item);
-                    self.report(address, &format!("{}[{item}]", key.path), message);
-                    address.pop();
-                }
-                None => self.report(address, key.path, message),
+            if let Some(item) = refusal.item {
+                address.push(item);
+                self.report(address, &format!("{}[{item}]", key.path), message);
+                address.pop();
+            } else {
+                self.report(address, key.path, message);
             }
         }
     }

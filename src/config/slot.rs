@@ -44,7 +44,7 @@ pub(super) struct Choice {
     pub(super) choose: fn(&mut Draft, &str),
 }
 
-/// Why a value is refused.
+/// Why a value, or an item of a list, is refused.
 #[derive(Debug)]
 pub(super) struct Refusal {
     /// Item of a list, counted from 0, when one item is wrong.
@@ -62,9 +62,15 @@ impl Refusal {
     }
 }
 
+impl From<Refusal> for Vec<Refusal> {
+    fn from(refusal: Refusal) -> Self {
+        vec![refusal]
+    }
+}
+
 impl Slot {
-    /// Puts a value into its field, or leaves the field alone and says what is wrong with the value.
-    pub(super) fn fill(&self, draft: &mut Draft, node: &Node) -> Result<(), Refusal> {
+    /// Puts a value into its field, or leaves the field alone and says all that is wrong with the value.
+    pub(super) fn fill(&self, draft: &mut Draft, node: &Node) -> Result<(), Vec<Refusal>> {
         match self {
             Self::Flag(field) => *field(draft) = flag(node)?,
             Self::Size(range, field) => *field(draft) = integer(node, *range)?,
@@ -75,7 +81,7 @@ impl Slot {
             Self::Choice(choice) => {
                 let name = text(node)?;
                 if !choice.names.contains(&name) {
-                    return Err(Refusal::because(node, "is not one of the names"));
+                    return Err(Refusal::because(node, "is not one of the names").into());
                 }
                 (choice.choose)(draft, name);
             }
@@ -246,35 +252,38 @@ fn url_path(node: &Node) -> Result<String, Refusal> {
 }
 
 fn address(node: &Node) -> Result<SocketAddr, Refusal> {
-    text(node)?
-        .parse()
-        .map_err(|_| Refusal::because(node, "is not an address with a port"))
+    text(node)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| Refusal::because(node, "is not an address with a port"))
 }
 
-fn addresses(node: &Node) -> Result<Vec<SocketAddr>, Refusal> {
+fn addresses(node: &Node) -> Result<Vec<SocketAddr>, Vec<Refusal>> {
     let Node::List(items) = node else {
-        return address(node).map(|address| vec![address]);
+        return Ok(vec![address(node)?]);
     };
     if items.is_empty() || items.len() > MAX_ADDRESSES {
-        return Err(Refusal {
-            item: None,
-            what: format!("a list of {} addresses is out of range", items.len()),
-        });
+        let what = format!("a list of {} addresses is out of range", items.len());
+        return Err(vec![Refusal { item: None, what }]);
     }
     let mut all = Vec::with_capacity(items.len());
+    let mut refused = Vec::new();
     for (index, item) in items.iter().enumerate() {
-        let refuse = |what| Refusal {
-            item: Some(index),
-            what,
-        };
-        let address = address(item).map_err(|refusal| refuse(refusal.what))?;
-        // Port 0 takes a new free port each time, so it may repeat.
-        if address.port() != 0 && all.contains(&address) {
-            return Err(refuse(format!("{} is in the list twice", show(item))));
+        match address(item) {
+            // Port 0 takes a new free port each time, so it may repeat.
+            Ok(address) if address.port() == 0 || !all.contains(&address) => all.push(address),
+            Ok(_) => refused.push((index, Refusal::because(item, "is in the list twice"))),
+            Err(refusal) => refused.push((index, refusal)),
         }
-        all.push(address);
     }
-    Ok(all)
+    if refused.is_empty() {
+        return Ok(all);
+    }
+    let in_list = |(index, refusal): (usize, Refusal)| Refusal {
+        item: Some(index),
+        ..refusal
+    };
+    Err(refused.into_iter().map(in_list).collect())
 }
 
 /// An offending value, cut short; control characters are escaped.
