@@ -1,0 +1,142 @@
+//! Every metric family: name, help text, kind, labels. The table of the documentation, in code.
+//!
+//! Owns the names, which are fixed: dashboards depend on them. It must not know where a value comes from.
+
+/// What kind of series a family holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Never falls while the series exists.
+    Counter,
+    /// Any value.
+    Gauge,
+    /// Cumulative buckets, sum and count.
+    Histogram,
+}
+
+/// One metric family.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Family {
+    /// The full name.
+    pub name: &'static str,
+    /// The text of `# HELP`.
+    pub help: &'static str,
+    /// The kind of its series.
+    pub kind: Kind,
+    /// Label names, in the order in which values are given.
+    pub labels: &'static [&'static str],
+}
+
+impl Family {
+    const fn new(
+        kind: Kind,
+        name: &'static str,
+        labels: &'static [&'static str],
+        help: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            help,
+            kind,
+            labels,
+        }
+    }
+}
+
+use Kind::{Counter, Gauge, Histogram};
+
+const NONE: &[&str] = &[];
+const SERVER: &[&str] = &["server"];
+
+macro_rules! families {
+    ($($ident:ident = $kind:ident $name:literal $labels:expr, $help:literal;)+) => {
+        $(
+            #[doc = concat!("`", $name, "`; see its help text.")]
+            pub static $ident: Family = Family::new($kind, $name, $labels, $help);
+        )+
+
+        /// Every family, in the order of the documentation.
+        pub static ALL: &[&Family] = &[$(&$ident),+];
+    };
+}
+
+families! {
+    NEW_CONNECTIONS = Counter "tcp_forwarder_new_connections_total" NONE,
+        "Client connections accepted.";
+    ACTIVE_CONNECTIONS = Gauge "tcp_forwarder_active_connections" NONE,
+        "Client connections open now, from accept to close.";
+    CONNECTION_DURATION = Histogram "tcp_forwarder_connection_duration_seconds" NONE,
+        "How long client connections lived, from accept to close.";
+    BYTES_TRANSFERRED = Counter "tcp_forwarder_bytes_transferred_total" &["direction"],
+        "Bytes relayed, counted while they flow; direction is to_backend or to_client.";
+    CONNECTIONS_CLOSED = Counter "tcp_forwarder_connections_closed_total" &["reason"],
+        "Client connections closed, by reason.";
+    ACCEPT_PAUSED = Counter "tcp_forwarder_accept_paused_total" NONE,
+        "Times that accepting paused: descriptors ran out or max_connections was reached.";
+    ERRORS = Counter "tcp_forwarder_errors_total" &["kind"],
+        "Errors, by kind.";
+    UPTIME = Gauge "tcp_forwarder_uptime_seconds" NONE,
+        "Seconds since the process started.";
+    BUILD_INFO = Gauge "tcp_forwarder_build_info" &["version"],
+        "Always 1; the label tells the version.";
+
+    CANDIDATES = Gauge "tcp_forwarder_candidates" NONE,
+        "Addresses that the candidate list covers.";
+    CANDIDATES_TRACKED = Gauge "tcp_forwarder_candidates_tracked" NONE,
+        "Candidates of which a score is kept.";
+    HEALTH_CHECKS = Counter "tcp_forwarder_health_checks_total" &["result"],
+        "Probes finished; result is success or failure.";
+    PROBE_SUCCESS = Counter "tcp_forwarder_server_probe_success_total" SERVER,
+        "Successful probes of a backend, or of a candidate probed just now.";
+    PROBE_DURATION = Histogram "tcp_forwarder_server_probe_duration_seconds" SERVER,
+        "Connect time of successful probes.";
+    SCORE = Gauge "tcp_forwarder_server_score" SERVER,
+        "Score of a backend, or of a candidate probed just now; higher is better.";
+    CONSECUTIVE_FAILURES = Gauge "tcp_forwarder_server_consecutive_failures" SERVER,
+        "Failed connects since the last one that succeeded.";
+    SELECTOR_SWITCHES = Counter "tcp_forwarder_selector_switches_total" &["reason"],
+        "Changes of the active set, by reason.";
+    SELECTOR_FALLBACK = Gauge "tcp_forwarder_selector_fallback" NONE,
+        "1 while no candidate passes min_score_threshold and the last good set is kept, else 0.";
+
+    LB_REQUESTS = Counter "tcp_forwarder_lb_requests_total" &["algorithm", "server"],
+        "Client connections sent to a backend.";
+    LB_BACKEND_CONNECTIONS = Gauge "tcp_forwarder_lb_backend_connections" SERVER,
+        "Client connections that use a backend or wait for it.";
+    DIAL_DURATION = Histogram "tcp_forwarder_dial_duration_seconds" SERVER,
+        "Connect time of successful dials for clients and pools.";
+    POOL_CONNECTIONS = Gauge "tcp_forwarder_pool_connections" &["server", "state"],
+        "Connections to a backend; state is warm, in_use or dialling.";
+    POOL_HITS = Counter "tcp_forwarder_pool_hits_total" SERVER,
+        "Client connections that found a warm connection.";
+    POOL_MISSES = Counter "tcp_forwarder_pool_misses_total" SERVER,
+        "Client connections that had to dial.";
+    POOL_SCALE_UP = Counter "tcp_forwarder_pool_scale_up_total" SERVER,
+        "Times that the wanted pool size grew.";
+    POOL_SCALE_DOWN = Counter "tcp_forwarder_pool_scale_down_total" SERVER,
+        "Times that the wanted pool size shrank.";
+    POOL_TOTAL = Gauge "tcp_forwarder_pool_total_connections" SERVER,
+        "Size of the pool: warm and in-use connections.";
+    POOL_AVAILABLE = Gauge "tcp_forwarder_pool_available_connections" SERVER,
+        "Warm connections, ready for a client.";
+    POOL_ACTIVE = Gauge "tcp_forwarder_pool_active_connections" SERVER,
+        "Connections in use by clients.";
+    POOL_UTILIZATION = Gauge "tcp_forwarder_pool_utilization_percent" SERVER,
+        "In-use connections per hundred of the pool; 0 for an empty pool.";
+    POOL_PEAK = Gauge "tcp_forwarder_pool_peak_concurrency" SERVER,
+        "Highest concurrency (in use and waiting) of the last minute.";
+
+    PROCESS_CPU = Counter "process_cpu_seconds_total" NONE,
+        "Total user and system CPU time spent in seconds.";
+    PROCESS_OPEN_FDS = Gauge "process_open_fds" NONE,
+        "Number of open file descriptors.";
+    PROCESS_MAX_FDS = Gauge "process_max_fds" NONE,
+        "Maximum number of open file descriptors.";
+    PROCESS_VIRTUAL_MEMORY = Gauge "process_virtual_memory_bytes" NONE,
+        "Virtual memory size in bytes.";
+    PROCESS_RESIDENT_MEMORY = Gauge "process_resident_memory_bytes" NONE,
+        "Resident memory size in bytes.";
+    PROCESS_START_TIME = Gauge "process_start_time_seconds" NONE,
+        "Start time of the process since unix epoch in seconds.";
+    PROCESS_THREADS = Gauge "process_threads" NONE,
+        "Number of OS threads in the process.";
+}

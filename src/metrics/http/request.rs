@@ -1,0 +1,283 @@
+//! The head of an HTTP/1 request, read out of whatever bytes a stranger sends. Pure.
+//!
+//! Reads no body: nobody has reason to send one to a metrics port, so a request that announces one is the
+//! last of its connection. Header lines are read by `tiny_http`'s parser.
+
+use tiny_http::{HTTPVersion, Header, Method};
+
+/// The most bytes a head may have; more is refused.
+pub const MAX_HEAD_BYTES: usize = 8 * 1024;
+
+/// What the bytes so far are.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// The beginning of a head, as far as one can tell.
+    Incomplete,
+    /// No HTTP/1 at all.
+    Garbage,
+    /// HTTP, but not to be served: answer with this status and close.
+    Refused(u16),
+    /// A whole head.
+    Complete(Request),
+}
+
+/// A request as far as it matters here.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The path of the target, without query.
+    pub path: String,
+    /// The version: 1.0 or a later 1.x.
+    pub version: HTTPVersion,
+    /// What happens to the connection after the answer.
+    pub after: After,
+    /// Bytes of the head, up to and with the empty line.
+    pub head_bytes: usize,
+}
+
+/// What happens to a connection after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// It waits for the next request.
+    KeepAlive,
+    /// It closes.
+    Close,
+}
+
+/// Reads a head from the beginning of `bytes`.
+#[must_use]
+pub fn parse(bytes: &[u8]) -> Parsed {
+    // A robust server ignores empty lines before the request (RFC 9112, 2.2).
+    let blank = bytes
+        .iter()
+        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+        .count();
+    let rest = bytes.get(blank..).unwrap_or_default();
+    let is_full = bytes.len() >= MAX_HEAD_BYTES;
+    let Some((line, after_line)) = split_line(rest) else {
+        return match is_full {
+            _ if !rest.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\r')) => Parsed::Garbage,
+            true => Parsed::Refused(414),
+            false => Parsed::Incomplete,
+        };
+    };
+    let Some(RequestLine {
+        method,
+        target,
+        version: (major, minor),
+    }) = request_line(line)
+    else {
+        return Parsed::Garbage;
+    };
+    let mut headers = Vec::new();
+    let mut left = after_line;
+    loop {
+        let Some((line, next)) = split_line(left) else {
+            return if is_full {
+                Parsed::Refused(431)
+            } else {
+                Parsed::Incomplete
+            };
+        };
+        left = next;
+        if line.is_empty() {
+            break;
+        }
+        // An obsolete fold (a line that begins with a blank) is no header, and to be refused (RFC 9112, 5.2).
+        let text = std::str::from_utf8(line).ok();
+        match text.and_then(|line| line.parse::<Header>().ok()) {
+            Some(header) => headers.push(header),
+            None => return Parsed::Refused(400),
+        }
+    }
+    if major != 1 {
+        return Parsed::Refused(505);
+    }
+    let version = HTTPVersion(major, minor);
+    let after = after(&version, &headers);
+    Parsed::Complete(Request {
+        method,
+        path: path_of(target).to_owned(),
+        version,
+        after,
+        head_bytes: bytes.len() - left.len(),
+    })
+}
+
+/// The first line without its end, and what follows; `None` if there is no whole line.
+fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let (line, rest) = bytes.split_at_checked(end)?;
+    Some((line.strip_suffix(b"\r").unwrap_or(line), rest.get(1..)?))
+}
+
+struct RequestLine<'a> {
+    method: Method,
+    target: &'a str,
+    version: (u8, u8),
+}
+
+fn request_line(line: &[u8]) -> Option<RequestLine<'_>> {
+    let line = std::str::from_utf8(line).ok()?;
+    if !line.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return None;
+    }
+    let mut parts = line.split(' ');
+    let (method, target, version) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() || target.is_empty() || !is_token(method) {
+        return None;
+    }
+    let version = match version.strip_prefix("HTTP/")?.as_bytes() {
+        [major @ b'0'..=b'9', b'.', minor @ b'0'..=b'9'] => (major - b'0', minor - b'0'),
+        _ => return None,
+    };
+    Some(RequestLine {
+        method: method.parse().ok()?,
+        target,
+        version,
+    })
+}
+
+fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// The path of a target in origin form (`/path?query`) or absolute form (`http://host/path?query`).
+fn path_of(target: &str) -> &str {
+    let target = match target.strip_prefix("http://") {
+        Some(rest) => rest.find('/').and_then(|slash| rest.get(slash..)).unwrap_or("/"),
+        None => target,
+    };
+    target.split(['?', '#']).next().unwrap_or(target)
+}
+
+fn after(version: &HTTPVersion, headers: &[Header]) -> After {
+    let values = |name: &'static str| {
+        headers
+            .iter()
+            .filter(move |header| header.field.equiv(name))
+            .map(|header| header.value.as_str())
+    };
+    let ends = |option: &str| {
+        let option = option.trim();
+        option.eq_ignore_ascii_case("close") || option.eq_ignore_ascii_case("upgrade")
+    };
+    let says_close = values("Connection").any(|value| value.split(',').any(ends));
+    let has_body =
+        values("Content-Length").any(|length| length != "0") || values("Transfer-Encoding").next().is_some();
+    if says_close || has_body || version.1 == 0 {
+        After::Close
+    } else {
+        After::KeepAlive
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::fmt::Write as _;
+
+    fn complete(text: &str) -> Request {
+        let parsed = parse(text.as_bytes());
+        if let Parsed::Complete(request) = parsed {
+            return request;
+        }
+        panic!("{text:?} is {parsed:?}");
+    }
+
+    #[test]
+    fn a_scrape_is_understood() {
+        let text = "GET /metrics?x=1 HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n";
+        let request = complete(&format!("{text}GET /next"));
+        assert_eq!(request.method, Method::Get);
+        assert_eq!(request.path, "/metrics");
+        assert_eq!(request.version, HTTPVersion(1, 1));
+        assert_eq!(request.after, After::KeepAlive);
+        assert_eq!(request.head_bytes, text.len());
+    }
+
+    #[test]
+    fn forms_of_the_target_and_of_line_ends() {
+        assert_eq!(complete("\r\nHEAD /m HTTP/1.0\n\n").path, "/m");
+        assert_eq!(complete("GET http://host:9/m?q HTTP/1.1\r\n\r\n").path, "/m");
+        assert_eq!(complete("GET http://host HTTP/1.1\r\n\r\n").path, "/");
+    }
+
+    #[test]
+    fn what_ends_the_connection() {
+        for head in [
+            "GET / HTTP/1.0\r\n\r\n",
+            "GET / HTTP/1.1\r\nConnection: Close\r\n\r\n",
+            "GET / HTTP/1.1\r\nconnection: te, close\r\n\r\n",
+            "GET / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+            "GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ] {
+            assert_eq!(complete(head).after, After::Close, "{head:?}");
+        }
+        let empty_body = complete("GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(empty_body.after, After::KeepAlive);
+    }
+
+    #[test]
+    fn what_is_no_http() {
+        let cases: [&[u8]; 9] = [
+            b"\x16\x03\x01\x02\x00\x01\x00",
+            b"SSH-2.0-OpenSSH_9.2\r\n",
+            b"hello\r\n",
+            b"GET /\r\n",
+            b"GET / HTTP/x.y\r\n",
+            b"GET  / HTTP/1.1\r\n",
+            b"(GET) / HTTP/1.1\r\n",
+            b"GET /\x80 HTTP/1.1\r\n",
+            b"*1\r\n$4\r\nPING\r\n",
+        ];
+        for bytes in cases {
+            assert_eq!(parse(bytes), Parsed::Garbage, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused() {
+        let long_line = format!("GET /{} HTTP/1.1", "a".repeat(MAX_HEAD_BYTES));
+        assert_eq!(parse(long_line.as_bytes()), Parsed::Refused(414));
+        let long_head = format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(MAX_HEAD_BYTES));
+        assert_eq!(parse(long_head.as_bytes()), Parsed::Refused(431));
+        for line in ["no colon", " folded: x", "a b: c", "x: \u{e9}"] {
+            let head = format!("GET / HTTP/1.1\r\n{line}\r\n\r\n");
+            assert_eq!(parse(head.as_bytes()), Parsed::Refused(400), "{line}");
+        }
+        assert_eq!(parse(b"PRI * HTTP/2.0\r\n\r\n"), Parsed::Refused(505));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_judged(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            if let Parsed::Complete(request) = parse(&bytes) {
+                prop_assert!(request.head_bytes <= bytes.len());
+            }
+        }
+
+        #[test]
+        fn a_head_is_the_same_however_it_arrives(
+            path in "/[a-z]{0,12}",
+            headers in proptest::collection::vec(("[A-Za-z-]{1,9}", "[ -~]{0,20}"), 0..6),
+        ) {
+            let mut head = format!("GET {path} HTTP/1.1\r\n");
+            for (name, value) in &headers {
+                write!(head, "{name}: {value}\r\n").expect("a string takes everything");
+            }
+            head.push_str("\r\n");
+            for end in 0..head.len() {
+                prop_assert_eq!(parse(&head.as_bytes()[..end]), Parsed::Incomplete);
+            }
+            let request = complete(&head);
+            prop_assert_eq!(request.path, path);
+            prop_assert_eq!(request.head_bytes, head.len());
+        }
+    }
+}

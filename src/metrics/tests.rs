@@ -1,0 +1,317 @@
+//! Every family is there, has help text, and moves.
+
+use super::counters::{CloseReason, ErrorKind, SwitchReason};
+use super::*;
+use crate::backend::Backend;
+use crate::clock;
+use crate::config::Scoring;
+use crate::scorer::{Outcome, Sample, Source, inbox::INBOX_CAPACITY};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+mod movements;
+
+const REACTORS: usize = 2;
+
+/// The names that the specification fixes, with their labels, and `process_*`.
+const SPECIFIED: [(&str, &str); 38] = [
+    ("new_connections_total", ""),
+    ("active_connections", ""),
+    ("connection_duration_seconds", ""),
+    ("bytes_transferred_total", "direction"),
+    ("server_probe_success_total", "server"),
+    ("server_probe_duration_seconds", "server"),
+    ("server_score", "server"),
+    ("server_consecutive_failures", "server"),
+    ("pool_connections", "server,state"),
+    ("pool_hits_total", "server"),
+    ("pool_misses_total", "server"),
+    ("pool_scale_up_total", "server"),
+    ("pool_scale_down_total", "server"),
+    ("pool_total_connections", "server"),
+    ("pool_available_connections", "server"),
+    ("pool_active_connections", "server"),
+    ("pool_utilization_percent", "server"),
+    ("pool_peak_concurrency", "server"),
+    ("lb_requests_total", "algorithm,server"),
+    ("lb_backend_connections", "server"),
+    ("uptime_seconds", ""),
+    ("errors_total", "kind"),
+    ("health_checks_total", "result"),
+    ("connections_closed_total", "reason"),
+    ("selector_switches_total", "reason"),
+    ("selector_fallback", ""),
+    ("candidates", ""),
+    ("candidates_tracked", ""),
+    ("accept_paused_total", ""),
+    ("dial_duration_seconds", "server"),
+    ("build_info", "version"),
+    ("process_cpu_seconds_total", ""),
+    ("process_open_fds", ""),
+    ("process_max_fds", ""),
+    ("process_virtual_memory_bytes", ""),
+    ("process_resident_memory_bytes", ""),
+    ("process_start_time_seconds", ""),
+    ("process_threads", ""),
+];
+
+fn full_name(name: &str) -> String {
+    if name.starts_with("process_") {
+        name.to_owned()
+    } else {
+        format!("tcp_forwarder_{name}")
+    }
+}
+
+/// The shared structures, as the threads see them, and an exporter over them.
+pub(super) struct World {
+    pub(super) sources: Sources,
+    exporter: Exporter,
+}
+
+impl Deref for World {
+    type Target = Sources;
+
+    fn deref(&self) -> &Sources {
+        &self.sources
+    }
+}
+
+impl World {
+    pub(super) fn new(backends: &[Arc<Backend>]) -> Self {
+        let sources = Sources {
+            reactors: (0..REACTORS).map(|_| ReactorCounters::default()).collect(),
+            control: Arc::default(),
+            active: Arc::new(Published::new(ActiveSet {
+                backends: backends.to_vec(),
+            })),
+            candidates: Arc::new(Published::new(
+                CandidateSet::parse("127.0.0.2", 80).expect("a list"),
+            )),
+            board: Arc::new(RwLock::new(ScoreBoard::new(Scoring::default()))),
+            inbox: Arc::default(),
+            probes: Arc::default(),
+            algorithm: Algorithm::LeastConnections,
+            started_at: clock::now(),
+        };
+        Self {
+            exporter: Exporter::new(sources.clone()).expect("every family is valid"),
+            sources,
+        }
+    }
+
+    /// Puts one sample on the score board.
+    fn score(&self, addr: SocketAddr, outcome: Outcome) {
+        let sample = Sample {
+            addr,
+            outcome,
+            source: Source::Probe,
+            at: clock::now(),
+        };
+        self.board.write().expect("sound").record(&sample);
+    }
+
+    fn scrape(&self) -> Scrape {
+        Scrape::of(&self.exporter.text().expect("text"))
+    }
+}
+
+/// A scrape, taken apart.
+#[derive(Debug)]
+struct Scrape {
+    help: BTreeMap<String, String>,
+    kinds: BTreeMap<String, String>,
+    /// By name and labels.
+    samples: BTreeMap<String, f64>,
+}
+
+impl Scrape {
+    fn of(text: &str) -> Self {
+        let mut scrape = Self {
+            help: BTreeMap::new(),
+            kinds: BTreeMap::new(),
+            samples: BTreeMap::new(),
+        };
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# HELP ") {
+                let (name, help) = rest.split_once(' ').expect("a help text");
+                scrape.help.insert(name.to_owned(), help.to_owned());
+            } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').expect("a type");
+                scrape.kinds.insert(name.to_owned(), kind.to_owned());
+            } else {
+                let (series, value) = line.rsplit_once(' ').expect("a sample");
+                let value = value.parse().expect("a number");
+                let before = scrape.samples.insert(series.to_owned(), value);
+                assert_eq!(before, None, "{series} appears twice");
+            }
+        }
+        scrape
+    }
+
+    fn value(&self, series: &str) -> Option<f64> {
+        self.samples.get(&format!("tcp_forwarder_{series}")).copied()
+    }
+}
+
+fn backend(i: u8) -> Arc<Backend> {
+    let addr = SocketAddr::from(([127, 0, 0, i], 80));
+    Arc::new(Backend::new(addr, clock::now(), REACTORS))
+}
+
+#[test]
+fn every_specified_family_is_there_with_help_text() {
+    let world = World::new(&[backend(2)]);
+    world.score("127.0.0.2:80".parse().expect("address"), Outcome::Failure);
+    let scrape = world.scrape();
+    let is_linux = std::path::Path::new("/proc/self/stat").exists();
+    for (name, labels) in SPECIFIED {
+        let name = full_name(name);
+        let family = family::ALL.iter().find(|family| family.name == name);
+        let family = family.unwrap_or_else(|| panic!("{name} is not defined"));
+        assert_eq!(family.labels.join(","), labels, "{name}");
+        if name.starts_with("process_") && !is_linux {
+            continue;
+        }
+        let help = scrape
+            .help
+            .get(&name)
+            .unwrap_or_else(|| panic!("{name} is not in a scrape"));
+        assert!(help.len() > 10, "{name}: {help}");
+        assert!(scrape.kinds.contains_key(&name), "{name}");
+    }
+    assert_eq!(
+        family::ALL.len(),
+        SPECIFIED.len(),
+        "nothing beyond the specification"
+    );
+}
+
+#[test]
+fn failures_in_a_row_and_the_score_move() {
+    let backend = backend(2);
+    let world = World::new(&[Arc::clone(&backend)]);
+    let read = || {
+        let scrape = world.scrape();
+        let failures = scrape.value("server_consecutive_failures{server=\"127.0.0.2:80\"}");
+        (failures, scrape.value("server_score{server=\"127.0.0.2:80\"}"))
+    };
+    assert_eq!(read(), (None, None), "nothing is known yet");
+    world.score(backend.addr, Outcome::Success(Duration::from_millis(5)));
+    let (failures, best) = read();
+    assert_eq!(failures, Some(0.0));
+    world.score(backend.addr, Outcome::Failure);
+    world.score(backend.addr, Outcome::Failure);
+    let (failures, worse) = read();
+    assert_eq!(failures, Some(2.0));
+    assert!(worse < best, "{worse:?} {best:?}");
+}
+
+#[test]
+fn every_reason_and_kind_moves() {
+    let world = World::new(&[]);
+    for (i, reason) in (1..).zip(CloseReason::ALL) {
+        (0..i).for_each(|_| world.reactors[i % REACTORS].count_close(reason));
+    }
+    for (i, kind) in (1..).zip(ErrorKind::ALL) {
+        (0..i).for_each(|_| world.reactors[i % REACTORS].count_error(kind));
+    }
+    for (i, reason) in (1..).zip(SwitchReason::ALL) {
+        world.control.switches[reason as usize].store(i, Relaxed);
+    }
+    let scrape = world.scrape();
+    let value = |series: String| scrape.value(&series).unwrap_or_else(|| panic!("no {series}"));
+    for (i, reason) in (1_u32..).zip(CloseReason::ALL) {
+        let closed = value(format!(
+            "connections_closed_total{{reason=\"{}\"}}",
+            reason.label()
+        ));
+        assert!((closed - f64::from(i)).abs() < 1e-9, "{reason:?}: {closed}");
+    }
+    for (i, kind) in (1_u32..).zip(ErrorKind::ALL) {
+        let errors = value(format!("errors_total{{kind=\"{}\"}}", kind.label()));
+        assert!((errors - f64::from(i)).abs() < 1e-9, "{kind:?}: {errors}");
+    }
+    for (i, reason) in (1_u32..).zip(SwitchReason::ALL) {
+        let switches = value(format!(
+            "selector_switches_total{{reason=\"{}\"}}",
+            reason.label()
+        ));
+        assert!((switches - f64::from(i)).abs() < 1e-9, "{reason:?}: {switches}");
+    }
+}
+
+#[test]
+fn series_of_a_server_go_when_it_leaves() {
+    let (stays, leaves) = (backend(2), backend(3));
+    let world = World::new(&[Arc::clone(&stays), leaves]);
+    stays.shares[0].hits.store(5, Relaxed);
+    let has = |scrape: &Scrape, label: &str| scrape.samples.keys().any(|series| series.contains(label));
+    assert!(has(&world.scrape(), "127.0.0.3:80"));
+    world.active.publish(Arc::new(ActiveSet {
+        backends: vec![stays],
+    }));
+    let after = world.scrape();
+    assert!(!has(&after, "127.0.0.3:80"));
+    assert_eq!(after.value("pool_hits_total{server=\"127.0.0.2:80\"}"), Some(5.0));
+}
+
+#[test]
+fn a_scrape_stays_small_however_many_were_probed() {
+    let longest = |i: u32| {
+        format!("[2001:db8:1111:2222:3333:4444:{i:x}:6666]:65535")
+            .parse()
+            .expect("address")
+    };
+    let backends: Vec<_> = (0..10)
+        .map(|i| Arc::new(Backend::new(longest(0xff00 + i), clock::now(), REACTORS)))
+        .collect();
+    let world = World::new(&backends);
+    let is_active = |addr: &SocketAddr| world.active.load().contains(addr);
+    for i in 0..65_536 {
+        let addr = longest(i);
+        let duration = Duration::from_micros(u64::from(i) * 10 + 1);
+        world.probes.record(addr, Some(duration));
+        if i % 1024 == 0 {
+            world.probes.trim(is_active);
+        }
+        world.score(addr, Outcome::Success(duration));
+    }
+    world.probes.trim(is_active);
+    let text = world.exporter.text().expect("text");
+    assert!(text.len() < 200_000, "{} bytes", text.len());
+}
+
+#[test]
+fn promtool_finds_nothing_to_complain_about() {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+    let world = World::new(&[backend(2), backend(3)]);
+    for (movement, _, _) in movements::ALL {
+        movement(&world, &backend(2));
+    }
+    let child = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        Err(error) => {
+            println!("SKIPPED: promtool cannot be started: {error}");
+            return;
+        }
+    };
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin
+        .write_all(world.exporter.text().expect("text").as_bytes())
+        .expect("promtool reads");
+    drop(stdin);
+    let output = child.wait_with_output().expect("promtool ends");
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && words.is_empty(), "{words}");
+}

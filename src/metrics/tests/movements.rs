@@ -1,0 +1,205 @@
+//! What moves each family.
+
+use super::*;
+
+/// One movement: what happens to the shared structures, the series that shows it, and its new value.
+pub(super) type Movement = (fn(&World, &Backend), &'static str, f64);
+
+pub(super) const ALL: &[Movement] = &[
+    (|w, _| w.reactors[0].accepted.add(2), "new_connections_total", 5.0),
+    (|w, _| w.reactors[1].accepted.add(3), "new_connections_total", 5.0),
+    (|w, _| w.reactors[1].active.add(4), "active_connections", 4.0),
+    (
+        |w, _| w.reactors[0].durations.observe(Duration::from_millis(20)),
+        "connection_duration_seconds_bucket{le=\"0.025\"}",
+        1.0,
+    ),
+    (
+        |w, _| w.reactors[1].durations.observe(Duration::from_secs(7200)),
+        "connection_duration_seconds_sum",
+        7200.02,
+    ),
+    (
+        |w, _| w.reactors[0].bytes_to_backend.add(10),
+        "bytes_transferred_total{direction=\"to_backend\"}",
+        10.0,
+    ),
+    (
+        |w, _| w.reactors[1].bytes_to_client.add(20),
+        "bytes_transferred_total{direction=\"to_client\"}",
+        20.0,
+    ),
+    (
+        |w, _| w.reactors[0].accept_paused.add(1),
+        "accept_paused_total",
+        1.0,
+    ),
+    (
+        |w, _| w.control.probes_ok.store(7, Relaxed),
+        "health_checks_total{result=\"success\"}",
+        7.0,
+    ),
+    (
+        |w, _| w.control.probes_failed.store(8, Relaxed),
+        "health_checks_total{result=\"failure\"}",
+        8.0,
+    ),
+    (
+        |w, _| w.control.fallback.store(1, Relaxed),
+        "selector_fallback",
+        1.0,
+    ),
+    (
+        |w, _| {
+            let set = CandidateSet::parse("10.0.0.0/8\n", 80).expect("a list");
+            w.candidates.publish(Arc::new(set));
+        },
+        "candidates",
+        16_777_214.0,
+    ),
+    (
+        |w, b| w.score(b.addr, Outcome::Success(Duration::from_millis(5))),
+        "candidates_tracked",
+        1.0,
+    ),
+    (|_, _| (), "server_score{server=\"127.0.0.2:80\"}", 100.0),
+    (
+        |w, _| w.control.bad_metrics_requests.store(3, Relaxed),
+        "errors_total{kind=\"metrics_request\"}",
+        3.0,
+    ),
+    (
+        |w, _| w.control.candidate_list_errors.store(4, Relaxed),
+        "errors_total{kind=\"candidate_list\"}",
+        4.0,
+    ),
+    (
+        |w, b| {
+            let sample = Sample {
+                addr: b.addr,
+                outcome: Outcome::Failure,
+                source: Source::Dial,
+                at: b.joined_at,
+            };
+            (0..INBOX_CAPACITY + 5).for_each(|_| w.inbox.push(sample));
+        },
+        "errors_total{kind=\"sample_dropped\"}",
+        5.0,
+    ),
+    (
+        |w, b| w.probes.record(b.addr, Some(Duration::from_micros(1500))),
+        "server_probe_success_total{server=\"127.0.0.2:80\"}",
+        1.0,
+    ),
+    (
+        |w, b| w.probes.record(b.addr, None),
+        "server_probe_duration_seconds_bucket{server=\"127.0.0.2:80\",le=\"0.0025\"}",
+        1.0,
+    ),
+    (
+        |_, b| b.shares[0].warm.store(6, Relaxed),
+        "pool_connections{server=\"127.0.0.2:80\",state=\"warm\"}",
+        6.0,
+    ),
+    (
+        |_, _| (),
+        "pool_available_connections{server=\"127.0.0.2:80\"}",
+        6.0,
+    ),
+    (
+        |_, b| b.shares[1].in_use.store(2, Relaxed),
+        "pool_connections{server=\"127.0.0.2:80\",state=\"in_use\"}",
+        2.0,
+    ),
+    (|_, _| (), "pool_active_connections{server=\"127.0.0.2:80\"}", 2.0),
+    (|_, _| (), "pool_total_connections{server=\"127.0.0.2:80\"}", 8.0),
+    (
+        |_, _| (),
+        "pool_utilization_percent{server=\"127.0.0.2:80\"}",
+        25.0,
+    ),
+    (
+        |_, b| b.shares[1].dialling.store(1, Relaxed),
+        "pool_connections{server=\"127.0.0.2:80\",state=\"dialling\"}",
+        1.0,
+    ),
+    (
+        |_, b| b.shares[0].hits.store(11, Relaxed),
+        "pool_hits_total{server=\"127.0.0.2:80\"}",
+        11.0,
+    ),
+    (
+        |_, b| b.shares[0].misses.store(12, Relaxed),
+        "pool_misses_total{server=\"127.0.0.2:80\"}",
+        12.0,
+    ),
+    (
+        |_, b| b.scale_ups.store(13, Relaxed),
+        "pool_scale_up_total{server=\"127.0.0.2:80\"}",
+        13.0,
+    ),
+    (
+        |_, b| b.scale_downs.store(14, Relaxed),
+        "pool_scale_down_total{server=\"127.0.0.2:80\"}",
+        14.0,
+    ),
+    (
+        |_, b| b.recent_peak.store(15, Relaxed),
+        "pool_peak_concurrency{server=\"127.0.0.2:80\"}",
+        15.0,
+    ),
+    (
+        |_, b| b.shares[1].requests.store(16, Relaxed),
+        "lb_requests_total{algorithm=\"least_connections\",server=\"127.0.0.2:80\"}",
+        16.0,
+    ),
+    (
+        |_, b| b.join(),
+        "lb_backend_connections{server=\"127.0.0.2:80\"}",
+        1.0,
+    ),
+    (
+        |_, b| b.dial_durations.observe(Duration::from_secs(3)),
+        "dial_duration_seconds_count{server=\"127.0.0.2:80\"}",
+        1.0,
+    ),
+];
+
+#[test]
+fn every_series_moves_with_its_counter() {
+    let backend = backend(2);
+    let world = World::new(&[Arc::clone(&backend)]);
+    let before = world.scrape();
+    for (movement, _, _) in ALL {
+        movement(&world, &backend);
+    }
+    let after = world.scrape();
+    for (_, series, expected) in ALL {
+        let was = before.value(series).unwrap_or(0.0);
+        let is = after
+            .value(series)
+            .unwrap_or_else(|| panic!("no series {series}"));
+        assert!((was - expected).abs() > 1e-9, "{series} was {was} already");
+        assert!((is - expected).abs() < 1e-9, "{series} is {is}, not {expected}");
+    }
+    assert!(after.value("uptime_seconds") > before.value("uptime_seconds"));
+    let version = format!("build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(after.value(&version), Some(1.0));
+    // Every family that is no constant or process value is moved by the table above.
+    for family in family::ALL {
+        let name = family.name.trim_start_matches("tcp_forwarder_");
+        let elsewhere = [
+            "uptime_seconds",
+            "build_info",
+            "connections_closed_total",
+            "selector_switches_total",
+            "server_consecutive_failures",
+        ];
+        assert!(
+            name.starts_with("process_")
+                || elsewhere.contains(&name)
+                || ALL.iter().any(|(_, series, _)| series.starts_with(name)),
+            "nothing moves {name}"
+        );
+    }
+}
