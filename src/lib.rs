@@ -29,5 +29,6 @@ pub mod relay; // two halves of one connection // poll loop: accept, checkout, d
 pub mod metrics; // every family with its help text, and its HTTP port
 
 pub mod app; // composition root: makes the threads, starts and stops them in order
+pub mod check; // what `check` prints
 pub mod cli; // arguments
 pub mod demo; // embedded backends and configuration

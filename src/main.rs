@@ -1,3 +1,121 @@
 //! Arguments -> configuration -> app -> exit status; nothing else.
 
-fn main() {}
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use tcp_forwarder::app::Launch;
+use tcp_forwarder::candidates::{CandidateSet, list_file};
+use tcp_forwarder::check::Report;
+use tcp_forwarder::cli::{self, EarlyExit, Invocation};
+use tcp_forwarder::config::{self, Config};
+use tcp_forwarder::{logging, shutdown};
+
+/// Exit status of a failure at start-up or while running.
+const EXIT_FAILURE: u8 = 1;
+
+fn main() -> ExitCode {
+    end_on_panic();
+    let result = match cli::parse(std::env::args_os().skip(1)) {
+        Ok(Invocation::Run { config }) => run(&config),
+        Ok(Invocation::Check { config }) => check(&config),
+        Ok(Invocation::Demo) => demo(),
+        Err(EarlyExit::Answer(text)) => {
+            print(&text);
+            Ok(())
+        }
+        Err(EarlyExit::Misuse(text)) => Err(Failure {
+            text,
+            status: cli::EXIT_USAGE,
+        }),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Standard error may be closed; then the status has to do.
+            drop(writeln!(io::stderr(), "{}", failure.text.trim_end()));
+            ExitCode::from(failure.status)
+        }
+    }
+}
+
+/// What the process ends with when it does not end well.
+struct Failure {
+    text: String,
+    status: u8,
+}
+
+impl Failure {
+    fn start(error: impl Display) -> Self {
+        Self {
+            text: format!("tcp-forwarder: {error}"),
+            status: EXIT_FAILURE,
+        }
+    }
+}
+
+fn run(path: &Path) -> Result<(), Failure> {
+    let (config, candidates) = load(path)?;
+    logging::init(&config.logging).map_err(Failure::start)?;
+    let launch = launch()?;
+    let app = launch.start(&config, candidates).map_err(Failure::start)?;
+    app.run().map(drop).map_err(Failure::start)
+}
+
+fn check(path: &Path) -> Result<(), Failure> {
+    let (config, candidates) = load(path)?;
+    print(&Report {
+        config: &config,
+        candidates: &candidates,
+    });
+    Ok(())
+}
+
+fn demo() -> Result<(), Failure> {
+    Ok(())
+}
+
+/// The configuration and the candidates it names.
+fn load(path: &Path) -> Result<(Config, CandidateSet), Failure> {
+    let config = config::load(path).map_err(|error| Failure {
+        text: error.to_string(),
+        status: error.exit_status(),
+    })?;
+    let list = &config.remotes.provider.path;
+    let candidates = list_file::load(list, config.remotes.default_remote_port).map_err(|error| {
+        let status = match error {
+            list_file::LoadError::Unreadable { .. } => EXIT_FAILURE,
+            list_file::LoadError::Bad { .. } => cli::EXIT_USAGE,
+        };
+        Failure {
+            text: error.to_string(),
+            status,
+        }
+    })?;
+    Ok((config, candidates))
+}
+
+/// A process to be started, which a signal can stop already.
+fn launch() -> Result<Launch, Failure> {
+    let launch = Launch::default();
+    let handle = launch.stop_handle();
+    shutdown::on_signal(move || handle.stop()).map_err(Failure::start)?;
+    Ok(launch)
+}
+
+/// Prints to standard output; whoever closed it does not want to know.
+fn print(text: &impl Display) {
+    drop(writeln!(io::stdout(), "{}", text.to_string().trim_end()));
+}
+
+/// A thread that panics takes the process with it: never half a forwarder.
+fn end_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        log::error!("the process ends: {panic}");
+        report(panic);
+        #[expect(clippy::exit, reason = "whatever is left of the process cannot be trusted")]
+        std::process::exit(i32::from(EXIT_FAILURE));
+    }));
+}

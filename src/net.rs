@@ -36,22 +36,28 @@ const ACCEPTED_INHERITS_OPTIONS: bool = cfg!(any(target_os = "linux", target_os 
 /// Whether the kernel spreads connections over the listeners of one port (`SO_REUSEPORT` on Linux).
 const REUSE_PORT_BALANCES: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
-/// Opens one listener per reactor on `addr`.
+/// An address that is ours but refuses connections still.
+#[derive(Debug)]
+pub struct Reserved {
+    addr: SocketAddr,
+    sockets: Vec<Socket>,
+}
+
+/// Binds `addr` for one listener per reactor.
 ///
-/// On Linux each is a socket of its own, over which the kernel spreads connections; elsewhere all share one
+/// On Linux each gets a socket of its own, over which the kernel spreads connections; elsewhere all share one
 /// socket. Port 0 picks a free port, the same for all. Nobody else, not even another process of ours, may
-/// listen on the address already: the first socket is bound before it is made shareable.
+/// hold the address already: the first socket is bound before it is made shareable.
 ///
 /// # Errors
 /// When the address is in use, not ours, or not permitted.
-pub fn listen(addr: SocketAddr, reactors: usize, keepalive: &Keepalive) -> io::Result<Vec<TcpListener>> {
+pub fn reserve(addr: SocketAddr, reactors: usize, keepalive: &Keepalive) -> io::Result<Reserved> {
     let reactors = reactors.max(1);
     let first = bind(addr, SharePort::No, keepalive)?;
+    let bound = first.local_addr()?.as_socket().unwrap_or(addr);
     let mut sockets = Vec::with_capacity(reactors);
     if REUSE_PORT_BALANCES && reactors > 1 {
         share_port(&first)?;
-        let bound = first.local_addr()?.as_socket().unwrap_or(addr);
-        sockets.push(first);
         for _ in 1..reactors {
             sockets.push(bind(bound, SharePort::Yes, keepalive)?);
         }
@@ -59,15 +65,37 @@ pub fn listen(addr: SocketAddr, reactors: usize, keepalive: &Keepalive) -> io::R
         for _ in 1..reactors {
             sockets.push(first.try_clone()?);
         }
-        sockets.push(first);
     }
-    sockets
-        .into_iter()
-        .map(|socket| {
+    sockets.push(first);
+    Ok(Reserved { addr: bound, sockets })
+}
+
+impl Reserved {
+    /// The address, with the port that the system chose if it was asked to.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Begins to accept connections: one listener per reactor.
+    ///
+    /// # Errors
+    /// When somebody else listens on the address by now.
+    pub fn listen(self) -> io::Result<Vec<TcpListener>> {
+        let listen = |socket: Socket| {
             socket.listen(BACKLOG)?;
             Ok(TcpListener::from_std(socket.into()))
-        })
-        .collect()
+        };
+        self.sockets.into_iter().map(listen).collect()
+    }
+}
+
+/// [`reserve`] and [`Reserved::listen`] in one step.
+///
+/// # Errors
+/// As those two.
+pub fn listen(addr: SocketAddr, reactors: usize, keepalive: &Keepalive) -> io::Result<Vec<TcpListener>> {
+    reserve(addr, reactors, keepalive)?.listen()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

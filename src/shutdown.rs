@@ -1,8 +1,10 @@
 //! The stop signal: Ctrl+C, SIGTERM, and sleeping so that a stop is seen at once.
 //!
 //! Owns the phase of the process (`Running -> Draining`), the condition variable that background threads
-//! sleep on, and the signal handler. It knows nothing of what is being stopped.
+//! sleep on, the wakers of those that sleep elsewhere, and the signal handler. It knows nothing of what is
+//! being stopped.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,22 +14,47 @@ use crate::clock;
 /// Exit status after a second signal, by shell convention 128 + SIGINT.
 pub const EXIT_FORCED: i32 = 130;
 
+/// Wakes a thread that does not sleep on [`Shutdown`] itself.
+type Wake = Box<dyn Fn() + Send>;
+
 /// Tells every thread that the process is to end.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Shutdown {
     begun: AtomicBool,
-    lock: Mutex<()>,
+    wakes: Mutex<Vec<Wake>>,
     changed: Condvar,
 }
 
+impl fmt::Debug for Shutdown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shutdown")
+            .field("begun", &self.has_begun())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Shutdown {
-    /// Begins the stop and wakes every thread that sleeps here. Later calls change nothing.
+    /// Begins the stop and wakes every thread, those that sleep here and those that left a way to be woken
+    /// with [`on_begin`](Self::on_begin). Later calls change nothing.
     pub fn begin(&self) {
         // The flag moves under the lock, so that no sleeper can check it and then miss the wake-up.
-        let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let wakes = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
         self.begun.store(true, Ordering::Release);
-        drop(guard);
+        for wake in wakes.iter() {
+            wake();
+        }
+        drop(wakes);
         self.changed.notify_all();
+    }
+
+    /// Has `wake` called when the stop begins; at once if it has begun already. It must not block, nor call
+    /// this `Shutdown`.
+    pub fn on_begin(&self, wake: impl Fn() + Send + 'static) {
+        let mut wakes = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.has_begun() {
+            wake();
+        }
+        wakes.push(Box::new(wake));
     }
 
     /// Whether the stop has begun.
@@ -38,7 +65,7 @@ impl Shutdown {
     /// Sleeps for `duration` or until the stop begins; true if it has begun.
     pub fn sleep(&self, duration: Duration) -> bool {
         let deadline = clock::now() + duration;
-        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
         while !self.has_begun() {
             let left = deadline.saturating_duration_since(clock::now());
             if left.is_zero() {
@@ -87,5 +114,18 @@ mod tests {
         shutdown.begin();
         assert!(sleeper.join().expect("the sleeper does not panic"));
         assert!(shutdown.has_begun());
+    }
+
+    #[test]
+    fn wakers_are_called_once_the_stop_begins_and_at_once_after() {
+        let shutdown = Shutdown::default();
+        let (told, calls) = std::sync::mpsc::channel();
+        let early = told.clone();
+        shutdown.on_begin(move || early.send("early").expect("the test listens"));
+        assert!(calls.try_recv().is_err(), "nothing stopped yet");
+        shutdown.begin();
+        assert_eq!(calls.try_recv(), Ok("early"));
+        shutdown.on_begin(move || told.send("late").expect("the test listens"));
+        assert_eq!(calls.try_recv(), Ok("late"));
     }
 }

@@ -12,6 +12,8 @@ use mio::net::TcpStream;
 pub mod buffer;
 pub mod close;
 pub mod pump;
+#[cfg(test)]
+mod pump_tests;
 pub mod splice;
 
 use close::{Ending, Side};

@@ -137,6 +137,13 @@ impl Scorer {
         }
     }
 
+    /// Applies what waits in the inbox now; for the first choice, before the thread runs.
+    pub fn apply_waiting(&mut self) {
+        let mut batch = Vec::new();
+        self.inbox.take(&mut batch, Duration::ZERO);
+        self.apply(&batch);
+    }
+
     /// Applies one batch. The write lock is held for this alone.
     pub fn apply(&mut self, batch: &[Sample]) {
         // Before the samples: a backend that just became active must not be forgotten for one of them.
