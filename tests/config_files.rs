@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tcp_forwarder::candidates::CandidateSet;
 use tcp_forwarder::config::{self, Algorithm, Config, LoadError, LogFormat, LogOutput, Splice, Strategy};
 
 fn folder(kind: &str) -> PathBuf {
@@ -105,4 +106,24 @@ fn a_missing_file_is_one_line_and_status_1() {
     assert_eq!(error.exit_status(), 1);
     assert!(error.to_string().contains("none.yaml"));
     assert_eq!(error.to_string().lines().count(), 1);
+}
+
+#[test]
+fn the_shipped_list_names_this_machine_only_and_its_examples_are_entries() {
+    let text = include_str!("../ip_list.txt");
+    let set = CandidateSet::parse(text, 80).expect("a list");
+    assert!(!set.is_empty());
+    for index in 0..set.len() {
+        let candidate = set.at(index).expect("inside");
+        assert!(candidate.ip().is_loopback(), "{candidate}");
+    }
+    let examples: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("#   "))
+        .filter_map(|example| example.split_whitespace().next())
+        .collect();
+    assert_eq!(examples.len(), 8, "{examples:?}");
+    for example in examples {
+        CandidateSet::parse(example, 80).unwrap_or_else(|error| panic!("{example}: {error}"));
+    }
 }
