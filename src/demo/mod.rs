@@ -1,0 +1,146 @@
+//! The demonstration: a cast of backends in this process, a configuration in memory, and a live table.
+//!
+//! Needs no file and no network beyond loopback. It must not know how the forwarder is put together: whoever
+//! calls [`run`] starts it from the [`Setup`] and hands back a [`View`] of it.
+//!
+//! Connects on loopback take no time, so the backends differ in what they answer late (which a client sees)
+//! and in how often they are down (which probes, and so the scores, see).
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use crate::candidates::CandidateSet;
+use crate::config::{Config, Dynamic, LogOutput, Strategy};
+
+pub mod backends;
+pub mod narrator;
+
+pub use backends::{Backends, Role};
+pub use narrator::{Narration, Narrator, View};
+
+/// The port to connect to, if it is free.
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1234);
+/// The port of the metrics, if it is free.
+const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9099);
+
+/// The backends of the demonstration: three good ones for three places, and three to be avoided.
+pub const CAST: [Role; 6] = [
+    Role::steady("quick", Duration::ZERO),
+    Role::steady("brisk", Duration::from_millis(10)),
+    Role::steady("calm", Duration::from_millis(40)),
+    Role::unsteady(
+        "tired",
+        Duration::from_millis(250),
+        Duration::from_secs(9),
+        Duration::from_secs(3),
+    ),
+    Role::unsteady(
+        "flaky",
+        Duration::from_millis(80),
+        Duration::from_secs(5),
+        Duration::from_secs(5),
+    ),
+    Role::dead("dead"),
+];
+
+/// What the forwarder is started with.
+#[derive(Debug)]
+pub struct Setup {
+    /// The configuration; ports are the usual ones, or 0 where those are taken.
+    pub config: Config,
+    /// The addresses of the backends.
+    pub candidates: CandidateSet,
+    /// Tells the user what goes on, once the forwarder serves.
+    pub narrator: Narrator,
+}
+
+/// Starts the backends and calls `serve`, which starts the forwarder, begins the narration and returns when
+/// the forwarder has stopped; then the backends stop. What is told goes to `out`.
+///
+/// # Errors
+/// When no backend can be started, and whatever `serve` returns.
+pub fn run<T, E: From<io::Error>>(
+    out: Box<dyn io::Write + Send>,
+    serve: impl FnOnce(Setup) -> Result<T, E>,
+) -> Result<T, E> {
+    let backends = Backends::start(&CAST)?;
+    let candidates = CandidateSet::parse(&candidate_text(&backends), 80).map_err(io::Error::other)?;
+    serve(Setup {
+        config: config(free_or_any(LISTEN), free_or_any(METRICS)),
+        candidates,
+        narrator: Narrator::new(backends.cast().to_vec(), out),
+    })
+}
+
+/// The candidate list of the backends, in the format of a list file.
+#[must_use]
+pub fn candidate_text(backends: &Backends) -> String {
+    let line = |(role, addr): &(Role, SocketAddr)| format!("{addr}  # {}", role.name);
+    let lines: Vec<_> = backends.cast().iter().map(line).collect();
+    lines.join("\n")
+}
+
+/// The configuration of the demonstration: the defaults at a pace that can be watched.
+#[must_use]
+pub fn config(listen: SocketAddr, metrics: SocketAddr) -> Config {
+    let mut config = Config::default();
+    config.server.listen_addrs = vec![listen];
+    config.metrics.listen_addr = metrics;
+    config.logging.level = log::LevelFilter::Warn;
+    config.logging.output = LogOutput::Stderr;
+    config.remotes.probing.interval = Duration::from_secs(2);
+    config.remotes.probing.timeout = Duration::from_millis(500);
+    config.remotes.scoring.success_rate.ewma_alpha = 0.25;
+    config.remotes.selector.evaluation_interval = Duration::from_secs(3);
+    config.remotes.selector.debounce_interval = Duration::from_secs(10);
+    config.pools.drain_timeout = Duration::from_secs(5);
+    config.pools.strategy = Strategy::Dynamic(Dynamic {
+        min_size: 4,
+        max_size: 100,
+        ..Dynamic::default()
+    });
+    config
+}
+
+/// The address, or the same with port 0 when somebody has it already.
+fn free_or_any(wanted: SocketAddr) -> SocketAddr {
+    match TcpListener::bind(wanted) {
+        Ok(_) => wanted,
+        Err(_) => SocketAddr::new(wanted.ip(), 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_replaced_by_any() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
+        let addr = taken.local_addr().expect("address");
+        assert_eq!(free_or_any(addr), SocketAddr::new(addr.ip(), 0));
+        drop(taken);
+        assert_eq!(free_or_any(addr), addr);
+    }
+
+    #[test]
+    fn run_hands_over_all_backends_and_stops_them_after() {
+        let mut addrs = Vec::new();
+        let answer: Result<_, io::Error> = run(Box::new(io::sink()), |setup| {
+            let set = &setup.candidates;
+            addrs = (0..set.len()).filter_map(|i| set.at(i)).collect();
+            let reached = addrs
+                .iter()
+                .filter(|addr| std::net::TcpStream::connect(addr).is_ok());
+            Ok(reached.count())
+        });
+        assert_eq!(addrs.len(), CAST.len());
+        assert_eq!(answer.expect("started"), CAST.len() - 1, "all but the dead one");
+        assert!(
+            addrs
+                .iter()
+                .all(|addr| std::net::TcpStream::connect(addr).is_err())
+        );
+    }
+}
