@@ -184,7 +184,7 @@ impl Prober {
 
     fn next_untouched(&mut self, sampler: &mut Sampler) -> Option<SocketAddr> {
         let board = read_board(&self.links.board);
-        std::iter::from_fn(|| sampler.next(&mut self.rng)).find(|addr| board.score(addr).is_none())
+        std::iter::from_fn(|| sampler.next(&mut self.rng)).find(|addr| !board.contains(addr))
     }
 
     fn plan_round(&mut self, sampler: &mut Sampler, now: Instant) -> Vec<Planned> {
@@ -198,7 +198,7 @@ impl Prober {
             best_score: self.best_score,
         };
         let board = read_board(&self.links.board);
-        let is_known = |addr: &SocketAddr| board.score(addr).is_some();
+        let is_known = |addr: &SocketAddr| board.contains(addr);
         schedule::plan(&round, board.touched(), is_known, sampler, &mut self.rng)
     }
 

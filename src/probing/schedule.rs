@@ -112,7 +112,16 @@ pub fn plan(
         _ if round.count > 0 && rng.u8(0..FULL_ROUNDS_PER_OTHER) == 0 => 1,
         _ => 0,
     };
+    // Once everybody is known, there is nobody to look for.
+    let listed = round
+        .active
+        .iter()
+        .filter(|addr| sampler.set().contains(addr))
+        .count()
+        + rest.len();
+    let strangers = sampler.set().len().saturating_sub(listed as u128);
     let fresh_count = room.div_ceil(FRESH_SHARE).max(room.saturating_sub(rest.len()));
+    let fresh_count = fresh_count.min(usize::try_from(strangers).unwrap_or(usize::MAX));
     let mut chosen = fresh(fresh_count, round.active, is_known, sampler, rng);
     chosen.extend(most_overdue(&mut rest, room - chosen.len()));
     chosen.extend(most_overdue(&mut active, round.count - chosen.len()));

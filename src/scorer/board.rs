@@ -60,6 +60,12 @@ impl ScoreBoard {
         self.rows.value(addr).map(|row| row.history.score(&self.rules))
     }
 
+    /// Whether a candidate was touched and is still remembered.
+    #[must_use]
+    pub fn contains(&self, addr: &SocketAddr) -> bool {
+        self.rows.value(addr).is_some()
+    }
+
     /// Every remembered candidate, as the probing schedule sees it; in no particular order.
     pub fn touched(&self) -> impl Iterator<Item = Touched> {
         self.rows.iter().filter_map(|(addr, row)| {
