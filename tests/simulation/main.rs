@@ -1,0 +1,150 @@
+//! The pure core (schedule, score, select, size) through virtual days in a seeded world.
+//!
+//! A failing seed is printed; `SIM_SEED=n cargo test --test simulation` replays it alone. `SIM_RUNS=n` runs
+//! more seeds, `SIM_DAYS=n` longer ones.
+#![expect(clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod core;
+mod pool;
+mod world;
+
+use core::{Core, hold};
+use world::{Candidate, Weather};
+
+const HOUR: u64 = 3_600;
+const DAY: u64 = 24 * HOUR;
+
+/// A number from the environment.
+fn setting(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} must be a number, not {text}")),
+    )
+}
+
+/// Runs a test with each seed, and tells which one fails.
+fn for_each_seed(runs: u64, test: impl Fn(u64) -> Result<(), String>) {
+    let seeds = match setting("SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..setting("SIM_RUNS").unwrap_or(runs),
+    };
+    for seed in seeds {
+        if let Err(broken) = test(seed) {
+            panic!("seed {seed}: {broken}\nreplay with SIM_SEED={seed} cargo test --test simulation");
+        }
+    }
+}
+
+fn run(seed: u64, weather: Weather, seconds: u64) -> Result<Core, String> {
+    let mut core = Core::new(seed, weather);
+    core.begin()?;
+    for second in 1..=seconds {
+        core.second()
+            .map_err(|broken| format!("day {} second {}: {broken}", second / DAY, second % DAY))?;
+    }
+    Ok(core)
+}
+
+#[test]
+fn the_invariants_hold_in_storms() {
+    let days = setting("SIM_DAYS").unwrap_or(1);
+    for_each_seed(2, |seed| {
+        let core = run(seed, Weather::Stormy, days * DAY)?;
+        println!(
+            "seed {seed}: {} candidates, {:?} switches, {} fallbacks, {} probes",
+            core.world.candidates.len(),
+            core.tally.switches,
+            core.tally.fallbacks,
+            core.tally.probes
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn a_seed_replays() {
+    for_each_seed(1, |seed| {
+        let (one, other) = (
+            run(seed, Weather::Stormy, 3 * HOUR)?,
+            run(seed, Weather::Stormy, 3 * HOUR)?,
+        );
+        if one.tally == other.tally {
+            Ok(())
+        } else {
+            Err(format!("{}\nis not\n{}", one.tally.trace, other.tally.trace))
+        }
+    });
+}
+
+/// The active set of a calm world after so many seconds, against the best there is by the truth.
+fn shortfall(core: &Core) -> f64 {
+    let mut ideal: Vec<_> = core.world.candidates.iter().map(Candidate::ideal).collect();
+    ideal.sort_by(|a, b| b.total_cmp(a));
+    let size = core.active.len();
+    let best: f64 = ideal.iter().take(size).sum();
+    let chosen: f64 = core
+        .active
+        .iter()
+        .map(|addr| core.world.truth(addr).ideal())
+        .sum();
+    (best - chosen) / f64::from(u32::try_from(size).expect("small"))
+}
+
+#[test]
+fn in_a_calm_world_the_best_are_chosen_and_stay() {
+    for_each_seed(3, |seed| {
+        let core = run(seed, Weather::Calm, 5 * 60)?;
+        let early = shortfall(&core);
+        hold!(
+            early <= 6.0,
+            "after five minutes {early} points are missing, more than the margin and noise"
+        );
+        let before = core.tally.trace;
+        let core = run(seed, Weather::Calm, 4 * HOUR)?;
+        let late = core.tally.trace.lines().count() - before.lines().count();
+        hold!(
+            late <= 3,
+            "{late} switches in a world where nothing changes:\n{}",
+            core.tally.trace
+        );
+        let settled = shortfall(&core);
+        hold!(settled <= 6.0, "after four hours {settled} points are missing");
+        Ok(())
+    });
+}
+
+#[test]
+fn equals_do_not_take_turns() {
+    for_each_seed(2, |seed| {
+        let core = run(seed, Weather::Equal, 4 * HOUR)?;
+        let switches = core.tally.trace.lines().count();
+        hold!(
+            switches <= 1,
+            "{switches} sets, and all candidates are alike:\n{}",
+            core.tally.trace
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn pool_targets_stay_within_their_limits() {
+    for_each_seed(40, |seed| pool::targets_hold(seed, 3_000));
+}
+
+#[test]
+fn a_far_backend_does_not_starve_the_pool() {
+    for_each_seed(3, |seed| {
+        for (clients, dial_ms, use_ms) in [(300.0, 50, 20), (300.0, 50, 1), (100.0, 200, 5), (50.0, 5, 500)] {
+            let (hits, misses) = pool::far_backend(seed, clients, dial_ms, use_ms);
+            hold!(hits > 1_000, "only {hits} hits");
+            let misses = f64::from(misses) / f64::from(hits);
+            hold!(
+                misses < 0.01,
+                "{misses:.3} missed: {clients}/s, dials of {dial_ms} ms, {use_ms} ms of use"
+            );
+        }
+        Ok(())
+    });
+}
