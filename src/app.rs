@@ -373,7 +373,7 @@ impl Common {
         let run = move || {
             let result = body(&shutdown);
             match &result {
-                Ok(_) => obituary.why = "it came to its end too soon".to_owned(),
+                Ok(_) => "it came to its end too soon".clone_into(&mut obituary.why),
                 Err(why) => obituary.why.clone_from(why),
             }
             drop(obituary);

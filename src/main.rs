@@ -4,12 +4,14 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tcp_forwarder::app::Launch;
 use tcp_forwarder::candidates::{CandidateSet, list_file};
 use tcp_forwarder::check::Report;
 use tcp_forwarder::cli::{self, EarlyExit, Invocation};
 use tcp_forwarder::config::{self, Config};
+use tcp_forwarder::demo::{self, Setup, View};
 use tcp_forwarder::{logging, shutdown};
 
 /// Exit status of a failure at start-up or while running.
@@ -55,6 +57,12 @@ impl Failure {
     }
 }
 
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::start(error)
+    }
+}
+
 fn run(path: &Path) -> Result<(), Failure> {
     let (config, candidates) = load(path)?;
     logging::init(&config.logging).map_err(Failure::start)?;
@@ -73,7 +81,25 @@ fn check(path: &Path) -> Result<(), Failure> {
 }
 
 fn demo() -> Result<(), Failure> {
-    Ok(())
+    demo::run(Box::new(io::stdout()), |setup: Setup| {
+        logging::init(&setup.config.logging).map_err(Failure::start)?;
+        let app = launch()?
+            .start(&setup.config, setup.candidates)
+            .map_err(Failure::start)?;
+        let Some(listen) = app.listen_addrs.first().copied() else {
+            return Err(Failure::start("the demonstration listens nowhere"));
+        };
+        let view = View {
+            listen,
+            metrics: app.metrics_addr,
+            active: Arc::clone(&app.active),
+            board: Arc::clone(&app.board),
+        };
+        let narration = setup.narrator.begin(view).map_err(Failure::start)?;
+        let end = app.run().map(drop).map_err(Failure::start);
+        drop(narration);
+        end
+    })
 }
 
 /// The configuration and the candidates it names.

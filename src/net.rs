@@ -250,6 +250,13 @@ pub fn is_exhausted(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(WSAEMFILE | WSAENOBUFS))
 }
 
+/// Whether a connect failed because every local port towards its address is in use. Systems say the same of
+/// an address that cannot be reached from here at all, so it means this only where connects succeeded before.
+#[must_use]
+pub fn is_out_of_ports(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
 /// The address with an IPv4-mapped IPv6 address written as IPv4, so that one peer has one name.
 #[must_use]
 pub fn canonical(addr: SocketAddr) -> SocketAddr {

@@ -14,7 +14,7 @@ pub struct Limits {
     pub max_probes: usize,
 }
 
-/// Descriptors of the process itself: standard streams, log, listeners, polls, metrics, pipes.
+/// Descriptors of the process itself: standard streams, log, listeners, polls, metrics, pipes for bulk.
 const OWN: usize = 256;
 
 impl Limits {

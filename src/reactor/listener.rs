@@ -9,7 +9,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Poll, Token};
 
 use super::slots::{self, Kind};
-use super::{Connection, Link, Reactor};
+use super::{BURST_GAP, Connection, Link, Reactor};
 use crate::metrics::counters::ErrorKind;
 use crate::net::{self, AcceptFailure};
 use crate::relay::Relay;
@@ -19,9 +19,6 @@ const TURN_ACCEPTS: usize = 256;
 
 /// How long accepting pauses when the process is full.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// Pauses further apart than this belong to different bursts.
-const BURST_GAP: Duration = Duration::from_secs(10);
 
 /// Tokens of listeners count down from here.
 const FIRST_TOKEN: usize = usize::MAX - 1;

@@ -55,6 +55,9 @@ const EVENTS: usize = 1024;
 /// Room for one read.
 const SCRATCH_BYTES: usize = 128 * 1024;
 
+/// Shortages further apart than this belong to different bursts; a burst is logged once.
+const BURST_GAP: Duration = Duration::from_secs(10);
+
 const WAKER: Token = Token(usize::MAX);
 
 /// The registration of every socket: both directions at once, so that none is ever registered again.
@@ -170,6 +173,8 @@ pub struct Reactor {
     /// When refilling is to be looked at again.
     refill_at: Option<Instant>,
     refill_due: bool,
+    /// When a dial last failed for want of a descriptor or a port.
+    shortage_at: Option<Instant>,
     scratch: Box<[u8]>,
     pipes: PipeReserve,
     rng: fastrand::Rng,
@@ -220,6 +225,7 @@ impl Reactor {
             run_queue_spare: Vec::new(),
             refill_at: None,
             refill_due: true,
+            shortage_at: None,
             scratch: vec![0; SCRATCH_BYTES].into(),
             pipes,
             rng,

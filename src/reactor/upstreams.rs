@@ -9,7 +9,7 @@ use log::{debug, warn};
 
 use super::relays::upstream_token;
 use super::slots::Key;
-use super::{Link, Reactor, Signal};
+use super::{BURST_GAP, Link, Reactor, Signal};
 use crate::metrics::counters::{CloseReason, ErrorKind};
 use crate::net::{self, ConnectState};
 use crate::pools::sizing;
@@ -252,8 +252,8 @@ impl Reactor {
             State::InUse { .. } => {}
             State::Warm { .. } => {
                 signal.apply(&mut upstream.peer.ready);
-                // What the backend says first stays in the kernel for the client.
-                if (signal.closed || signal.readable) && relay::is_dead(&upstream.peer.stream) {
+                // What the backend says first stays in the kernel for the client; unless it has also closed.
+                if signal.closed || (signal.readable && relay::is_dead(&upstream.peer.stream)) {
                     self.warm_died(key);
                 }
             }
@@ -350,9 +350,12 @@ impl Reactor {
     fn count_failed_dial(&mut self, pool: Key, error: &io::Error) {
         let Some(pool) = self.pools.get(pool) else { return };
         let addr = pool.backend.addr;
-        if net::is_exhausted(error) {
+        if net::is_exhausted(error) || net::is_out_of_ports(error) {
             // Our own shortage tells nothing about the backend.
-            warn!(target: "tcp_forwarder::pools", "no socket for a dial: {error}");
+            let last = self.shortage_at.replace(self.now);
+            if last.is_none_or(|last| self.now.saturating_duration_since(last) > BURST_GAP) {
+                warn!(target: "tcp_forwarder::pools", "no socket for a dial: {error}");
+            }
         } else {
             pool.backend.dial_failed();
             let source = Source::Dial;

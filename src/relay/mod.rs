@@ -139,11 +139,11 @@ impl Relay {
         (moved, verdict)
     }
 
-    /// Whether a warm connection on which nothing was exchanged has been closed by the backend. Asked only
-    /// when it matters: the backend's close was seen, or the client's first bytes are about to go.
+    /// Whether a warm connection on which nothing was exchanged has been closed by the backend: its close was
+    /// seen (whatever it said before was not meant for this client), or is found right before the client's
+    /// first bytes go.
     fn is_stale(&self, backend: &Peer) -> bool {
-        let closed = backend.ready.is_read_closed();
-        (closed || self.client.ready.is_readable()) && is_dead(&backend.stream)
+        backend.ready.is_read_closed() || (self.client.ready.is_readable() && is_dead(&backend.stream))
     }
 
     fn account(&mut self, moved: Moved, now: Instant) {

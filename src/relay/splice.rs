@@ -39,6 +39,8 @@ pub use system::{LoadedPipe, PipeReserve};
 mod system {
     use super::{End, Half, Pumped, TcpStream, io};
     use crate::relay::pump::{Held, Phase, Stop};
+    use std::sync::Arc;
+
     use rustix::fd::OwnedFd;
     use rustix::io::Errno;
     use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
@@ -46,13 +48,19 @@ mod system {
     /// Bytes that a pipe is asked to hold; what the kernel grants may be less (`pipe-user-pages-soft`).
     const PIPE_BYTES: usize = 1024 * 1024;
 
-    /// Empty pipes that a reactor keeps.
-    const RESERVE_PIPES: usize = 16;
+    /// Pipes that a reactor has at once, empty or loaded. A reader that stalls keeps its loaded pipe (two
+    /// descriptors and up to [`PIPE_BYTES`] of the kernel's memory), so they are few.
+    const MAX_PIPES: usize = 32;
+
+    /// Bulk turns without an attempt to make a pipe after one was refused.
+    const REFUSED_TURNS: u32 = 1000;
 
     #[derive(Debug)]
     struct Pipe {
         read: OwnedFd,
         write: OwnedFd,
+        /// Counts the pipe as one of its reserve for as long as it lives, wherever that is.
+        _counted: Arc<()>,
     }
 
     /// A pipe with bytes in it.
@@ -66,45 +74,54 @@ mod system {
     #[derive(Debug)]
     pub struct PipeReserve {
         idle: Vec<Pipe>,
-        enabled: bool,
+        /// Held once here and once by each pipe.
+        count: Arc<()>,
+        most: usize,
+        /// Turns left until a refused pipe is asked for again.
+        refused: u32,
     }
 
     impl PipeReserve {
         /// A reserve that makes pipes when they are first wanted.
         #[must_use]
         pub fn enabled() -> Self {
-            Self {
-                idle: Vec::new(),
-                enabled: true,
-            }
+            Self::of(MAX_PIPES)
         }
 
         /// A reserve that has none and makes none.
         #[must_use]
         pub fn disabled() -> Self {
+            Self::of(0)
+        }
+
+        fn of(most: usize) -> Self {
             Self {
                 idle: Vec::new(),
-                enabled: false,
+                count: Arc::new(()),
+                most,
+                refused: 0,
             }
         }
 
         fn take(&mut self) -> Option<Pipe> {
-            if !self.enabled {
-                return None;
-            }
             if let Some(pipe) = self.idle.pop() {
                 return Some(pipe);
             }
-            let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
+            if self.refused > 0 || Arc::strong_count(&self.count) > self.most {
+                self.refused = self.refused.saturating_sub(1);
+                return None;
+            }
+            let Ok((read, write)) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK) else {
+                self.refused = REFUSED_TURNS;
+                return None;
+            };
             // Refused when the user's pipe pages are used up: a smaller pipe still works.
             let _granted = fcntl_setpipe_size(&write, PIPE_BYTES);
-            Some(Pipe { read, write })
-        }
-
-        fn give_back(&mut self, pipe: Pipe) {
-            if self.idle.len() < RESERVE_PIPES {
-                self.idle.push(pipe);
-            }
+            Some(Pipe {
+                read,
+                write,
+                _counted: Arc::clone(&self.count),
+            })
         }
 
         /// Moves bytes until something stops it; `None` when the half has no pipe and can get none, or holds
@@ -137,7 +154,7 @@ mod system {
             if held > 0 {
                 half.held = Held::Pipe(LoadedPipe { pipe, held });
             } else {
-                self.give_back(pipe);
+                self.idle.push(pipe);
             }
             Some(Pumped { moved, stop })
         }
