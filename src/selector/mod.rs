@@ -1,6 +1,6 @@
 //! Scores become the active set.
 //!
-//! Owns the choice ([`decide`]), its thread, and the [`Backend`] objects: it is the only publisher of the
+//! Owns the choice ([`mod@decide`]), its thread, and the [`Backend`] objects: it is the only publisher of the
 //! [`ActiveSet`]. It must not know who probes, relays or holds connections; those who must hear of a switch
 //! hang on its [`Hooks`].
 //!
