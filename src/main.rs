@@ -104,10 +104,7 @@ fn demo() -> Result<(), Failure> {
 
 /// The configuration and the candidates it names.
 fn load(path: &Path) -> Result<(Config, CandidateSet), Failure> {
-    let config = config::load(path).map_err(|error| Failure {
-        text: error.to_string(),
-        status: error.exit_status(),
-    })?;
+    let config = config::load(path).map_err(|error| bad_config(&error))?;
     let list = &config.remotes.provider.path;
     let candidates = list_file::load(list, config.remotes.default_remote_port).map_err(|error| {
         let status = match error {
@@ -120,6 +117,23 @@ fn load(path: &Path) -> Result<(Config, CandidateSet), Failure> {
         }
     })?;
     Ok((config, candidates))
+}
+
+/// What is wrong with a configuration, and with the list that it names: everything at once.
+fn bad_config(error: &config::LoadError) -> Failure {
+    let mut text = error.to_string();
+    if let config::LoadError::Invalid(errors) = error
+        && let Some(list) = &errors.list
+        // The port of entries without one is never wrong.
+        && let Err(error) = list_file::load(list, Config::default().remotes.default_remote_port)
+    {
+        text.push('\n');
+        text.push_str(&error.to_string());
+    }
+    Failure {
+        text,
+        status: error.exit_status(),
+    }
 }
 
 /// A process to be started, which a signal can stop already.

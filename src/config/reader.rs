@@ -90,6 +90,7 @@ fn only(file: &Path, line: usize, message: String) -> ConfigErrors {
             message,
         }],
         omitted: 0,
+        list: None,
     }
 }
 
@@ -224,10 +225,12 @@ impl Reader<'_> {
             return Ok(self.draft.finish(file));
         }
         self.errors.sort();
+        let names_list = !self.refused.contains("remotes.provider.file.path");
         Err(ConfigErrors {
             file: file.to_owned(),
             errors: self.errors,
             omitted: self.omitted,
+            list: names_list.then(|| self.draft.finish(file).remotes.provider.path),
         })
     }
 }
