@@ -236,6 +236,9 @@ fn start(launch: Launch, config: &Config, candidates: CandidateSet) -> Result<Ap
     let prober = common.prober(config, limits.max_probes)?;
 
     let metrics_addr = metrics_port.as_ref().map(HttpPort::local_addr);
+    if let Some(addr) = metrics_addr {
+        info!("metrics on http://{addr}{}", config.metrics.path);
+    }
     let metrics = metrics_port.map(|port| common.serve_metrics(port)).transpose()?;
     let mut scorer = common.scorer(config);
     let progress = prober.progress();

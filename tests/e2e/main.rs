@@ -3,9 +3,18 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::disallowed_methods,
+    clippy::float_cmp,
     unreachable_pub,
-    reason = "a test crate: a failure is a panic, waiting has a deadline"
+    reason = "a test crate: a failure is a panic, waiting has a deadline, and metrics count in whole numbers"
 )]
 
+mod process;
 mod relay;
 mod rig;
+#[expect(
+    clippy::allow_attributes,
+    reason = "what is dead differs between test binaries"
+)]
+#[allow(dead_code, reason = "each test binary uses its part of it")]
+#[path = "../support/mod.rs"]
+mod support;
