@@ -1,0 +1,1 @@
+"""The benchmark of tcp-forwarder against HAProxy, nginx and a direct connection."""
