@@ -1,0 +1,160 @@
+//! What a warm pool is worth to a client whose backend is 50 ms away: one round trip instead of two.
+//!
+//! A benchmark, so it runs only when asked: `cargo test --release --test lab_warm_pools -- --ignored`. It
+//! prints one JSON object a line. `HAProxy` and `nginx` are measured beside it where they are installed.
+//! Needs root, `/dev/net/tun` and iproute2, and says so where it skips itself.
+
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+#[expect(
+    clippy::allow_attributes,
+    reason = "what is dead differs between test binaries"
+)]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "each test binary uses its part of the lab"
+)]
+mod lab;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use lab::{Forwarder, LISTEN, Lab, Link, Load, LoadReport, Program, Responder, Service, say, wait_until};
+use tempfile::TempDir;
+
+const HTTP: u16 = 80;
+const PER_SECOND: u32 = 100;
+/// A reply within this took one round trip of 50 ms; two are 100 ms.
+const ONE_ROUND_TRIP: Duration = Duration::from_millis(75);
+const SCALING: Duration = Duration::from_secs(1);
+
+const CONFIG: &str = r#"
+server: { listen_addr: "127.0.0.1:1234" }
+metrics: { listen_addr: "127.0.0.1:9099" }
+remotes:
+  provider: { type: "file", file: { path: "./ip_list.txt" } }
+  selector: { active_set_size: 1 }
+pools:
+  strategy: { type: "dynamic" }
+"#;
+
+fn backend() -> SocketAddr {
+    SocketAddr::new(lab::server(50), HTTP)
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+fn measure(lab: &Lab, target: SocketAddr, per_second: u32, seconds: u64) -> LoadReport {
+    let load = Load {
+        target,
+        per_second,
+        duration: Duration::from_secs(seconds),
+        hold: Duration::ZERO,
+        patience: Duration::from_secs(3),
+    };
+    load.run(lab.client()).unwrap()
+}
+
+fn tell(who: &str, what: &str, report: &LoadReport) {
+    let mut line = report.json();
+    line["who"] = who.into();
+    line["what"] = what.into();
+    line["one_round_trip_per_mille"] = report.per_mille_within(ONE_ROUND_TRIP).into();
+    say(&line.to_string());
+}
+
+/// Starts another proxy in the client namespace, if it is installed, and waits until it serves.
+fn other(lab: &Lab, program: &str, arguments: &[&str], at: SocketAddr) -> Option<Program> {
+    let installed = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"]
+        .iter()
+        .any(|folder| Path::new(folder).join(program).exists());
+    if !installed {
+        say(&format!("{program} is not installed, so it is not measured"));
+        return None;
+    }
+    let started = Program::start(lab.client().command(program).args(arguments)).unwrap();
+    let serves = || lab.client().run(|| TcpStream::connect(at).is_ok()).unwrap();
+    assert!(wait_until(Duration::from_secs(5), serves), "{}", started.output());
+    Some(started)
+}
+
+fn haproxy(lab: &Lab, folder: &Path) -> Option<Program> {
+    let file = folder.join("haproxy.cfg");
+    let text = format!(
+        "global\n nbthread 1\n maxconn 4000\ndefaults\n mode tcp\n timeout connect 3s\n timeout client 1m\n \
+         timeout server 1m\nlisten lab\n bind {}\n server one {}\n",
+        local(2001),
+        backend()
+    );
+    std::fs::write(&file, text).unwrap();
+    other(
+        lab,
+        "haproxy",
+        &["-db", "-f", file.to_str().unwrap()],
+        local(2001),
+    )
+}
+
+fn nginx(lab: &Lab, folder: &Path) -> Option<Program> {
+    let file = folder.join("nginx.conf");
+    let module = "/usr/lib/nginx/modules/ngx_stream_module.so";
+    let load_module = if Path::new(module).exists() {
+        format!("load_module {module};\n")
+    } else {
+        String::new()
+    };
+    let text = format!(
+        "{load_module}daemon off;\nuser root;\nworker_processes 1;\nerror_log stderr;\npid {};\n\
+         events {{ worker_connections 4096; }}\nstream {{ server {{ listen {}; proxy_pass {}; }} }}\n",
+        folder.join("nginx.pid").display(),
+        local(2002),
+        backend()
+    );
+    std::fs::write(&file, text).unwrap();
+    other(
+        lab,
+        "nginx",
+        &["-e", "stderr", "-c", file.to_str().unwrap()],
+        local(2002),
+    )
+}
+
+#[test]
+#[ignore = "a benchmark of half a minute; see the module's text"]
+fn a_warm_pool_saves_a_round_trip() {
+    let Some(lab) = lab::open("a_warm_pool_saves_a_round_trip") else {
+        return;
+    };
+    let _backends = Responder::start(lab.server(), &[(HTTP, Service::Http)]).unwrap();
+    lab.links().set(backend().ip(), Link::millis(50));
+    let folder = TempDir::new().unwrap();
+    if let Some(_running) = haproxy(&lab, folder.path()) {
+        tell("haproxy", "steady", &measure(&lab, local(2001), PER_SECOND, 5));
+    }
+    if let Some(_running) = nginx(&lab, folder.path()) {
+        tell("nginx", "steady", &measure(&lab, local(2002), PER_SECOND, 5));
+    }
+    tell("nobody", "direct", &measure(&lab, backend(), PER_SECOND, 5));
+
+    let mut forwarder = Forwarder::start(&lab, CONFIG, &format!("{}\n", backend())).unwrap();
+    let listening = forwarder.wait_until_listening(&lab, Duration::from_secs(5));
+    assert!(listening, "{}", forwarder.program().output());
+    tell(
+        "forwarder",
+        "finding its size",
+        &measure(&lab, LISTEN, PER_SECOND, 5),
+    );
+    let steady = measure(&lab, LISTEN, PER_SECOND, 10);
+    tell("forwarder", "steady", &steady);
+    let burst = measure(&lab, LISTEN, 3 * PER_SECOND, 8);
+    tell("forwarder", "burst", &burst);
+    let adapted = burst.between(3 * SCALING, 8 * SCALING);
+    tell("forwarder", "burst after three scaling intervals", &adapted);
+    assert!(steady.per_mille_within(ONE_ROUND_TRIP) >= 950);
+    assert!(adapted.per_mille_within(ONE_ROUND_TRIP) >= 950);
+}
