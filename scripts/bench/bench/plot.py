@@ -89,7 +89,7 @@ def _panel(title: str, figures: list[str], rows: dict[str, str], cases: dict[str
     if not shown:
         return [], 0
     largest = max(value for *_, bars in shown for _, value, _ in bars)
-    scale_end = min(max(1.6, largest * 1.05), 3.0)
+    scale_end = min(max(1.5, largest), 2.5)
     width = WIDTH - LEFT - RIGHT
     parts = [f'<text x="24" y="{top}" font-size="14.5" font-weight="600" fill="{INK}">{escape(title)}</text>']
     y = top + 16
@@ -141,13 +141,15 @@ def _ratio(rounds: Rounds, figure: str, name: str, middle: Figures, better: floa
 
 def _bar(y: float, target: str, value: float, plain: str, per_one: float, end: float) -> list[str]:
     width = max(1.0, min(value, end) * per_one)
-    more = " ▸" if value > end else ""
+    parts = [f'<rect x="{LEFT}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2" fill="{COLOURS[target]}"/>']
+    if value > end:
+        parts.append(f'<path d="M{LEFT + width - 9:.1f} {y + 2}l5 4.5l-5 4.5" fill="none" stroke="#ffffff" stroke-width="2"/>')
     weight = ' font-weight="600"' if target == FORWARDER else ""
-    return [
-        f'<rect x="{LEFT}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2" fill="{COLOURS[target]}"/>',
-        f'<text x="{LEFT + width + 8:.1f}" y="{y + BAR - 2.5}" font-size="11" fill="{INK}"{weight} stroke="#ffffff" stroke-width="3" '
-        f'paint-order="stroke">{value:.2f}{more} <tspan fill="{FADED}" font-weight="400">{escape(plain)}</tspan></text>',
-    ]
+    base = y + BAR - 2.5
+    column = WIDTH - RIGHT + 46
+    parts.append(f'<text x="{column}" y="{base}" font-size="11" text-anchor="end" fill="{INK}"{weight}>{value:.2f}</text>')
+    parts.append(f'<text x="{column + 10}" y="{base}" font-size="11" fill="{FADED}">{escape(plain)}</text>')
+    return parts
 
 
 def _plain(figure: str, case: str, value: float) -> str:
