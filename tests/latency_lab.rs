@@ -44,10 +44,18 @@ fn connect(lab: &Lab, address: IpAddr, port: u16, patience: Duration) -> Result<
     lab.client().run(dial).unwrap()
 }
 
-/// The quickest of a few connects: what the link costs without the noise of a busy machine.
-fn quickest(lab: &Lab, address: IpAddr) -> Duration {
-    let times = (0..3).map(|_| connect(lab, address, HTTP, PATIENCE).expect("the address answers"));
-    times.min().unwrap()
+/// The quickest of some connects: what the link costs without the noise of a busy machine. Looks no further
+/// once one took less than `enough`.
+fn quickest(lab: &Lab, address: IpAddr, enough: Duration) -> Duration {
+    let mut quickest = Duration::MAX;
+    for _ in 0..20 {
+        let seen = connect(lab, address, HTTP, PATIENCE).expect("the address answers");
+        quickest = quickest.min(seen);
+        if quickest < enough {
+            break;
+        }
+    }
+    quickest
 }
 
 #[test]
@@ -63,10 +71,10 @@ fn a_connect_takes_the_configured_round_trip() {
     }
     for (address, rtt) in addresses {
         lab.links().set(address, Link::millis(rtt));
-        let seen = quickest(&lab, address);
+        let seen = quickest(&lab, address, millis(rtt + 1));
         say(&format!("  {address}: {rtt} ms configured, {seen:?} seen"));
         assert!(seen >= millis(rtt), "{address}: {seen:?} is less than {rtt} ms");
-        assert!(seen < millis(rtt + 5), "{address}: {seen:?} instead of {rtt} ms");
+        assert!(seen < millis(rtt + 3), "{address}: {seen:?} instead of {rtt} ms");
     }
     let body = lab.client().run(|| {
         let address = SocketAddr::new(server(307), HTTP);
@@ -94,12 +102,18 @@ fn dead_refusing_and_changed_links_are_what_they_say() {
         connect(&lab, address, HTTP, millis(300)),
         Err(ErrorKind::TimedOut)
     );
-    assert!(quickest(&lab, other) < millis(13), "its neighbour is well");
+    assert!(
+        quickest(&lab, other, millis(12)) < millis(13),
+        "its neighbour is well"
+    );
 
     lab.links().set(address, Link::millis(40));
-    assert!(quickest(&lab, address) >= millis(40), "back, and slow");
+    assert!(
+        quickest(&lab, address, millis(42)) >= millis(40),
+        "back, and slow"
+    );
     lab.links().set(address, Link::millis(5));
-    let seen = quickest(&lab, address);
+    let seen = quickest(&lab, address, millis(7));
     assert!(
         (millis(5)..millis(8)).contains(&seen),
         "{seen:?} after the change"
@@ -111,12 +125,15 @@ fn dead_refusing_and_changed_links_are_what_they_say() {
 
     lab.links()
         .set_pair(lab::CLIENT.into(), address, Link::millis(60));
-    assert!(quickest(&lab, address) >= millis(60), "by client address, too");
+    assert!(
+        quickest(&lab, address, millis(62)) >= millis(60),
+        "by client address, too"
+    );
 
     lab.links().set_uplink(Link::dead());
     assert_eq!(connect(&lab, other, HTTP, millis(300)), Err(ErrorKind::TimedOut));
     lab.links().set_uplink(Link::millis(20));
-    let seen = quickest(&lab, other);
+    let seen = quickest(&lab, other, millis(32));
     assert!(
         (millis(30)..millis(33)).contains(&seen),
         "{seen:?}: line and link add up"
@@ -171,7 +188,7 @@ fn loss_and_jitter_are_seen_by_tcp() {
     assert_eq!(report.failed(), 0);
     // Two round trips: connect, then request and reply; each 20 to 60 ms, 40 in the mean.
     assert!(
-        times.p50 > millis(65) && times.p50 < millis(105),
+        times.p50 > millis(65) && times.p50 < millis(120),
         "median {:?}",
         times.p50
     );
@@ -183,7 +200,7 @@ fn loss_and_jitter_are_seen_by_tcp() {
     // SYN and SYN-ACK pass at once with probability 0.49; the first repetition comes after a second.
     let refused = report.failed() * 1_000 / report.samples.len();
     assert!(
-        (450..800).contains(&refused),
+        (450..850).contains(&refused),
         "{refused} of a thousand went unanswered"
     );
     let lost = lab.report().lost;
@@ -232,7 +249,7 @@ fn the_wire_is_punctual_and_silent_at_rest() {
     for socket in [&sink, &source] {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
     }
-    let packets = 6_000_u32;
+    let packets = 4_000_u32;
     let epoch = clock::now();
     let (echoed, mut trips) = std::thread::scope(|scope| {
         let echo = scope.spawn(|| echo_all(&sink, packets));
