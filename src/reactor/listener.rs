@@ -18,7 +18,7 @@ use crate::relay::Relay;
 const TURN_ACCEPTS: usize = 256;
 
 /// How long accepting pauses when the process is full.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// Tokens of listeners count down from here.
 const FIRST_TOKEN: usize = usize::MAX - 1;

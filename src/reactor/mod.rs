@@ -130,7 +130,7 @@ enum Link {
     Dialling(Key),
     /// The relay uses this socket.
     Attached(Key),
-    /// No backend: just accepted, or about to end.
+    /// No backend: just accepted, waiting for a descriptor, or about to end.
     None,
 }
 

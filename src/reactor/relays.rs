@@ -102,11 +102,15 @@ impl Reactor {
         if let Some(ending) = connection.ending {
             return self.close(key, ending);
         }
-        if let Link::Dialling(_) = connection.link {
+        match connection.link {
             // The dial has a deadline of its own.
-            return self
-                .connection_timers
-                .set(key.index(), self.now + self.shared.server.idle_timeout);
+            Link::Dialling(_) => {
+                return self
+                    .connection_timers
+                    .set(key.index(), self.now + self.shared.server.idle_timeout);
+            }
+            Link::None => return self.try_again(key, connection.relay.accepted_at),
+            Link::Attached(_) => {}
         }
         let server = &self.shared.server;
         let (timeout, reason) = if connection.relay.is_half_closed() {

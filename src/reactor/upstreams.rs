@@ -85,9 +85,33 @@ impl Reactor {
                     }
                     return;
                 }
+                Err(error) if net::is_exhausted(&error) => return self.put_off(key, pool_key, &error),
                 Err(error) => self.client_dial_failed(key, pool_key, &error),
             }
         }
+    }
+
+    /// No descriptor is left to dial with, for whichever backend: the client waits, as it would have at the
+    /// listener a moment ago.
+    fn put_off(&mut self, client: Key, pool_key: Key, error: &io::Error) {
+        self.count_failed_dial(pool_key, error);
+        self.leave_pool(pool_key);
+        if let Some(connection) = self.connections.get_mut(client) {
+            connection.pool = None;
+        }
+        self.connection_timers
+            .set(client.index(), self.now + super::listener::PAUSE);
+    }
+
+    /// A client that had to wait for a descriptor tries again; not for longer than it may be idle.
+    pub(super) fn try_again(&mut self, client: Key, accepted_at: Instant) {
+        let idle_timeout = self.shared.server.idle_timeout;
+        if self.now.saturating_duration_since(accepted_at) >= idle_timeout {
+            return self.close(client, Ending::quiet(CloseReason::DialFailed));
+        }
+        self.connection_timers
+            .set(client.index(), self.now + idle_timeout);
+        self.find_backend(client);
     }
 
     /// Drops the newest warm connections of a pool that are dead, down to the first live one.

@@ -8,6 +8,8 @@
     reason = "a test crate: a failure is a panic, waiting has a deadline, and metrics count in whole numbers"
 )]
 
+mod balance;
+mod limits;
 mod process;
 mod relay;
 mod rig;
@@ -18,3 +20,4 @@ mod rig;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/mod.rs"]
 mod support;
+mod warm;
