@@ -337,6 +337,10 @@ impl Reactor {
         }
         pool.add(key);
         upstream.state = State::Warm { since: self.now };
+        if upstream.peer.ready.is_read_closed() {
+            // Closed as soon as it was accepted: one event told both, and no other will come.
+            return self.warm_died(key);
+        }
         // Not all at once when they were dialled at once: each lives 90 to 100 % of the limit.
         let life = self.shared.pools.idle_timeout.mul_f64(1.0 - 0.1 * self.rng.f64());
         self.upstream_timers.set(key.index(), self.now + life);
