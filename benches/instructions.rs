@@ -1,0 +1,26 @@
+//! Runs one workload a number of times and does nothing else, for `scripts/bench/instructions`, which takes
+//! the difference of two counts: `instructions NAME STEPS`. Without arguments it lists the names.
+
+mod workloads;
+
+use std::process::ExitCode;
+
+#[expect(clippy::print_stdout, reason = "its output is the list of names")]
+fn main() -> ExitCode {
+    // `cargo bench` adds a `--bench` of its own.
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| word != "--bench")
+        .collect();
+    let [name, steps] = arguments.as_slice() else {
+        println!("{}", workloads::NAMES.join("\n"));
+        return ExitCode::SUCCESS;
+    };
+    let (Some(mut workload), Ok(steps)) = (workloads::build(name), steps.parse::<u32>()) else {
+        return ExitCode::from(2);
+    };
+    for _ in 0..steps {
+        workload.step();
+    }
+    ExitCode::SUCCESS
+}
