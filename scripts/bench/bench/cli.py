@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
 import resource
 import signal
 import sys
@@ -17,6 +18,7 @@ from .process import BenchError, Workspace
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 BINARY = "target/release/tcp-forwarder"
+STATIC_BINARY = f"target/{platform.machine()}-unknown-linux-musl/release/tcp-forwarder"
 
 # name -> (what runs it, programs needed beside the proxies)
 CASES: dict[str, tuple[Callable[[cases.Run], Rounds], set[str]]] = {
@@ -57,6 +59,10 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     option("--rounds", type=int, metavar="N", help="rounds of the cases under load (default 7, quick 3)")
     option("--out", type=Path, metavar="DIR", default=REPOSITORY / "target/bench", help="for the results (default target/bench)")
     option("--binary", type=Path, metavar="FILE", default=REPOSITORY / BINARY, help=f"the forwarder (default {BINARY})")
+    option(
+        "--static-binary", type=Path, metavar="FILE", default=REPOSITORY / STATIC_BINARY,
+        help=f"the static forwarder, for its size (default {STATIC_BINARY} if it is there)",
+    )
     option(
         "--skip", action="append", metavar="TARGET", choices=PROXIES, default=[],
         help=f"leave one out, repeatable: {', '.join(PROXIES)}",
@@ -99,7 +105,8 @@ def main(argv: list[str] | None = None) -> int:
     if problems:
         return complain(problems)
     binary = None if FORWARDER in options.skip else options.binary.resolve()
-    plan = Plan(options.quick, rounds, patience, binary, proxies, options.pin)
+    static_binary = options.static_binary.resolve() if options.static_binary.is_file() else None
+    plan = Plan(options.quick, rounds, patience, binary, static_binary, proxies, options.pin)
     try:
         results = measure(plan, wanted)
     except BenchError as error:
@@ -156,6 +163,8 @@ def measure(plan: Plan, wanted: list[str]) -> dict:
         left = workspace.leftovers()
         if left:
             raise BenchError(f"left running: process ids {left}")
+    if "size" in found and plan.binary and not plan.static_binary:
+        notes.append("size: no static binary, so whether it is static was not judged.")
     notes = failures + notes + doubts(found)
     return {
         "format": 1,

@@ -38,6 +38,7 @@ class Plan:
     rounds: int
     patience: int
     binary: Path | None
+    static_binary: Path | None
     proxies: list[str]
     layout_name: str
     layout: Layout = field(init=False)
