@@ -1,23 +1,65 @@
-//! The documents say what the code does: tables, commands, configurations and the map of files are checked.
+//! The documents say what the code does: tables, commands, configurations, links and the map of files are
+//! checked. The two readmes have the same sections, blocks and keys.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
 
 mod documents {
+    #[cfg(unix)]
+    pub(crate) mod commands;
+    pub(crate) mod configurations;
+    pub(crate) mod figures;
     pub(crate) mod markdown;
+    pub(crate) mod tables;
+    pub(crate) mod unit;
 }
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use documents::markdown::{self, Block};
 
-fn root() -> PathBuf {
+pub(crate) const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];
+const ALL: [&str; 7] = [
+    "README.md",
+    "README.zh-CN.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "MOBILE.md",
+    "contrib/README.md",
+    "scripts/bench/README.md",
+];
+
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn read(name: &str) -> String {
+pub(crate) fn read(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Where a program is, looked for as a shell does.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
+}
+
+#[expect(
+    clippy::explicit_write,
+    reason = "eprintln would be kept from the reader by the harness"
+)]
+pub(crate) fn skipped(what: &str) {
+    writeln!(std::io::stderr(), "skipped: {what}").unwrap();
 }
 
 /// Every `.rs` file below a folder, relative to the root, with `/` in it.
@@ -53,4 +95,71 @@ fn the_map_names_every_source_file_and_no_other() {
         missing.is_empty() && gone.is_empty(),
         "ARCHITECTURE.md, section Map: files without a line: {missing:?}; lines without a file: {gone:?}"
     );
+}
+
+#[test]
+fn local_links_lead_somewhere() {
+    for name in ALL {
+        let text = read(name);
+        for target in markdown::links(&text) {
+            let (file, anchor) = target.split_once('#').unwrap_or((&target, ""));
+            let here = Path::new(name).parent().unwrap();
+            let file = if file.is_empty() {
+                PathBuf::from(name)
+            } else {
+                here.join(file)
+            };
+            assert!(
+                root().join(&file).exists(),
+                "{name} links to {target}, which is not there"
+            );
+            if !anchor.is_empty() {
+                let anchors = markdown::anchors(&read(&file.to_string_lossy()));
+                assert!(
+                    anchors.contains(anchor),
+                    "{name} links to {target}: no such section"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn addresses_are_of_this_machine_or_of_the_documentation_ranges() {
+    const ALLOWED: [&str; 6] = ["127.", "192.0.2.", "198.51.100.", "203.0.113.", "0.0.0.0", "300."];
+    for name in ALL {
+        for word in read(name).split(|c: char| !(c.is_ascii_digit() || c == '.')) {
+            let is_address = word.split('.').count() == 4 && word.split('.').all(|part| !part.is_empty());
+            assert!(
+                !is_address || ALLOWED.iter().any(|allowed| word.starts_with(allowed)),
+                "{name} shows the address {word}"
+            );
+        }
+    }
+}
+
+#[test]
+fn both_readmes_have_the_same_sections_and_blocks() {
+    let [english, chinese] = READMES.map(read);
+    let levels =
+        |text: &str| -> Vec<usize> { markdown::headings(text).iter().map(|(level, _)| *level).collect() };
+    assert_eq!(levels(&english), levels(&chinese), "levels of headings");
+    let blocks = |text: &str| -> Vec<(String, String)> {
+        markdown::blocks(text)
+            .into_iter()
+            // Diagrams have words in them.
+            .map(|block| {
+                let text = if block.info == "text" {
+                    String::new()
+                } else {
+                    block.text
+                };
+                (block.info, text)
+            })
+            .collect()
+    };
+    for (english, chinese) in blocks(&english).iter().zip(blocks(&chinese)) {
+        assert_eq!(*english, chinese);
+    }
+    assert_eq!(blocks(&english).len(), blocks(&chinese).len(), "number of blocks");
 }

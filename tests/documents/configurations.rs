@@ -1,0 +1,187 @@
+//! Every configuration, list, rule and log line that the readme shows is loaded by what would load it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use tcp_forwarder::candidates::CandidateSet;
+use tcp_forwarder::config;
+
+use super::markdown::{self, Block};
+use crate::{program, read, skipped};
+
+/// What a block is, by what stands behind its fence.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Content<'a> {
+    /// `yaml NAME`: a configuration of the forwarder.
+    Configuration(&'a str),
+    /// `text list NAME`: a candidate list.
+    List(&'a str),
+    /// `yaml prometheus` and `yaml rules`.
+    Prometheus(&'a str),
+    /// `ini sysctl`.
+    Sysctl,
+    /// `json`: a log line.
+    LogLine,
+    /// `sh`, and how it is run.
+    Shell(&'a str),
+    /// `text output`: what the shell block before it prints.
+    Output,
+    /// `text`: a diagram.
+    Diagram,
+}
+
+pub(crate) fn content(block: &Block) -> Content<'_> {
+    let words: Vec<&str> = block.info.split_whitespace().collect();
+    match words[..] {
+        ["yaml", kind @ ("prometheus" | "rules")] => Content::Prometheus(kind),
+        ["yaml", name] => Content::Configuration(name),
+        ["text", "list", name] => Content::List(name),
+        ["ini", "sysctl"] => Content::Sysctl,
+        ["json"] => Content::LogLine,
+        ["sh"] => Content::Shell(""),
+        ["sh", mark] => Content::Shell(mark),
+        ["text", "output"] => Content::Output,
+        ["text"] => Content::Diagram,
+        _ => panic!("a block of an unknown kind: {}", block.info),
+    }
+}
+
+/// The one configuration that is shown because it is wrong.
+pub(crate) const BROKEN: &str = "broken.yaml";
+
+#[test]
+fn every_configuration_and_list_is_valid() {
+    let mut loaded = 0;
+    let blocks = ["README.md", "MOBILE.md"].map(|name| markdown::blocks(&read(name)));
+    for block in blocks.iter().flatten() {
+        match content(block) {
+            Content::Configuration(BROKEN) => {
+                assert!(config::parse(&block.text, Path::new(BROKEN)).is_err());
+            }
+            Content::Configuration(name) => {
+                config::parse(&block.text, Path::new(name)).unwrap_or_else(|errors| panic!("{errors}"));
+                loaded += 1;
+            }
+            Content::List(name) => {
+                CandidateSet::parse(&block.text, 80).unwrap_or_else(|errors| panic!("{name}: {errors}"));
+                loaded += 1;
+            }
+            Content::Prometheus(_)
+            | Content::Sysctl
+            | Content::LogLine
+            | Content::Shell(_)
+            | Content::Output
+            | Content::Diagram => {}
+        }
+    }
+    assert!(loaded >= 12, "only {loaded} configurations and lists");
+}
+
+#[test]
+fn weights_and_maximum_scores_say_the_same() {
+    let text = read("README.md");
+    let blocks = markdown::blocks(&text);
+    let scoring = |name: &str| {
+        let wanted = |block: &&Block| content(block) == Content::Configuration(name);
+        let block = blocks.iter().find(wanted).expect("shown");
+        config::parse(&block.text, Path::new(name))
+            .expect("valid")
+            .remotes
+            .scoring
+    };
+    assert_eq!(scoring("weights.yaml"), scoring("max_scores.yaml"));
+}
+
+#[test]
+fn every_form_of_an_entry_is_one() {
+    let rows = markdown::rows(&read("README.md"), "Entry");
+    assert_eq!(rows.len(), 8);
+    for row in rows {
+        let entry = row[0].trim_matches('`');
+        CandidateSet::parse(entry, 80).unwrap_or_else(|errors| panic!("{errors}"));
+    }
+    let hosts = CandidateSet::parse("198.51.100.0/24", 80).expect("valid");
+    assert_eq!(hosts.at(0), "198.51.100.1:80".parse().ok());
+    assert_eq!(hosts.at(hosts.len() - 1), "198.51.100.254:80".parse().ok());
+}
+
+#[test]
+fn prometheus_takes_its_files() {
+    let Some(promtool) = program("promtool") else {
+        return skipped("Prometheus files of the readme: no promtool");
+    };
+    let folder = tempfile::tempdir().expect("folder");
+    let mut checked = 0;
+    for block in markdown::blocks(&read("README.md")) {
+        let Content::Prometheus(kind) = content(&block) else {
+            continue;
+        };
+        let file = folder.path().join(kind);
+        fs::write(&file, &block.text).expect("written");
+        let what = if kind == "rules" { "rules" } else { "config" };
+        let output = Command::new(&promtool)
+            .args(["check", what])
+            .arg(&file)
+            .output()
+            .expect("promtool");
+        assert!(
+            output.status.success(),
+            "{kind}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        checked += 1;
+    }
+    assert_eq!(checked, 2);
+}
+
+#[test]
+fn metrics_named_in_prose_exist() {
+    // Words in backticks that look like a metric of ours, in both languages.
+    let families: Vec<&str> = tcp_forwarder::metrics::family::ALL
+        .iter()
+        .map(|family| family.name)
+        .collect();
+    for name in crate::READMES {
+        for word in read(name).split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) {
+            let is_metric = word.starts_with("tcp_forwarder_") && word.len() > "tcp_forwarder_".len();
+            assert!(
+                !is_metric || families.contains(&word),
+                "{name} names {word}, which is no metric"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_log_line_has_the_fields_of_a_log_line() {
+    for block in markdown::blocks(&read("README.md")) {
+        if content(&block) == Content::LogLine {
+            let line: serde_json::Value = serde_json::from_str(&block.text).expect("JSON");
+            for field in ["time", "level", "target", "message"] {
+                assert!(
+                    line.get(field).is_some_and(serde_json::Value::is_string),
+                    "{field}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_kernel_knows_its_settings() {
+    if !Path::new("/proc/sys/net/core/somaxconn").exists() {
+        return skipped("kernel settings of the readme: this system does not show them");
+    }
+    for block in markdown::blocks(&read("README.md")) {
+        if content(&block) != Content::Sysctl {
+            continue;
+        }
+        for line in block.lines().filter(|line| !line.starts_with('#')) {
+            let (key, _) = line.split_once(" = ").expect("key = value");
+            let file = Path::new("/proc/sys").join(key.replace('.', "/"));
+            assert!(file.exists(), "{key}");
+        }
+    }
+}
