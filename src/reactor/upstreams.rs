@@ -304,7 +304,9 @@ impl Reactor {
     }
 
     fn dial_succeeded(&mut self, key: Key, client: Option<Key>, since: Instant) {
+        // A turn that came late is not the backend's fault.
         let latency = self.now.saturating_duration_since(since);
+        let latency = latency.min(self.shared.pools.dial_timeout);
         let Some(upstream) = self.upstreams.get_mut(key) else {
             return;
         };
@@ -440,7 +442,12 @@ impl Reactor {
             return;
         };
         match upstream.state {
-            State::Dialling { client, .. } => self.dial_failed(key, client, &io::ErrorKind::TimedOut.into()),
+            // When this reactor is late, the answer may be here already, its event still in the queue.
+            State::Dialling { client, since } => match net::connect_state(&upstream.peer.stream) {
+                ConnectState::Established => self.dial_succeeded(key, client, since),
+                ConnectState::Pending => self.dial_failed(key, client, &io::ErrorKind::TimedOut.into()),
+                ConnectState::Failed(error) => self.dial_failed(key, client, &error),
+            },
             State::Warm { .. } => self.warm_died(key),
             State::InUse { .. } => {}
         }
