@@ -30,7 +30,7 @@ use crate::metrics::counters::ReactorCounters;
 use crate::pools::warm::Pool;
 use crate::relay::Relay;
 use crate::relay::close::Ending;
-use crate::relay::pump::Readiness;
+use crate::relay::pump::{Closure, Readiness};
 use crate::relay::splice::PipeReserve;
 use crate::scorer::SampleInbox;
 use crate::shutdown::Shutdown;
@@ -98,7 +98,7 @@ pub struct Farewell {
 struct Signal {
     readable: bool,
     writable: bool,
-    closed: bool,
+    closure: Closure,
 }
 
 impl Signal {
@@ -106,7 +106,13 @@ impl Signal {
         Self {
             readable: event.is_readable(),
             writable: event.is_writable(),
-            closed: event.is_read_closed() || event.is_error(),
+            closure: if event.is_error() {
+                Closure::Failed
+            } else if event.is_read_closed() {
+                Closure::Finished
+            } else {
+                Closure::Open
+            },
         }
     }
 
@@ -117,9 +123,7 @@ impl Signal {
         if self.writable {
             ready.set_writable();
         }
-        if self.closed {
-            ready.set_read_closed();
-        }
+        ready.set_closure(self.closure);
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Connection, Link, Reactor, Signal, counters_of, slots};
 use crate::metrics::counters::{CloseReason, ErrorKind};
 use crate::net;
 use crate::relay::close::{Ending, RESET_GRACE, Side};
-use crate::relay::pump::Scratch;
+use crate::relay::pump::{Closure, Scratch};
 use crate::relay::{Moved, Tools, Verdict};
 
 impl Reactor {
@@ -20,7 +20,7 @@ impl Reactor {
         match connection.link {
             Link::Attached(_) => self.drive(key),
             // What it sends waits in the kernel. Only a reset ends the wait: a FIN may follow a request.
-            Link::Dialling(_) if signal.closed && has_failed(connection) => {
+            Link::Dialling(_) if signal.closure > Closure::Open && has_failed(connection) => {
                 self.close(key, Ending::quiet(CloseReason::ClientReset));
             }
             Link::Dialling(_) | Link::None => {}
@@ -126,14 +126,14 @@ impl Reactor {
         }
     }
 
-    /// Ends a relay; a reset waits while bytes written just before may still be on their way.
+    /// Ends a relay; the end after a reset waits while bytes written just before may still be on their way.
     fn end(&mut self, key: Key, ending: Ending) {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
         let settled = connection.relay.last_activity + RESET_GRACE;
         let moved = connection.relay.bytes_to_backend + connection.relay.bytes_to_client > 0;
-        if ending.reset.is_none() || !moved || settled <= self.now {
+        if !ending.is_abrupt() || !moved || settled <= self.now {
             return self.close(key, ending);
         }
         connection.ending = Some(ending);

@@ -15,7 +15,7 @@ use crate::net::{self, ConnectState};
 use crate::pools::sizing;
 use crate::pools::warm::{Pool, SHORTEST_LIFE};
 use crate::relay::close::Ending;
-use crate::relay::pump::Readiness;
+use crate::relay::pump::{Closure, Readiness};
 use crate::relay::{self, Peer};
 use crate::scorer::{Outcome, Sample, Source};
 
@@ -277,7 +277,9 @@ impl Reactor {
             State::Warm { .. } => {
                 signal.apply(&mut upstream.peer.ready);
                 // What the backend says first stays in the kernel for the client; unless it has also closed.
-                if signal.closed || (signal.readable && relay::is_dead(&upstream.peer.stream)) {
+                if signal.closure > Closure::Open
+                    || (signal.readable && relay::is_dead(&upstream.peer.stream))
+                {
                     self.warm_died(key);
                 }
             }

@@ -7,6 +7,8 @@
 //! | reset (or failure) of the client | reset | `client_reset`, `error` |
 //! | reset (or failure) of the backend | its last bytes, then a reset | `backend_reset`, `error` |
 //! | backend takes no more (write fails) | what it said before; then as it ended | as above |
+//! | reset of a side that had finished | close; what it said before is still delivered | as above |
+//! | reset of the client behind bytes that the backend does not take | reset | `client_reset` |
 //! | idle, half-close, drain time-out | close on both sides | the time-out |
 //!
 //! A reset is passed on only for a reset: never after a stream that finished, and never on top of bytes
@@ -20,8 +22,8 @@ use mio::net::TcpStream;
 
 use crate::metrics::counters::CloseReason;
 
-/// How long a reset waits when bytes were written to its receiver just before: the kernel drops what it has
-/// not sent yet when a connection is reset.
+/// How long the end after a reset waits when bytes were written just before: the kernel drops what it has not
+/// sent yet when a connection is reset, and also when it is closed while bytes of its peer are unread.
 pub const RESET_GRACE: Duration = Duration::from_millis(200);
 
 /// One side of a relay.
@@ -43,6 +45,20 @@ pub struct Ending {
 }
 
 impl Ending {
+    /// Whether it follows a failure of a side, so that bytes may be on their way still.
+    #[must_use]
+    pub fn is_abrupt(self) -> bool {
+        match self.reason {
+            CloseReason::ClientReset | CloseReason::BackendReset | CloseReason::Error => true,
+            CloseReason::Finished
+            | CloseReason::IdleTimeout
+            | CloseReason::HalfCloseTimeout
+            | CloseReason::DialFailed
+            | CloseReason::Drained
+            | CloseReason::BackendRemoved => false,
+        }
+    }
+
     /// Both directions finished.
     pub const FINISHED: Self = Self::quiet(CloseReason::Finished);
 

@@ -123,13 +123,16 @@ impl Relay {
         let mut again = false;
         let up = run(&mut self.to_backend, &mut self.client, backend, tools);
         moved.to_backend = up.moved;
+        let is_up_blocked = matches!(up.stop, Stop::Blocked);
         if let Some(ending) = self.after_upload(up.stop, backend, &mut again) {
             self.account(moved, tools.now);
             return (moved, Verdict::End(ending));
         }
         let down = run(&mut self.to_client, backend, &mut self.client, tools);
         moved.to_client = down.moved;
-        let ending = self.after_download(down.stop, &mut again);
+        let ending = self
+            .after_download(down.stop, &mut again)
+            .or_else(|| self.after_failure(backend, is_up_blocked));
         self.account(moved, tools.now);
         let verdict = match ending {
             Some(ending) => Verdict::End(ending),
@@ -171,16 +174,13 @@ impl Relay {
                 close::pass_fin(&backend.stream);
                 None
             }
-            Stop::SourceFailed(error) => Some(Ending::reset_by(Side::Client, &error)),
+            Stop::SourceFailed(error) => Some(self.failed(Side::Client, &error)),
             Stop::SinkFailed(error) => {
                 // The backend takes nothing any more, but what it said before is still to be delivered. An
                 // end of its stream after a reset is no end: the error was used up by the failed write.
                 self.to_backend.finish();
                 self.backend_was_reset |= error.kind() != std::io::ErrorKind::BrokenPipe;
-                if self.to_client.phase() == Phase::Done {
-                    return Some(Ending::FINISHED);
-                }
-                None
+                (self.to_client.phase() == Phase::Done).then(|| self.failed(Side::Backend, &error))
             }
         }
     }
@@ -201,9 +201,45 @@ impl Relay {
                 close::pass_fin(&self.client.stream);
                 None
             }
-            Stop::SourceFailed(error) => Some(Ending::reset_by(Side::Backend, &error)),
-            Stop::SinkFailed(error) => Some(Ending::reset_by(Side::Client, &error)),
+            Stop::SourceFailed(error) => Some(self.failed(Side::Backend, &error)),
+            Stop::SinkFailed(error) => Some(self.failed(Side::Client, &error)),
         }
+    }
+
+    /// The end after a side that has failed and will never be read again to find that out: a client whose
+    /// half is done or stuck, a backend whose half is done (its stuck bytes are its last ones, and wanted).
+    fn after_failure(&self, backend: &Peer, is_up_blocked: bool) -> Option<Ending> {
+        let client = is_up_blocked.then(|| failure(&self.client)).flatten();
+        if let Some(error) = client {
+            return Some(self.failed(Side::Client, &error));
+        }
+        let is_heard_out = self.to_client.phase() == Phase::Done;
+        let error = is_heard_out.then(|| failure(backend)).flatten()?;
+        Some(self.failed(Side::Backend, &error))
+    }
+
+    /// The end after the failure of a side: a reset for the other one, unless it has had the finish already.
+    fn failed(&self, side: Side, error: &std::io::Error) -> Ending {
+        let half = match side {
+            Side::Client => &self.to_backend,
+            Side::Backend => &self.to_client,
+        };
+        let ending = Ending::reset_by(side, error);
+        match half.phase() {
+            Phase::Open | Phase::Ending => ending,
+            Phase::Done => Ending::quiet(ending.reason),
+        }
+    }
+}
+
+/// The error of a connection of which an event said that it has failed.
+fn failure(peer: &Peer) -> Option<std::io::Error> {
+    if !peer.ready.has_failed() {
+        return None;
+    }
+    match peer.stream.take_error() {
+        Ok(error) => error,
+        Err(error) => Some(error),
     }
 }
 

@@ -17,7 +17,18 @@ use super::splice::LoadedPipe;
 pub struct Readiness {
     readable: bool,
     writable: bool,
-    read_closed: bool,
+    closure: Closure,
+}
+
+/// What events told about the end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Closure {
+    /// Nothing yet.
+    Open,
+    /// The peer has finished, or worse.
+    Finished,
+    /// The connection is gone in both directions: reset, or timed out.
+    Failed,
 }
 
 impl Readiness {
@@ -25,7 +36,7 @@ impl Readiness {
     pub const FRESH: Self = Self {
         readable: false,
         writable: true,
-        read_closed: false,
+        closure: Closure::Open,
     };
 
     /// A read may yield something.
@@ -39,9 +50,9 @@ impl Readiness {
     }
 
     /// The peer has finished or reset: read on to the end, no further event will come.
-    pub fn set_read_closed(&mut self) {
-        self.readable = true;
-        self.read_closed = true;
+    pub fn set_closure(&mut self, closure: Closure) {
+        self.closure = self.closure.max(closure);
+        self.readable |= self.is_read_closed();
     }
 
     /// Whether a read may yield something.
@@ -59,7 +70,13 @@ impl Readiness {
     /// Whether the peer is known to have finished or reset.
     #[must_use]
     pub fn is_read_closed(self) -> bool {
-        self.read_closed
+        self.closure > Closure::Open
+    }
+
+    /// Whether the connection is known to be gone in both directions.
+    #[must_use]
+    pub fn has_failed(self) -> bool {
+        self.closure == Closure::Failed
     }
 
     /// The socket is drained.

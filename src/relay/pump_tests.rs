@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 
 use proptest::prelude::*;
 
-use super::pump::{End, Half, Phase, Pumped, Readiness, Scratch, Stop, pump};
+use super::pump::{Closure, End, Half, Phase, Pumped, Readiness, Scratch, Stop, pump};
 
 /// What the next read or write does.
 #[derive(Debug, Clone, Copy)]
@@ -105,7 +105,7 @@ impl World {
 
     /// One event: everything is ready again, as after an edge.
     fn turn(&mut self, short_io_blocks: bool, budget: u64) -> Pumped {
-        self.source_ready.set_read_closed();
+        self.source_ready.set_closure(Closure::Finished);
         self.sink_ready.set_writable();
         self.pump(short_io_blocks, budget)
     }
@@ -217,7 +217,7 @@ fn a_short_read_spares_the_read_that_would_block() {
 #[test]
 fn after_a_close_a_short_read_is_followed_to_the_end() {
     let mut world = World::new(10, vec![Act::Move(64), Act::Move(64)], vec![Act::Move(64)], 64);
-    world.source_ready.set_read_closed();
+    world.source_ready.set_closure(Closure::Finished);
     assert!(matches!(world.pump(true, u64::MAX).stop, Stop::Finished));
     assert_eq!(world.half.phase(), Phase::Ending);
 }
