@@ -3,83 +3,24 @@
 //! A [`Role`] says how late a backend answers and when it is down. Down means that its listener and its idle
 //! connections are closed, as in a restart; answers under way are finished.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use super::server::{Client, Fate, Phase, Presence, Role, Server, bind};
 use crate::clock;
-use crate::metrics::http::{After, Parsed, Request, parse};
 
 /// Connections at once, over all backends; more are closed at once.
 const MAX_CLIENTS: usize = 1024;
 /// When a backend that cannot come back (its port was taken meanwhile) tries again.
 const RETRY: Duration = Duration::from_millis(250);
 const STOP: Token = Token(usize::MAX);
-
-/// What a backend is like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Role {
-    /// Its name, which it answers with.
-    pub name: &'static str,
-    /// Time from a request to its answer.
-    pub delay: Duration,
-    /// When it is there.
-    pub presence: Presence,
-}
-
-/// When a backend is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Presence {
-    /// Always.
-    Always,
-    /// By turns: first up, then down.
-    Turns {
-        /// How long it is up.
-        up: Duration,
-        /// How long it is down.
-        down: Duration,
-    },
-    /// Never; connects are refused.
-    Never,
-}
-
-impl Role {
-    /// A backend that is always there.
-    #[must_use]
-    pub const fn steady(name: &'static str, delay: Duration) -> Self {
-        Self {
-            name,
-            delay,
-            presence: Presence::Always,
-        }
-    }
-
-    /// A backend that is up and down by turns.
-    #[must_use]
-    pub const fn unsteady(name: &'static str, delay: Duration, up: Duration, down: Duration) -> Self {
-        Self {
-            name,
-            delay,
-            presence: Presence::Turns { up, down },
-        }
-    }
-
-    /// A backend that is never there.
-    #[must_use]
-    pub const fn dead(name: &'static str) -> Self {
-        Self {
-            name,
-            delay: Duration::ZERO,
-            presence: Presence::Never,
-        }
-    }
-}
 
 /// Running backends; they stop when this is dropped.
 #[derive(Debug)]
@@ -145,156 +86,6 @@ impl Drop for Backends {
         } else if let Some(thread) = self.thread.take() {
             // It has reported what there is to report.
             drop(thread.join());
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Server {
-    role: Role,
-    addr: SocketAddr,
-    listener: Option<TcpListener>,
-    /// When it goes down or comes back.
-    turns_at: Option<Instant>,
-}
-
-impl Server {
-    fn start(role: Role, host: u8, now: Instant) -> io::Result<Self> {
-        let own = SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 0));
-        let listener = bind(own).or_else(|_| bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))?;
-        Ok(Self {
-            role,
-            addr: listener.local_addr()?,
-            listener: (role.presence != Presence::Never).then_some(listener),
-            turns_at: match role.presence {
-                Presence::Turns { up, .. } => Some(now + up),
-                Presence::Always | Presence::Never => None,
-            },
-        })
-    }
-
-    fn reply(&self, request: &Request) -> Vec<u8> {
-        let body = format!("hello from {} at {}\n", self.role.name, self.addr);
-        let connection = match request.after {
-            After::KeepAlive => "",
-            After::Close => "Connection: close\r\n",
-        };
-        let length = body.len();
-        let body = if request.method == tiny_http::Method::Head {
-            ""
-        } else {
-            &body
-        };
-        format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n{connection}\r\n{body}")
-            .into_bytes()
-    }
-}
-
-fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
-    let listener = std::net::TcpListener::bind(addr)?;
-    listener.set_nonblocking(true)?;
-    Ok(TcpListener::from_std(listener))
-}
-
-#[derive(Debug)]
-struct Client {
-    stream: TcpStream,
-    server: usize,
-    received: Vec<u8>,
-    phase: Phase,
-}
-
-/// Reading -> Thinking -> Replying -> Reading or closed.
-#[derive(Debug)]
-enum Phase {
-    Reading,
-    /// The answer is held back until its time.
-    Thinking {
-        until: Instant,
-        reply: Vec<u8>,
-        after: After,
-    },
-    Replying {
-        reply: Vec<u8>,
-        written: usize,
-        after: After,
-    },
-}
-
-/// Whether a connection goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Stays,
-    Ends,
-}
-
-impl Client {
-    /// Does all that socket and time allow.
-    fn advance(&mut self, server: &Server, now: Instant) -> Fate {
-        loop {
-            match &mut self.phase {
-                Phase::Reading => match parse(&self.received) {
-                    Parsed::Complete(request) => {
-                        self.received.drain(..request.head_bytes);
-                        self.phase = Phase::Thinking {
-                            until: now + server.role.delay,
-                            reply: server.reply(&request),
-                            after: request.after,
-                        };
-                    }
-                    Parsed::Incomplete => {
-                        let mut chunk = [0; 2048];
-                        match self.stream.read(&mut chunk) {
-                            Ok(0) => return Fate::Ends,
-                            Ok(count) => self
-                                .received
-                                .extend_from_slice(chunk.get(..count).unwrap_or_default()),
-                            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                            Err(error) if error.kind() == ErrorKind::WouldBlock => return Fate::Stays,
-                            Err(_) => return Fate::Ends,
-                        }
-                    }
-                    Parsed::Garbage | Parsed::Refused(_) => return Fate::Ends,
-                },
-                Phase::Thinking { until, .. } if *until > now => return Fate::Stays,
-                Phase::Thinking { reply, after, .. } => {
-                    self.phase = Phase::Replying {
-                        reply: std::mem::take(reply),
-                        written: 0,
-                        after: *after,
-                    };
-                }
-                Phase::Replying {
-                    reply,
-                    written,
-                    after,
-                } => match self.stream.write(reply.get(*written..).unwrap_or_default()) {
-                    Ok(count) => {
-                        *written += count;
-                        if *written < reply.len() {
-                            continue;
-                        }
-                        if *after == After::Close {
-                            return Fate::Ends;
-                        }
-                        self.phase = Phase::Reading;
-                    }
-                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Fate::Stays,
-                    Err(_) => return Fate::Ends,
-                },
-            }
-        }
-    }
-
-    fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Reading) && self.received.is_empty()
-    }
-
-    fn wakes_at(&self) -> Option<Instant> {
-        match self.phase {
-            Phase::Thinking { until, .. } => Some(until),
-            Phase::Reading | Phase::Replying { .. } => None,
         }
     }
 }
@@ -450,6 +241,7 @@ impl Stage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
 
     const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -15,9 +15,11 @@ use crate::config::{Config, Dynamic, LogOutput, Strategy};
 
 pub mod backends;
 pub mod narrator;
+pub mod server;
 
-pub use backends::{Backends, Role};
+pub use backends::Backends;
 pub use narrator::{Narration, Narrator, View};
+pub use server::Role;
 
 /// The port to connect to, if it is free.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1234);

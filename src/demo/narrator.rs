@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::backends::{Presence, Role};
+use super::server::{Presence, Role};
 use crate::backend::ActiveSet;
 use crate::clock;
 use crate::scorer::ScoreBoard;
