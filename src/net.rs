@@ -30,7 +30,7 @@ pub const SHORT_READ_DRAINS: bool = cfg!(any(
     target_os = "dragonfly"
 ));
 
-/// Whether an accepted socket has the listener's `TCP_NODELAY` and keep-alive (Linux copies the options).
+/// Whether an accepted socket has the listener's `TCP_NODELAY`, keep-alive and so on (Linux copies the options).
 const ACCEPTED_INHERITS_OPTIONS: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 /// Whether the kernel spreads connections over the listeners of one port (`SO_REUSEPORT` on Linux).
@@ -120,7 +120,7 @@ fn bind(addr: SocketAddr, share: SharePort, keepalive: &Keepalive) -> io::Result
     }
     if ACCEPTED_INHERITS_OPTIONS {
         socket.set_tcp_nodelay(true)?;
-        set_keepalive(&SockRef::from(&socket), keepalive)?;
+        set_for_relay(&SockRef::from(&socket), keepalive)?;
     }
     socket.bind(&addr.into())?;
     Ok(socket)
@@ -136,7 +136,7 @@ fn share_port(_: &Socket) -> io::Result<()> {
     Ok(())
 }
 
-/// Sets what every accepted connection has: `TCP_NODELAY` and keep-alive.
+/// Sets what every accepted connection has: `TCP_NODELAY`, keep-alive, and urgent bytes kept in the stream.
 ///
 /// # Errors
 /// When the connection is already gone.
@@ -145,15 +145,15 @@ pub fn prepare_accepted(stream: &TcpStream, keepalive: &Keepalive) -> io::Result
         return Ok(());
     }
     stream.set_nodelay(true)?;
-    set_keepalive(&SockRef::from(stream), keepalive)
+    set_for_relay(&SockRef::from(stream), keepalive)
 }
 
-/// Turns on keep-alive for a connection to a backend.
+/// Turns on keep-alive for a connection to a backend, and keeps urgent bytes in the stream.
 ///
 /// # Errors
 /// When the connection is already gone.
 pub fn prepare_dialled(stream: &TcpStream, keepalive: &Keepalive) -> io::Result<()> {
-    set_keepalive(&SockRef::from(stream), keepalive)
+    set_for_relay(&SockRef::from(stream), keepalive)
 }
 
 /// Begins to connect, with `TCP_NODELAY`; the caller registers the stream and waits for it to be writable.
@@ -166,7 +166,9 @@ pub fn begin_connect(addr: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn set_keepalive(socket: &SockRef<'_>, keepalive: &Keepalive) -> io::Result<()> {
+/// Keep-alive; and urgent bytes stay in their place in the stream, where they would be lost otherwise.
+fn set_for_relay(socket: &SockRef<'_>, keepalive: &Keepalive) -> io::Result<()> {
+    socket.set_out_of_band_inline(true)?;
     let parameters = TcpKeepalive::new()
         .with_time(keepalive.idle)
         .with_interval(keepalive.interval);

@@ -60,7 +60,13 @@ const BURST_GAP: Duration = Duration::from_secs(10);
 
 const WAKER: Token = Token(usize::MAX);
 
+/// The registration of every socket: both directions at once, so that none is ever registered again; and
+/// urgent data, at whose mark a read stops short though the socket is not drained.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
+
 /// The registration of every socket: both directions at once, so that none is ever registered again.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// What all reactors share with each other and with the control threads.
@@ -98,6 +104,7 @@ pub struct Farewell {
 struct Signal {
     readable: bool,
     writable: bool,
+    urgent: bool,
     closure: Closure,
 }
 
@@ -106,6 +113,7 @@ impl Signal {
         Self {
             readable: event.is_readable(),
             writable: event.is_writable(),
+            urgent: event.is_priority(),
             closure: if event.is_error() {
                 Closure::Failed
             } else if event.is_read_closed() {
@@ -122,6 +130,9 @@ impl Signal {
         }
         if self.writable {
             ready.set_writable();
+        }
+        if self.urgent {
+            ready.set_urgent();
         }
         ready.set_closure(self.closure);
     }

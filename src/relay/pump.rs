@@ -17,6 +17,7 @@ use super::splice::LoadedPipe;
 pub struct Readiness {
     readable: bool,
     writable: bool,
+    urgent: bool,
     closure: Closure,
 }
 
@@ -36,6 +37,7 @@ impl Readiness {
     pub const FRESH: Self = Self {
         readable: false,
         writable: true,
+        urgent: false,
         closure: Closure::Open,
     };
 
@@ -53,6 +55,17 @@ impl Readiness {
     pub fn set_closure(&mut self, closure: Closure) {
         self.closure = self.closure.max(closure);
         self.readable |= self.is_read_closed();
+    }
+
+    /// Urgent data has come: from now on a read may stop short at its mark.
+    pub fn set_urgent(&mut self) {
+        self.urgent = true;
+    }
+
+    /// Whether urgent data has ever come.
+    #[must_use]
+    pub fn is_urgent(self) -> bool {
+        self.urgent
     }
 
     /// Whether a read may yield something.
@@ -230,7 +243,8 @@ pub fn pump<R: Read, W: Write>(
             Ok(0) => half.phase = Phase::Ending,
             Ok(count) => {
                 let short = count < scratch.bytes.len();
-                if short && scratch.short_io_blocks && !source.ready.is_read_closed() {
+                let may_go_on = source.ready.is_read_closed() || source.ready.is_urgent();
+                if short && scratch.short_io_blocks && !may_go_on {
                     source.ready.read_blocked();
                 }
                 let bytes = scratch.bytes.get(..count).unwrap_or_default();

@@ -135,7 +135,9 @@ mod system {
         ) -> Option<Pumped> {
             let (pipe, mut held) = match std::mem::take(&mut half.held) {
                 Held::Pipe(loaded) => (loaded.pipe, loaded.held),
-                Held::Nothing if half.phase == Phase::Open && half.is_bulk() => (self.take()?, 0),
+                Held::Nothing if half.phase == Phase::Open && half.is_bulk() && !source.ready.is_urgent() => {
+                    (self.take()?, 0)
+                }
                 other @ (Held::Nothing | Held::Bytes(_)) => {
                     half.held = other;
                     return None;
@@ -199,7 +201,8 @@ mod system {
             if !source.ready.is_readable() || !sink.ready.is_writable() {
                 return Stop::Blocked;
             }
-            if *moved >= budget {
+            // At the mark of urgent data `splice` blocks for good: on to the copying pump, in the next turn.
+            if *moved >= budget || source.ready.is_urgent() {
                 return Stop::Budget;
             }
             match splice(source.stream, None, &pipe.write, None, PIPE_BYTES, FLAGS) {

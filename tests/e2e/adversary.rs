@@ -151,3 +151,37 @@ fn a_reset_takes_nothing_back_of_a_stream_that_had_finished() {
     release.send(()).unwrap();
     assert_eq!(outcome.recv_timeout(PATIENCE).unwrap().unwrap(), BYTES);
 }
+
+#[test]
+fn urgent_bytes_stay_in_their_place_and_stop_nothing() {
+    let backend = TestBackend::echo();
+    for splice in [Splice::Off, Splice::Auto] {
+        let mut config = cold();
+        config.server.splice = splice;
+        let rig = Rig::start(&config, &[backend.addr], 1);
+        let mut client = rig.connect();
+        let mut rng = fastrand::Rng::with_seed(5);
+        for round in 0..300 {
+            // The first one is bulk, and so is one later.
+            let size = if round % 150 == 0 {
+                3_000_000
+            } else {
+                rng.usize(1..2000)
+            };
+            let mut sent = vec![b'a'; size];
+            let mut writer = client.try_clone().unwrap();
+            let writing = std::thread::spawn(move || {
+                writer.write_all(&vec![b'a'; size]).unwrap();
+                SockRef::from(&writer).send_out_of_band(b"!").unwrap();
+                writer.write_all(b"end").unwrap();
+            });
+            sent.extend(b"!end");
+            let mut reply = vec![0; sent.len()];
+            client
+                .read_exact(&mut reply)
+                .unwrap_or_else(|error| panic!("round {round}: {error}"));
+            assert!(reply == sent, "round {round}");
+            writing.join().unwrap();
+        }
+    }
+}
