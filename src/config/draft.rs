@@ -7,9 +7,11 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::defaults::STATIC_SIZE_PER_REMOTE;
+use super::defaults::{MOBILE, STATIC_SIZE_PER_REMOTE};
 use super::slot::show_duration;
-use super::{Config, Dynamic, LogOutput, Strategy};
+use super::{
+    Config, Dynamic, LogOutput, Logging, Metrics, Platform, Pools, Remotes, Server, Splice, Strategy,
+};
 
 /// Every key's value, in range each.
 #[derive(Debug, Clone)]
@@ -56,8 +58,42 @@ impl StrategyKind {
 }
 
 impl Default for Draft {
+    /// The defaults of this build.
     fn default() -> Self {
-        let config = Config::default();
+        if cfg!(feature = "mobile") {
+            Self::mobile()
+        } else {
+            Self::desktop()
+        }
+    }
+}
+
+impl Default for Config {
+    /// The defaults of this build: see the feature `mobile` for what it changes.
+    fn default() -> Self {
+        Draft::default().compose()
+    }
+}
+
+impl Draft {
+    /// The defaults of phones, whatever this build has.
+    pub(super) fn mobile() -> Self {
+        let mut draft = Self::desktop();
+        for default in MOBILE {
+            (default.apply)(&mut draft);
+        }
+        draft
+    }
+
+    /// The defaults of desktops and servers, whatever this build has.
+    pub(super) fn desktop() -> Self {
+        let config = Config {
+            server: Server::default(),
+            logging: Logging::default(),
+            metrics: Metrics::default(),
+            remotes: Remotes::default(),
+            pools: Pools::default(),
+        };
         let scoring = &config.remotes.scoring;
         let weights = Weights {
             latency: scoring.latency.max_score / 100.0,
@@ -117,9 +153,15 @@ impl Draft {
         }
     }
 
-    /// Every rule between keys that does not hold.
-    pub(super) fn conflicts(&self) -> Vec<Conflict> {
+    /// Every rule between keys, and between a key and the system, that does not hold.
+    pub(super) fn conflicts(&self, platform: Platform) -> Vec<Conflict> {
         let mut found = Vec::new();
+        if self.config.server.splice == Splice::On && !platform.splice {
+            found.push(Conflict {
+                keys: &["server.splice"],
+                message: "on is not possible, this system has no splice; allowed here: auto, off".to_owned(),
+            });
+        }
         self.scoring_conflicts(&mut found);
         self.address_conflicts(&mut found);
         let (least, most) = (self.dynamic.min_size, self.dynamic.max_size);
@@ -232,6 +274,16 @@ impl Draft {
 
     /// The configuration; relative paths become relative to the folder of `file`.
     pub(super) fn finish(self, file: &Path) -> Config {
+        let mut config = self.compose();
+        config.remotes.provider.path = beside(file, &config.remotes.provider.path);
+        if let LogOutput::File(path) = &mut config.logging.output {
+            *path = beside(file, path);
+        }
+        config
+    }
+
+    /// The configuration, with paths as they were given.
+    fn compose(self) -> Config {
         let mut config = self.config;
         config.pools.strategy = match self.strategy {
             StrategyKind::Off => Strategy::Off,
@@ -240,10 +292,6 @@ impl Draft {
             },
             StrategyKind::Dynamic => Strategy::Dynamic(self.dynamic),
         };
-        config.remotes.provider.path = beside(file, &config.remotes.provider.path);
-        if let LogOutput::File(path) = &mut config.logging.output {
-            *path = beside(file, path);
-        }
         config
     }
 }

@@ -4,7 +4,7 @@
 //! checks a setting again. It knows YAML and the names of the keys; it opens no file but the configuration
 //! and knows nothing of what the settings do.
 //!
-//! - `defaults.rs`: every default, as `Default` impls: the reader, the documentation and `demo` agree.
+//! - `defaults.rs`: every default, also those of phones: the reader, the documentation and `demo` agree.
 //! - `keys.rs`: one row per key: its path, its type and range, its field, what it means.
 //! - `slot.rs`: one type of value: from YAML into its field, and back into words.
 //! - `draft.rs`: the rules between keys; from what was read to a [`Config`].
@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use error::{ConfigError, ConfigErrors, LoadError};
-pub use keys::{KeyDoc, reference};
+pub use keys::{KeyDoc, MobileDoc, reference};
 
 /// Reads and checks the configuration file.
 ///
@@ -42,11 +42,27 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
 /// # Errors
 /// Every error found, each with its line and key path.
 pub fn parse(text: &str, file: &Path) -> Result<Config, ConfigErrors> {
-    reader::parse(text, file)
+    reader::parse(text, file, Platform::here())
+}
+
+/// What the system must have for a setting to be possible.
+#[derive(Debug, Clone, Copy)]
+struct Platform {
+    /// Whether bytes can move from socket to socket inside the kernel.
+    splice: bool,
+}
+
+impl Platform {
+    /// The system that this program was built for.
+    fn here() -> Self {
+        Self {
+            splice: crate::relay::splice::AVAILABLE,
+        }
+    }
 }
 
 /// Everything the configuration file says, checked.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Where connections are accepted, and limits on them.
     pub server: Server,
@@ -84,6 +100,8 @@ pub struct Server {
 pub enum Splice {
     /// Use it for bulk where the system has it, copy elsewhere.
     Auto,
+    /// Use it for bulk; the configuration is wrong where the system has none.
+    On,
     /// Always copy.
     Off,
 }

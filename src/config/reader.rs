@@ -5,12 +5,12 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::Config;
 use super::draft::Draft;
 use super::error::{ConfigError, ConfigErrors, LoadError};
 use super::keys::{self, Key};
 use super::slot::{show, show_text};
 use super::tree::{self, Address, Node};
+use super::{Config, Platform};
 
 /// Size of a configuration file. The shipped one, comments and all, has a hundredth of it.
 const MAX_BYTES: u64 = 1 << 20;
@@ -36,7 +36,7 @@ pub(super) fn load(path: &Path) -> Result<Config, LoadError> {
         return Err(invalid(1, format!("too large; allowed: {MAX_BYTES} bytes")));
     }
     match str::from_utf8(&bytes) {
-        Ok(text) => parse(text, path).map_err(LoadError::Invalid),
+        Ok(text) => parse(text, path, Platform::here()).map_err(LoadError::Invalid),
         Err(error) => {
             let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
             let line = before.split(|byte| *byte == b'\n').count();
@@ -45,7 +45,7 @@ pub(super) fn load(path: &Path) -> Result<Config, LoadError> {
     }
 }
 
-pub(super) fn parse(text: &str, file: &Path) -> Result<Config, ConfigErrors> {
+pub(super) fn parse(text: &str, file: &Path, platform: Platform) -> Result<Config, ConfigErrors> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let root = tree::parse(text)
         .map_err(|error| only(file, error.line, format!("not valid YAML: {}", error.message)))?;
@@ -58,7 +58,7 @@ pub(super) fn parse(text: &str, file: &Path) -> Result<Config, ConfigErrors> {
         omitted: 0,
     };
     reader.section("", &root, &mut Vec::new());
-    reader.check_between_keys();
+    reader.check_between_keys(platform);
     reader.finish(file)
 }
 
@@ -204,10 +204,10 @@ impl Reader<'_> {
         }
     }
 
-    fn check_between_keys(&mut self) {
+    fn check_between_keys(&mut self, platform: Platform) {
         let given = &self.given;
         self.draft.apply_weights(|key| given.contains_key(key));
-        for conflict in self.draft.conflicts() {
+        for conflict in self.draft.conflicts(platform) {
             if conflict.keys.iter().any(|key| self.refused.contains(key)) {
                 continue;
             }

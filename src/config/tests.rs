@@ -65,12 +65,15 @@ fn an_empty_file_means_defaults() {
 }
 
 #[test]
-#[cfg_attr(
-    feature = "mobile",
-    ignore = "the shipped file shows the defaults of desktops and servers"
-)]
 fn the_shipped_file_names_every_key_and_its_default() {
-    assert_eq!(read(SHIPPED).expect("valid"), defaults());
+    let mut desktop = Draft::desktop().finish(Path::new(FILE));
+    assert_eq!(
+        read(SHIPPED).expect("valid"),
+        desktop,
+        "also when built for phones"
+    );
+    desktop.remotes.provider.path = Config::default().remotes.provider.path;
+    assert_eq!(desktop == Config::default(), !cfg!(feature = "mobile"));
     let given = reader::keys_given(SHIPPED);
     let known: Vec<&str> = reference().iter().map(|key| key.path).collect();
     assert_eq!(given, known);
@@ -100,14 +103,35 @@ fn windows_line_ends_and_a_byte_order_mark_change_nothing() {
 #[test]
 fn every_default_is_what_its_key_would_be_given() {
     for key in reference() {
-        let quoted = format!("{:?}", key.default);
-        let value = match key.kind {
-            "flag" | "integer" | "number" => &key.default,
-            _ => &quoted,
-        };
-        let text = yaml(key.path, value);
+        let text = given(&key, key.in_force());
         assert_eq!(read(&text).as_ref(), Ok(&defaults()), "{text}");
     }
+}
+
+/// A key with a value, as a file.
+fn given(key: &KeyDoc, value: &str) -> String {
+    match key.kind {
+        "flag" | "integer" | "number" => yaml(key.path, value),
+        _ => yaml(key.path, &format!("{value:?}")),
+    }
+}
+
+#[test]
+fn splice_as_a_must_is_an_error_where_there_is_none() {
+    let text = "logging:\n  level: warn\nserver:\n  splice: on\n";
+    let parse_on = |splice| reader::parse(text, Path::new(FILE), Platform { splice });
+    let config = parse_on(true).expect("possible");
+    assert_eq!(config.server.splice, Splice::On);
+    let errors = parse_on(false).expect_err("impossible");
+    assert_eq!(
+        errors.to_string(),
+        "config.yaml:4: server.splice: on is not possible, this system has no splice; allowed here: auto, off"
+    );
+    for possible in ["auto", "off"] {
+        let text = yaml("server.splice", possible);
+        reader::parse(&text, Path::new(FILE), Platform { splice: false }).expect("possible everywhere");
+    }
+    assert_eq!(read(text).is_ok(), crate::relay::splice::AVAILABLE);
 }
 
 /// Two paths that share a field by mistake would pass every other test.

@@ -1,7 +1,8 @@
 //! How many descriptors may be used for what (pure).
 //!
 //! Descriptors are reserved in this order: the process itself, established relays, dials for clients, warm
-//! connections, probes. Whoever comes later in it yields first when they run short.
+//! connections, probes. Whoever comes later in it yields first when they run short. Pipes for bulk are a
+//! fixed small share beside them, for a relay without one still copies.
 
 /// Shares of the process's descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,17 +13,23 @@ pub struct Limits {
     pub pool_ceiling: usize,
     /// Probes in flight at once.
     pub max_probes: usize,
+    /// Pipes for bulk, over all reactors.
+    max_pipes: usize,
 }
 
-/// Descriptors of the process itself: standard streams, log, listeners, polls, metrics, pipes for bulk.
+/// Descriptors of the process itself: standard streams, log, listeners, polls, metrics.
 const OWN: usize = 256;
+
+/// Pipes for bulk of one reactor, where descriptors are plenty: each may hold a megabyte of the kernel's memory.
+const PIPES_PER_REACTOR: usize = 32;
 
 impl Limits {
     /// Divides `descriptors` (the limit in force); `configured` is `server.max_connections`, where 0 means
     /// as many as descriptors allow.
     #[must_use]
     pub fn of(descriptors: usize, configured: usize) -> Self {
-        let own = OWN.min(descriptors / 4);
+        let max_pipes = descriptors / 64;
+        let own = OWN.min(descriptors / 4) + 2 * max_pipes;
         let sockets = descriptors - own;
         // A relay takes two descriptors.
         let possible = (sockets / 2).max(1);
@@ -36,7 +43,14 @@ impl Limits {
             max_connections,
             pool_ceiling: sockets - dial_reserve.min(sockets),
             max_probes: (descriptors / 8).max(1),
+            max_pipes,
         }
+    }
+
+    /// Pipes for bulk of one reactor out of `reactors`.
+    #[must_use]
+    pub fn pipes(&self, reactors: usize) -> usize {
+        PIPES_PER_REACTOR.min(self.max_pipes / reactors.max(1))
     }
 }
 
@@ -51,12 +65,29 @@ mod tests {
         assert_eq!(Limits::of(20_000, 100).max_connections, 100);
     }
 
+    #[test]
+    fn few_descriptors_are_shared_out_too() {
+        let limits = Limits::of(256, 0);
+        assert_eq!(
+            limits,
+            Limits {
+                max_connections: 92,
+                pool_ceiling: 173,
+                max_probes: 32,
+                max_pipes: 4
+            }
+        );
+        assert_eq!((limits.pipes(1), limits.pipes(2), limits.pipes(8)), (4, 2, 0));
+        assert_eq!(Limits::of(usize::MAX, 0).pipes(4), PIPES_PER_REACTOR);
+    }
+
     proptest! {
         #[test]
         fn all_shares_fit(descriptors in 8..5_000_000_usize, configured in 0..10_000_000_usize) {
             let limits = Limits::of(descriptors, configured);
             prop_assert!(limits.max_connections >= 1);
-            prop_assert!(limits.max_connections * 2 <= descriptors);
+            prop_assert!(2 * (limits.max_connections + limits.max_pipes) <= descriptors);
+            prop_assert!(limits.pipes(3) * 3 <= limits.max_pipes);
             prop_assert!(limits.pool_ceiling < descriptors);
             prop_assert!(limits.max_probes >= 1 && limits.max_probes <= descriptors);
         }

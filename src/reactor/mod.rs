@@ -24,7 +24,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::backend::ActiveSet;
 use crate::clock;
-use crate::config::{Pools, Server};
+use crate::config::{Pools, Server, Splice};
 use crate::loadbalancer::LoadBalancer;
 use crate::metrics::counters::ReactorCounters;
 use crate::pools::warm::Pool;
@@ -220,8 +220,8 @@ impl Reactor {
         let listeners = listener::register(&poll, listeners)?;
         let now = clock::now();
         let pipes = match shared.server.splice {
-            crate::config::Splice::Auto => PipeReserve::enabled(),
-            crate::config::Splice::Off => PipeReserve::disabled(),
+            Splice::Auto | Splice::On => PipeReserve::of(shared.limits.pipes(shared.counters.len())),
+            Splice::Off => PipeReserve::of(0),
         };
         let active = Reader::new(Arc::clone(&shared.active_set));
         let mut reactor = Self {

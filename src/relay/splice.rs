@@ -35,6 +35,9 @@ impl Half {
 
 pub use system::{LoadedPipe, PipeReserve};
 
+/// Whether this system has `splice`.
+pub const AVAILABLE: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod system {
     use super::{End, Half, Pumped, TcpStream, io};
@@ -47,10 +50,6 @@ mod system {
 
     /// Bytes that a pipe is asked to hold; what the kernel grants may be less (`pipe-user-pages-soft`).
     const PIPE_BYTES: usize = 1024 * 1024;
-
-    /// Pipes that a reactor has at once, empty or loaded. A reader that stalls keeps its loaded pipe (two
-    /// descriptors and up to [`PIPE_BYTES`] of the kernel's memory), so they are few.
-    const MAX_PIPES: usize = 32;
 
     /// Bulk turns without an attempt to make a pipe after one was refused.
     const REFUSED_TURNS: u32 = 1000;
@@ -82,19 +81,11 @@ mod system {
     }
 
     impl PipeReserve {
-        /// A reserve that makes pipes when they are first wanted.
+        /// A reserve of up to `most` pipes at once, empty or loaded; they are made when they are first wanted.
+        /// A reader that stalls keeps its loaded pipe (two descriptors and up to [`PIPE_BYTES`] of the kernel's
+        /// memory), so they should be few.
         #[must_use]
-        pub fn enabled() -> Self {
-            Self::of(MAX_PIPES)
-        }
-
-        /// A reserve that has none and makes none.
-        #[must_use]
-        pub fn disabled() -> Self {
-            Self::of(0)
-        }
-
-        fn of(most: usize) -> Self {
+        pub fn of(most: usize) -> Self {
             Self {
                 idle: Vec::new(),
                 count: Arc::new(()),
@@ -230,15 +221,9 @@ mod system {
     pub struct PipeReserve;
 
     impl PipeReserve {
-        /// The same as [`disabled`](Self::disabled): this system has no `splice`.
+        /// A reserve that has none, however many may be had: this system has no `splice`.
         #[must_use]
-        pub fn enabled() -> Self {
-            Self
-        }
-
-        /// A reserve that has none and makes none.
-        #[must_use]
-        pub fn disabled() -> Self {
+        pub fn of(_most: usize) -> Self {
             Self
         }
 

@@ -2,13 +2,13 @@
 
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Files, Forwarder, Silent, echo_on, ping, settings, sum, wait_for};
+use crate::support::{Files, Forwarder, Silent, echo_on, ping, program, settings, sum, wait_for};
 
 fn one_line(text: &str) -> bool {
     text.ends_with('\n') && text.lines().count() == 1
@@ -21,11 +21,7 @@ fn echo_list() -> String {
 
 /// Runs the program to its end with these arguments.
 fn run(words: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tcp-forwarder"))
-        .args(words)
-        .env_remove("RUST_LOG")
-        .output()
-        .unwrap()
+    program().args(words).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> &str {

@@ -59,6 +59,17 @@ fn merge(into: &mut Value, changes: &Value) {
     }
 }
 
+/// The program under test: the one just built, or what the environment variable `TCP_FORWARDER_BIN` names, which
+/// is a command line in words: another build of the program, behind the emulator that runs it.
+pub fn program() -> Command {
+    let words = std::env::var("TCP_FORWARDER_BIN").unwrap_or_default();
+    let mut words = words.split_whitespace();
+    let mut command = Command::new(words.next().unwrap_or(env!("CARGO_BIN_EXE_tcp-forwarder")));
+    // `RUST_LOG` of whoever runs the tests does not count.
+    command.args(words).env_remove("RUST_LOG");
+    command
+}
+
 /// A folder with a configuration and a candidate list.
 pub struct Files {
     folder: TempDir,
@@ -85,22 +96,22 @@ impl Files {
         self.folder.path().join(name)
     }
 
-    /// The program with `--config`; `RUST_LOG` of whoever runs the tests does not count.
+    /// The program with `--config`.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tcp-forwarder"));
+        let mut command = program();
         command.arg("--config").arg(self.path("config.yaml"));
-        command.env_remove("RUST_LOG");
         command
     }
 
     /// The program under a limit of file descriptors, set before it starts.
     pub fn command_with_descriptors(&self, limit: u32) -> Command {
+        let program = self.command();
         let mut command = Command::new("sh");
         command
             .arg("-c")
-            .arg(format!("ulimit -n {limit}; exec \"$0\" --config \"$1\""))
-            .arg(env!("CARGO_BIN_EXE_tcp-forwarder"))
-            .arg(self.path("config.yaml"))
+            .arg(format!("ulimit -n {limit}; exec \"$0\" \"$@\""))
+            .arg(program.get_program())
+            .args(program.get_args())
             .env_remove("RUST_LOG");
         command
     }

@@ -6,6 +6,7 @@ mod remotes;
 
 use std::time::Duration;
 
+use super::defaults::MOBILE;
 use super::draft::{Draft, StrategyKind};
 use super::slot::{Choice, Slot};
 use super::{Algorithm, LogFormat, Splice};
@@ -26,21 +27,52 @@ pub struct KeyDoc {
     pub kind: &'static str,
     /// The default, as it would be written in the file, without quotes.
     pub default: String,
+    /// The default of the feature `mobile`, where it is another one.
+    pub mobile: Option<MobileDoc>,
     /// Which values are allowed, in words.
     pub allowed: String,
     /// What it does, in one line.
     pub meaning: &'static str,
 }
 
+/// What the documentation says about a default that phones have otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MobileDoc {
+    /// The default, as it would be written in the file, without quotes.
+    pub default: String,
+    /// Why it is another one, in one line.
+    pub why: &'static str,
+}
+
+impl KeyDoc {
+    /// The default in this build.
+    #[must_use]
+    pub fn in_force(&self) -> &str {
+        match &self.mobile {
+            Some(mobile) if cfg!(feature = "mobile") => &mobile.default,
+            Some(_) | None => &self.default,
+        }
+    }
+}
+
 /// Every key, in the order of the shipped file.
 #[must_use]
 pub fn reference() -> Vec<KeyDoc> {
-    let mut defaults = Draft::default();
+    let mut desktop = Draft::desktop();
+    let mut mobile = Draft::mobile();
+    let mut mobile_doc = |key: &Key| {
+        let row = MOBILE.iter().find(|row| row.path == key.path)?;
+        Some(MobileDoc {
+            default: key.slot.shown(&mut mobile),
+            why: row.why,
+        })
+    };
     all()
         .map(|key| KeyDoc {
             path: key.path,
             kind: key.slot.kind(),
-            default: key.slot.shown(&mut defaults),
+            default: key.slot.shown(&mut desktop),
+            mobile: mobile_doc(key),
             allowed: key.slot.allowed(),
             meaning: key.meaning,
         })
@@ -125,14 +157,21 @@ const SERVER: &[Key] = &[
     key(
         "server.splice",
         Slot::Choice(Choice {
-            names: &["auto", "off"],
+            names: &["auto", "on", "off"],
             name: |d| match d.config.server.splice {
                 Splice::Auto => "auto",
+                Splice::On => "on",
                 Splice::Off => "off",
             },
-            choose: |d, name| d.config.server.splice = if name == "off" { Splice::Off } else { Splice::Auto },
+            choose: |d, name| {
+                d.config.server.splice = match name {
+                    "on" => Splice::On,
+                    "off" => Splice::Off,
+                    _ => Splice::Auto,
+                }
+            },
         }),
-        "bulk data moves inside the kernel where the system can (auto), or is always copied (off)",
+        "bulk data moves inside the kernel: where the system can (auto), as a must (on), or never (off)",
     ),
 ];
 
