@@ -1,0 +1,122 @@
+//! What differs between systems stands in three files, and what differs on phones stands in the readme.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tcp_forwarder::config;
+
+/// The files that may know the operating system.
+const SYSTEM_FILES: [&str; 3] = ["net.rs", "relay/splice.rs", "shutdown.rs"];
+
+/// What asks for the operating system, in an attribute or in `cfg!`.
+const QUESTIONS: [&str; 5] = [
+    "target_os",
+    "target_family",
+    "cfg(unix",
+    "cfg(windows",
+    "std::os::",
+];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The part of a source file that is in the program: tests may look at the system they run on.
+fn program_part(path: &Path, text: &str) -> String {
+    let in_tests = path
+        .iter()
+        .any(|part| part == "tests" || part.to_string_lossy().ends_with("tests.rs"));
+    if in_tests {
+        return String::new();
+    }
+    text.split_once("#[cfg(test)]\nmod ")
+        .map_or(text, |(program, _)| program)
+        .to_owned()
+}
+
+#[test]
+fn three_files_know_the_operating_system() {
+    let folder = root().join("src");
+    let mut files = Vec::new();
+    sources(&folder, &mut files);
+    let mut questions = 0;
+    for file in &files {
+        let name = file
+            .strip_prefix(&folder)
+            .unwrap()
+            .to_string_lossy()
+            .replace('\\', "/");
+        let text = fs::read_to_string(file).unwrap();
+        for (number, line) in program_part(file, &text).lines().enumerate() {
+            let code = line.split("//").next().unwrap_or(line);
+            if QUESTIONS.iter().any(|question| code.contains(question)) {
+                questions += 1;
+                assert!(
+                    SYSTEM_FILES.contains(&name.as_str()),
+                    "src/{name}:{}: {line}",
+                    number + 1
+                );
+            }
+        }
+    }
+    assert!(questions > 5, "the search finds what is there: {questions}");
+}
+
+#[test]
+fn the_readme_shows_what_the_feature_mobile_changes() {
+    let text = fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, section) = text.split_once("### The feature `mobile`\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
+    let expected: Vec<String> = config::reference()
+        .iter()
+        .filter_map(|key| {
+            let mobile = key.mobile.as_ref()?;
+            Some(format!(
+                "| `{}` | `{}` | `{}` | {} |",
+                key.path, key.default, mobile.default, mobile.why
+            ))
+        })
+        .collect();
+    for (row, expected) in rows.iter().zip(&expected) {
+        assert_eq!(row, expected, "README.md must have that row");
+    }
+    assert_eq!(rows.len(), expected.len());
+    assert!(expected.len() > 10);
+}
+
+#[test]
+fn scripts_are_sound_shell() {
+    for (shell, script) in [
+        ("bash", "scripts/cross"),
+        ("sh", "contrib/openwrt/tcp-forwarder.init"),
+        ("sh", "contrib/termux/run"),
+        ("sh", "contrib/termux/boot"),
+    ] {
+        let path = root().join(script);
+        assert!(path.is_file(), "{script} is missing");
+        let output = match Command::new(shell).arg("-n").arg(&path).output() {
+            Ok(output) => output,
+            Err(error) => panic!("{shell}: {error}"),
+        };
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{script}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
