@@ -1,6 +1,6 @@
 //! What differs between systems stands in three files, and what differs on phones stands in the readme.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
