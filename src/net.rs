@@ -7,6 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use mio::Interest;
 use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
@@ -29,6 +30,15 @@ pub const SHORT_READ_DRAINS: bool = cfg!(any(
     target_os = "openbsd",
     target_os = "dragonfly"
 ));
+
+/// The registration of every relayed socket: both directions at once, so that none is ever registered again;
+/// and urgent data, at whose mark a read stops short though the socket is not drained.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub const ALL_EVENTS: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
+
+/// The registration of every relayed socket: both directions at once, so that none is ever registered again.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub const ALL_EVENTS: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// Whether an accepted socket has the listener's `TCP_NODELAY`, keep-alive and so on (Linux copies the options).
 const ACCEPTED_INHERITS_OPTIONS: bool = cfg!(any(target_os = "linux", target_os = "android"));

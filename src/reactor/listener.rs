@@ -193,7 +193,7 @@ impl Reactor {
             Some(connection) => self.poll.registry().register(
                 &mut connection.relay.client.stream,
                 slots::token(Kind::Relay, key),
-                super::BOTH,
+                net::ALL_EVENTS,
             ),
             None => Ok(()),
         };

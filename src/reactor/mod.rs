@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::net::TcpListener;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 
 use crate::backend::ActiveSet;
 use crate::clock;
@@ -59,15 +59,6 @@ const SCRATCH_BYTES: usize = 128 * 1024;
 const BURST_GAP: Duration = Duration::from_secs(10);
 
 const WAKER: Token = Token(usize::MAX);
-
-/// The registration of every socket: both directions at once, so that none is ever registered again; and
-/// urgent data, at whose mark a read stops short though the socket is not drained.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
-
-/// The registration of every socket: both directions at once, so that none is ever registered again.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// What all reactors share with each other and with the control threads.
 #[derive(Debug)]

@@ -230,7 +230,7 @@ impl Reactor {
             Some(upstream) => {
                 self.poll
                     .registry()
-                    .register(&mut upstream.peer.stream, upstream_token(key), super::BOTH)
+                    .register(&mut upstream.peer.stream, upstream_token(key), net::ALL_EVENTS)
             }
             None => Ok(()),
         };
