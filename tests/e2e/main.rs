@@ -21,4 +21,5 @@ mod rig;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/mod.rs"]
 mod support;
+mod told;
 mod warm;

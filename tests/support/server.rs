@@ -1,0 +1,117 @@
+//! Real programs: where they are, servers that run and end with a test, clients that run to their end.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::support::{PATIENCE, comes_true};
+
+pub fn say(words: &str) {
+    // Nobody reads it: then it need not be said.
+    let _ = writeln!(std::io::stderr(), "{words}");
+}
+
+/// Where a program is installed; those of administrators are not on everybody's path.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
+    folders
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+}
+
+/// Where these programs are; none when one is missing, which is said.
+pub fn programs<const N: usize>(test: &str, names: [&str; N]) -> Option<[PathBuf; N]> {
+    let found = names.map(find);
+    if let Some(missing) = names.iter().zip(&found).find(|(_, found)| found.is_none()) {
+        say(&format!("skipped: {test}: {} is not installed", missing.0));
+        return None;
+    }
+    Some(found.map(|found| found.expect("none is missing")))
+}
+
+/// A real server, in a folder and a process group of its own; all of it is killed when dropped.
+pub struct Server {
+    child: Child,
+    pub addr: SocketAddr,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts `command`, and waits until it listens on `addr`.
+    pub fn start(mut command: Command, addr: SocketAddr, folder: &Path) -> Self {
+        let log = folder.join("server.log");
+        let out = std::fs::File::create(&log).unwrap();
+        let child = command
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(out.try_clone().unwrap())
+            .stderr(out)
+            .spawn()
+            .unwrap();
+        let mut server = Self { child, addr, log };
+        let is_up = comes_true(PATIENCE, || {
+            TcpStream::connect(addr).is_ok() || server.child.try_wait().unwrap().is_some()
+        });
+        let runs = server.child.try_wait().unwrap().is_none();
+        assert!(is_up && runs, "{command:?} does not start: {}", server.log());
+        server
+    }
+
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
+    }
+
+    /// A candidate list of it alone.
+    pub fn list(&self) -> String {
+        format!("{}\n", self.addr)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Fails only when the whole group has ended already.
+        if let Some(group) = Pid::from_raw(i32::try_from(self.child.id()).unwrap()) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// A port of 127.0.0.`last` that nobody uses just now.
+pub fn free_addr(last: u8) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, last), 0)).unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// Runs a client to its end, which must be a good one; what it said.
+pub fn run(command: &mut Command, input: &[u8]) -> String {
+    let output = outcome(command, input);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{said}\n{complaints}",
+        output.status
+    );
+    said
+}
+
+pub fn outcome(command: &mut Command, input: &[u8]) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    std::thread::scope(|scope| {
+        // A client that ends early need not read it all.
+        scope.spawn(move || drop(stdin.write_all(input)));
+        child.wait_with_output().unwrap()
+    })
+}
