@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -184,4 +185,137 @@ fn urgent_bytes_stay_in_their_place_and_stop_nothing() {
             writing.join().unwrap();
         }
     }
+}
+
+/// A backend that closes or resets one connection in eight before it says anything, and does with the others
+/// what their first byte asks for.
+fn fickle_backend(seed: u64) -> TestBackend {
+    let rng = std::sync::Mutex::new(fastrand::Rng::with_seed(seed));
+    TestBackend::start(move |mut stream| {
+        let (whim, pause) = {
+            let mut rng = rng.lock().unwrap();
+            (rng.u8(0..16), rng.u64(0..3))
+        };
+        std::thread::sleep(Duration::from_millis(pause));
+        match whim {
+            0 => return drop(stream),
+            1 => return reset(stream),
+            _ => {}
+        }
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut order = [0];
+        if !matches!(stream.read(&mut order), Ok(1)) {
+            return;
+        }
+        let mut buffer = vec![0; 30_000];
+        match order[0] {
+            b'r' => return reset(stream),
+            b'c' => return drop(stream),
+            b'h' => drop(stream.shutdown(Shutdown::Write)),
+            b's' => std::thread::sleep(Duration::from_millis(20)),
+            _ => {}
+        }
+        while let Ok(count) = stream.read(&mut buffer) {
+            if count == 0 || (order[0] != b'h' && stream.write_all(&buffer[..count]).is_err()) {
+                return;
+            }
+        }
+    })
+}
+
+/// What a client sees is a beginning of what it sent, and all of it if the connection ended well.
+fn fickle_client(rig: &Rig, rng: &mut fastrand::Rng) -> bool {
+    let mut client = rig.connect();
+    let order = b"eeeercsh"[rng.usize(..8)];
+    let size = [0, 1, 1000, 100_000, 1_500_000][rng.usize(..5)];
+    let mut sent = vec![0; size];
+    rng.fill(&mut sent);
+    if rng.u8(..10) == 0 {
+        return false;
+    }
+    if rng.u8(..6) == 0 {
+        client.set_write_timeout(Some(Duration::from_millis(30))).unwrap();
+        drop(client.write_all(&[order]).and_then(|()| client.write_all(&sent)));
+        reset(client);
+        return false;
+    }
+    let mut writer = client.try_clone().unwrap();
+    let bytes = sent.clone();
+    let writing = std::thread::spawn(move || {
+        let written = writer.write_all(&[order]).and_then(|()| writer.write_all(&bytes));
+        drop(written.and_then(|()| writer.shutdown(Shutdown::Write)));
+    });
+    let mut received = Vec::new();
+    let outcome = client.read_to_end(&mut received);
+    assert!(
+        sent.starts_with(&received),
+        "order {}, {} bytes",
+        char::from(order),
+        size
+    );
+    writing.join().unwrap();
+    outcome.is_ok() && received == sent
+}
+
+#[test]
+fn all_counts_return_to_nothing_whatever_peers_do() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut config = config(Strategy::Static { size_per_remote: 6 });
+    config.pools.reset_on_removal = rng.bool();
+    config.pools.drain_timeout = Duration::from_millis(50);
+    config.server.splice = if rng.bool() { Splice::Auto } else { Splice::Off };
+    let nowhere = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let backends: Vec<_> = (0..3)
+        .map(|_| fickle_backend(rng.u64(..)).addr)
+        .chain([nowhere])
+        .collect();
+    let rig = Rig::start(&config, &backends, 2);
+    let mut sets = vec![rig.shared.active_set.load()];
+    let whole = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            let mut rng = rng.fork();
+            let (rig, whole) = (&rig, &whole);
+            scope.spawn(move || {
+                for _ in 0..40 {
+                    whole.fetch_add(usize::from(fickle_client(rig, &mut rng)), Ordering::Relaxed);
+                }
+            });
+        }
+        for _ in 0..20 {
+            std::thread::sleep(Duration::from_millis(rng.u64(1..60)));
+            let members: Vec<_> = backends.iter().copied().filter(|_| rng.bool()).collect();
+            rig.publish(&config, if members.is_empty() { &backends } else { &members });
+            sets.push(rig.shared.active_set.load());
+        }
+    });
+    assert!(whole.load(Ordering::Relaxed) > 20, "{whole:?} were served whole");
+    rig.publish(&config, &backends[..1]);
+    wait_for("relays end", || rig.active() == 0);
+    for backend in sets.iter().flat_map(|set| &set.backends) {
+        wait_for("a backend that left is left alone", || {
+            let of = |field: fn(&tcp_forwarder::backend::ReactorShare) -> u32| {
+                backend.shares.iter().map(field).sum::<u32>()
+            };
+            let shares = of(|share| share.warm.load(Ordering::Relaxed))
+                + of(|share| share.dialling.load(Ordering::Relaxed))
+                + of(|share| share.in_use.load(Ordering::Relaxed));
+            backend.live() == 0 && shares == 0
+        });
+    }
+    let present = rig.shared.active_set.load();
+    wait_for("sockets are those of the present set", || {
+        let of: u32 = present.backends[0]
+            .shares
+            .iter()
+            .map(|share| share.warm.load(Ordering::Relaxed) + share.dialling.load(Ordering::Relaxed))
+            .sum();
+        upstreams(&rig) == u64::from(of)
+    });
+    assert_eq!(rig.stop().cut, 0);
 }
