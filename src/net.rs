@@ -158,12 +158,20 @@ pub fn prepare_accepted(stream: &TcpStream, keepalive: &Keepalive) -> io::Result
     set_for_relay(&SockRef::from(stream), keepalive)
 }
 
-/// Turns on keep-alive for a connection to a backend, and keeps urgent bytes in the stream.
+/// Sets what every connection to a backend has from its beginning, besides `TCP_NODELAY`.
 ///
 /// # Errors
 /// When the connection is already gone.
-pub fn prepare_dialled(stream: &TcpStream, keepalive: &Keepalive) -> io::Result<()> {
-    set_for_relay(&SockRef::from(stream), keepalive)
+pub fn prepare_dialled(stream: &TcpStream) -> io::Result<()> {
+    keep_urgent_bytes(&SockRef::from(stream))
+}
+
+/// Turns on keep-alive.
+///
+/// # Errors
+/// When the connection is already gone.
+pub fn keep_alive(stream: &TcpStream, keepalive: &Keepalive) -> io::Result<()> {
+    set_keepalive(&SockRef::from(stream), keepalive)
 }
 
 /// Begins to connect, with `TCP_NODELAY`; the caller registers the stream and waits for it to be writable.
@@ -176,9 +184,17 @@ pub fn begin_connect(addr: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Keep-alive; and urgent bytes stay in their place in the stream, where they would be lost otherwise.
 fn set_for_relay(socket: &SockRef<'_>, keepalive: &Keepalive) -> io::Result<()> {
-    socket.set_out_of_band_inline(true)?;
+    keep_urgent_bytes(socket)?;
+    set_keepalive(socket, keepalive)
+}
+
+/// Urgent bytes stay in their place in the stream, where they would be lost otherwise.
+fn keep_urgent_bytes(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.set_out_of_band_inline(true)
+}
+
+fn set_keepalive(socket: &SockRef<'_>, keepalive: &Keepalive) -> io::Result<()> {
     let parameters = TcpKeepalive::new()
         .with_time(keepalive.idle)
         .with_interval(keepalive.interval);
@@ -200,17 +216,18 @@ pub enum ConnectState {
 
 /// How far a connect has come, asked after an event on its stream.
 ///
-/// Events can be spurious, so "writable" alone says nothing: the connect is established only if `SO_ERROR`
-/// is clear and the peer's address is known (the recipe in mio's documentation of `TcpStream::connect`).
+/// Events can be spurious, so "writable" alone says nothing: the connect is established only if the peer's
+/// address is known, which it is in no state before that and none after a failure. `SO_ERROR` then tells a
+/// connect that goes on from one that has failed. (mio's documentation of `TcpStream::connect` asks both
+/// each time; this order saves a system call where all is well.)
 pub fn connect_state(stream: &TcpStream) -> ConnectState {
+    let Err(unknown) = stream.peer_addr() else {
+        return ConnectState::Established;
+    };
     match stream.take_error() {
-        Ok(Some(error)) | Err(error) => return ConnectState::Failed(error),
-        Ok(None) => {}
-    }
-    match stream.peer_addr() {
-        Ok(_) => ConnectState::Established,
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => ConnectState::Pending,
-        Err(error) => ConnectState::Failed(error),
+        Ok(Some(error)) | Err(error) => ConnectState::Failed(error),
+        Ok(None) if unknown.kind() == io::ErrorKind::NotConnected => ConnectState::Pending,
+        Ok(None) => ConnectState::Failed(unknown),
     }
 }
 

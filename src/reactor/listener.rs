@@ -9,6 +9,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Poll, Token};
 
 use super::slots::{self, Kind};
+use super::upstreams::KEEPALIVE_AFTER;
 use super::{BURST_GAP, Connection, Link, Reactor};
 use crate::metrics::counters::ErrorKind;
 use crate::net::{self, AcceptFailure};
@@ -205,8 +206,10 @@ impl Reactor {
                 crate::relay::close::Ending::quiet(crate::metrics::counters::CloseReason::Error),
             );
         }
-        self.connection_timers
-            .set(key.index(), self.now + self.shared.server.idle_timeout);
+        self.connection_timers.set(
+            key.index(),
+            self.now + self.shared.server.idle_timeout.min(KEEPALIVE_AFTER),
+        );
         self.find_backend(key);
     }
 }

@@ -36,8 +36,10 @@ use crate::scorer::SampleInbox;
 use crate::shutdown::Shutdown;
 use crate::snapshot::{Published, Reader};
 
+mod checkout;
 pub mod limits;
 mod listener;
+mod refill;
 mod relays;
 pub mod slots;
 pub mod timers;

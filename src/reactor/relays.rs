@@ -3,6 +3,7 @@
 use log::debug;
 
 use super::slots::{Key, Kind, Slots};
+use super::upstreams::KEEPALIVE_AFTER;
 use super::{Connection, Link, Reactor, Signal, counters_of, slots};
 use crate::metrics::counters::{CloseReason, ErrorKind};
 use crate::net;
@@ -105,13 +106,18 @@ impl Reactor {
         match connection.link {
             // The dial has a deadline of its own.
             Link::Dialling(_) => {
-                return self
-                    .connection_timers
-                    .set(key.index(), self.now + self.shared.server.idle_timeout);
+                return self.connection_timers.set(
+                    key.index(),
+                    self.now + self.shared.server.idle_timeout.min(KEEPALIVE_AFTER),
+                );
             }
             Link::None => return self.try_again(key, connection.relay.accepted_at),
-            Link::Attached(_) => {}
+            // Should the connection be gone, the relay finds out by itself.
+            Link::Attached(upstream) => drop(self.keep_alive(upstream)),
         }
+        let Some(connection) = self.connections.get(key) else {
+            return;
+        };
         let server = &self.shared.server;
         let (timeout, reason) = if connection.relay.is_half_closed() {
             (server.half_close_timeout, CloseReason::HalfCloseTimeout)

@@ -316,3 +316,33 @@ fn unused_port() -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()
 }
+
+/// Keep-alive timers of this machine's connections to an IPv4 address: the kernel's table says `02` for them.
+#[cfg(target_os = "linux")]
+fn keepalive_timers_to(addr: SocketAddr) -> usize {
+    let SocketAddr::V4(addr) = addr else { return 0 };
+    let remote = format!(
+        "{:08X}:{:04X}",
+        u32::from_le_bytes(addr.ip().octets()),
+        addr.port()
+    );
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let rows = table
+        .lines()
+        .map(|row| row.split_whitespace().collect::<Vec<_>>());
+    rows.filter(|row| row.get(2) == Some(&remote.as_str()) && row[5].starts_with("02:"))
+        .count()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn connections_to_a_backend_get_keepalive_once_they_last() {
+    let backend = TestBackend::echo();
+    let rig = Rig::start(&warm(2), &[backend.addr], 1);
+    wait_for("warm connections", || rig.warm() == 2);
+    let mut client = rig.connect();
+    client.write_all(b"x").unwrap();
+    client.read_exact(&mut [0]).unwrap();
+    wait_for("one in use and two warm ones", || rig.warm() == 2);
+    wait_for("all have keep-alive", || keepalive_timers_to(backend.addr) == 3);
+}
