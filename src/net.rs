@@ -219,10 +219,16 @@ pub enum ConnectState {
 /// Events can be spurious, so "writable" alone says nothing: the connect is established only if the peer's
 /// address is known, which it is in no state before that and none after a failure. `SO_ERROR` then tells a
 /// connect that goes on from one that has failed. (mio's documentation of `TcpStream::connect` asks both
-/// each time; this order saves a system call where all is well.)
+/// each time; this order saves a system call where all is well.) Nobody listens where a connection leads back
+/// to itself, so that counts as refused.
 pub fn connect_state(stream: &TcpStream) -> ConnectState {
-    let Err(unknown) = stream.peer_addr() else {
-        return ConnectState::Established;
+    let unknown = match stream.peer_addr() {
+        // A connect to a free port of our own can be given that port as its local one, and meet itself.
+        Ok(peer) if stream.local_addr().is_ok_and(|local| local == peer) => {
+            return ConnectState::Failed(io::ErrorKind::ConnectionRefused.into());
+        }
+        Ok(_) => return ConnectState::Established,
+        Err(unknown) => unknown,
     };
     match stream.take_error() {
         Ok(Some(error)) | Err(error) => ConnectState::Failed(error),
@@ -367,6 +373,18 @@ mod tests {
         assert!(socket.keepalive().expect("keepalive"));
         assert_eq!(socket.tcp_keepalive_time().expect("time"), keepalive().idle);
         drop(client);
+    }
+
+    #[test]
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn a_connection_to_itself_is_refused() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&ANY_PORT.into()).expect("a free port");
+        let itself = socket.local_addr().expect("an address");
+        socket.connect(&itself).expect("both ends open at once");
+        socket.set_nonblocking(true).expect("non-blocking");
+        let stream = TcpStream::from_std(socket.into());
+        assert!(matches!(connect_state(&stream), ConnectState::Failed(_)));
     }
 
     #[test]
