@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use crate::config::Keepalive;
 
 /// Connections that the kernel may queue for one listener before we accept them.
-const BACKLOG: i32 = 4096;
+pub const BACKLOG: i32 = 4096;
 
 /// Whether a read that fills only part of the buffer has emptied the socket.
 ///

@@ -115,10 +115,12 @@ impl Reactor {
         }
     }
 
-    /// Accepts all that is queued, however much it is, before the listeners are closed.
+    /// Accepts all that is queued before the listeners are closed; not those that come meanwhile, or a flood
+    /// would keep the process from ending.
     pub(super) fn accept_the_last(&mut self) {
         for place in 0..self.listeners.len() {
-            loop {
+            // The kernel queues one more than it was told.
+            for _ in 0..=net::BACKLOG {
                 match self.accept(place) {
                     Accepted::Connection(stream, peer) => self.open(stream, peer),
                     Accepted::Lost => {}

@@ -8,8 +8,9 @@ use mio::Token;
 /// Bits of a token for the index; the rest, less one for the [`Kind`], holds the generation.
 const INDEX_BITS: u32 = if usize::BITS >= 64 { 32 } else { 20 };
 
-/// The most entries that tokens can tell apart.
-pub const MAX_SLOTS: usize = 1 << (if usize::BITS >= 64 { 31 } else { INDEX_BITS });
+/// The most entries that tokens can tell apart. The highest indices are left free: tokens of the last
+/// generation with them would be those of the waker and the listeners.
+pub const MAX_SLOTS: usize = 1 << (if usize::BITS >= 64 { 31 } else { INDEX_BITS - 1 });
 
 const GENERATION_BITS: u32 = usize::BITS - INDEX_BITS - 1;
 const GENERATION_MASK: u32 = u32::MAX >> (32 - GENERATION_BITS);
