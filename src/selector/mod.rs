@@ -74,6 +74,7 @@ pub struct Selector {
     sources: Sources,
     sinks: Sinks,
     footing: Footing,
+    told: report::Told,
     last_switch: Option<Instant>,
     /// Backends by address, as long as anybody holds them.
     known: HashMap<SocketAddr, Weak<Backend>>,
@@ -107,6 +108,7 @@ impl Selector {
             sources,
             sinks,
             footing: Footing::Good,
+            told: report::Told::default(),
             last_switch: None,
             known: HashMap::new(),
         }
@@ -143,7 +145,7 @@ impl Selector {
             now,
         };
         let decision = decide(&situation, &self.rules);
-        if decision.footing.is_fallback() != self.footing.is_fallback() {
+        if self.told.is_due(decision.footing.is_fallback(), now) {
             report::footing(decision.footing, self.rules.min_score_threshold);
         }
         self.footing = decision.footing;
