@@ -181,21 +181,34 @@ impl Reactor {
     }
 
     pub(super) fn warm_died(&mut self, key: Key) {
-        let Some(upstream) = self.remove_upstream(key) else {
+        let Some(upstream) = self.drop_warm(key) else {
             return;
         };
         let Some(pool) = self.pools.get_mut(upstream.pool) else {
             return;
         };
-        pool.remove(key);
         match upstream.state {
             State::Warm { since } if self.now.saturating_duration_since(since) < SHORTEST_LIFE => {
                 pool.refused(self.now, &mut self.rng);
             }
             State::Warm { .. } | State::Dialling { .. } | State::InUse { .. } => pool.proved(),
         }
-        self.refill_due = true;
         self.drop_empty_pool(upstream.pool);
+    }
+
+    /// A warm connection has grown old, however short that is: no fault of the backend.
+    fn warm_expired(&mut self, key: Key) {
+        if let Some(upstream) = self.drop_warm(key) {
+            self.drop_empty_pool(upstream.pool);
+        }
+    }
+
+    /// Closes a warm connection; the caller looks whether its pool is empty then.
+    fn drop_warm(&mut self, key: Key) -> Option<Upstream> {
+        let upstream = self.remove_upstream(key)?;
+        self.pools.get_mut(upstream.pool)?.remove(key);
+        self.refill_due = true;
+        Some(upstream)
     }
 
     /// A dial took too long, or a warm connection has grown old.
@@ -226,7 +239,7 @@ impl Reactor {
         if is_first_look && since + life > self.now && self.keep_alive(key) {
             self.upstream_timers.set(key.index(), since + life);
         } else {
-            self.warm_died(key);
+            self.warm_expired(key);
         }
     }
 

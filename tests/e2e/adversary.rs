@@ -319,3 +319,13 @@ fn all_counts_return_to_nothing_whatever_peers_do() {
     });
     assert_eq!(rig.stop().cut, 0);
 }
+
+#[test]
+fn warm_connections_that_live_short_by_configuration_are_replaced_at_once() {
+    let backend = TestBackend::echo();
+    let mut config = config(Strategy::Static { size_per_remote: 3 });
+    config.pools.idle_timeout = Duration::from_millis(50);
+    let rig = Rig::start(&config, &[backend.addr], 1);
+    let dials = || rig.shared.active_set.load().backends[0].dial_durations.totals().0;
+    wait_for("twenty generations", || dials() >= 60);
+}
