@@ -100,9 +100,18 @@ fn the_readme_shows_what_the_feature_mobile_changes() {
 }
 
 #[test]
+fn the_configuration_for_routers_is_valid() {
+    let file = root().join("contrib/openwrt/config.yaml");
+    let config = config::load(&file).unwrap_or_else(|error| panic!("{error}"));
+    // procd ends the process after 15 s, see the init script.
+    assert!(config.pools.drain_timeout.as_secs() < 15);
+}
+
+#[test]
 fn scripts_are_sound_shell() {
     for (shell, script) in [
         ("bash", "scripts/cross"),
+        ("bash", ".ci/run"),
         ("sh", "contrib/openwrt/tcp-forwarder.init"),
         ("sh", "contrib/termux/run"),
         ("sh", "contrib/termux/boot"),
