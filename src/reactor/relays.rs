@@ -20,8 +20,9 @@ impl Reactor {
         signal.apply(&mut connection.relay.client.ready);
         match connection.link {
             Link::Attached(_) => self.drive(key),
-            // What it sends waits in the kernel. Only a reset ends the wait: a FIN may follow a request.
-            Link::Dialling(_) if signal.closure > Closure::Open && has_failed(connection) => {
+            // It waits for a dial, or for a descriptor to dial with, and what it sends waits in the kernel.
+            // Only a reset ends the wait: a FIN may follow a request.
+            Link::Dialling(_) | Link::None if signal.closure > Closure::Open && has_failed(connection) => {
                 self.close(key, Ending::quiet(CloseReason::ClientReset));
             }
             Link::Dialling(_) | Link::None => {}
