@@ -129,10 +129,13 @@ pub struct Half {
 
 /// Where a half holds bytes that the sink did not take yet.
 #[derive(Debug, Default)]
-pub(super) enum Held {
+pub enum Held {
+    /// Nothing is held.
     #[default]
     Nothing,
+    /// Bytes that were copied.
     Bytes(Buffer),
+    /// Bytes in a pipe; never so where the system has no `splice`.
     Pipe(LoadedPipe),
 }
 

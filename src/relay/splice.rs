@@ -4,20 +4,15 @@
 //! small reserve of the reactor and go back as soon as they are empty, so only halves with bytes in flight
 //! hold one. Where the system has no `splice`, or no pipe can be had, the copying pump does the work.
 
-use std::io;
-
 use mio::net::TcpStream;
 
 use super::pump::{End, Half, Pumped};
-
-/// Bytes moved without a pause after which a direction counts as bulk.
-const BULK_STREAK: u32 = 256 * 1024;
 
 /// A pump that moves less than this has met a pause: small messages are never spliced.
 const PAUSE_BYTES: u64 = 16 * 1024;
 
 impl Half {
-    /// Takes note of what one pump moved; returns nothing, but [`is_bulk`](Self::is_bulk) may change.
+    /// Takes note of what one pump moved; the reserve of pipes looks at it.
     pub(super) fn note_moved(&mut self, moved: u64) {
         self.streak = if moved < PAUSE_BYTES {
             self.streak / 2
@@ -25,11 +20,6 @@ impl Half {
             self.streak
                 .saturating_add(u32::try_from(moved).unwrap_or(u32::MAX))
         };
-    }
-
-    /// Whether the direction has lately moved enough to be worth a pipe.
-    pub(super) fn is_bulk(&self) -> bool {
-        self.streak >= BULK_STREAK
     }
 }
 
@@ -40,19 +30,30 @@ pub const AVAILABLE: bool = cfg!(any(target_os = "linux", target_os = "android")
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod system {
-    use super::{End, Half, Pumped, TcpStream, io};
+    use super::{End, Half, Pumped, TcpStream};
     use crate::relay::pump::{Held, Phase, Stop};
+    use std::io;
     use std::sync::Arc;
 
     use rustix::fd::OwnedFd;
     use rustix::io::Errno;
     use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
+    /// Bytes moved without a pause after which a direction counts as bulk.
+    const BULK_STREAK: u32 = 256 * 1024;
+
     /// Bytes that a pipe is asked to hold; what the kernel grants may be less (`pipe-user-pages-soft`).
     const PIPE_BYTES: usize = 1024 * 1024;
 
     /// Bulk turns without an attempt to make a pipe after one was refused.
     const REFUSED_TURNS: u32 = 1000;
+
+    impl Half {
+        /// Whether the direction has lately moved enough to be worth a pipe.
+        fn is_bulk(&self) -> bool {
+            self.streak >= BULK_STREAK
+        }
+    }
 
     #[derive(Debug)]
     struct Pipe {
