@@ -46,6 +46,9 @@ const ACCEPTED_INHERITS_OPTIONS: bool = cfg!(any(target_os = "linux", target_os 
 /// Whether the kernel spreads connections over the listeners of one port (`SO_REUSEPORT` on Linux).
 const REUSE_PORT_BALANCES: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
+/// Descriptors where the system sets no limit: more sockets than memory would carry.
+const ENOUGH_DESCRIPTORS: usize = 1 << 20;
+
 /// An address that is ours but refuses connections still.
 #[derive(Debug)]
 pub struct Reserved {
@@ -195,12 +198,17 @@ fn keep_urgent_bytes(socket: &SockRef<'_>) -> io::Result<()> {
 }
 
 fn set_keepalive(socket: &SockRef<'_>, keepalive: &Keepalive) -> io::Result<()> {
-    let parameters = TcpKeepalive::new()
+    let times = TcpKeepalive::new()
         .with_time(keepalive.idle)
         .with_interval(keepalive.interval);
     #[cfg(not(target_os = "openbsd"))]
-    let parameters = parameters.with_retries(keepalive.probes);
-    socket.set_tcp_keepalive(&parameters)
+    let full = times.clone().with_retries(keepalive.probes);
+    #[cfg(not(target_os = "openbsd"))]
+    if socket.set_tcp_keepalive(&full).is_ok() {
+        return Ok(());
+    }
+    // Windows before 10 (and Wine) counts unanswered packets by a rule of its own.
+    socket.set_tcp_keepalive(&times)
 }
 
 /// How far a connect has come.
@@ -310,24 +318,22 @@ pub fn canonical(addr: SocketAddr) -> SocketAddr {
 pub fn raise_descriptor_limit() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
+    // macOS has no hard limit, and refuses more than its OPEN_MAX.
+    let wishes = [limit.maximum, limit.current.max(Some(10_240))];
+    let raise = |current: &Option<u64>| {
+        let (current, maximum) = (*current, limit.maximum);
+        setrlimit(Resource::Nofile, Rlimit { current, maximum }).is_ok()
     };
-    // Refused (macOS caps below its hard limit): the soft limit stays what it was.
-    let in_force = if setrlimit(Resource::Nofile, raised).is_ok() {
-        limit.maximum
-    } else {
-        limit.current
-    };
-    in_force.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+    let in_force = wishes.into_iter().find(raise).unwrap_or(limit.current);
+    let in_force = in_force.and_then(|limit| usize::try_from(limit).ok());
+    in_force.unwrap_or(ENOUGH_DESCRIPTORS)
 }
 
 /// The limit of sockets; Windows has none that a process would meet.
 #[must_use]
 #[cfg(not(unix))]
 pub fn raise_descriptor_limit() -> usize {
-    usize::MAX
+    ENOUGH_DESCRIPTORS
 }
 
 #[cfg(test)]
