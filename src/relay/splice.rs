@@ -150,8 +150,25 @@ mod system {
             } else {
                 self.idle.push(pipe);
             }
+            if let Stop::SourceFailed(error) = &stop
+                && is_unsupported(error)
+            {
+                // Some sandboxes have no `splice`. Nothing has been read: the copying pump takes over.
+                self.most = 0;
+                self.idle.clear();
+                return Some(Pumped {
+                    moved,
+                    stop: Stop::Budget,
+                });
+            }
             Some(Pumped { moved, stop })
         }
+    }
+
+    /// Whether the system does not know or not permit `splice` between these: no peer can cause that.
+    fn is_unsupported(error: &io::Error) -> bool {
+        const UNSUPPORTED: [Errno; 4] = [Errno::INVAL, Errno::NOSYS, Errno::PERM, Errno::OPNOTSUPP];
+        Errno::from_io_error(error).is_some_and(|errno| UNSUPPORTED.contains(&errno))
     }
 
     #[expect(
@@ -205,6 +222,46 @@ mod system {
                 Err(Errno::INTR) => {}
                 Err(errno) => return Stop::SourceFailed(errno.into()),
             }
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+        use crate::relay::pump::Readiness;
+
+        #[test]
+        fn where_splice_is_refused_the_reserve_gives_way_to_copying() {
+            // No directory can be spliced from, as no socket can in some sandboxes.
+            let directory = std::fs::File::open("/").expect("a directory");
+            let source = TcpStream::from_std(std::net::TcpStream::from(OwnedFd::from(directory)));
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+            let addr = listener.local_addr().expect("an address");
+            let sink = TcpStream::from_std(std::net::TcpStream::connect(addr).expect("a connection"));
+            let (mut readable, mut writable) = (Readiness::FRESH, Readiness::FRESH);
+            readable.set_readable();
+            let mut half = Half {
+                streak: u32::MAX,
+                ..Half::default()
+            };
+            let mut reserve = PipeReserve::of(4);
+            let mut pump = || {
+                let mut source = End {
+                    stream: &source,
+                    ready: &mut readable,
+                };
+                let mut sink = End {
+                    stream: &sink,
+                    ready: &mut writable,
+                };
+                reserve.pump(&mut half, &mut source, &mut sink, 1)
+            };
+            let first = pump().expect("a pipe was to be had");
+            assert!(
+                matches!(first.stop, Stop::Budget),
+                "another turn, not an end: {first:?}"
+            );
+            assert!(pump().is_none(), "the copying pump does the work from now on");
         }
     }
 }
