@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use log::trace;
+
 use super::relays::upstream_token;
 use super::slots::Key;
 use super::upstreams::{KEEPALIVE_AFTER, State, Upstream};
@@ -33,12 +35,18 @@ impl Reactor {
                 return self.close(key, Ending::quiet(CloseReason::DialFailed));
             };
             let distrusts_warm = connection.distrusts_warm;
+            let (client, failed) = (connection.relay.client_addr, connection.failed.len());
             if distrusts_warm {
                 self.drop_dead(pool_key);
             }
             let Some(pool) = self.pools.get_mut(pool_key) else {
                 return;
             };
+            trace!(
+                target: "tcp_forwarder::loadbalancer",
+                client:% = client, backend:% = pool.backend.addr, failed;
+                "backend chosen"
+            );
             pool.join();
             let warm = pool.checkout();
             self.refill_due = true;

@@ -9,6 +9,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use log::{debug, trace};
+
 use crate::backend::ActiveSet;
 use crate::candidates::CandidateSet;
 use crate::metrics::counters::ControlCounters;
@@ -158,13 +160,19 @@ impl Scorer {
             board.record(sample);
         }
         drop(board);
+        if log::log_enabled!(log::Level::Trace) {
+            self.tell(batch);
+        }
         for sample in batch.iter().filter(|sample| sample.source == Source::Probe) {
             self.count_probe(sample);
         }
         self.probes.trim(|addr| self.active.contains(addr));
         let mut failing = false;
         for sample in batch.iter().filter(|sample| sample.source == Source::Dial) {
-            failing |= self.active.contains(&sample.addr) && self.failing.record(sample);
+            if self.active.contains(&sample.addr) && self.failing.record(sample) {
+                debug!(backend:% = sample.addr; "too many dials failed in a row; the active set is looked at");
+                failing = true;
+            }
         }
         if failing {
             (self.on_failing)();
@@ -179,6 +187,26 @@ impl Scorer {
         board.retain(|addr| self.candidates.contains(addr) || active.contains(addr));
         drop(board);
         self.failing.retain(|addr| active.contains(addr));
+    }
+
+    /// Logs what a batch was made of, and the scores that it came to.
+    fn tell(&self, batch: &[Sample]) {
+        let board = self.board.read().unwrap_or_else(PoisonError::into_inner);
+        let scores: Vec<_> = batch
+            .iter()
+            .map(|sample| board.score(&sample.addr).map(|score| score.total))
+            .collect();
+        drop(board);
+        for (sample, score) in batch.iter().zip(scores) {
+            let Some(score) = score else {
+                continue;
+            };
+            let (outcome, latency_ms) = match sample.outcome {
+                Outcome::Success(latency) => ("success", Some(latency.as_secs_f64() * 1e3)),
+                Outcome::Failure => ("failure", None),
+            };
+            trace!(candidate:% = sample.addr, outcome, latency_ms, score; "sample taken in");
+        }
     }
 
     fn count_probe(&self, sample: &Sample) {

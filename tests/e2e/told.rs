@@ -47,6 +47,50 @@ fn json_logs_are_one_object_a_line() {
     );
 }
 
+/// Every target that the documentation promises, with the least severe level at which it speaks.
+const TARGETS: [(&str, &str); 6] = [
+    ("probing", "debug"),
+    ("scorer", "trace"),
+    ("selector", "info"),
+    ("pools", "debug"),
+    ("loadbalancer", "trace"),
+    ("relay", "debug"),
+];
+
+#[test]
+fn every_promised_target_speaks() {
+    // The second candidate refuses; pools start at one connection, so that the first target moves.
+    let files = Files::new(
+        &settings(&json!({
+            "logging": { "format": "json" },
+            "pools": { "strategy": { "type": "dynamic", "dynamic": { "min_size": 1 } } },
+        })),
+        &format!("{}127.0.0.2:1\n", echo_list()),
+    );
+    let mut command = files.command();
+    let filter = TARGETS.map(|(target, level)| format!("tcp_forwarder::{target}={level}"));
+    command.env(
+        "RUST_LOG",
+        format!("tcp_forwarder::app=info,{}", filter.join(",")),
+    );
+    let forwarder = Forwarder::spawn(files, command).listening();
+    let mut relays: Vec<_> = (0..3).map(|_| forwarder.connect()).collect();
+    for relay in &mut relays {
+        ping(relay, b"x");
+    }
+    drop(relays);
+    for (target, _) in TARGETS {
+        let target = format!("\"target\":\"tcp_forwarder::{target}\"");
+        let target = target.as_str();
+        let parent = target.trim_end_matches('"');
+        wait_for(parent, || {
+            let log = forwarder.log();
+            log.contains(target) || log.contains(&format!("{parent}::"))
+        });
+    }
+    forwarder.stop();
+}
+
 #[test]
 fn rust_log_overrides_the_level() {
     let changes = json!({ "logging": { "level": "trace" } });
