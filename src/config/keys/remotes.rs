@@ -203,7 +203,7 @@ pub(super) const SELECTOR: &[Key] = &[
         Number((0.0, 4000.0), |d| {
             &mut d.config.remotes.selector.min_score_threshold
         }),
-        "below this score a candidate is not chosen; at most the highest possible score",
+        "below this score a candidate is not chosen; at most the sum of the three max_scores",
     ),
     key(
         "remotes.selector.switching.debounce_interval",
