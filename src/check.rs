@@ -36,12 +36,12 @@ impl fmt::Display for Report<'_> {
         }
         let list = &config.remotes.provider;
         let watch = if list.watch { ", watched" } else { "" };
+        let (count, path) = (candidates.range_count(), list.path.display());
+        let ranges = if count == 1 { "range" } else { "ranges" };
         writeln!(
             f,
-            "candidates: {} in {} ranges ({}{watch})",
-            candidates.len(),
-            candidates.range_count(),
-            list.path.display()
+            "candidates: {} in {count} {ranges} ({path}{watch})",
+            candidates.len()
         )?;
         writeln!(
             f,
@@ -96,5 +96,17 @@ mod tests {
         ] {
             assert!(report.contains(fact), "{fact:?} is missing in\n{report}");
         }
+    }
+
+    #[test]
+    fn one_range_is_one() {
+        let config = Config::default();
+        let candidates = CandidateSet::parse("127.0.0.2\n127.0.0.3", 80).expect("a good list");
+        let report = Report {
+            config: &config,
+            candidates: &candidates,
+        };
+        let fact = "candidates: 2 in 1 range (./ip_list.txt)\n";
+        assert!(report.to_string().contains(fact), "{report}");
     }
 }

@@ -263,8 +263,8 @@ impl Draft {
                 found.push(Conflict {
                     keys: &["metrics.listen_addr", "server.listen_addr"],
                     message: format!(
-                        "{} is taken by server.listen_addr {server}; allowed: an address that \
-                         server.listen_addr does not use",
+                        "metrics.listen_addr {} is taken by server.listen_addr {server}; allowed: two addresses that \
+                         do not overlap",
                         metrics.listen_addr
                     ),
                 });
