@@ -20,6 +20,7 @@ use crate::metrics::counters::{ControlCounters, ReactorCounters};
 use crate::metrics::http::{HttpPort, Stopper};
 use crate::pools::{self, Scaler};
 use crate::probing::{Links, Prober};
+use crate::reactor::bursts::Burst;
 use crate::reactor::limits::Limits;
 use crate::reactor::{Farewell, Reactor, Shared};
 use crate::scorer::{FailingDials, ProbeStats, SampleInbox, ScoreBoard, Scorer};
@@ -201,6 +202,8 @@ impl Common {
             server: config.server.clone(),
             pools: config.pools.clone(),
             limits,
+            pauses: Burst::new(self.started_at),
+            shortages: Burst::new(self.started_at),
             active_set: Arc::clone(&self.active),
             samples: Arc::clone(&self.inbox),
             counters: Arc::clone(&self.counters),

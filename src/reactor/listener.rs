@@ -10,7 +10,7 @@ use mio::{Interest, Poll, Token};
 
 use super::slots::{self, Kind};
 use super::upstreams::KEEPALIVE_AFTER;
-use super::{BURST_GAP, Connection, Link, Reactor};
+use super::{Connection, Link, Reactor};
 use crate::metrics::counters::ErrorKind;
 use crate::net::{self, AcceptFailure};
 use crate::relay::Relay;
@@ -35,8 +35,6 @@ pub(super) struct Listener {
     pub(super) ready: bool,
     /// Accepting pauses until then.
     pub(super) paused_until: Option<Instant>,
-    /// When it last paused; pauses close to each other are one burst, logged once.
-    last_pause: Option<Instant>,
 }
 
 impl Listener {
@@ -59,7 +57,6 @@ pub(super) fn register(poll: &Poll, sockets: Vec<TcpListener>) -> io::Result<Vec
             socket,
             ready: false,
             paused_until: None,
-            last_pause: None,
         });
     }
     Ok(listeners)
@@ -159,13 +156,10 @@ impl Reactor {
     fn pause(&mut self, place: usize, why: &str) {
         let until = self.now + PAUSE;
         self.counters().accept_paused.add(1);
-        let now = self.now;
-        let Some(listener) = self.listeners.get_mut(place) else {
-            return;
-        };
-        listener.paused_until = Some(until);
-        let last = listener.last_pause.replace(now);
-        if last.is_none_or(|last| now.saturating_duration_since(last) > BURST_GAP) {
+        if let Some(listener) = self.listeners.get_mut(place) {
+            listener.paused_until = Some(until);
+        }
+        if self.shared.pauses.begins(self.now) {
             warn!(target: "tcp_forwarder::reactor", "accepting pauses: {why}");
         }
     }

@@ -36,6 +36,7 @@ use crate::scorer::SampleInbox;
 use crate::shutdown::Shutdown;
 use crate::snapshot::{Published, Reader};
 
+pub mod bursts;
 mod checkout;
 pub mod limits;
 mod listener;
@@ -45,6 +46,7 @@ pub mod slots;
 pub mod timers;
 mod upstreams;
 
+use bursts::Burst;
 use limits::Limits;
 use listener::Listener;
 use slots::{Key, Kind, Slots};
@@ -57,9 +59,6 @@ const EVENTS: usize = 1024;
 /// Room for one read.
 const SCRATCH_BYTES: usize = 128 * 1024;
 
-/// Shortages further apart than this belong to different bursts; a burst is logged once.
-const BURST_GAP: Duration = Duration::from_secs(10);
-
 const WAKER: Token = Token(usize::MAX);
 
 /// What all reactors share with each other and with the control threads.
@@ -71,6 +70,10 @@ pub struct Shared {
     pub pools: Pools,
     /// Shares of the process's descriptors.
     pub limits: Limits,
+    /// Pauses of accepting.
+    pub pauses: Burst,
+    /// Dials that failed for want of a descriptor or a port.
+    pub shortages: Burst,
     /// The members that connections go to.
     pub active_set: Arc<Published<ActiveSet>>,
     /// Where dials are reported.
@@ -181,8 +184,6 @@ pub struct Reactor {
     /// When refilling is to be looked at again.
     refill_at: Option<Instant>,
     refill_due: bool,
-    /// When a dial last failed for want of a descriptor or a port.
-    shortage_at: Option<Instant>,
     scratch: Box<[u8]>,
     pipes: PipeReserve,
     rng: fastrand::Rng,
@@ -233,7 +234,6 @@ impl Reactor {
             run_queue_spare: Vec::new(),
             refill_at: None,
             refill_due: true,
-            shortage_at: None,
             scratch: vec![0; SCRATCH_BYTES].into(),
             pipes,
             rng,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use log::{debug, warn};
 
 use super::slots::Key;
-use super::{BURST_GAP, Reactor, Signal};
+use super::{Reactor, Signal};
 use crate::metrics::counters::ErrorKind;
 use crate::net::{self, ConnectState};
 use crate::pools::warm::SHORTEST_LIFE;
@@ -157,8 +157,7 @@ impl Reactor {
         let addr = pool.backend.addr;
         if net::is_exhausted(error) || net::is_out_of_ports(error) {
             // Our own shortage tells nothing about the backend.
-            let last = self.shortage_at.replace(self.now);
-            if last.is_none_or(|last| self.now.saturating_duration_since(last) > BURST_GAP) {
+            if self.shared.shortages.begins(self.now) {
                 warn!(target: "tcp_forwarder::pools", "no socket for a dial: {error}");
             }
         } else {

@@ -12,6 +12,7 @@ use tcp_forwarder::config::{Config, Strategy};
 use tcp_forwarder::loadbalancer::LoadBalancer;
 use tcp_forwarder::metrics::counters::{CloseReason, ReactorCounters};
 use tcp_forwarder::net;
+use tcp_forwarder::reactor::bursts::Burst;
 use tcp_forwarder::reactor::limits::Limits;
 use tcp_forwarder::reactor::{Farewell, Reactor, Shared};
 use tcp_forwarder::scorer::SampleInbox;
@@ -79,6 +80,8 @@ impl Rig {
             server: config.server.clone(),
             pools: config.pools.clone(),
             limits: Limits::of(net::raise_descriptor_limit(), config.server.max_connections),
+            pauses: Burst::new(Instant::now()),
+            shortages: Burst::new(Instant::now()),
             active_set: active,
             samples: Arc::new(SampleInbox::default()),
             counters: (0..reactors).map(|_| ReactorCounters::default()).collect(),
