@@ -40,8 +40,9 @@ pub struct Evaluate {
 }
 
 impl Evaluate {
-    /// Asks for an evaluation: an active backend fails, the candidate list changed, or a stop has begun and
-    /// the thread should see it. Requests that come before it gets to work are one.
+    /// Asks for an evaluation: an active backend fails, or a stop has begun and the thread should see it. A
+    /// changed candidate list is no reason: its newcomers are to be probed first. Requests that come before it
+    /// gets to work are one.
     pub fn ask(&self) {
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.changed.notify_one();
