@@ -152,7 +152,7 @@ impl Common {
             active: Reader::new(Arc::clone(&self.active)),
             candidates: Reader::new(Arc::clone(&self.candidates)),
             failing: FailingDials::new(config.pools.dial_attempts),
-            on_failing: Box::new(move || evaluate.ask()),
+            on_news: Box::new(move || evaluate.ask()),
         }
     }
 

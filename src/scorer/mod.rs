@@ -124,8 +124,9 @@ pub struct Scorer {
     pub candidates: Reader<CandidateSet>,
     /// Failures of active backends' dials.
     pub failing: FailingDials,
-    /// Called when an active backend fails too many dials in a row, after their samples were applied.
-    pub on_failing: Box<dyn Fn() + Send>,
+    /// Called when the active set should be looked at before its time, after the samples were applied: an active
+    /// backend fails too many dials in a row, or somebody answers while the set is a fallback.
+    pub on_news: Box<dyn Fn() + Send>,
 }
 
 impl Scorer {
@@ -174,8 +175,14 @@ impl Scorer {
                 failing = true;
             }
         }
-        if failing {
-            (self.on_failing)();
+        let is_fallback = self.counters.fallback.load(Ordering::Relaxed) != 0;
+        let has_answer = || {
+            batch
+                .iter()
+                .any(|sample| matches!(sample.outcome, Outcome::Success(_)))
+        };
+        if failing || (is_fallback && has_answer()) {
+            (self.on_news)();
         }
     }
 

@@ -45,7 +45,7 @@ fn bench(bound: usize) -> Bench {
     let active = Arc::new(Published::new(ActiveSet::default()));
     let candidates = Arc::new(Published::new(list(1..=100)));
     let reports = Arc::new(AtomicUsize::new(0));
-    let on_failing = {
+    let on_news = {
         let reports = Arc::clone(&reports);
         move || {
             reports.fetch_add(1, Ordering::Relaxed);
@@ -59,7 +59,7 @@ fn bench(bound: usize) -> Bench {
         active: Reader::new(Arc::clone(&active)),
         candidates: Reader::new(Arc::clone(&candidates)),
         failing: FailingDials::new(3),
-        on_failing: Box::new(on_failing),
+        on_news: Box::new(on_news),
     };
     Bench {
         scorer,
@@ -161,4 +161,16 @@ fn the_thread_applies_what_comes_and_ends_at_a_stop() {
     shutdown.begin();
     inbox.wake();
     thread.join().expect("the thread does not panic");
+}
+
+#[test]
+fn an_answer_ends_the_wait_of_a_fallback() {
+    let mut bench = bench(10);
+    bench.scorer.apply(&[sample(1, Source::Probe, OK)]);
+    assert_eq!(bench.reports.load(Ordering::Relaxed), 0, "nothing is wrong");
+    bench.scorer.counters.fallback.store(1, Ordering::Relaxed);
+    bench.scorer.apply(&[sample(1, Source::Probe, Outcome::Failure)]);
+    assert_eq!(bench.reports.load(Ordering::Relaxed), 0, "a failure helps nobody");
+    bench.scorer.apply(&[sample(2, Source::Probe, OK)]);
+    assert_eq!(bench.reports.load(Ordering::Relaxed), 1);
 }
