@@ -18,7 +18,15 @@ use crate::{program, read, root, skipped};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tcp-forwarder");
 
 /// Blocks that are not run here, by their first line, and why.
-const BY_HAND: [(&str, &str); 4] = [
+const BY_HAND: [(&str, &str); 6] = [
+    (
+        "scripts/cross doctor",
+        "takes minutes a target, and other toolchains",
+    ),
+    (
+        "rustup target add aarch64-unknown-linux-musl",
+        "downloads a standard library",
+    ),
     ("cargo test", "is what runs this"),
     (
         "cargo build --release",
