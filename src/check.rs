@@ -92,7 +92,11 @@ mod tests {
             "candidates: 16777215 in 2 ranges (./ip_list.txt)\n",
             "active set: 3 of them\n",
             "balancing: least_connections\n",
-            "pools: dynamic, 20 to 500 connections per backend",
+            if cfg!(feature = "mobile") {
+                "pools: dynamic, 2 to 50 connections per backend"
+            } else {
+                "pools: dynamic, 20 to 500 connections per backend"
+            },
         ] {
             assert!(report.contains(fact), "{fact:?} is missing in\n{report}");
         }

@@ -261,9 +261,12 @@ fn strategies() {
         strategy("pools: { strategy: { type: static, static: { size_per_remote: 7 } } }"),
         Strategy::Static { size_per_remote: 7 }
     );
+    let default = if cfg!(feature = "mobile") { 4 } else { 50 };
     assert_eq!(
         strategy("pools: { strategy: { type: static } }"),
-        Strategy::Static { size_per_remote: 50 }
+        Strategy::Static {
+            size_per_remote: default
+        }
     );
 }
 
