@@ -296,6 +296,15 @@ fn all_counts_return_to_nothing_whatever_peers_do() {
     });
     assert!(whole.load(Ordering::Relaxed) > 20, "{whole:?} were served whole");
     rig.publish(&config, &backends[..1]);
+    // Also those who left while they were still queued: each of them is a relay for a moment.
+    let accepted = || {
+        rig.shared
+            .counters
+            .iter()
+            .map(|one| one.accepted.value())
+            .sum::<u64>()
+    };
+    wait_for("every client is accepted", || accepted() == 8 * 40);
     wait_for("relays end", || rig.active() == 0);
     for backend in sets.iter().flat_map(|set| &set.backends) {
         wait_for("a backend that left is left alone", || {
