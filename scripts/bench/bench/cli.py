@@ -88,7 +88,11 @@ def main(argv: list[str] | None = None) -> int:
     options = arguments(argv)
     machine.extend_path()
     if options.report:
-        return write(json.loads(options.report.read_text()), options.out)
+        try:
+            earlier = json.loads(options.report.read_text())
+        except (OSError, ValueError) as error:
+            return complain([f"--report {options.report}: {error}"])
+        return write(earlier, options.out)
     proxies = [name for name in PROXIES + options.also if name not in options.skip]
     wanted = [name for name in CASES if not options.only or name in options.only]
     if options.quick and not options.only:
@@ -97,11 +101,15 @@ def main(argv: list[str] | None = None) -> int:
         wanted = [name for name in wanted if name not in FORWARDER_ONLY]
     if not wanted:
         return complain(["nothing to measure: every case that was chosen needs the forwarder"])
-    rounds = options.rounds or (3 if options.quick else 7)
+    if not proxies:
+        return complain(["nothing to measure: every target is skipped"])
+    rounds = options.rounds if options.rounds is not None else (3 if options.quick else 7)
     problems = missing(options, proxies, wanted)
     patience = options.patience if options.patience is not None else (0 if options.quick else 2)
     if rounds < 1:
         problems.append("--rounds must be at least 1")
+    if patience < 0:
+        problems.append("--patience must be at least 0")
     if problems:
         return complain(problems)
     binary = None if FORWARDER in options.skip else options.binary.resolve()
