@@ -22,8 +22,6 @@ pub struct Backend {
     live: AtomicU32,
     /// Highest `live` since [`take_peak`](Self::take_peak).
     peak: AtomicU32,
-    /// Dials that failed since the last one that succeeded.
-    failed_dials: AtomicU32,
     /// What the pools thread wants as the size of the pool over all reactors; what it counts depends on the
     /// strategy, see [`Counting`](crate::pools::sizing::Counting).
     pub target: AtomicU32,
@@ -72,7 +70,6 @@ impl Backend {
             joined_at,
             live: AtomicU32::new(0),
             peak: AtomicU32::new(0),
-            failed_dials: AtomicU32::new(0),
             target: AtomicU32::new(0),
             recent_peak: AtomicU32::new(0),
             scale_ups: AtomicU64::new(0),
@@ -105,18 +102,6 @@ impl Backend {
     pub fn take_peak(&self) -> u32 {
         let live = self.live();
         self.peak.swap(live, Ordering::Relaxed).max(live)
-    }
-
-    /// Notes a dial that succeeded.
-    pub fn dial_succeeded(&self) {
-        if self.failed_dials.load(Ordering::Relaxed) != 0 {
-            self.failed_dials.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// Notes a dial that failed; the number of failures in a row.
-    pub fn dial_failed(&self) -> u32 {
-        self.failed_dials.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 

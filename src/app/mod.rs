@@ -157,11 +157,6 @@ pub struct App {
 }
 
 impl App {
-    /// Asks this process to stop.
-    pub fn stop_handle(&self) -> StopHandle {
-        self.handle.clone()
-    }
-
     /// Runs until it is asked to stop and every relay has ended.
     ///
     /// # Errors

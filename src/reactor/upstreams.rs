@@ -106,7 +106,6 @@ impl Reactor {
         if let Err(error) = prepared {
             return self.dial_failed(key, client, &error);
         }
-        pool.backend.dial_succeeded();
         pool.backend.dial_durations.observe(latency);
         let addr = pool.backend.addr;
         let source = Source::Dial;
@@ -161,7 +160,6 @@ impl Reactor {
                 warn!(target: "tcp_forwarder::pools", "no socket for a dial: {error}");
             }
         } else {
-            pool.backend.dial_failed();
             let source = Source::Dial;
             self.shared.samples.push(Sample {
                 addr,
