@@ -161,16 +161,6 @@ impl Drop for Backend {
     }
 }
 
-/// Resident memory of a process in kB.
-fn resident_kb(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 /// One a line.
 fn lines(entries: &[impl ToString]) -> String {
     let entries: Vec<_> = entries.iter().map(ToString::to_string).collect();
@@ -220,7 +210,7 @@ fn five_thousand_relays_at_once_with_every_byte_right() {
     let seen = forwarder.scrape();
     assert_eq!(sum(&seen, "active_connections"), 5_000.0);
     assert_eq!(sum(&seen, "bytes_transferred_total"), 40_000_000.0);
-    let resident = resident_kb(forwarder.pid());
+    let resident = forwarder.resident_kb();
     // The other way round, so that no order is the lucky one.
     for (connection, stream) in relays.iter_mut().enumerate().rev() {
         stream.write_all(&message(connection + RELAYS, LEN)).unwrap();
@@ -321,7 +311,7 @@ fn sixty_five_thousand_candidates_are_small() {
     let mut client = forwarder.connect();
     support::ping(&mut client, b"and it forwards");
     let metrics = forwarder.scrape();
-    let resident = resident_kb(forwarder.pid());
+    let resident = forwarder.resident_kb();
     say(&format!(
         "  65,536 candidates, {} of them known: {resident} kB resident, {} bytes of metrics",
         sum(&metrics, "candidates_tracked"),

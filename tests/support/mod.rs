@@ -48,7 +48,8 @@ pub fn settings(changes: &Value) -> Value {
     settings
 }
 
-fn merge(into: &mut Value, changes: &Value) {
+/// Lays `changes` over settings.
+pub fn merge(into: &mut Value, changes: &Value) {
     match (into, changes) {
         (Value::Object(into), Value::Object(changes)) => {
             for (key, change) in changes {
@@ -219,6 +220,13 @@ impl Forwarder {
     pub fn descriptors(&self) -> usize {
         let folder = format!("/proc/{}/fd", self.pid());
         std::fs::read_dir(folder).unwrap().count()
+    }
+
+    /// Its resident memory in kB.
+    pub fn resident_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let rows = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        rows.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     pub fn signal(&self, signal: Signal) {

@@ -1,0 +1,284 @@
+//! One client: what it means to do, what it has heard, how it ended.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use socket2::{Domain, Socket, Type};
+
+use super::stream::{Order, Script};
+use super::{is_retry, reset};
+
+/// How a client behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conduct {
+    /// Sends everything, finishes, hears everything: the half-close comes first from it.
+    FinishFirst,
+    /// Sends everything, and finishes once the backend has.
+    FinishLast,
+    /// Is gone as soon as it is connected.
+    LeaveAtOnce,
+    /// Resets the connection behind so many bytes of its own, the order included.
+    ResetAfter(u64),
+    /// One byte at a time, the order included.
+    Trickle(Duration),
+    /// Sends as `FinishFirst` and reads nothing, until it is released.
+    NeverRead,
+    /// Says nothing at all, until it is released.
+    Silent,
+}
+
+/// What one client is to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    pub conduct: Conduct,
+    pub order: Order,
+    /// What the backend says before it is asked.
+    pub banner: &'static [u8],
+    /// Where it connects from; `None` for the system's choice.
+    pub from: Option<Ipv4Addr>,
+}
+
+impl Plan {
+    pub fn new(conduct: Conduct, order: Order) -> Self {
+        Self {
+            conduct,
+            order,
+            banner: &[],
+            from: None,
+        }
+    }
+}
+
+/// How a client's connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is still open.
+    Open,
+    /// Every byte both ways, and a proper end.
+    Whole,
+    /// It left as it meant to.
+    Left,
+    /// Reset by the other side; what had come until then was right.
+    Reset,
+    /// A proper end before anything had come.
+    Empty,
+    /// A proper end in the middle: bytes were lost, and nobody said so.
+    Cut,
+    /// Something came that was not sent.
+    Corrupt,
+    /// It could not connect.
+    Unconnected(ErrorKind),
+}
+
+/// A client and its connection.
+#[derive(Debug)]
+pub struct Client {
+    pub plan: Plan,
+    pub outcome: Outcome,
+    /// Bytes that came.
+    pub received: u64,
+    /// When its connection ended.
+    pub ended_at: Option<Instant>,
+    stream: Option<TcpStream>,
+    request: Script,
+    reply: Script,
+    sent: u64,
+    has_finished: bool,
+    is_connected: bool,
+    /// When the next byte goes, of a client that trickles.
+    pub(super) next_at: Option<Instant>,
+}
+
+/// Begins to connect.
+fn connect(to: SocketAddr, from: Option<Ipv4Addr>) -> std::io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    if let Some(from) = from {
+        socket.bind(&SocketAddr::from((from, 0)).into())?;
+    }
+    match socket.connect(&to.into()) {
+        Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
+            Err(error)
+        }
+        Ok(()) | Err(_) => Ok(TcpStream::from_std(socket.into())),
+    }
+}
+
+impl Client {
+    /// Begins to connect to `addr`.
+    pub(super) fn start(addr: SocketAddr, plan: Plan) -> Self {
+        let (stream, outcome) = match connect(addr, plan.from) {
+            Ok(stream) => (Some(stream), Outcome::Open),
+            Err(error) => (None, Outcome::Unconnected(error.kind())),
+        };
+        Self {
+            plan,
+            outcome,
+            received: 0,
+            ended_at: None,
+            stream,
+            request: plan.order.request(),
+            reply: plan.order.reply(plan.banner),
+            sent: 0,
+            has_finished: false,
+            is_connected: false,
+            next_at: None,
+        }
+    }
+
+    pub(super) fn stream(&mut self) -> Option<&mut TcpStream> {
+        self.stream.as_mut()
+    }
+
+    /// Whether its connection is established.
+    pub fn is_connected(&self) -> bool {
+        self.is_connected
+    }
+
+    /// Whether all that it had to send has been taken from it.
+    pub fn has_sent_all(&mut self) -> bool {
+        self.request.is_over()
+    }
+
+    /// Bytes that its kernel has taken.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Goes on like anybody else.
+    pub(super) fn release(&mut self) {
+        self.plan.conduct = Conduct::FinishFirst;
+    }
+
+    /// Ends its connection.
+    pub(super) fn end(&mut self, outcome: Outcome, now: Instant) {
+        self.outcome = outcome;
+        self.ended_at = Some(now);
+        self.stream = None;
+    }
+
+    /// Ends its connection with a reset.
+    pub(super) fn end_by_reset(&mut self, now: Instant) {
+        if let Some(stream) = &self.stream {
+            reset(stream);
+        }
+        self.end(Outcome::Left, now);
+    }
+
+    /// Does what can be done now.
+    pub(super) fn turn(&mut self, now: Instant) {
+        if !self.is_connected && !self.look_whether_connected(now) {
+            return;
+        }
+        if self.plan.conduct == Conduct::LeaveAtOnce {
+            return self.end(Outcome::Left, now);
+        }
+        if self.plan.conduct == Conduct::Silent {
+            return self.hear(now);
+        }
+        self.speak(now);
+        if self.outcome == Outcome::Open && self.plan.conduct != Conduct::NeverRead {
+            self.hear(now);
+        }
+    }
+
+    fn look_whether_connected(&mut self, now: Instant) -> bool {
+        let Some(stream) = &self.stream else { return false };
+        match stream.take_error() {
+            Ok(None) => {}
+            Ok(Some(error)) if error.kind() == ErrorKind::ConnectionReset => {
+                // It was connected, and has been reset since; what had come before is there still.
+                self.hear(now);
+                if self.outcome != Outcome::Corrupt {
+                    self.end(Outcome::Reset, now);
+                }
+                return false;
+            }
+            Ok(Some(error)) | Err(error) => {
+                self.end(Outcome::Unconnected(error.kind()), now);
+                return false;
+            }
+        }
+        self.is_connected = stream.peer_addr().is_ok();
+        self.is_connected
+    }
+
+    fn speak(&mut self, now: Instant) {
+        while let Some(mut stream) = self.stream.as_ref() {
+            let limit = match self.plan.conduct {
+                Conduct::ResetAfter(bytes) => bytes.saturating_sub(self.sent),
+                Conduct::Trickle(_) => u64::from(self.next_at.is_none_or(|at| at <= now)),
+                Conduct::FinishFirst
+                | Conduct::FinishLast
+                | Conduct::LeaveAtOnce
+                | Conduct::NeverRead
+                | Conduct::Silent => u64::MAX,
+            };
+            if limit == 0 && matches!(self.plan.conduct, Conduct::ResetAfter(_)) {
+                return self.end_by_reset(now);
+            }
+            let next = self.request.next();
+            if next.is_empty() {
+                return self.finish_if_first();
+            }
+            let portion = next.len().min(usize::try_from(limit).unwrap_or(usize::MAX));
+            if portion == 0 {
+                return;
+            }
+            match stream.write(&next[..portion]) {
+                Ok(count) => {
+                    self.request.advance(count);
+                    self.sent += count as u64;
+                    if let Conduct::Trickle(pause) = self.plan.conduct {
+                        self.next_at = Some(now + pause);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_retry(error.kind()) => return,
+                // What was said before may still be read.
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn finish_if_first(&mut self) {
+        self.next_at = None;
+        if self.plan.conduct != Conduct::FinishLast && !self.has_finished {
+            self.has_finished = true;
+            if let Some(stream) = &self.stream {
+                // Fails only when the connection has gone: reading tells.
+                drop(stream.shutdown(Shutdown::Write));
+            }
+        }
+    }
+
+    fn hear(&mut self, now: Instant) {
+        let mut buffer = [0; 16 * 1024];
+        while let Some(mut stream) = self.stream.as_ref() {
+            match stream.read(&mut buffer) {
+                Ok(0) => {
+                    let outcome = if self.reply.is_over() {
+                        Outcome::Whole
+                    } else if self.received == 0 {
+                        Outcome::Empty
+                    } else {
+                        Outcome::Cut
+                    };
+                    return self.end(outcome, now);
+                }
+                Ok(count) => {
+                    self.received += count as u64;
+                    if !self.reply.matches(&buffer[..count]) {
+                        return self.end(Outcome::Corrupt, now);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_retry(error.kind()) => return,
+                Err(_) => return self.end(Outcome::Reset, now),
+            }
+        }
+    }
+}
