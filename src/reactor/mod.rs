@@ -317,8 +317,9 @@ impl Reactor {
         ];
         let paused = self.listeners.iter().filter_map(|listener| listener.paused_until);
         let next = deadlines.into_iter().flatten().chain(paused).min()?;
-        // Rounded up by the poll itself: mio waits no shorter than asked.
-        Some(next.saturating_duration_since(clock::now()))
+        // Rounded up by the poll itself: mio waits no shorter than asked. The clock was read when the turn began;
+        // the turn's own length is no lateness worth a second look at it.
+        Some(next.saturating_duration_since(self.now))
     }
 
     fn fire_timers(&mut self) {
