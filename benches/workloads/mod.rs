@@ -269,6 +269,7 @@ impl Scored {
             addr: address(self.turn),
             outcome,
             source: Source::Probe,
+            began_at: self.now,
             at: self.now,
         });
     }

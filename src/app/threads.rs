@@ -23,7 +23,10 @@ use crate::probing::{Links, Prober};
 use crate::reactor::bursts::Burst;
 use crate::reactor::limits::Limits;
 use crate::reactor::{Farewell, Reactor, Shared};
-use crate::scorer::{FailingDials, ProbeStats, SampleInbox, ScoreBoard, Scorer};
+use crate::scorer::link::Phase;
+use crate::scorer::{
+    FailingDials, LinkDuty, LinkView, LinkWatch, ProbeStats, SampleInbox, ScoreBoard, Scorer,
+};
 use crate::selector::{Evaluate, Hooks, Selector, Sinks, Sources};
 use crate::shutdown::Shutdown;
 use crate::snapshot::{Published, Reader};
@@ -36,6 +39,8 @@ pub(super) struct Common {
     pub(super) board: Arc<RwLock<ScoreBoard>>,
     pub(super) control: Arc<ControlCounters>,
     pub(super) probes: Arc<ProbeStats>,
+    pub(super) link: Arc<Published<LinkView>>,
+    pub(super) prober_waker: Option<Arc<Waker>>,
     pub(super) active: Arc<Published<ActiveSet>>,
     pub(super) candidates: Arc<Published<CandidateSet>>,
     pub(super) evaluate: Arc<Evaluate>,
@@ -59,6 +64,8 @@ impl Common {
             board: Arc::new(RwLock::new(ScoreBoard::new(config.remotes.scoring.clone()))),
             control: Arc::default(),
             probes: Arc::default(),
+            link: Arc::new(Published::new(LinkView::unknown(clock::now()))),
+            prober_waker: None,
             active: Arc::new(Published::new(ActiveSet::default())),
             candidates: Arc::new(Published::new(candidates)),
             evaluate: Arc::default(),
@@ -129,6 +136,7 @@ impl Common {
             active: Arc::clone(&self.active),
             board: Arc::clone(&self.board),
             inbox: Arc::clone(&self.inbox),
+            link: Arc::clone(&self.link),
         };
         let prober = Prober::new(links, config.remotes.probing.clone(), max_probes, self.rng.fork())
             .map_err(|source| AppError::System {
@@ -136,6 +144,7 @@ impl Common {
                 source,
             })?;
         let waker = prober.waker();
+        self.prober_waker = Some(Arc::clone(&waker));
         self.shutdown.on_begin(move || wake(&waker));
         Ok(prober)
     }
@@ -152,8 +161,28 @@ impl Common {
             active: Reader::new(Arc::clone(&self.active)),
             candidates: Reader::new(Arc::clone(&self.candidates)),
             failing: FailingDials::new(config.pools.dial_attempts),
+            link: self.link_duty(config),
             on_news: Box::new(move || evaluate.ask()),
         }
+    }
+
+    fn link_duty(&self, config: &Config) -> LinkDuty {
+        let longest = config.remotes.probing.timeout.max(config.pools.dial_timeout);
+        let prober = self.prober_waker.clone();
+        let reactors = Arc::clone(&self.wakers);
+        let announce = move |view: &LinkView| {
+            if let Some(prober) = &prober {
+                wake(prober);
+            }
+            if view.phase == Phase::Settling {
+                read(&reactors).iter().for_each(|waker| wake(waker));
+            }
+        };
+        LinkDuty::new(
+            LinkWatch::new(longest),
+            Arc::clone(&self.link),
+            Box::new(announce),
+        )
     }
 
     pub(super) fn selector(&self, config: &Config, reactors: usize) -> Selector {
@@ -205,6 +234,7 @@ impl Common {
             pauses: Burst::new(self.started_at),
             shortages: Burst::new(self.started_at),
             active_set: Arc::clone(&self.active),
+            link: Arc::clone(&self.link),
             samples: Arc::clone(&self.inbox),
             counters: Arc::clone(&self.counters),
             balancer: LoadBalancer::new(config.pools.algorithm),

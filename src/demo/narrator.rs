@@ -193,6 +193,7 @@ mod tests {
                 addr: cast[i].1,
                 outcome,
                 source: Source::Probe,
+                began_at: clock::now(),
                 at: clock::now(),
             });
         }

@@ -316,6 +316,10 @@ pub struct ControlCounters {
     pub switches: [AtomicU64; SwitchReason::ALL.len()],
     /// 1 while the active set is a fallback.
     pub fallback: AtomicU64,
+    /// 1 while our own link is down.
+    pub link_down: AtomicU64,
+    /// Times it went down.
+    pub link_outages: AtomicU64,
 }
 
 /// Why the active set changed; label `reason` of `selector_switches_total`.

@@ -97,6 +97,10 @@ families! {
         "Changes of the active set, by reason.";
     SELECTOR_FALLBACK = Gauge "tcp_forwarder_selector_fallback" NONE,
         "1 while no candidate passes min_score_threshold and the last good set is kept, else 0.";
+    LINK_DOWN = Gauge "tcp_forwarder_link_down" NONE,
+        "1 while every candidate that used to answer fails, which is put down to our own link, else 0.";
+    LINK_OUTAGES = Counter "tcp_forwarder_link_outages_total" NONE,
+        "Times that our own link seemed to go down.";
 
     LB_REQUESTS = Counter "tcp_forwarder_lb_requests_total" &["algorithm", "server"],
         "Client connections sent to a backend.";

@@ -74,6 +74,8 @@ fn control(sources: &Sources, output: &mut Output) {
         output.count(&family::SELECTOR_SWITCHES, &[reason.label()], switches);
     }
     output.count(&family::SELECTOR_FALLBACK, &[], control.fallback.load(Relaxed));
+    output.count(&family::LINK_DOWN, &[], control.link_down.load(Relaxed));
+    output.count(&family::LINK_OUTAGES, &[], control.link_outages.load(Relaxed));
     // 2^64 and more is beyond what a sample tells apart anyway.
     let candidates = float(u64::try_from(sources.candidates.load().len()).unwrap_or(u64::MAX));
     output.number(&family::CANDIDATES, &[], candidates);

@@ -17,7 +17,7 @@ mod movements;
 const REACTORS: usize = 2;
 
 /// The names that the specification fixes, with their labels, and `process_*`.
-const SPECIFIED: [(&str, &str); 38] = [
+const SPECIFIED: [(&str, &str); 40] = [
     ("new_connections_total", ""),
     ("active_connections", ""),
     ("connection_duration_seconds", ""),
@@ -44,6 +44,8 @@ const SPECIFIED: [(&str, &str); 38] = [
     ("connections_closed_total", "reason"),
     ("selector_switches_total", "reason"),
     ("selector_fallback", ""),
+    ("link_down", ""),
+    ("link_outages_total", ""),
     ("candidates", ""),
     ("candidates_tracked", ""),
     ("accept_paused_total", ""),
@@ -109,6 +111,7 @@ impl World {
             addr,
             outcome,
             source: Source::Probe,
+            began_at: clock::now(),
             at: clock::now(),
         };
         self.board.write().expect("sound").record(&sample);

@@ -135,8 +135,9 @@ impl Connector {
                 log::debug!("probe of {addr} failed: {error}");
                 Start::Ended(Sample {
                     addr,
-                    outcome: Outcome::Failure,
+                    outcome: Outcome::of(&error),
                     source: Source::Probe,
+                    began_at,
                     at: clock::now(),
                 })
             }
@@ -188,7 +189,7 @@ impl Connector {
             }
             ConnectState::Failed(error) => {
                 log::debug!("probe of {} failed: {error}", flight.addr);
-                self.end(slot, now, Outcome::Failure)
+                self.end(slot, now, Outcome::of(&error))
             }
         }
     }
@@ -202,6 +203,7 @@ impl Connector {
             addr: flight.addr,
             outcome,
             source: Source::Probe,
+            began_at: flight.began_at,
             at: now,
         })
     }
@@ -262,7 +264,8 @@ mod tests {
                 Outcome::Success(took) => {
                     assert!(sample.addr == open && took > Duration::ZERO && took < LONG);
                 }
-                Outcome::Failure => assert_eq!(sample.addr, refusing),
+                Outcome::Refused => assert_eq!(sample.addr, refusing),
+                Outcome::NoRoute | Outcome::Failure => panic!("{sample:?}"),
             }
             assert_eq!(sample.source, Source::Probe);
         }
@@ -371,7 +374,8 @@ mod tests {
         let Start::Ended(sample) = connector.start(nowhere, LONG) else {
             panic!("no connect to everybody")
         };
-        assert_eq!((sample.addr, sample.outcome), (nowhere, Outcome::Failure));
+        assert_eq!(sample.addr, nowhere);
+        assert!(!sample.outcome.is_answer());
         assert_eq!(connector.in_flight(), 0);
     }
 

@@ -19,6 +19,7 @@ use mio::Waker;
 pub mod connect;
 mod progress;
 pub mod schedule;
+pub mod sentinels;
 
 pub use progress::InitialProgress;
 
@@ -27,12 +28,14 @@ use crate::candidates::{CandidateSet, Sampler};
 use crate::clock;
 use crate::config::Probing;
 use crate::scorer::board::ScoreBoard;
-use crate::scorer::{Outcome, Sample, SampleInbox, score};
+use crate::scorer::link::Phase;
+use crate::scorer::{LinkView, Sample, SampleInbox, score};
 use crate::shutdown::Shutdown;
 use crate::snapshot::{Published, Reader};
 use connect::{Connector, Start};
 use progress::Completion;
 use schedule::{Planned, Round};
+use sentinels::{Others, Sentinels};
 
 /// Probes that begin between two looks at the poll: answers are timed when they are seen, so a long burst of
 /// connects would make the first of them look slow.
@@ -58,6 +61,8 @@ pub struct Links {
     pub board: Arc<RwLock<ScoreBoard>>,
     /// Takes the samples.
     pub inbox: Arc<SampleInbox>,
+    /// How our own link stands.
+    pub link: Arc<Published<LinkView>>,
 }
 
 /// The prober: made on any thread, run on one of its own.
@@ -65,6 +70,8 @@ pub struct Links {
 pub struct Prober {
     links: Links,
     candidates: Reader<CandidateSet>,
+    link: Reader<LinkView>,
+    sentinels: Sentinels,
     config: Probing,
     best_score: f64,
     connector: Connector,
@@ -85,6 +92,8 @@ impl Prober {
         let best_score = score::ceiling(read_board(&links.board).rules());
         Ok(Self {
             candidates: Reader::new(Arc::clone(&links.candidates)),
+            link: Reader::new(Arc::clone(&links.link)),
+            sentinels: Sentinels::new(&config),
             links,
             config,
             best_score,
@@ -126,6 +135,20 @@ impl Prober {
                 }
             }
             let now = clock::now();
+            if self.link.refresh() {
+                self.sentinels.adopt(&self.link, now);
+                match self.link.phase {
+                    Phase::Up | Phase::Suspect => {}
+                    Phase::Down => due.clear(),
+                    Phase::Settling => next_round_at = now,
+                }
+            }
+            if self.sentinels.is_due(now) {
+                self.plan_sentinels(&mut sampler, now);
+            }
+            if self.link.phase == Phase::Down {
+                next_round_at = next_round_at.max(now + self.config.interval);
+            }
             if now >= next_round_at {
                 due.extend(self.plan_round(&mut sampler, now));
                 // What could not begin in a whole interval is planned anew, not kept.
@@ -134,10 +157,9 @@ impl Prober {
                 next_round_at = now + self.config.interval;
             }
             self.start_due(&mut due, now);
-            let until = match due.front() {
-                Some(next) if self.connector.has_room() => {
-                    self.held_until.map_or(next.at, |held| held.max(next.at))
-                }
+            let next = [due.front().map(|next| next.at), self.sentinels.next_at()];
+            let until = match next.into_iter().flatten().min() {
+                Some(at) if self.connector.has_room() => self.held_until.map_or(at, |held| held.max(at)),
                 _ => next_round_at,
             };
             self.turn(until.min(next_round_at), shutdown);
@@ -202,8 +224,31 @@ impl Prober {
         schedule::plan(&round, board.touched(), is_known, sampler, &mut self.rng)
     }
 
+    fn plan_sentinels(&mut self, sampler: &mut Sampler, now: Instant) {
+        let active = self.links.active.load();
+        let active: Vec<SocketAddr> = active.backends.iter().map(|backend| backend.addr).collect();
+        let stranger = sampler.next(&mut self.rng).or_else(|| {
+            *sampler = Sampler::new(self.candidates.shared(), &mut self.rng);
+            sampler.next(&mut self.rng)
+        });
+        let others = Others {
+            active: &active,
+            stranger,
+        };
+        let known = read_board(&self.links.board);
+        self.sentinels.plan(now, known.touched(), &others, &mut self.rng);
+    }
+
     fn start_due(&mut self, due: &mut VecDeque<Planned>, now: Instant) {
         for _ in 0..STARTS_PER_TURN {
+            match self.sentinels.front() {
+                Some(probe) if probe.at <= now && self.start(probe.addr, self.config.timeout, now) => {
+                    self.sentinels.begun();
+                    continue;
+                }
+                Some(probe) if probe.at <= now => return,
+                _ => {}
+            }
             match due.front() {
                 Some(probe) if probe.at <= now && self.start(probe.addr, self.config.timeout, now) => {
                     due.pop_front();
@@ -247,9 +292,7 @@ impl Prober {
         }
         let mut passed = 0;
         for sample in self.ended.drain(..) {
-            if let Outcome::Success(_) = sample.outcome {
-                passed += 1;
-            }
+            passed += usize::from(sample.outcome.is_success());
             self.links.inbox.push(sample);
         }
         // After the samples: who waits for the number finds them in the inbox.

@@ -10,6 +10,7 @@ use socket2::{Domain, Socket, Type};
 use super::*;
 use crate::backend::Backend;
 use crate::config::{InitialProbing, Scoring};
+use crate::scorer::Outcome;
 
 /// Longer than any test may take: a probe or a wait that needs it has failed.
 const LONG: Duration = Duration::from_secs(20);
@@ -79,6 +80,7 @@ impl Running {
             active: Arc::clone(&active),
             board: Arc::new(RwLock::new(ScoreBoard::new(Scoring::default()))),
             inbox: Arc::clone(&inbox),
+            link: Arc::new(Published::new(LinkView::unknown(clock::now()))),
         };
         let rng = fastrand::Rng::with_seed(1);
         let prober = Prober::new(links, config, max_in_flight, rng).expect("a prober");
@@ -244,7 +246,7 @@ fn refused_candidates_fail_and_end_initial_probing() {
     running.wait_until(|seen| !seen.is_empty());
     assert_eq!(
         (running.seen[0].addr, running.seen[0].outcome),
-        (refusing, Outcome::Failure)
+        (refusing, Outcome::Refused)
     );
 }
 

@@ -64,7 +64,7 @@ impl Reactor {
                     return;
                 }
                 Err(error) if net::is_exhausted(&error) => return self.put_off(key, pool_key, &error),
-                Err(error) => self.client_dial_failed(key, pool_key, &error),
+                Err(error) => self.client_dial_failed(key, pool_key, self.now, &error),
             }
         }
     }
@@ -72,7 +72,7 @@ impl Reactor {
     /// No descriptor is left to dial with, for whichever backend: the client waits, as it would have at the
     /// listener a moment ago.
     fn put_off(&mut self, client: Key, pool_key: Key, error: &io::Error) {
-        self.count_failed_dial(pool_key, error);
+        self.count_failed_dial(pool_key, self.now, error);
         self.leave_pool(pool_key);
         if let Some(connection) = self.connections.get_mut(client) {
             connection.pool = None;
@@ -244,8 +244,14 @@ impl Reactor {
     }
 
     /// Notes that a dial for a client failed; the caller tries the next backend.
-    pub(super) fn client_dial_failed(&mut self, client: Key, pool_key: Key, error: &io::Error) {
-        self.count_failed_dial(pool_key, error);
+    pub(super) fn client_dial_failed(
+        &mut self,
+        client: Key,
+        pool_key: Key,
+        since: Instant,
+        error: &io::Error,
+    ) {
+        self.count_failed_dial(pool_key, since, error);
         let addr = self.leave_pool(pool_key);
         if let Some(connection) = self.connections.get_mut(client) {
             connection.link = Link::None;

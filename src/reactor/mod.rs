@@ -32,7 +32,7 @@ use crate::relay::Relay;
 use crate::relay::close::Ending;
 use crate::relay::pump::{Closure, Readiness};
 use crate::relay::splice::PipeReserve;
-use crate::scorer::SampleInbox;
+use crate::scorer::{LinkView, SampleInbox};
 use crate::shutdown::Shutdown;
 use crate::snapshot::{Published, Reader};
 
@@ -76,6 +76,8 @@ pub struct Shared {
     pub shortages: Burst,
     /// The members that connections go to.
     pub active_set: Arc<Published<ActiveSet>>,
+    /// How our own link stands.
+    pub link: Arc<Published<LinkView>>,
     /// Where dials are reported.
     pub samples: Arc<SampleInbox>,
     /// One entry a reactor.
@@ -170,6 +172,9 @@ pub struct Reactor {
     poll: Poll,
     listeners: Vec<Listener>,
     active: Reader<ActiveSet>,
+    link: Reader<LinkView>,
+    /// How often our own link has come back, as far as the pools were told.
+    recoveries: u64,
     /// The pool of each member of the active set, in its order.
     members: Vec<Key>,
     connections: Slots<Connection>,
@@ -218,12 +223,15 @@ impl Reactor {
             Splice::Off => PipeReserve::of(0),
         };
         let active = Reader::new(Arc::clone(&shared.active_set));
+        let link = Reader::new(Arc::clone(&shared.link));
         let mut reactor = Self {
             index,
             shared,
             poll,
             listeners,
             active,
+            recoveries: link.recoveries,
+            link,
             members: Vec::new(),
             connections: Slots::default(),
             upstreams: Slots::default(),

@@ -25,6 +25,7 @@ impl Reactor {
         if self.drain.is_some() {
             return;
         }
+        self.forgive_after_an_outage();
         for place in 0..self.members.len() {
             if let Some(pool) = self.members.get(place).copied() {
                 self.trim(pool);
@@ -32,6 +33,19 @@ impl Reactor {
             }
         }
         self.cut_removed();
+    }
+
+    /// Our own link is back: refills that it refused are no reason to wait any longer.
+    fn forgive_after_an_outage(&mut self) {
+        if !self.link.refresh() || self.link.recoveries == self.recoveries {
+            return;
+        }
+        self.recoveries = self.link.recoveries;
+        for key in &self.members {
+            if let Some(pool) = self.pools.get_mut(*key) {
+                pool.proved();
+            }
+        }
     }
 
     fn trim(&mut self, key: Key) {
@@ -64,7 +78,7 @@ impl Reactor {
             }
             room -= 1;
             if let Err(error) = self.dial(key, None) {
-                self.count_failed_dial(key, &error);
+                self.count_failed_dial(key, self.now, &error);
                 if let Some(pool) = self.pools.get_mut(key) {
                     pool.refused(self.now, &mut self.rng);
                 }

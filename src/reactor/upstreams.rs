@@ -113,6 +113,7 @@ impl Reactor {
             addr,
             outcome: Outcome::Success(latency),
             source,
+            began_at: since,
             at: self.now,
         });
         if let Some(client) = client {
@@ -138,11 +139,15 @@ impl Reactor {
         let Some(upstream) = self.remove_upstream(key) else {
             return;
         };
+        let since = match upstream.state {
+            State::Dialling { since, .. } => since,
+            State::Warm { .. } | State::InUse { .. } => self.now,
+        };
         if let Some(client) = client {
-            self.client_dial_failed(client, upstream.pool, error);
+            self.client_dial_failed(client, upstream.pool, since, error);
             return self.find_backend(client);
         }
-        self.count_failed_dial(upstream.pool, error);
+        self.count_failed_dial(upstream.pool, since, error);
         if let Some(pool) = self.pools.get_mut(upstream.pool) {
             pool.dial_ended();
             pool.refused(self.now, &mut self.rng);
@@ -151,7 +156,8 @@ impl Reactor {
         self.drop_empty_pool(upstream.pool);
     }
 
-    pub(super) fn count_failed_dial(&mut self, pool: Key, error: &io::Error) {
+    /// Counts a dial that began at `since`, and tells the scorer unless it was our own shortage.
+    pub(super) fn count_failed_dial(&mut self, pool: Key, since: Instant, error: &io::Error) {
         let Some(pool) = self.pools.get(pool) else { return };
         let addr = pool.backend.addr;
         if net::is_exhausted(error) || net::is_out_of_ports(error) {
@@ -163,8 +169,9 @@ impl Reactor {
             let source = Source::Dial;
             self.shared.samples.push(Sample {
                 addr,
-                outcome: Outcome::Failure,
+                outcome: Outcome::of(error),
                 source,
+                began_at: since,
                 at: self.now,
             });
             debug!(target: "tcp_forwarder::pools", backend:% = addr; "dial failed: {error}");

@@ -66,6 +66,18 @@ impl ScoreBoard {
         self.rows.value(addr).is_some()
     }
 
+    /// Whether the last sample of a candidate was a success, so that a failure is news.
+    #[must_use]
+    pub fn answers(&self, addr: &SocketAddr) -> bool {
+        self.rows.value(addr).is_some_and(|row| row.history.answers())
+    }
+
+    /// How many candidates there are whose last sample was a success.
+    #[must_use]
+    pub fn answering(&self) -> usize {
+        self.rows.iter().filter(|(_, row)| row.history.answers()).count()
+    }
+
     /// Every remembered candidate, as the probing schedule sees it; in no particular order.
     pub fn touched(&self) -> impl Iterator<Item = Touched> {
         self.rows.iter().filter_map(|(addr, row)| {
@@ -73,6 +85,7 @@ impl ScoreBoard {
                 addr,
                 last_sample_at: row.last_sample_at?,
                 score: row.history.score(&self.rules).total,
+                answers: row.history.answers(),
             })
         })
     }
@@ -124,6 +137,7 @@ mod tests {
             addr: SocketAddr::from(([127, 0, 0, 1], port)),
             outcome,
             source: Source::Probe,
+            began_at: at,
             at,
         }
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Outcome, Sample, Source};
+use super::{Sample, Source};
 use crate::clock;
 
 /// The most samples that wait at once.
@@ -56,7 +56,7 @@ impl SampleInbox {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let urgent = sample.source == Source::Dial && sample.outcome == Outcome::Failure;
+        let urgent = sample.source == Source::Dial && !sample.outcome.is_success();
         state.waiting.push(sample);
         let news = state.waiting.len() == 1 || (urgent && !state.urgent);
         state.urgent |= urgent;
@@ -119,6 +119,7 @@ impl SampleInbox {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Outcome;
     use super::*;
     use std::net::SocketAddr;
     use std::sync::Arc;
@@ -130,6 +131,7 @@ mod tests {
             addr: SocketAddr::from(([127, 0, 0, 1], 1)),
             outcome,
             source,
+            began_at: clock::now(),
             at: clock::now(),
         }
     }

@@ -4,6 +4,7 @@
 //! through the [`SampleInbox`]. Nor does it decide who is active: it reads that, so that the board keeps
 //! those rows, and reports an active backend that fails its dials to whoever decides.
 
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,12 +14,14 @@ use log::{debug, trace};
 
 use crate::backend::ActiveSet;
 use crate::candidates::CandidateSet;
+use crate::clock;
 use crate::metrics::counters::ControlCounters;
 use crate::shutdown::Shutdown;
 use crate::snapshot::Reader;
 
 pub mod board;
 pub mod inbox;
+pub mod link;
 pub mod probe_stats;
 pub mod score;
 mod table;
@@ -27,6 +30,7 @@ mod tests;
 
 pub use board::ScoreBoard;
 pub use inbox::SampleInbox;
+pub use link::{LinkDuty, LinkView, LinkWatch};
 pub use probe_stats::ProbeStats;
 pub use score::Score;
 
@@ -42,6 +46,8 @@ pub struct Sample {
     pub outcome: Outcome,
     /// Who made the connect.
     pub source: Source,
+    /// When it began.
+    pub began_at: Instant,
     /// When it ended.
     pub at: Instant,
 }
@@ -51,8 +57,56 @@ pub struct Sample {
 pub enum Outcome {
     /// It was established after this long.
     Success(Duration),
-    /// Refused, unreachable or timed out.
+    /// The far end refused or reset it: a failure, but an answer too.
+    Refused,
+    /// This machine, or a router on the way, knows no way to the network of the candidate.
+    NoRoute,
+    /// Nothing came back in time, or the host cannot be reached.
     Failure,
+}
+
+impl Outcome {
+    /// What a connect that ended with this error tells.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Self {
+        if matches!(
+            error.kind(),
+            ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset
+        ) {
+            Self::Refused
+        } else if matches!(
+            error.kind(),
+            ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown
+        ) {
+            Self::NoRoute
+        } else {
+            Self::Failure
+        }
+    }
+
+    /// How long a connect took that was established.
+    #[must_use]
+    pub fn latency(self) -> Option<Duration> {
+        match self {
+            Self::Success(latency) => Some(latency),
+            Self::Refused | Self::NoRoute | Self::Failure => None,
+        }
+    }
+
+    /// Whether the connect was established.
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        self.latency().is_some()
+    }
+
+    /// Whether anything came back from the far end, so that the way there and back is sound.
+    #[must_use]
+    pub fn is_answer(self) -> bool {
+        match self {
+            Self::Success(_) | Self::Refused => true,
+            Self::NoRoute | Self::Failure => false,
+        }
+    }
 }
 
 /// Who made a connect.
@@ -73,6 +127,8 @@ pub struct Touched {
     pub last_sample_at: Instant,
     /// Its score at that time; 0 to the sum of the maximum scores.
     pub score: f64,
+    /// Whether that sample was a success.
+    pub answers: bool,
 }
 
 /// A candidate with what it is ranked by: one row of the score board, as the selector sees it.
@@ -124,6 +180,8 @@ pub struct Scorer {
     pub candidates: Reader<CandidateSet>,
     /// Failures of active backends' dials.
     pub failing: FailingDials,
+    /// Which failures are not the candidates' fault.
+    pub link: LinkDuty,
     /// Called when the active set should be looked at before its time, after the samples were applied: an active
     /// backend fails too many dials in a row, or somebody answers while the set is a fallback.
     pub on_news: Box<dyn Fn() + Send>,
@@ -135,7 +193,9 @@ impl Scorer {
         self.adopt();
         let mut batch = Vec::new();
         while !shutdown.has_begun() {
-            self.inbox.take(&mut batch, PATIENCE);
+            let due = self.link.deadline();
+            let patience = due.map_or(PATIENCE, |at| at.saturating_duration_since(clock::now()));
+            self.inbox.take(&mut batch, patience);
             self.apply(&batch);
         }
     }
@@ -153,19 +213,16 @@ impl Scorer {
         if self.active.refresh() | self.candidates.refresh() {
             self.adopt();
         }
+        for sample in batch.iter().filter(|sample| sample.source == Source::Probe) {
+            self.count_probe(sample);
+        }
+        let cleared = self.record(batch);
+        let batch = cleared.as_slice();
         if batch.is_empty() {
             return;
         }
-        let mut board = self.board.write().unwrap_or_else(PoisonError::into_inner);
-        for sample in batch {
-            board.record(sample);
-        }
-        drop(board);
         if log::log_enabled!(log::Level::Trace) {
             self.tell(batch);
-        }
-        for sample in batch.iter().filter(|sample| sample.source == Source::Probe) {
-            self.count_probe(sample);
         }
         self.probes.trim(|addr| self.active.contains(addr));
         let mut failing = false;
@@ -176,14 +233,34 @@ impl Scorer {
             }
         }
         let is_fallback = self.counters.fallback.load(Ordering::Relaxed) != 0;
-        let has_answer = || {
-            batch
-                .iter()
-                .any(|sample| matches!(sample.outcome, Outcome::Success(_)))
-        };
+        let has_answer = || batch.iter().any(|sample| sample.outcome.is_success());
         if failing || (is_fallback && has_answer()) {
             (self.on_news)();
         }
+    }
+
+    /// Puts on the board what is the candidates' own doing, and gives that.
+    fn record(&mut self, batch: &[Sample]) -> Vec<Sample> {
+        let mut cleared = Vec::with_capacity(batch.len());
+        let mut board = self.board.write().unwrap_or_else(PoisonError::into_inner);
+        let mut recorded = 0;
+        let mut record = |board: &mut ScoreBoard, cleared: &[Sample]| {
+            cleared
+                .iter()
+                .skip(recorded)
+                .for_each(|sample| board.record(sample));
+            recorded = cleared.len();
+        };
+        for sample in batch {
+            self.link.watch.observe(sample, &board, &mut cleared);
+            record(&mut board, &cleared);
+        }
+        let now = clock::now();
+        self.link.watch.on_time(now, &board, &mut cleared);
+        record(&mut board, &cleared);
+        drop(board);
+        self.link.publish(&self.counters, now);
+        cleared
     }
 
     /// Follows a changed active set or candidate list.
@@ -208,21 +285,28 @@ impl Scorer {
             let Some(score) = score else {
                 continue;
             };
-            let (outcome, latency_ms) = match sample.outcome {
-                Outcome::Success(latency) => ("success", Some(latency.as_secs_f64() * 1e3)),
-                Outcome::Failure => ("failure", None),
+            let latency_ms = sample
+                .outcome
+                .latency()
+                .map(|latency| latency.as_secs_f64() * 1e3);
+            let outcome = match sample.outcome {
+                Outcome::Success(_) => "success",
+                Outcome::Refused => "refused",
+                Outcome::NoRoute => "no route",
+                Outcome::Failure => "failure",
             };
             trace!(candidate:% = sample.addr, outcome, latency_ms, score; "sample taken in");
         }
     }
 
     fn count_probe(&self, sample: &Sample) {
-        let (counter, duration) = match sample.outcome {
-            Outcome::Success(duration) => (&self.counters.probes_ok, Some(duration)),
-            Outcome::Failure => (&self.counters.probes_failed, None),
+        let counter = if sample.outcome.is_success() {
+            &self.counters.probes_ok
+        } else {
+            &self.counters.probes_failed
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        self.probes.record(sample.addr, duration);
+        self.probes.record(sample.addr, sample.outcome.latency());
     }
 }
 
@@ -246,17 +330,17 @@ impl FailingDials {
     /// Takes in a dial's sample; true if it is a failure that makes too many, or yet more.
     pub fn record(&mut self, sample: &Sample) -> bool {
         let run = self.runs.iter().position(|(addr, _)| *addr == sample.addr);
-        match (sample.outcome, run) {
-            (Outcome::Success(_), Some(run)) => {
+        match (sample.outcome.is_success(), run) {
+            (true, Some(run)) => {
                 self.runs.swap_remove(run);
                 false
             }
-            (Outcome::Success(_), None) => false,
-            (Outcome::Failure, Some(run)) => {
+            (true, None) => false,
+            (false, Some(run)) => {
                 self.runs[run].1 = self.runs[run].1.saturating_add(1);
                 self.runs[run].1 >= self.limit
             }
-            (Outcome::Failure, None) => {
+            (false, None) => {
                 self.runs.push((sample.addr, 1));
                 self.limit <= 1
             }

@@ -100,7 +100,7 @@ impl History {
     pub fn record(&mut self, outcome: Outcome, rules: &Scoring) {
         match outcome {
             Outcome::Success(latency) => self.succeeded(latency.as_secs_f64(), rules),
-            Outcome::Failure => self.failed(rules),
+            Outcome::Refused | Outcome::NoRoute | Outcome::Failure => self.failed(rules),
         }
     }
 
@@ -126,6 +126,12 @@ impl History {
         self.penalty = self
             .penalty
             .max(penalty_of(self.consecutive_failures, &rules.failure_penalty));
+    }
+
+    /// Whether the last connect succeeded.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        self.consecutive_successes > 0
     }
 
     /// The score that this history earns.
@@ -376,7 +382,9 @@ mod tests {
                 prop_assert!((0.0..=80.0).contains(&score.penalty));
                 prop_assert!((0.0..=10.0).contains(&score.bonus));
                 match outcome {
-                    Outcome::Failure => prop_assert!(score.total <= before.total),
+                    Outcome::Refused | Outcome::NoRoute | Outcome::Failure => {
+                        prop_assert!(score.total <= before.total);
+                    }
                     Outcome::Success(_) => prop_assert!(score.penalty <= before.penalty),
                 }
             }
@@ -390,7 +398,7 @@ mod tests {
                 slow.record(outcome, &rules);
                 fast.record(match outcome {
                     Outcome::Success(latency) => Outcome::Success(latency / 2),
-                    Outcome::Failure => Outcome::Failure,
+                    Outcome::Refused | Outcome::NoRoute | Outcome::Failure => Outcome::Failure,
                 }, &rules);
                 prop_assert!(fast.score(&rules).total >= slow.score(&rules).total - 1e-9);
             }

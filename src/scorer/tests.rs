@@ -35,6 +35,7 @@ fn sample(port: u16, source: Source, outcome: Outcome) -> Sample {
         addr: addr(port),
         outcome,
         source,
+        began_at: clock::now(),
         at: clock::now(),
     }
 }
@@ -59,6 +60,11 @@ fn bench(bound: usize) -> Bench {
         active: Reader::new(Arc::clone(&active)),
         candidates: Reader::new(Arc::clone(&candidates)),
         failing: FailingDials::new(3),
+        link: LinkDuty::new(
+            LinkWatch::new(Duration::from_secs(1)),
+            Arc::new(Published::new(LinkView::unknown(clock::now()))),
+            Box::new(|_| ()),
+        ),
         on_news: Box::new(on_news),
     };
     Bench {

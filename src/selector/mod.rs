@@ -136,6 +136,10 @@ impl Selector {
     /// starts, it chooses the first set.
     pub fn evaluate(&mut self, now: Instant) -> Option<SwitchReason> {
         self.sources.candidates.refresh();
+        if self.sinks.counters.link_down.load(Ordering::Relaxed) != 0 {
+            // Nobody answers, and nobody's score moves: whatever the set is, no other one would be better.
+            return None;
+        }
         let members = self.sinks.active.load();
         let (ranked, current) = self.rate(&members);
         let situation = Situation {

@@ -67,6 +67,7 @@ impl Bench {
             addr: addr(port),
             outcome,
             source: Source::Probe,
+            began_at: self.now,
             at: self.now,
         };
         self.board.write().expect("not poisoned").record(&sample);

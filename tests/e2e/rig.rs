@@ -15,7 +15,7 @@ use tcp_forwarder::net;
 use tcp_forwarder::reactor::bursts::Burst;
 use tcp_forwarder::reactor::limits::Limits;
 use tcp_forwarder::reactor::{Farewell, Reactor, Shared};
-use tcp_forwarder::scorer::SampleInbox;
+use tcp_forwarder::scorer::{LinkView, SampleInbox};
 use tcp_forwarder::shutdown::Shutdown;
 use tcp_forwarder::snapshot::Published;
 
@@ -83,6 +83,7 @@ impl Rig {
             pauses: Burst::new(Instant::now()),
             shortages: Burst::new(Instant::now()),
             active_set: active,
+            link: Arc::new(Published::new(LinkView::unknown(Instant::now()))),
             samples: Arc::new(SampleInbox::default()),
             counters: (0..reactors).map(|_| ReactorCounters::default()).collect(),
             balancer: LoadBalancer::new(config.pools.algorithm),

@@ -148,6 +148,7 @@ impl Core {
             addr,
             outcome,
             source,
+            began_at: self.now,
             at: self.now,
         };
         self.board.record(&sample);

@@ -49,6 +49,12 @@ pub(super) const ALL: &[Movement] = &[
         "selector_fallback",
         1.0,
     ),
+    (|w, _| w.control.link_down.store(1, Relaxed), "link_down", 1.0),
+    (
+        |w, _| w.control.link_outages.store(6, Relaxed),
+        "link_outages_total",
+        6.0,
+    ),
     (
         |w, _| {
             let set = CandidateSet::parse("10.0.0.0/8\n", 80).expect("a list");
@@ -79,6 +85,7 @@ pub(super) const ALL: &[Movement] = &[
                 addr: b.addr,
                 outcome: Outcome::Failure,
                 source: Source::Dial,
+                began_at: b.joined_at,
                 at: b.joined_at,
             };
             (0..INBOX_CAPACITY + 5).for_each(|_| w.inbox.push(sample));

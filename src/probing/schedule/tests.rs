@@ -43,6 +43,7 @@ impl World {
             addr,
             last_sample_at: self.now,
             score,
+            answers: true,
         };
         self.known.insert(addr, touched);
     }
@@ -76,6 +77,7 @@ impl World {
                 addr: probe.addr,
                 last_sample_at: probe.at,
                 score: f64::from(v4.ip().octets()[3]) * 110.0 / 255.0,
+                answers: true,
             };
             self.known.insert(probe.addr, touched);
         }
@@ -101,6 +103,7 @@ fn a_good_score_makes_up_to_four_times_as_urgent() {
         addr: addr(1),
         last_sample_at: then,
         score,
+        answers: true,
     };
     let now = then + Duration::from_secs(10);
     for (score, best, expected) in [

@@ -1,0 +1,407 @@
+//! Faults of the network in the latency lab: our own link dies and returns, a route vanishes, nearly all
+//! candidates really die, a third of all packets is lost.
+//!
+//! `TCP_FORWARDER_LONG=1` makes the link stay dead for a full minute, and runs what takes as long by nature.
+//! Needs root, `/dev/net/tun` and iproute2, and says so where it skips itself.
+
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+#[expect(
+    clippy::allow_attributes,
+    reason = "what is dead differs between test binaries"
+)]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "each test binary uses its part of the lab"
+)]
+mod lab;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use lab::{Forwarder, LISTEN, Lab, Link, Reading, Responder, Service, pause, say, series, wait_until};
+use tcp_forwarder::clock;
+
+const ECHO: u16 = 7;
+const INTERVAL: Duration = Duration::from_millis(500);
+/// A busy machine takes its time.
+const SLACK: Duration = Duration::from_secs(2);
+const LONG: Duration = Duration::from_secs(30);
+/// More memory than this is a leak, not a buffer.
+const GROWTH_KIB: u64 = 4_096;
+
+const CONFIG: &str = r#"
+server: { listen_addr: "127.0.0.1:1234" }
+logging: { level: "info" }
+metrics: { listen_addr: "127.0.0.1:9099" }
+remotes:
+  provider: { type: "file", file: { path: "./ip_list.txt" } }
+  probing:
+    interval: "500ms"
+    timeout: "300ms"
+    probe_candidate_count: 20
+    initial: { enabled: true, max_concurrency: 200, timeout: "300ms" }
+  scoring:
+    latency: { base_latency: "5ms", max_acceptable_latency: "300ms" }
+  selector:
+    evaluation_interval: "300ms"
+    active_set_size: 3
+    switching: { debounce_interval: "1s", score_improvement_threshold: 5.0 }
+pools:
+  common: { dial_timeout: "300ms", drain_timeout: "1s" }
+  strategy: { type: "static", static: { size_per_remote: 4 } }
+"#;
+
+fn is_long() -> bool {
+    std::env::var("TCP_FORWARDER_LONG").is_ok_and(|value| value == "1")
+}
+
+fn candidate(number: u16) -> SocketAddr {
+    SocketAddr::new(lab::server(number), ECHO)
+}
+
+/// A lab, its backends, and a forwarder over so many candidates, the first of them the nearest.
+struct Scene {
+    lab: Lab,
+    _backends: Responder,
+    forwarder: Forwarder,
+    before: Usage,
+}
+
+/// What a process holds.
+#[derive(Debug, Clone, Copy)]
+struct Usage {
+    descriptors: usize,
+    kib: u64,
+}
+
+impl Scene {
+    fn open(test: &str, candidates: u16, config: &str) -> Option<Self> {
+        let lab = lab::open(test)?;
+        let backends = Responder::start(lab.server(), &[(ECHO, Service::Echo)]).unwrap();
+        let mut list = String::new();
+        for number in 1..=candidates {
+            let near = if number <= 3 { 5 } else { 60 };
+            lab.links().set(candidate(number).ip(), Link::millis(near));
+            writeln!(list, "{}", candidate(number)).unwrap();
+        }
+        let mut forwarder = Forwarder::start(&lab, config, &list).unwrap();
+        let listening = forwarder.wait_until_listening(&lab, LONG);
+        assert!(listening, "{}", forwarder.program().output());
+        let mut scene = Self {
+            lab,
+            _backends: backends,
+            forwarder,
+            before: Usage {
+                descriptors: 0,
+                kib: 0,
+            },
+        };
+        scene.wait("the nearest three and full pools", LONG, || {
+            scene.active() == (1..=3).map(candidate).collect()
+                && scene.sum("pool_available_connections") == 12
+        });
+        scene.before = scene.usage();
+        Some(scene)
+    }
+
+    fn wait(&self, what: &str, patience: Duration, condition: impl FnMut() -> bool) -> Duration {
+        let begun = clock::now();
+        let holds = wait_until(patience, condition);
+        assert!(
+            holds,
+            "not within {patience:?}: {what}\n{}\n{}",
+            self.forwarder.program().output(),
+            Reading::take(&self.lab)
+                .map_or_else(|error| error.to_string(), |reading| reading.text().to_owned()),
+        );
+        begun.elapsed()
+    }
+
+    fn active(&self) -> BTreeSet<SocketAddr> {
+        Reading::take(&self.lab)
+            .map(|reading| reading.active())
+            .unwrap_or_default()
+    }
+
+    /// The sum of a family, which counts in whole numbers.
+    fn sum(&self, family: &str) -> u64 {
+        let sum = Reading::take(&self.lab).unwrap().sum(family);
+        format!("{sum:.0}").parse().unwrap()
+    }
+
+    /// Probes that have ended.
+    fn probes(&self) -> f64 {
+        let reading = Reading::take(&self.lab).unwrap();
+        series(reading.text(), "tcp_forwarder_health_checks_total", "result")
+            .values()
+            .sum()
+    }
+
+    fn scores(&self) -> BTreeMap<String, f64> {
+        let reading = Reading::take(&self.lab).unwrap();
+        let active: Vec<String> = reading.active().iter().map(SocketAddr::to_string).collect();
+        let mut scores = series(reading.text(), "tcp_forwarder_server_score", "server");
+        scores.retain(|server, _| active.contains(server));
+        scores
+    }
+
+    fn usage(&self) -> Usage {
+        let process = Path::new("/proc").join(self.forwarder.program().pid().to_string());
+        let status = std::fs::read_to_string(process.join("status")).unwrap();
+        let resident = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap();
+        Usage {
+            descriptors: std::fs::read_dir(process.join("fd")).unwrap().count(),
+            kib: resident.trim().trim_end_matches(" kB").parse().unwrap(),
+        }
+    }
+
+    fn connect(&self) -> std::io::Result<TcpStream> {
+        self.lab.client().run(|| {
+            let stream = TcpStream::connect(LISTEN)?;
+            stream.set_read_timeout(Some(LONG))?;
+            Ok(stream)
+        })?
+    }
+
+    /// Whether a new connection gets its bytes back.
+    fn serves(&self) -> bool {
+        self.connect()
+            .and_then(|mut stream| echo(&mut stream, 1, 1_000))
+            .is_ok()
+    }
+
+    /// A client is let in and told nothing.
+    fn nobody_answers(&self) {
+        let mut client = self.connect().unwrap();
+        client.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        assert!(matches!(client.read(&mut [0]), Ok(0) | Err(_)));
+    }
+
+    /// Nothing is left over, but for what was there before.
+    fn is_clean(&self) {
+        let usage = || {
+            (
+                self.usage(),
+                self.sum("active_connections"),
+                self.sum("lb_backend_connections"),
+            )
+        };
+        // Two descriptors come and go with each reading of the metrics, and with each probe.
+        self.wait("no relay and no descriptor left over", LONG, || {
+            let (now, active, at_backends) = usage();
+            active == 0 && at_backends == 0 && now.descriptors <= self.before.descriptors + 2
+        });
+        let now = self.usage();
+        assert!(
+            now.kib <= self.before.kib + GROWTH_KIB,
+            "{now:?}, before {:?}",
+            self.before
+        );
+        say(&format!("  before {:?}, after {now:?}", self.before));
+    }
+
+    fn finish(self) {
+        self.is_clean();
+        let status = self.forwarder.into_program().stop(LONG).unwrap();
+        assert!(status.expect("it stops when asked").success());
+    }
+}
+
+/// Sends patterned bytes and compares what comes back with them.
+fn echo(stream: &mut TcpStream, seed: u64, total: usize) -> std::io::Result<()> {
+    let mut bytes = vec![0; total];
+    fastrand::Rng::with_seed(seed).fill(&mut bytes);
+    let mut back = vec![0; total];
+    let mut writer = stream.try_clone()?;
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(|| writer.write_all(&bytes));
+        let read = stream.read_exact(&mut back);
+        writing.join().unwrap()?;
+        read
+    })?;
+    if back == bytes {
+        Ok(())
+    } else {
+        Err(std::io::Error::other("other bytes came back"))
+    }
+}
+
+#[test]
+fn everything_dead_for_a_while_leaves_set_scores_and_relays_as_they_were() {
+    let test = "everything_dead_for_a_while_leaves_set_scores_and_relays_as_they_were";
+    let Some(scene) = Scene::open(test, 30, CONFIG) else {
+        return;
+    };
+    let mut relay = scene.connect().unwrap();
+    echo(&mut relay, 5, 10_000).unwrap();
+    let (active, switches) = (scene.active(), scene.sum("selector_switches_total"));
+
+    scene.lab.links().set_uplink(Link::dead());
+    let noticed = scene.wait("the outage is noticed", LONG, || scene.sum("link_down") == 1);
+    let (scores, probes) = (scene.scores(), scene.probes());
+    let frozen = clock::now();
+    let dead = Duration::from_millis(if is_long() { 60_000 } else { 1_000 });
+    // Clients are dialled for all the while (or given a warm connection that nobody knows to be dead), in vain.
+    while frozen.elapsed() < dead {
+        scene.nobody_answers();
+    }
+    let (after, seconds) = (scene.scores(), frozen.elapsed().as_secs_f64());
+    let probes = scene.probes() - probes;
+    assert_eq!(after, scores, "nobody pays");
+    assert_eq!((scene.active(), scene.sum("link_down")), (active.clone(), 1));
+    let usual = 20.0 * seconds / INTERVAL.as_secs_f64();
+    let slowed = probes / usual;
+    assert!(
+        probes > 0.0 && slowed < 0.8,
+        "{probes} probes in {seconds:.1} s, {usual:.0} are usual"
+    );
+
+    scene.lab.links().set_uplink(Link::millis(0));
+    let served = scene.wait("a new connection is served", INTERVAL + SLACK, || scene.serves());
+    let back = scene.wait("the outage is over", INTERVAL + SLACK, || {
+        scene.sum("link_down") == 0
+    });
+    let refilled = scene.wait("pools are full", INTERVAL + SLACK, || {
+        scene.sum("pool_available_connections") >= 12
+    });
+    echo(&mut relay, 6, 10_000).unwrap();
+    drop(relay);
+    say(&format!(
+        "  noticed after {noticed:?}; {probes} probes in {seconds:.1} s, {slowed:.2} of the usual; served again \
+         after {served:?}, told after {back:?} more, pools full after {refilled:?} more"
+    ));
+    // Two evaluations later nobody has been punished for what came late.
+    pause(Duration::from_millis(700));
+    assert_eq!(
+        (scene.active(), scene.sum("selector_switches_total")),
+        (active, switches)
+    );
+    let penalised: Vec<_> = scene
+        .scores()
+        .into_iter()
+        .filter(|(_, score)| *score < 90.0)
+        .collect();
+    assert!(penalised.is_empty(), "{penalised:?}");
+    let log = scene.forwarder.program().output();
+    assert_eq!(log.matches("our own link seems to be down").count(), 1, "{log}");
+    assert_eq!(log.matches("our own link is back after").count(), 1, "{log}");
+    assert_eq!(scene.sum("link_outages_total"), 1);
+    scene.finish();
+}
+
+#[test]
+fn when_nearly_all_candidates_really_die_the_living_are_chosen() {
+    let test = "when_nearly_all_candidates_really_die_the_living_are_chosen";
+    let Some(scene) = Scene::open(test, 60, CONFIG) else {
+        return;
+    };
+    let living = [candidate(20), candidate(40), candidate(60)];
+    for number in (1..=60).filter(|number| number % 20 != 0) {
+        scene.lab.links().set(candidate(number).ip(), Link::dead());
+    }
+    let moved = scene.wait("the living three are active", Duration::from_secs(10), || {
+        scene.active() == living.into()
+    });
+    say(&format!("  the living 5 % are active after {moved:?}"));
+    assert!(scene.serves());
+    assert_eq!(
+        scene.sum("link_outages_total"),
+        0,
+        "{}",
+        scene.forwarder.program().output()
+    );
+    scene.finish();
+}
+
+#[test]
+fn a_route_that_vanishes_and_returns_is_survived() {
+    let Some(scene) = Scene::open("a_route_that_vanishes_and_returns_is_survived", 20, CONFIG) else {
+        return;
+    };
+    let mut relay = scene.connect().unwrap();
+    echo(&mut relay, 7, 10_000).unwrap();
+    let (active, scores) = (scene.active(), scene.scores());
+    scene
+        .lab
+        .client()
+        .ip("route del 198.18.0.0/16 dev wire0\n")
+        .unwrap();
+    let noticed = scene.wait("the outage is noticed", LONG, || scene.sum("link_down") == 1);
+    scene.nobody_answers();
+    scene
+        .lab
+        .client()
+        .ip("route add 198.18.0.0/16 dev wire0\n")
+        .unwrap();
+    let served = scene.wait("a new connection is served", INTERVAL + SLACK, || scene.serves());
+    echo(&mut relay, 8, 10_000).unwrap();
+    drop(relay);
+    assert_eq!(scene.active(), active);
+    scene.wait("the outage is over", INTERVAL + SLACK, || {
+        scene.sum("link_down") == 0
+    });
+    let fell: Vec<_> = scene
+        .scores()
+        .into_iter()
+        .filter(|(server, score)| scores.get(server).is_some_and(|before| score + 5.0 < *before))
+        .collect();
+    assert!(fell.is_empty(), "{fell:?} of {scores:?}");
+    say(&format!(
+        "  noticed after {noticed:?}, served again after {served:?}"
+    ));
+    scene.finish();
+}
+
+#[test]
+fn a_third_of_all_packets_lost_loses_no_byte() {
+    if !is_long() {
+        return say(
+            "skipped: a third of all packets lost, it takes half a minute; TCP_FORWARDER_LONG=1 runs it",
+        );
+    }
+    // A SYN that is lost comes again after a second; so dials may take a while.
+    let patient = CONFIG.replace("dial_timeout: \"300ms\"", "dial_timeout: \"8s\"");
+    let Some(scene) = Scene::open("a_third_of_all_packets_lost_loses_no_byte", 10, &patient) else {
+        return;
+    };
+    scene.lab.links().set_uplink(Link::millis(2).loss(0.3));
+    let (relays, bytes) = (40, 50_000);
+    let begun = clock::now();
+    std::thread::scope(|scope| {
+        let relay = |seed| {
+            let scene = &scene;
+            move || {
+                let mut stream = scene.connect().unwrap();
+                stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+                echo(&mut stream, seed, bytes)
+            }
+        };
+        let running: Vec<_> = (0..relays).map(|seed| scope.spawn(relay(seed))).collect();
+        for (seed, running) in running.into_iter().enumerate() {
+            let outcome = running.join().unwrap();
+            assert!(
+                outcome.is_ok(),
+                "relay {seed}: {outcome:?}\n{}",
+                scene.forwarder.program().output()
+            );
+        }
+    });
+    say(&format!(
+        "  {relays} relays of {bytes} bytes each way in {:?}, {} packets lost, {} outages seen",
+        begun.elapsed(),
+        scene.lab.report().lost,
+        scene.sum("link_outages_total")
+    ));
+    scene.lab.links().set_uplink(Link::millis(0));
+    scene.finish();
+}
