@@ -7,6 +7,7 @@
 //! The modules in reading order:
 
 pub mod clock; // the only reader of the clock
+pub mod last_words; // how the process ends when it must
 pub mod shutdown; // the stop signal, and sleeping so that a stop is seen at once
 pub mod snapshot; // `Published<T>`: one writer, many readers, a version
 

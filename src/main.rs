@@ -12,13 +12,11 @@ use tcp_forwarder::check::Report;
 use tcp_forwarder::cli::{self, EarlyExit, Invocation};
 use tcp_forwarder::config::{self, Config};
 use tcp_forwarder::demo::{self, Setup, View};
+use tcp_forwarder::last_words::{self, EXIT_FAILURE};
 use tcp_forwarder::{logging, shutdown};
 
-/// Exit status of a failure at start-up or while running.
-const EXIT_FAILURE: u8 = 1;
-
 fn main() -> ExitCode {
-    end_on_panic();
+    last_words::end_on_panic();
     let result = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Invocation::Run { config }) => run(&config),
         Ok(Invocation::Check { config }) => check(&config),
@@ -33,10 +31,12 @@ fn main() -> ExitCode {
         }),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            log::logger().flush();
+            ExitCode::SUCCESS
+        }
         Err(failure) => {
-            // Standard error may be closed; then the status has to do.
-            drop(writeln!(io::stderr(), "{}", failure.text.trim_end()));
+            last_words::say(&failure.text, failure.status);
             ExitCode::from(failure.status)
         }
     }
@@ -147,15 +147,4 @@ fn launch() -> Result<Launch, Failure> {
 /// Prints to standard output; whoever closed it does not want to know.
 fn print(text: &impl Display) {
     drop(writeln!(io::stdout(), "{}", text.to_string().trim_end()));
-}
-
-/// A thread that panics takes the process with it: never half a forwarder.
-fn end_on_panic() {
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        log::error!("the process ends: {panic}");
-        report(panic);
-        #[expect(clippy::exit, reason = "whatever is left of the process cannot be trusted")]
-        std::process::exit(i32::from(EXIT_FAILURE));
-    }));
 }

@@ -90,6 +90,7 @@ pub fn on_signal(on_stop: impl Fn() + Send + 'static) -> Result<(), ctrlc::Error
     let mut stopping = false;
     ctrlc::set_handler(move || {
         if stopping {
+            log::logger().flush();
             #[expect(clippy::exit, reason = "the second signal asks for exactly this")]
             std::process::exit(EXIT_FORCED);
         }

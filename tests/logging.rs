@@ -35,6 +35,7 @@ fn child() {
     log::info!(target: "tcp_forwarder::selector", backend = "127.0.0.2:80"; "informed");
     log::debug!(target: "tcp_forwarder::selector", "debugged");
     log::debug!(target: "tcp_forwarder::relay", "relayed");
+    log::logger().flush();
     assert_eq!(logging::lost_lines(), 0);
 }
 

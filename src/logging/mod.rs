@@ -1,8 +1,10 @@
 //! The log: text or JSON lines, to standard output, standard error or a file; `RUST_LOG`.
 //!
-//! Owns the process's one `log::Log`. It knows nothing of who logs what. Invariants: one record is one line and
-//! one write, whatever its message holds; a line that cannot be written is counted and never a panic.
+//! Owns the process's one `log::Log`. It knows nothing of who logs what. Invariants: one record is one line,
+//! whatever its message holds; whoever logs never waits for the output ([`queue`]); a line that cannot be written
+//! is counted and never a panic.
 
+mod queue;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -12,18 +14,20 @@ use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use env_filter::Filter;
 use log::{LevelFilter, Log, Metadata, Record};
 use simplelog::{ConfigBuilder, WriteLogger};
 
 use crate::config::{LogFormat, LogOutput, Logging};
+use queue::{LOST_LINES, Queue};
 use record::{JsonLine, TextLine};
 
-/// Lines that could not be written since the start of the process.
-static LOST_LINES: AtomicU64 = AtomicU64::new(0);
+/// Longest wait for the output when what was logged is to be written before the process goes on.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why logging cannot begin.
 #[derive(Debug)]
@@ -35,6 +39,8 @@ pub enum LogError {
         /// What the system said.
         source: io::Error,
     },
+    /// The system gives no thread to write with.
+    NoThread(io::Error),
     /// The process has a logger already.
     AlreadyBegun,
 }
@@ -45,6 +51,7 @@ impl fmt::Display for LogError {
             Self::Unwritable { file, source } => {
                 write!(f, "cannot write the log to {}: {source}", file.display())
             }
+            Self::NoThread(source) => write!(f, "cannot write a log: no thread: {source}"),
             Self::AlreadyBegun => f.write_str("the process has a logger already"),
         }
     }
@@ -53,7 +60,7 @@ impl fmt::Display for LogError {
 impl std::error::Error for LogError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Unwritable { source, .. } => Some(source),
+            Self::Unwritable { source, .. } | Self::NoThread(source) => Some(source),
             Self::AlreadyBegun => None,
         }
     }
@@ -63,7 +70,7 @@ impl std::error::Error for LogError {
 /// understood, that is logged once and the configured level stays.
 ///
 /// # Errors
-/// When the log file cannot be opened, or when logging has begun before.
+/// When the log file cannot be opened, the system gives no thread, or logging has begun before.
 pub fn init(logging: &Logging) -> Result<(), LogError> {
     let out: Box<dyn Write + Send> = match &logging.output {
         LogOutput::Stdout => Box::new(io::stdout()),
@@ -80,8 +87,8 @@ pub fn init(logging: &Logging) -> Result<(), LogError> {
     };
     let (filter, complaint) = filter(logging.level, std::env::var_os("RUST_LOG").as_deref());
     let most_verbose = filter.filter();
-    log::set_boxed_logger(Box::new(Logger::new(logging.format, filter, out)))
-        .map_err(|_| LogError::AlreadyBegun)?;
+    let logger = Logger::new(logging.format, filter, out).map_err(LogError::NoThread)?;
+    log::set_boxed_logger(Box::new(logger)).map_err(|_| LogError::AlreadyBegun)?;
     log::set_max_level(most_verbose);
     if let Some(complaint) = complaint {
         // At the severest level, so that it is seen at every configured one.
@@ -90,7 +97,8 @@ pub fn init(logging: &Logging) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Lines that could not be written (full disk, closed pipe) since the start of the process.
+/// Lines that could not be written (full disk, closed pipe, output that takes nothing) since the start of the
+/// process.
 pub fn lost_lines() -> u64 {
     LOST_LINES.load(Ordering::Relaxed)
 }
@@ -115,30 +123,36 @@ fn filter(level: LevelFilter, rust_log: Option<&OsStr>) -> (Filter, Option<Strin
 struct Logger {
     filter: Filter,
     form: Form,
+    queue: Arc<Queue>,
 }
 
 enum Form {
-    Text(Box<WriteLogger<Lines>>),
-    Json(Mutex<Lines>),
+    Text(Box<WriteLogger<TextLines>>),
+    Json,
 }
 
 impl Logger {
-    fn new(format: LogFormat, filter: Filter, out: Box<dyn Write + Send>) -> Self {
+    fn new(format: LogFormat, filter: Filter, out: Box<dyn Write + Send>) -> io::Result<Self> {
+        let queue = queue::begin(out)?;
         let form = match format {
             LogFormat::Text => {
-                // Time stands before the line (`Lines`), fields behind it (`TextLine`): simplelog has the middle.
+                // Time stands before the line (`TextLines`), fields behind it (`TextLine`): simplelog has the
+                // middle.
                 let config = ConfigBuilder::new()
                     .set_time_level(LevelFilter::Off)
                     .set_thread_level(LevelFilter::Off)
                     .set_location_level(LevelFilter::Off)
                     .set_target_level(LevelFilter::Error)
                     .build();
-                let lines = Lines::new(out, Some(record::write_time));
+                let lines = TextLines {
+                    queue: Arc::clone(&queue),
+                    line: Vec::new(),
+                };
                 Form::Text(WriteLogger::new(LevelFilter::Trace, config, lines))
             }
-            LogFormat::Json => Form::Json(Mutex::new(Lines::new(out, None))),
+            LogFormat::Json => Form::Json,
         };
-        Self { filter, form }
+        Ok(Self { filter, form, queue })
     }
 }
 
@@ -158,69 +172,41 @@ impl Log for Logger {
                     .args(format_args!("{}", TextLine(record)))
                     .build(),
             ),
-            Form::Json(lines) => {
+            Form::Json => {
                 let Ok(mut line) = serde_json::to_vec(&JsonLine(record)) else {
                     LOST_LINES.fetch_add(1, Ordering::Relaxed);
                     return;
                 };
                 line.push(b'\n');
-                lines.lock().unwrap_or_else(PoisonError::into_inner).push(&line);
+                self.queue.push(&line);
             }
         }
     }
 
+    /// Waits until what was logged before is written, a second at most: for the end of the process.
     fn flush(&self) {
-        // Each line is flushed as it ends.
+        self.queue.flush(FLUSH_PATIENCE);
     }
 }
 
-/// Writes whole lines, each in one call, and swallows errors: a log has nobody to tell them to.
-struct Lines {
-    out: Box<dyn Write + Send>,
-    /// What begins each line.
-    head: Option<fn(&mut Vec<u8>)>,
+/// Puts lines of text together from the parts in which simplelog writes them.
+struct TextLines {
+    queue: Arc<Queue>,
     /// The line so far.
     line: Vec<u8>,
-    /// Whether the last write failed and may have left part of a line.
-    torn: bool,
 }
 
-impl Lines {
-    fn new(out: Box<dyn Write + Send>, head: Option<fn(&mut Vec<u8>)>) -> Self {
-        Self {
-            out,
-            head,
-            line: Vec::new(),
-            torn: false,
-        }
-    }
-
+impl Write for TextLines {
     /// Takes part of a line; what ends with a line feed ends the line.
-    fn push(&mut self, part: &[u8]) {
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
         if self.line.is_empty() {
-            if self.torn {
-                self.line.push(b'\n');
-            }
-            if let Some(head) = self.head {
-                head(&mut self.line);
-            }
+            record::write_time(&mut self.line);
         }
         self.line.extend_from_slice(part);
-        if !part.ends_with(b"\n") {
-            return;
+        if part.ends_with(b"\n") {
+            self.queue.push(&self.line);
+            self.line.clear();
         }
-        let written = self.out.write_all(&self.line).and_then(|()| self.out.flush());
-        self.torn = written.is_err();
-        if self.torn {
-            LOST_LINES.fetch_add(1, Ordering::Relaxed);
-        }
-        self.line.clear();
-    }
-}
-
-impl Write for Lines {
-    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
-        self.push(part);
         Ok(part.len())
     }
 

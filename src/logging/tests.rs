@@ -1,7 +1,8 @@
 //! What a line looks like, what is filtered, and what a failing output costs.
 
 use super::*;
-use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::mpsc;
 
 use log::Level;
 use log::kv::{Source, ToValue, Value};
@@ -44,7 +45,10 @@ fn logger(format: LogFormat, level: LevelFilter, rust_log: Option<&str>) -> (Log
     let page = Page::default();
     let (filter, complaint) = filter(level, rust_log.map(OsStr::new));
     assert_eq!(complaint, None);
-    (Logger::new(format, filter, Box::new(page.clone())), page)
+    (
+        Logger::new(format, filter, Box::new(page.clone())).expect("a thread"),
+        page,
+    )
 }
 
 fn say(logger: &Logger, level: Level, target: &str, message: &str, fields: &dyn Source) {
@@ -56,6 +60,7 @@ fn say(logger: &Logger, level: Level, target: &str, message: &str, fields: &dyn 
             .key_values(&fields)
             .build(),
     );
+    logger.flush();
 }
 
 const NO_FIELDS: [(&str, &str); 0] = [];
@@ -192,6 +197,72 @@ fn a_full_disk_costs_lines_and_nothing_else() {
         assert!(text.starts_with('\n') && text.contains("found"), "{text}");
         assert_eq!(text.lines().count(), 2, "{text}");
     }
+}
+
+/// An output that takes nothing until its gate is opened or gone.
+struct Gated {
+    gate: mpsc::Receiver<()>,
+    page: Page,
+}
+
+impl Write for Gated {
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        let _opened = self.gate.recv();
+        self.page.write(part)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_output_that_takes_nothing_costs_lines_and_nobody_waits_for_it() {
+    let (opener, gate) = mpsc::channel();
+    let page = Page::default();
+    let gated = Box::new(Gated {
+        gate,
+        page: page.clone(),
+    });
+    let (filter, _) = filter(LevelFilter::Info, None);
+    let logger = Logger::new(LogFormat::Json, filter, gated).expect("a thread");
+    let said = 3 * queue::MAX_BYTES / 1000;
+    let before = lost_lines();
+    let message = "x".repeat(1000);
+    let record = |number: usize| {
+        logger.log(
+            &Record::builder()
+                .level(Level::Info)
+                .args(format_args!("{number} {message}"))
+                .build(),
+        );
+    };
+    // All of this ends though nothing is written.
+    (0..said).for_each(record);
+    let lost = usize::try_from(lost_lines() - before).expect("a count");
+    assert!((said / 2..said).contains(&lost), "{lost} of {said}");
+    drop(opener);
+    logger.flush();
+    let text = page.text();
+    let numbers: Vec<usize> = text
+        .lines()
+        .map(|line| {
+            let object: serde_json::Value = serde_json::from_str(line).expect("a whole line");
+            let words = object["message"].as_str().expect("a message");
+            words
+                .split(' ')
+                .next()
+                .expect("a number")
+                .parse()
+                .expect("a number")
+        })
+        .collect();
+    // Other tests lose lines meanwhile.
+    assert!(numbers.len() >= said - lost, "{} of {said}", numbers.len());
+    assert!(
+        numbers.iter().copied().eq(0..numbers.len()),
+        "the first ones, in order: {numbers:?}"
+    );
 }
 
 proptest! {

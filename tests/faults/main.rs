@@ -17,6 +17,8 @@ mod backends;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/peers/mod.rs"]
 mod peers;
+mod process_log;
+mod process_panic;
 #[expect(
     clippy::allow_attributes,
     reason = "what is dead differs between test binaries"

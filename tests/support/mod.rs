@@ -152,6 +152,14 @@ impl Forwarder {
         Self { child, files }
     }
 
+    /// A child that was started with streams of its own: its log and what it says are not among the files.
+    pub fn around(files: Files, child: Child) -> Self {
+        for name in ["stdout", "stderr"] {
+            std::fs::write(files.path(name), "").unwrap();
+        }
+        Self { child, files }
+    }
+
     /// The same forwarder, once it accepts connections.
     pub fn listening(mut self) -> Self {
         let listens = comes_true(PATIENCE, || {

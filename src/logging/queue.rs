@@ -1,0 +1,176 @@
+//! Lines on their way to the output, and the one thread that writes them.
+//!
+//! Owns the lines that were logged and not written yet, and the output. It knows nothing of what a line says.
+//! Invariants: whoever logs never waits for the output, however slow that is; what waits has a bound, beyond
+//! which lines are dropped and counted; lines reach the output whole and in order, in writes that no other
+//! writer of the same pipe can get between.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Bytes that wait while the output takes nothing; what is logged beyond them is lost.
+pub(super) const MAX_BYTES: usize = 1 << 20;
+
+/// Bytes of one write, unless one line alone is longer: so much goes into a pipe undivided (`PIPE_BUF` of Linux).
+const WRITE_BYTES: usize = 4096;
+
+/// Room that is kept from one batch to the next.
+const KEPT_BYTES: usize = 16 * 1024;
+
+/// Lines that could not be written since the start of the process.
+pub(super) static LOST_LINES: AtomicU64 = AtomicU64::new(0);
+
+/// Lines between those who log and the thread that writes.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    /// Something was pushed.
+    pushed: Condvar,
+    /// All that was pushed has been written, or given up.
+    emptied: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Whole lines, each with its line feed.
+    lines: Vec<u8>,
+    /// Lines that found no room since the last batch was taken.
+    dropped: u64,
+    /// Whether a batch is being written.
+    is_writing: bool,
+    /// Whether the thread sleeps, so that it has to be woken.
+    is_asleep: bool,
+}
+
+impl Queue {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a line, which ends with a line feed, for the thread to write.
+    pub(super) fn push(&self, line: &[u8]) {
+        let mut waiting = self.waiting();
+        if waiting.lines.len() + line.len() > MAX_BYTES {
+            waiting.dropped += 1;
+            LOST_LINES.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        waiting.lines.extend_from_slice(line);
+        if waiting.is_asleep {
+            waiting.is_asleep = false;
+            self.pushed.notify_one();
+        }
+    }
+
+    /// Waits until all that was pushed before has been written, but no longer than `patience`.
+    pub(super) fn flush(&self, patience: Duration) {
+        let is_busy = |waiting: &mut Waiting| waiting.is_writing || !waiting.lines.is_empty();
+        drop(self.emptied.wait_timeout_while(self.waiting(), patience, is_busy));
+    }
+
+    /// Exchanges `batch`, which was written, for what waits; sleeps until there is something.
+    fn next(&self, batch: &mut Vec<u8>) -> u64 {
+        batch.clear();
+        batch.shrink_to(KEPT_BYTES);
+        let mut waiting = self.waiting();
+        waiting.is_writing = false;
+        while waiting.lines.is_empty() {
+            self.emptied.notify_all();
+            waiting.is_asleep = true;
+            waiting = self.pushed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        waiting.is_asleep = false;
+        waiting.is_writing = true;
+        std::mem::swap(&mut waiting.lines, batch);
+        std::mem::take(&mut waiting.dropped)
+    }
+}
+
+/// Makes the thread that writes to `out` what is pushed to the queue, for the rest of the process.
+///
+/// # Errors
+/// When the system gives no thread.
+pub(super) fn begin(out: Box<dyn Write + Send>) -> io::Result<Arc<Queue>> {
+    let queue = Arc::<Queue>::default();
+    let taken = Arc::clone(&queue);
+    let mut page = Page { out, is_torn: false };
+    std::thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(move || {
+            let mut batch = Vec::new();
+            loop {
+                let dropped = taken.next(&mut batch);
+                page.write_batch(&batch);
+                if dropped > 0 {
+                    log::warn!("{dropped} lines of the log were lost: its output took nothing for too long");
+                }
+            }
+        })?;
+    Ok(queue)
+}
+
+/// The output. It swallows errors: a log has nobody to tell them to.
+struct Page {
+    out: Box<dyn Write + Send>,
+    /// Whether the last write failed and may have left part of a line.
+    is_torn: bool,
+}
+
+impl Page {
+    fn write_batch(&mut self, mut batch: &[u8]) {
+        while !batch.is_empty() {
+            let (part, rest) = batch.split_at(whole_lines(batch));
+            self.write(part);
+            batch = rest;
+        }
+    }
+
+    fn write(&mut self, lines: &[u8]) {
+        let begin: &[u8] = if self.is_torn { b"\n" } else { b"" };
+        let written = self
+            .out
+            .write_all(begin)
+            .and_then(|()| self.out.write_all(lines))
+            .and_then(|()| self.out.flush());
+        self.is_torn = written.is_err();
+        if self.is_torn {
+            let lost = lines.split_inclusive(|byte| *byte == b'\n').count();
+            LOST_LINES.fetch_add(lost as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The length of as many lines as fit in one write; of one line at least.
+fn whole_lines(batch: &[u8]) -> usize {
+    let is_end = |byte: &u8| *byte == b'\n';
+    let head = batch.get(..WRITE_BYTES).unwrap_or(batch);
+    let last = head.iter().rposition(is_end);
+    let end = last.or_else(|| batch.iter().position(is_end));
+    end.map_or(batch.len(), |end| end + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_hold_whole_lines_and_no_more_than_a_pipe_takes_undivided() {
+        let line = |length: usize| [vec![b'x'; length - 1], vec![b'\n']].concat();
+        let batch = |lengths: &[usize]| {
+            lengths
+                .iter()
+                .flat_map(|length| line(*length))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(whole_lines(&batch(&[10, 20])), 30);
+        assert_eq!(whole_lines(&batch(&[4000, 96, 1])), WRITE_BYTES);
+        assert_eq!(whole_lines(&batch(&[4000, 97, 1])), 4000);
+        assert_eq!(
+            whole_lines(&batch(&[5000, 10])),
+            5000,
+            "one line alone may be longer"
+        );
+    }
+}
