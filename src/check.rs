@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::candidates::CandidateSet;
-use crate::config::{Config, Strategy};
+use crate::config::{Config, Server, Strategy};
 
 /// What was understood, for people.
 #[derive(Debug)]
@@ -25,6 +25,9 @@ impl fmt::Display for Report<'_> {
             .map(ToString::to_string)
             .collect();
         writeln!(f, "listeners: {}", listeners.join(", "))?;
+        if let Some(limits) = Clients::of(&config.server) {
+            writeln!(f, "clients: {limits}")?;
+        }
         if config.metrics.enabled {
             writeln!(
                 f,
@@ -50,6 +53,42 @@ impl fmt::Display for Report<'_> {
         )?;
         writeln!(f, "balancing: {}", config.pools.algorithm.name())?;
         write!(f, "pools: {}", Pools(&config.pools.strategy))
+    }
+}
+
+/// Who may connect, when not everybody may.
+struct Clients<'a>(&'a Server);
+
+impl<'a> Clients<'a> {
+    fn of(server: &'a Server) -> Option<Self> {
+        let is_open = server.allow.is_empty() && server.deny.is_empty();
+        let is_limited = server.max_connections_per_ip > 0 || server.connection_rate_per_ip > 0.0;
+        (!is_open || is_limited).then_some(Self(server))
+    }
+}
+
+impl fmt::Display for Clients<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(server) = self;
+        match server.allow.len() {
+            0 => write!(f, "of all networks")?,
+            1 => write!(f, "of 1 network")?,
+            count => write!(f, "of {count} networks")?,
+        }
+        if !server.deny.is_empty() {
+            write!(f, " but {}", server.deny.len())?;
+        }
+        if server.max_connections_per_ip > 0 {
+            write!(f, ", up to {} connections each", server.max_connections_per_ip)?;
+        }
+        if server.connection_rate_per_ip > 0.0 {
+            write!(
+                f,
+                ", up to {} new ones a second each",
+                server.connection_rate_per_ip
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -100,6 +139,26 @@ mod tests {
         ] {
             assert!(report.contains(fact), "{fact:?} is missing in\n{report}");
         }
+    }
+
+    #[test]
+    fn says_who_may_connect_if_not_everybody() {
+        let candidates = CandidateSet::parse("127.0.0.2", 80).expect("a good list");
+        let mut config = Config::default();
+        let report = |config: &Config| {
+            let candidates = &candidates;
+            Report { config, candidates }.to_string()
+        };
+        assert!(!report(&config).contains("clients:"));
+        config.server.deny = vec!["192.0.2.0/24".parse().expect("a network")];
+        config.server.connection_rate_per_ip = 0.5;
+        let fact = "clients: of all networks but 1, up to 0.5 new ones a second each\n";
+        assert!(report(&config).contains(fact), "{}", report(&config));
+        config.server.allow = config.server.deny.clone();
+        config.server.max_connections_per_ip = 7;
+        let fact =
+            "clients: of 1 network but 1, up to 7 connections each, up to 0.5 new ones a second each\n";
+        assert!(report(&config).contains(fact), "{}", report(&config));
     }
 
     #[test]

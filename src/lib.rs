@@ -23,9 +23,10 @@ pub mod backend; // one member of the active set and its live counts
 pub mod loadbalancer; // active set -> order of backends for one connection
 pub mod pools; // demand -> pool size
 
+pub mod admission; // who may connect
 pub mod net; // socket options, bind, "did this connect succeed"
-pub mod reactor;
-pub mod relay; // two halves of one connection // poll loop: accept, checkout, dial, relay, close
+pub mod reactor; // poll loop: accept, checkout, dial, relay, close
+pub mod relay; // two halves of one connection
 
 pub mod metrics; // every family with its help text, and its HTTP port
 

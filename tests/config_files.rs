@@ -88,6 +88,18 @@ fn flow_style_lists_and_weights() {
 }
 
 #[test]
+#[expect(clippy::float_cmp, reason = "written as it is stored")]
+fn limits_of_clients() {
+    let server = good("protection.yaml").server;
+    assert_eq!(server.max_connections_per_ip, 100);
+    assert_eq!(server.connection_rate_per_ip, 2.5);
+    assert_eq!(server.connection_burst_per_ip, 20);
+    let shown = |networks: &[ipnet::IpNet]| networks.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(shown(&server.allow), ["192.0.2.0/24", "2001:db8::/32", "::1/128"]);
+    assert_eq!(shown(&server.deny), ["192.0.2.7/32"]);
+}
+
+#[test]
 fn an_alias_is_what_its_anchor_is() {
     let probing = good("anchors.yaml").remotes.probing;
     assert_eq!(probing.timeout, Duration::from_millis(250));

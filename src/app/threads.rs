@@ -10,6 +10,7 @@ use mio::Waker;
 use mio::net::TcpListener;
 
 use super::{AppError, Occurrence, StopHandle};
+use crate::admission::Admission;
 use crate::backend::ActiveSet;
 use crate::candidates::CandidateSet;
 use crate::candidates::watch::Watch;
@@ -231,6 +232,7 @@ impl Common {
             server: config.server.clone(),
             pools: config.pools.clone(),
             limits,
+            admission: Admission::of(&config.server, self.started_at),
             pauses: Burst::new(self.started_at),
             shortages: Burst::new(self.started_at),
             active_set: Arc::clone(&self.active),

@@ -126,6 +126,11 @@ impl Default for Server {
             half_close_timeout: Duration::from_secs(60),
             keepalive: Keepalive::default(),
             splice: Splice::Auto,
+            max_connections_per_ip: 0,
+            connection_rate_per_ip: 0.0,
+            connection_burst_per_ip: 0,
+            allow: Vec::new(),
+            deny: Vec::new(),
         }
     }
 }

@@ -11,6 +11,7 @@ use super::defaults::{MOBILE, STATIC_SIZE_PER_REMOTE};
 use super::slot::show_duration;
 use super::{
     Config, Dynamic, LogOutput, Logging, Metrics, Platform, Pools, Remotes, Server, Splice, Strategy,
+    networks,
 };
 
 /// Every key's value, in range each.
@@ -164,6 +165,7 @@ impl Draft {
         }
         self.scoring_conflicts(&mut found);
         self.address_conflicts(&mut found);
+        self.network_conflicts(&mut found);
         let (least, most) = (self.dynamic.min_size, self.dynamic.max_size);
         if least > most {
             found.push(Conflict {
@@ -269,6 +271,19 @@ impl Draft {
                     ),
                 });
             }
+        }
+    }
+
+    fn network_conflicts(&self, found: &mut Vec<Conflict>) {
+        let server = &self.config.server;
+        for (allow, deny) in networks::overruled(&server.allow, &server.deny) {
+            found.push(Conflict {
+                keys: &["server.allow", "server.deny"],
+                message: format!(
+                    "{allow} can never connect, for server.deny has {deny} and goes before server.allow; allowed: \
+                     networks that are not denied as a whole"
+                ),
+            });
         }
     }
 

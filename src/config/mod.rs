@@ -6,6 +6,7 @@
 //!
 //! - `defaults.rs`: every default, also those of phones: the reader, the documentation and `demo` agree.
 //! - `keys.rs`: one row per key: its path, its type and range, its field, what it means.
+//! - `networks.rs`: lists of networks.
 //! - `slot.rs`: one type of value: from YAML into its field, and back into words.
 //! - `draft.rs`: the rules between keys; from what was read to a [`Config`].
 //! - `tree.rs`: YAML text as a bounded tree, and the line of each of its nodes.
@@ -15,6 +16,7 @@ mod defaults;
 mod draft;
 mod error;
 mod keys;
+mod networks;
 mod reader;
 mod slot;
 #[cfg(test)]
@@ -24,6 +26,8 @@ mod tree;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 pub use error::{ConfigError, ConfigErrors, LoadError};
 pub use keys::{KeyDoc, MobileDoc, reference};
@@ -93,6 +97,16 @@ pub struct Server {
     pub keepalive: Keepalive,
     /// Whether bulk directions may move through `splice` on systems that have it.
     pub splice: Splice,
+    /// Connections at once of one client (an IPv4 address or an IPv6 network of 64 bits); 0 = no limit.
+    pub max_connections_per_ip: usize,
+    /// New connections a second of one client; 0 = no limit.
+    pub connection_rate_per_ip: f64,
+    /// New connections of one client that may come at once; 0 = one second's worth, at least 1.
+    pub connection_burst_per_ip: u32,
+    /// Networks that may connect; empty = all.
+    pub allow: Vec<IpNet>,
+    /// Networks that may not connect, whatever `allow` says.
+    pub deny: Vec<IpNet>,
 }
 
 /// `server.splice`.

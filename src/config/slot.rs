@@ -7,9 +7,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::LogOutput;
+use ipnet::IpNet;
+
 use super::draft::Draft;
 use super::tree::Node;
+use super::{LogOutput, networks};
 
 /// Characters of an offending value that an error shows.
 const SHOWN_CHARS: usize = 60;
@@ -31,6 +33,7 @@ pub(super) enum Slot {
     Choice(Choice),
     Address(Field<SocketAddr>),
     Addresses(Field<Vec<SocketAddr>>),
+    Networks(Field<Vec<IpNet>>),
     File(Field<PathBuf>),
     Output(Field<LogOutput>),
     UrlPath(Field<String>),
@@ -54,7 +57,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    fn because(node: &Node, reason: &str) -> Self {
+    pub(super) fn because(node: &Node, reason: &str) -> Self {
         Self {
             item: None,
             what: format!("{} {reason}", show(node)),
@@ -87,6 +90,7 @@ impl Slot {
             }
             Self::Address(field) => *field(draft) = address(node)?,
             Self::Addresses(field) => *field(draft) = addresses(node)?,
+            Self::Networks(field) => *field(draft) = networks::read(node)?,
             Self::File(field) => *field(draft) = PathBuf::from(file_name(node)?),
             Self::Output(field) => {
                 *field(draft) = match file_name(node)? {
@@ -110,6 +114,7 @@ impl Slot {
             Self::Choice(_) => "choice",
             Self::Address(_) => "address",
             Self::Addresses(_) => "address or list",
+            Self::Networks(_) => "network or list",
             Self::File(_) | Self::Output(_) | Self::UrlPath(_) => "text",
         }
     }
@@ -132,6 +137,7 @@ impl Slot {
             Self::Addresses(_) => format!(
                 "IPv4:port or [IPv6]:port, such as 127.0.0.1:1234, or a list of 1 to {MAX_ADDRESSES} of them"
             ),
+            Self::Networks(_) => networks::allowed(),
             Self::File(_) => "a file path; a relative one is relative to this file".to_owned(),
             Self::Output(_) => {
                 "stdout, stderr, or a file path; a relative one is relative to this file".to_owned()
@@ -155,6 +161,7 @@ impl Slot {
                 let all: Vec<String> = field(draft).iter().map(ToString::to_string).collect();
                 all.join(", ")
             }
+            Self::Networks(field) => networks::shown(field(draft)),
             Self::File(field) => field(draft).display().to_string(),
             Self::Output(field) => match field(draft) {
                 LogOutput::Stdout => "stdout".to_owned(),
@@ -225,7 +232,7 @@ fn duration(node: &Node, (least, most): (Duration, Duration)) -> Result<Duration
     }
 }
 
-fn text(node: &Node) -> Result<&str, Refusal> {
+pub(super) fn text(node: &Node) -> Result<&str, Refusal> {
     if let Node::Text(text) = node {
         Ok(text)
     } else {
@@ -266,24 +273,35 @@ fn addresses(node: &Node) -> Result<Vec<SocketAddr>, Vec<Refusal>> {
         let what = format!("a list of {} addresses is out of range", items.len());
         return Err(vec![Refusal { item: None, what }]);
     }
+    let mut seen = Vec::with_capacity(items.len());
+    every_item(items, |item| {
+        let address = address(item)?;
+        // Port 0 takes a new free port each time, so it may repeat.
+        if address.port() != 0 && seen.contains(&address) {
+            return Err(Refusal::because(item, "is in the list twice"));
+        }
+        seen.push(address);
+        Ok(address)
+    })
+}
+
+/// Reads each item of a list, or says all that is wrong with them.
+pub(super) fn every_item<T>(
+    items: &[Node],
+    mut read: impl FnMut(&Node) -> Result<T, Refusal>,
+) -> Result<Vec<T>, Vec<Refusal>> {
     let mut all = Vec::with_capacity(items.len());
     let mut refused = Vec::new();
     for (index, item) in items.iter().enumerate() {
-        match address(item) {
-            // Port 0 takes a new free port each time, so it may repeat.
-            Ok(address) if address.port() == 0 || !all.contains(&address) => all.push(address),
-            Ok(_) => refused.push((index, Refusal::because(item, "is in the list twice"))),
-            Err(refusal) => refused.push((index, refusal)),
+        match read(item) {
+            Ok(value) => all.push(value),
+            Err(refusal) => refused.push(Refusal {
+                item: Some(index),
+                ..refusal
+            }),
         }
     }
-    if refused.is_empty() {
-        return Ok(all);
-    }
-    let in_list = |(index, refusal): (usize, Refusal)| Refusal {
-        item: Some(index),
-        ..refusal
-    };
-    Err(refused.into_iter().map(in_list).collect())
+    if refused.is_empty() { Ok(all) } else { Err(refused) }
 }
 
 /// An offending value, cut short; control characters are escaped.

@@ -111,7 +111,7 @@ fn every_default_is_what_its_key_would_be_given() {
 /// A key with a value, as a file.
 fn given(key: &KeyDoc, value: &str) -> String {
     match key.kind {
-        "flag" | "integer" | "number" => yaml(key.path, value),
+        "flag" | "integer" | "number" | "network or list" => yaml(key.path, value),
         _ => yaml(key.path, &format!("{value:?}")),
     }
 }
@@ -145,6 +145,7 @@ fn every_key_has_a_field_of_its_own() {
             "flag" => vec!["true".to_owned(), "false".to_owned()],
             "choice" => allowed.split(", ").map(|name| format!("{name:?}")).collect(),
             "address" | "address or list" => vec!["127.0.0.9:4321".to_owned()],
+            "network or list" => vec!["[192.0.2.0/24, '::1']".to_owned()],
             "text" => vec!["/elsewhere".to_owned()],
             _ => {
                 let (least, most) = ends(&allowed).expect("a range");
@@ -209,6 +210,14 @@ fn outside(key: &KeyDoc) -> Vec<String> {
         "flag" => &["yes", "1", "'true'"],
         "choice" => &["neither", "1", "''"],
         "address" | "address or list" => &["localhost:80", "127.0.0.1", "[]", "1234"],
+        "network or list" => &[
+            "localhost",
+            "192.0.2.0/33",
+            "'2001:db8::/129'",
+            "'192.0.2.1:80'",
+            "''",
+            "12",
+        ],
         _ => &["''", "12"],
     };
     let everywhere = ["~", "{a: 1}", "[[1]]", "!tag x"];
@@ -224,7 +233,7 @@ fn just_outside_of_a_range_is_an_error_with_the_key() {
             let found = errors(&text);
             assert_eq!(found.len(), 1, "{text}{found:?}");
             let line = text.lines().count();
-            let item = if value == "[[1]]" && key.kind == "address or list" {
+            let item = if value == "[[1]]" && key.kind.ends_with("or list") {
                 "[0]"
             } else {
                 ""

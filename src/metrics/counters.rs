@@ -60,6 +60,32 @@ impl CloseReason {
     }
 }
 
+/// Why a client was refused right after accept; label `reason` of `connections_rejected_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RejectReason {
+    /// In `server.deny`, or not in `server.allow`.
+    Denied,
+    /// It has `server.max_connections_per_ip` open.
+    ConnectionLimit,
+    /// Faster than `server.connection_rate_per_ip`.
+    RateLimit,
+}
+
+impl RejectReason {
+    /// Every reason, in label order.
+    pub const ALL: [Self; 3] = [Self::Denied, Self::ConnectionLimit, Self::RateLimit];
+
+    /// The label value.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Denied => "denied",
+            Self::ConnectionLimit => "connection_limit",
+            Self::RateLimit => "rate_limit",
+        }
+    }
+}
+
 /// What went wrong; label `kind` of `errors_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -263,6 +289,8 @@ pub struct ReactorCounters {
     pub accept_paused: Cell,
     /// Relays closed, by [`CloseReason`].
     pub closed: [Cell; CloseReason::ALL.len()],
+    /// Connections refused, by [`RejectReason`].
+    pub rejected: [Cell; RejectReason::ALL.len()],
     /// Errors, by [`ErrorKind`].
     pub errors: [Cell; ErrorKind::ALL.len()],
     /// How long relays lived.
@@ -279,6 +307,7 @@ impl Default for ReactorCounters {
             bytes_to_client: Cell::default(),
             accept_paused: Cell::default(),
             closed: Default::default(),
+            rejected: Default::default(),
             errors: Default::default(),
             durations: ConnectionHistogram::new(&CONNECTION_BOUNDS_MICROS),
         }
@@ -289,6 +318,13 @@ impl ReactorCounters {
     /// Counts a closed relay.
     pub fn count_close(&self, reason: CloseReason) {
         if let Some(cell) = self.closed.get(reason as usize) {
+            cell.add(1);
+        }
+    }
+
+    /// Counts a refused connection.
+    pub fn count_rejection(&self, reason: RejectReason) {
+        if let Some(cell) = self.rejected.get(reason as usize) {
             cell.add(1);
         }
     }

@@ -70,6 +70,8 @@ families! {
         "Bytes relayed, counted while they flow; direction is to_backend or to_client.";
     CONNECTIONS_CLOSED = Counter "tcp_forwarder_connections_closed_total" &["reason"],
         "Client connections closed, by reason.";
+    CONNECTIONS_REJECTED = Counter "tcp_forwarder_connections_rejected_total" &["reason"],
+        "Client connections refused right after accept, by reason; they count as nothing else.";
     ACCEPT_PAUSED = Counter "tcp_forwarder_accept_paused_total" NONE,
         "Times that accepting paused: descriptors ran out or max_connections was reached.";
     ERRORS = Counter "tcp_forwarder_errors_total" &["kind"],

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::Sources;
 use super::counters::{
     CONNECT_BOUNDS_MICROS, Cell, CloseReason, ConnectHistogram, ErrorKind, HistogramReading, ReactorCounters,
-    SwitchReason,
+    RejectReason, SwitchReason,
 };
 use super::family;
 use super::output::{Output, float};
@@ -52,6 +52,12 @@ fn data_path(reactors: &[ReactorCounters], output: &mut Output) {
             reactor.closed.get(reason as usize).map_or(0, Cell::value)
         });
         output.count(&family::CONNECTIONS_CLOSED, &[reason.label()], closed);
+    }
+    for reason in RejectReason::ALL {
+        let rejected = sum(reactors, |reactor| {
+            reactor.rejected.get(reason as usize).map_or(0, Cell::value)
+        });
+        output.count(&family::CONNECTIONS_REJECTED, &[reason.label()], rejected);
     }
     let mut durations = HistogramReading::empty();
     for reactor in reactors {

@@ -1,6 +1,6 @@
 //! Every family is there, has help text, and moves.
 
-use super::counters::{CloseReason, ErrorKind, SwitchReason};
+use super::counters::{CloseReason, ErrorKind, RejectReason, SwitchReason};
 use super::*;
 use crate::backend::Backend;
 use crate::clock;
@@ -17,7 +17,7 @@ mod movements;
 const REACTORS: usize = 2;
 
 /// The names that the specification fixes, with their labels, and `process_*`.
-const SPECIFIED: [(&str, &str); 40] = [
+const SPECIFIED: [(&str, &str); 41] = [
     ("new_connections_total", ""),
     ("active_connections", ""),
     ("connection_duration_seconds", ""),
@@ -48,6 +48,7 @@ const SPECIFIED: [(&str, &str); 40] = [
     ("link_outages_total", ""),
     ("candidates", ""),
     ("candidates_tracked", ""),
+    ("connections_rejected_total", "reason"),
     ("accept_paused_total", ""),
     ("dial_duration_seconds", "server"),
     ("build_info", "version"),

@@ -11,7 +11,8 @@ use mio::{Interest, Poll, Token};
 use super::slots::{self, Kind};
 use super::upstreams::KEEPALIVE_AFTER;
 use super::{Connection, Link, Reactor};
-use crate::metrics::counters::ErrorKind;
+use crate::admission::Seat;
+use crate::metrics::counters::{ErrorKind, RejectReason};
 use crate::net::{self, AcceptFailure};
 use crate::relay::Relay;
 
@@ -164,8 +165,34 @@ impl Reactor {
         }
     }
 
+    /// Asks whether a client may connect, where there are limits.
+    fn admit(&self, peer: SocketAddr) -> Result<Option<Box<Seat>>, RejectReason> {
+        match &self.shared.admission {
+            Some(admission) => admission.admit(peer.ip(), self.now),
+            None => Ok(None),
+        }
+    }
+
+    /// Closes a connection that may not be, with a reset: its client knows at once, and a flood leaves nothing
+    /// behind in our kernel, where each finished connection would wait out `TIME_WAIT`.
+    fn refuse(&self, stream: &TcpStream, peer: SocketAddr, reason: RejectReason) {
+        const TARGET: &str = "tcp_forwarder::admission";
+        self.counters().count_rejection(reason);
+        net::reset_on_close(stream);
+        let admission = self.shared.admission.as_ref();
+        if admission.is_some_and(|admission| admission.begins_burst(reason, self.now)) {
+            warn!(target: TARGET, client:% = peer, reason = reason.label(); "clients are refused, this one first");
+        } else {
+            debug!(target: TARGET, client:% = peer, reason = reason.label(); "client refused");
+        }
+    }
+
     /// Takes a new connection in and finds it a backend.
     fn open(&mut self, stream: TcpStream, peer: SocketAddr) {
+        let seat = match self.admit(peer) {
+            Ok(seat) => seat,
+            Err(reason) => return self.refuse(&stream, peer, reason),
+        };
         self.counters().accepted.add(1);
         if let Err(error) = net::prepare_accepted(&stream, &self.shared.server.keepalive) {
             self.counters().count_error(ErrorKind::Accept);
@@ -180,6 +207,7 @@ impl Reactor {
             queued: false,
             distrusts_warm: false,
             ending: None,
+            _seat: seat,
         };
         let Ok(key) = self.connections.insert(connection) else {
             self.counters().count_error(ErrorKind::Accept);

@@ -22,6 +22,7 @@ use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Events, Poll, Token, Waker};
 
+use crate::admission::{Admission, Seat};
 use crate::backend::ActiveSet;
 use crate::clock;
 use crate::config::{Pools, Server, Splice};
@@ -70,6 +71,8 @@ pub struct Shared {
     pub pools: Pools,
     /// Shares of the process's descriptors.
     pub limits: Limits,
+    /// Who may connect; none when everybody may.
+    pub admission: Option<Admission>,
     /// Pauses of accepting.
     pub pauses: Burst,
     /// Dials that failed for want of a descriptor or a port.
@@ -162,6 +165,8 @@ struct Connection {
     distrusts_warm: bool,
     /// Set while a reset is held back: how it will end.
     ending: Option<Ending>,
+    /// Counts it for its client, for as long as it is here.
+    _seat: Option<Box<Seat>>,
 }
 
 /// One thread of the data path.

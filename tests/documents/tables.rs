@@ -1,7 +1,7 @@
 //! The tables of the readmes, and the shipped configuration, say what the code says.
 
 use tcp_forwarder::config::{self, KeyDoc};
-use tcp_forwarder::metrics::counters::{CloseReason, ErrorKind, SwitchReason};
+use tcp_forwarder::metrics::counters::{CloseReason, ErrorKind, RejectReason, SwitchReason};
 use tcp_forwarder::metrics::family::{self, Kind};
 
 use super::markdown;
@@ -136,6 +136,13 @@ fn the_label_tables_are_complete() {
                 "`connections_closed_total` 的标签 `reason`",
             ),
             CloseReason::ALL.map(CloseReason::label).to_vec(),
+        ),
+        (
+            (
+                "Label `reason` of `connections_rejected_total`",
+                "`connections_rejected_total` 的标签 `reason`",
+            ),
+            RejectReason::ALL.map(RejectReason::label).to_vec(),
         ),
         (
             ("Label `kind` of `errors_total`", "`errors_total` 的标签 `kind`"),

@@ -8,6 +8,7 @@
     reason = "a test crate: a failure is a panic, waiting has a deadline, and metrics count in whole numbers"
 )]
 
+mod admission;
 mod adversary;
 mod balance;
 mod limits;

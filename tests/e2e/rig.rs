@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tcp_forwarder::admission::Admission;
 use tcp_forwarder::backend::{ActiveSet, Backend};
 use tcp_forwarder::config::{Config, Strategy};
 use tcp_forwarder::loadbalancer::LoadBalancer;
@@ -80,6 +81,7 @@ impl Rig {
             server: config.server.clone(),
             pools: config.pools.clone(),
             limits: Limits::of(net::raise_descriptor_limit(), config.server.max_connections),
+            admission: Admission::of(&config.server, Instant::now()),
             pauses: Burst::new(Instant::now()),
             shortages: Burst::new(Instant::now()),
             active_set: active,

@@ -23,7 +23,8 @@ pub(super) struct Key {
 pub struct KeyDoc {
     /// Path, such as `remotes.probing.interval`.
     pub path: &'static str,
-    /// Name of its type: flag, integer, number, duration, choice, address, address or list, text.
+    /// Name of its type: flag, integer, number, duration, choice, address, address or list,
+    /// network or list, text.
     pub kind: &'static str,
     /// The default, as it would be written in the file, without quotes.
     pub default: String,
@@ -172,6 +173,31 @@ const SERVER: &[Key] = &[
             },
         }),
         "bulk data moves inside the kernel: where the system can (auto), as a must (on), or never (off)",
+    ),
+    key(
+        "server.max_connections_per_ip",
+        Size((0, 10_000_000), |d| &mut d.config.server.max_connections_per_ip),
+        "connections at once of one client address (IPv6: of one /64), more are refused; 0 = no limit",
+    ),
+    key(
+        "server.connection_rate_per_ip",
+        Number((0.0, 1e6), |d| &mut d.config.server.connection_rate_per_ip),
+        "new connections a second of one client address (IPv6: of one /64), faster ones are refused; 0 = no limit",
+    ),
+    key(
+        "server.connection_burst_per_ip",
+        Count((0, 1_000_000), |d| &mut d.config.server.connection_burst_per_ip),
+        "how many of them may come at once; 0 = one second's worth, at least 1",
+    ),
+    key(
+        "server.allow",
+        Slot::Networks(|d| &mut d.config.server.allow),
+        "networks that may connect, nobody else; an empty list = everybody",
+    ),
+    key(
+        "server.deny",
+        Slot::Networks(|d| &mut d.config.server.deny),
+        "networks that may not connect; goes before server.allow",
     ),
 ];
 

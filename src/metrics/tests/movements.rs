@@ -30,6 +30,21 @@ pub(super) const ALL: &[Movement] = &[
         20.0,
     ),
     (
+        |w, _| w.reactors[0].count_rejection(RejectReason::Denied),
+        "connections_rejected_total{reason=\"denied\"}",
+        1.0,
+    ),
+    (
+        |w, _| w.reactors[1].rejected[1].add(2),
+        "connections_rejected_total{reason=\"connection_limit\"}",
+        2.0,
+    ),
+    (
+        |w, _| w.reactors[1].rejected[2].add(3),
+        "connections_rejected_total{reason=\"rate_limit\"}",
+        3.0,
+    ),
+    (
         |w, _| w.reactors[0].accept_paused.add(1),
         "accept_paused_total",
         1.0,
