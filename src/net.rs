@@ -251,6 +251,25 @@ pub fn reset_on_close(stream: &TcpStream) {
     drop(SockRef::from(stream).set_linger(Some(Duration::ZERO)));
 }
 
+/// Whether this system tells what a connection's peer has acknowledged.
+pub const KNOWS_ACKNOWLEDGED: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// Whether it is certain that the peer of a connection of ours has acknowledged nothing of what was sent on it,
+/// neither bytes nor a finish. Still known after the connection has failed.
+#[must_use]
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn nothing_acknowledged(stream: &TcpStream) -> bool {
+    tcp_info::bytes_acked(stream) == Some(1)
+}
+
+/// Whether it is certain that the peer of a connection of ours has acknowledged nothing of what was sent on it:
+/// this system does not tell.
+#[must_use]
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn nothing_acknowledged(_: &TcpStream) -> bool {
+    false
+}
+
 /// What an error of `accept` means for the listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AcceptFailure {
@@ -336,5 +355,7 @@ pub fn raise_descriptor_limit() -> usize {
     ENOUGH_DESCRIPTORS
 }
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod tcp_info;
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::draft::Draft;
 use super::{
     Algorithm, Dynamic, FailurePenalty, FileProvider, HistoricalBonus, InitialProbing, JitterScoring,
-    Keepalive, LatencyScoring, LogFormat, LogOutput, Logging, Metrics, Pools, Probing, Remotes, Scoring,
-    Selector, Server, Splice, Strategy, SuccessScoring,
+    Keepalive, LatencyScoring, LogFormat, LogOutput, Logging, Metrics, Pools, Probing, Remotes, Rescue,
+    Scoring, Selector, Server, Splice, Strategy, SuccessScoring,
 };
 
 /// Warm connections per backend of a static pool that names no size.
@@ -274,6 +274,7 @@ impl Default for Pools {
     fn default() -> Self {
         Self {
             algorithm: Algorithm::LeastConnections,
+            rescue: Rescue::Safe,
             dial_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(600),
             drain_timeout: Duration::from_secs(30),

@@ -313,6 +313,8 @@ pub struct Selector {
 pub struct Pools {
     /// How a backend is chosen for a connection.
     pub algorithm: Algorithm,
+    /// Which first flights are said again when a warm connection dies under them.
+    pub rescue: Rescue,
     /// A dial that takes longer failed.
     pub dial_timeout: Duration,
     /// A warm connection older than this is replaced.
@@ -348,6 +350,17 @@ impl Algorithm {
             Self::Random => "random",
         }
     }
+}
+
+/// `pools.rescue`: which first flights are said again to another connection when a warm one dies under them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rescue {
+    /// None: nothing is kept.
+    Off,
+    /// Those that no backend can have acted upon.
+    Safe,
+    /// All that fit, even if a backend may have acted upon them.
+    Always,
 }
 
 /// `pools.strategy`.

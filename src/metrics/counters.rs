@@ -287,6 +287,8 @@ pub struct ReactorCounters {
     pub bytes_to_client: Cell,
     /// Pauses of accepting.
     pub accept_paused: Cell,
+    /// Clients that got another connection to a backend for a warm one that turned out dead.
+    pub rescued: Cell,
     /// Relays closed, by [`CloseReason`].
     pub closed: [Cell; CloseReason::ALL.len()],
     /// Connections refused, by [`RejectReason`].
@@ -306,6 +308,7 @@ impl Default for ReactorCounters {
             bytes_to_backend: Cell::default(),
             bytes_to_client: Cell::default(),
             accept_paused: Cell::default(),
+            rescued: Cell::default(),
             closed: Default::default(),
             rejected: Default::default(),
             errors: Default::default(),

@@ -74,6 +74,9 @@ families! {
         "Client connections refused right after accept, by reason; they count as nothing else.";
     ACCEPT_PAUSED = Counter "tcp_forwarder_accept_paused_total" NONE,
         "Times that accepting paused: descriptors ran out or max_connections was reached.";
+    RESCUED_CONNECTIONS = Counter "tcp_forwarder_rescued_connections_total" NONE,
+        "Client connections that went on with another backend connection, because the warm one they were given \
+         turned out dead before its first reply.";
     ERRORS = Counter "tcp_forwarder_errors_total" &["kind"],
         "Errors, by kind.";
     UPTIME = Gauge "tcp_forwarder_uptime_seconds" NONE,

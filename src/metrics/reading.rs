@@ -43,6 +43,7 @@ fn data_path(reactors: &[ReactorCounters], output: &mut Output) {
     output.count(&family::NEW_CONNECTIONS, &[], total(|r| &r.accepted));
     output.count(&family::ACTIVE_CONNECTIONS, &[], total(|r| &r.active));
     output.count(&family::ACCEPT_PAUSED, &[], total(|r| &r.accept_paused));
+    output.count(&family::RESCUED_CONNECTIONS, &[], total(|r| &r.rescued));
     let to_backend = total(|r| &r.bytes_to_backend);
     output.count(&family::BYTES_TRANSFERRED, &["to_backend"], to_backend);
     let to_client = total(|r| &r.bytes_to_client);

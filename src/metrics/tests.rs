@@ -17,7 +17,7 @@ mod movements;
 const REACTORS: usize = 2;
 
 /// The names that the specification fixes, with their labels, and `process_*`.
-const SPECIFIED: [(&str, &str); 41] = [
+const SPECIFIED: [(&str, &str); 42] = [
     ("new_connections_total", ""),
     ("active_connections", ""),
     ("connection_duration_seconds", ""),
@@ -50,6 +50,7 @@ const SPECIFIED: [(&str, &str); 41] = [
     ("candidates_tracked", ""),
     ("connections_rejected_total", "reason"),
     ("accept_paused_total", ""),
+    ("rescued_connections_total", ""),
     ("dial_duration_seconds", "server"),
     ("build_info", "version"),
     ("process_cpu_seconds_total", ""),

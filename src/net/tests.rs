@@ -62,3 +62,158 @@ fn mapped_addresses_are_canonical() {
     let plain: SocketAddr = "[::1]:80".parse().expect("address");
     assert_eq!(canonical(plain), plain);
 }
+
+/// What the rescue of a first flight rests upon: how Linux tells of the end of a connection, and that it still
+/// knows then what was acknowledged.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod the_end_of_a_connection {
+    use super::*;
+    use crate::clock;
+    use std::io::{ErrorKind, Read, Write};
+    use std::net::Shutdown;
+
+    /// A connection of ours, non-blocking, and the backend's end of it.
+    fn connection() -> (TcpStream, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind(ANY_PORT).expect("listen");
+        let ours = std::net::TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
+        ours.set_nonblocking(true).expect("non-blocking");
+        let (theirs, _) = listener.accept().expect("a connection");
+        (TcpStream::from_std(ours), theirs)
+    }
+
+    fn reset(stream: std::net::TcpStream) {
+        SockRef::from(&stream)
+            .set_linger(Some(Duration::ZERO))
+            .expect("linger");
+        drop(stream);
+    }
+
+    fn wait_for(what: &str, condition: impl Fn() -> bool) {
+        let deadline = clock::now() + Duration::from_secs(10);
+        while !condition() {
+            assert!(clock::now() < deadline, "{what}: not within ten seconds");
+            std::thread::yield_now();
+        }
+    }
+
+    fn peeks_an_end(stream: &TcpStream) -> bool {
+        matches!(stream.peek(&mut [0]), Ok(0))
+    }
+
+    /// What the next read says, once it says something.
+    fn read(stream: &TcpStream) -> io::Result<usize> {
+        let mut stream = stream;
+        let deadline = clock::now() + Duration::from_secs(10);
+        loop {
+            match stream.read(&mut [0; 100]) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock && clock::now() < deadline => {
+                    std::thread::yield_now();
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn kind(error: Option<io::Error>) -> Option<ErrorKind> {
+        error.map(|error| error.kind())
+    }
+
+    #[test]
+    fn a_connection_begins_with_its_syn_acknowledged_and_nothing_else() {
+        let (ours, mut theirs) = connection();
+        assert!(nothing_acknowledged(&ours));
+        (&ours).write_all(b"request").expect("sent");
+        theirs.read_exact(&mut [0; 7]).expect("received");
+        wait_for("the acknowledgement", || !nothing_acknowledged(&ours));
+    }
+
+    #[test]
+    fn bytes_that_meet_a_close_are_answered_by_a_reset_and_not_acknowledged() {
+        let (ours, theirs) = connection();
+        drop(theirs);
+        wait_for("the finish", || peeks_an_end(&ours));
+        (&ours).write_all(b"request").expect("the kernel takes it");
+        assert_eq!(read(&ours).expect("the end, not the error"), 0);
+        assert_eq!(
+            kind(ours.take_error().expect("asked")),
+            Some(ErrorKind::BrokenPipe)
+        );
+        assert!(nothing_acknowledged(&ours), "still known");
+        assert_eq!(read(&ours).expect("the end again"), 0);
+        assert!((&ours).write_all(b"more").is_err());
+        assert!(nothing_acknowledged(&ours), "still known");
+    }
+
+    #[test]
+    fn a_write_after_that_tells_the_same_and_uses_the_error_up() {
+        let (ours, theirs) = connection();
+        drop(theirs);
+        wait_for("the finish", || peeks_an_end(&ours));
+        (&ours).write_all(b"request").expect("the kernel takes it");
+        let error = (&ours).write(b"more").expect_err("reset by now");
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+        assert_eq!(kind(ours.take_error().expect("asked")), None, "used up");
+        assert_eq!(read(&ours).expect("the end"), 0);
+        assert!(nothing_acknowledged(&ours));
+    }
+
+    #[test]
+    fn the_same_if_we_have_finished_too() {
+        let (ours, theirs) = connection();
+        drop(theirs);
+        wait_for("the finish", || peeks_an_end(&ours));
+        // Held back by the cork, the bytes leave together with our finish.
+        rustix::net::sockopt::set_tcp_cork(&ours, true).expect("cork");
+        (&ours).write_all(b"request").expect("the kernel takes it");
+        ours.shutdown(Shutdown::Write).expect("finish");
+        assert_eq!(read(&ours).expect("the end, not the error"), 0);
+        assert_eq!(
+            kind(ours.take_error().expect("asked")),
+            Some(ErrorKind::ConnectionReset)
+        );
+        assert!(nothing_acknowledged(&ours));
+    }
+
+    #[test]
+    fn a_reset_without_a_finish_is_an_error_of_the_read() {
+        let (ours, theirs) = connection();
+        reset(theirs);
+        let error = read(&ours).expect_err("reset");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        assert!(nothing_acknowledged(&ours));
+    }
+
+    #[test]
+    fn what_was_read_before_a_reset_is_known_to_be_acknowledged() {
+        for finishes_first in [false, true] {
+            let (ours, mut theirs) = connection();
+            if finishes_first {
+                theirs.shutdown(Shutdown::Write).expect("finish");
+                wait_for("the finish", || peeks_an_end(&ours));
+            }
+            (&ours).write_all(b"request").expect("sent");
+            theirs.read_exact(&mut [0; 7]).expect("received");
+            reset(theirs);
+            drop(read(&ours));
+            assert!(!nothing_acknowledged(&ours), "finishes first: {finishes_first}");
+        }
+    }
+
+    #[test]
+    fn kernels_that_know_what_was_acknowledged() {
+        for (release, knows) in [
+            ("6.18.44-fc", true),
+            ("4.1.0", true),
+            ("10.0", true),
+            ("4.0.9", false),
+            ("3.18.140-android", false),
+            ("4.4.0-19041-Microsoft", false),
+            ("5.15.90.1-microsoft-standard-WSL2", true),
+            ("2.6.32", false),
+            ("", false),
+            ("six", false),
+        ] {
+            assert_eq!(tcp_info::has_bytes_acked(release), knows, "{release}");
+        }
+    }
+}

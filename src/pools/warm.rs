@@ -85,8 +85,19 @@ impl<K: Copy + PartialEq> Pool<K> {
             if self.in_use > share.peak.load(Ordering::Relaxed) {
                 share.peak.fetch_max(self.in_use, Ordering::Relaxed);
             }
-            share.requests.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Counts a connection that was sent to the backend, and whether it found a warm connection.
+    pub fn count_request(&self, warm: Option<K>) {
+        let Some(share) = self.share() else { return };
+        share.requests.fetch_add(1, Ordering::Relaxed);
+        let found = if warm.is_some() {
+            &share.hits
+        } else {
+            &share.misses
+        };
+        found.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A connection has left the backend.
@@ -99,14 +110,6 @@ impl<K: Copy + PartialEq> Pool<K> {
     /// Takes the newest warm connection for a client.
     pub fn checkout(&mut self) -> Option<K> {
         let newest = self.warm.pop();
-        if let Some(share) = self.share() {
-            let counter = if newest.is_some() {
-                &share.hits
-            } else {
-                &share.misses
-            };
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
         self.publish(self.warm_count(), |share| &share.warm);
         newest
     }
@@ -200,11 +203,16 @@ mod tests {
         for key in 0..4 {
             pool.add(key);
         }
-        assert_eq!(pool.checkout(), Some(3));
+        let newest = pool.checkout();
+        pool.count_request(newest);
+        assert_eq!(newest, Some(3));
         assert_eq!(pool.remove_oldest(), Some(0));
         pool.remove(1);
-        assert_eq!(pool.checkout(), Some(2));
-        assert_eq!(pool.checkout(), None);
+        for expected in [Some(2), None] {
+            let warm = pool.checkout();
+            pool.count_request(warm);
+            assert_eq!(warm, expected);
+        }
         let share = pool.share().expect("one reactor");
         assert_eq!(share.hits.load(Ordering::Relaxed), 2);
         assert_eq!(share.misses.load(Ordering::Relaxed), 1);

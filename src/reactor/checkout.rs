@@ -4,12 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use log::trace;
+use log::{debug, trace};
 
 use super::relays::upstream_token;
 use super::slots::Key;
 use super::upstreams::{KEEPALIVE_AFTER, State, Upstream};
-use super::{Link, Reactor};
+use super::{Link, Reactor, Trust};
+use crate::config::Rescue;
 use crate::metrics::counters::CloseReason;
 use crate::net;
 use crate::pools::warm::{Pool, SHORTEST_LIFE};
@@ -34,9 +35,9 @@ impl Reactor {
             let Some(pool_key) = choice.and_then(|index| self.members.get(index)).copied() else {
                 return self.close(key, Ending::quiet(CloseReason::DialFailed));
             };
-            let distrusts_warm = connection.distrusts_warm;
+            let trust = connection.trust;
             let (client, failed) = (connection.relay.client_addr, connection.failed.len());
-            if distrusts_warm {
+            if trust == Trust::AfterALook {
                 self.drop_dead(pool_key);
             }
             let Some(pool) = self.pools.get_mut(pool_key) else {
@@ -48,7 +49,13 @@ impl Reactor {
                 "backend chosen"
             );
             pool.join();
-            let warm = pool.checkout();
+            let warm = match trust {
+                Trust::Full | Trust::AfterALook => pool.checkout(),
+                Trust::None => None,
+            };
+            if trust == Trust::Full {
+                pool.count_request(warm);
+            }
             self.refill_due = true;
             if let Some(connection) = self.connections.get_mut(key) {
                 connection.pool = Some(pool_key);
@@ -128,10 +135,24 @@ impl Reactor {
             return;
         };
         connection.link = Link::Attached(upstream_key);
-        connection.relay.untouched = was_warm;
+        if was_warm {
+            // A rescue is one of the attempts, and another one must be left for the dial.
+            let may_try_twice = connection.failed.len() + 1 < self.shared.pools.dial_attempts as usize;
+            let rescue = if may_try_twice {
+                self.shared.pools.rescue
+            } else {
+                Rescue::Off
+            };
+            connection.relay.begin_on_warm(rescue);
+        }
         connection.relay.last_activity = self.now;
+        let is_first_replacement = connection.trust != Trust::Full && !connection.is_rescued;
+        connection.is_rescued |= is_first_replacement;
         let is_late = self.now.saturating_duration_since(connection.relay.accepted_at) >= KEEPALIVE_AFTER;
-        let pending = connection.relay.client.ready.is_readable() || upstream.peer.ready.is_readable();
+        let pending = connection.relay.has_more_to_say() || upstream.peer.ready.is_readable();
+        if is_first_replacement {
+            self.counters().rescued.add(1);
+        }
         if is_late {
             // Its own first look is over. Should the connection be gone, the relay finds out by itself.
             self.keep_alive(upstream_key);
@@ -146,17 +167,50 @@ impl Reactor {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
+        connection.relay.forget_stale();
+        connection.trust = Trust::AfterALook;
+        self.detach(key);
+        self.find_backend(key);
+    }
+
+    /// The warm connection that a client got died under its first flight, which goes to another backend if there
+    /// is one, by a dial: no other warm connection deserves more trust.
+    pub(super) fn rescue(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        connection.relay.say_again();
+        connection.trust = Trust::None;
+        let (upstream, backend) = self.detach(key);
+        if let Some(upstream) = upstream {
+            // What is still on its way there is not to be heard twice.
+            net::reset_on_close(&upstream.peer.stream);
+        }
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        connection.failed.extend(backend);
+        debug!(
+            target: "tcp_forwarder::relay",
+            client:% = connection.relay.client_addr,
+            backend:% = backend.map_or_else(|| "none".to_owned(), |addr| addr.to_string());
+            "warm connection died under the first flight"
+        );
+        self.find_backend(key);
+    }
+
+    /// Takes a client off its connection to a backend: that connection, and the backend's address.
+    fn detach(&mut self, key: Key) -> (Option<Upstream>, Option<SocketAddr>) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return (None, None);
+        };
         let link = std::mem::replace(&mut connection.link, Link::None);
         let pool = connection.pool.take();
-        connection.relay.untouched = false;
-        connection.distrusts_warm = true;
-        if let Link::Attached(upstream) = link {
-            self.remove_upstream(upstream);
-        }
-        if let Some(pool) = pool {
-            self.leave_pool(pool);
-        }
-        self.find_backend(key);
+        let upstream = match link {
+            Link::Attached(upstream) => self.remove_upstream(upstream),
+            Link::Dialling(_) | Link::None => None,
+        };
+        (upstream, pool.and_then(|pool| self.leave_pool(pool)))
     }
 
     /// A relay has left its backend; the backend's address.

@@ -205,7 +205,8 @@ impl Reactor {
             pool: None,
             failed: Vec::new(),
             queued: false,
-            distrusts_warm: false,
+            trust: super::Trust::Full,
+            is_rescued: false,
             ending: None,
             _seat: seat,
         };

@@ -150,6 +150,17 @@ enum Link {
     None,
 }
 
+/// How a client takes warm connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// As they come.
+    Full,
+    /// One turned out stale for it: the next ones are looked at before they are used.
+    AfterALook,
+    /// One died under its first flight: it gets a dial of its own.
+    None,
+}
+
 /// A client's connection, as the reactor keeps it.
 #[derive(Debug)]
 struct Connection {
@@ -161,8 +172,9 @@ struct Connection {
     failed: Vec<std::net::SocketAddr>,
     /// Whether it stands in the run queue.
     queued: bool,
-    /// Whether a warm connection turned out stale for it: the next ones are looked at before they are used.
-    distrusts_warm: bool,
+    trust: Trust,
+    /// Whether it has been counted as rescued.
+    is_rescued: bool,
     /// Set while a reset is held back: how it will end.
     ending: Option<Ending>,
     /// Counts it for its client, for as long as it is here.

@@ -68,6 +68,8 @@ impl Reactor {
         match verdict {
             Verdict::Wait | Verdict::Again => {}
             Verdict::Stale => self.replace_stale(key),
+            Verdict::Rescue => self.rescue(key),
+            Verdict::Doubt(pause) => self.connection_timers.set(key.index(), self.now + pause),
             Verdict::End(ending) => self.end(key, ending),
         }
     }
@@ -104,6 +106,12 @@ impl Reactor {
         if let Some(ending) = connection.ending {
             return self.close(key, ending);
         }
+        if connection.relay.is_in_doubt() {
+            self.drive(key);
+        }
+        let Some(connection) = self.connections.get(key).filter(|one| !one.relay.is_in_doubt()) else {
+            return;
+        };
         match connection.link {
             // The dial has a deadline of its own.
             Link::Dialling(_) => {

@@ -5,18 +5,22 @@
 //! connection are the truth table of [`close`].
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 
 pub mod buffer;
 pub mod close;
+pub mod flight;
 pub mod pump;
 #[cfg(test)]
 mod pump_tests;
+mod rescue;
 pub mod splice;
 
+use crate::config::Rescue;
 use close::{Ending, Side};
+use flight::{Flight, Recorder};
 use pump::{End, Half, Phase, Pumped, Readiness, Scratch, Stop};
 use splice::PipeReserve;
 
@@ -48,10 +52,16 @@ pub struct Relay {
     /// When a byte was last moved (or it was accepted).
     pub last_activity: Instant,
     /// Whether its backend connection was warm and nothing has been exchanged on it: it may be replaced.
-    pub untouched: bool,
+    untouched: bool,
+    /// What may be done for a first flight on that connection.
+    rescue: Rescue,
+    backend_was_reset: bool,
+    /// What the client has said to a warm connection, until the backend has answered.
+    flight: Option<Box<Flight>>,
+    /// Bytes still to be written that have been written, and counted, before.
+    replaying: u64,
     to_backend: Half,
     to_client: Half,
-    backend_was_reset: bool,
 }
 
 /// What the reactor is to do with a relay.
@@ -63,6 +73,10 @@ pub enum Verdict {
     Again,
     /// The warm connection was closed before anything was exchanged on it: take another one.
     Stale,
+    /// The warm connection died under the first flight: say it again to another one.
+    Rescue,
+    /// The backend has finished before it said anything, and may have closed: look again after this time.
+    Doubt(Duration),
     /// It is over.
     End(Ending),
 }
@@ -102,9 +116,12 @@ impl Relay {
             accepted_at: now,
             last_activity: now,
             untouched: false,
+            rescue: Rescue::Off,
+            backend_was_reset: false,
+            flight: None,
+            replaying: 0,
             to_backend: Half::default(),
             to_client: Half::default(),
-            backend_was_reset: false,
         }
     }
 
@@ -117,23 +134,32 @@ impl Relay {
     /// Moves what can be moved in both directions, and says how the relay stands then.
     pub fn drive(&mut self, backend: &mut Peer, tools: &mut Tools<'_>) -> (Moved, Verdict) {
         let mut moved = Moved::default();
-        if self.untouched && self.is_stale(backend) {
-            return (moved, Verdict::Stale);
+        if self.untouched {
+            if self.is_stale(backend) {
+                return (moved, Verdict::Stale);
+            }
+            self.begin_flight();
         }
         let mut again = false;
-        let up = run(&mut self.to_backend, &mut self.client, backend, tools);
+        let up = self.upload(backend, tools);
         moved.to_backend = up.moved;
         let is_up_blocked = matches!(up.stop, Stop::Blocked);
         if let Some(ending) = self.after_upload(up.stop, backend, &mut again) {
-            self.account(moved, tools.now);
+            self.account(&mut moved, tools.now);
             return (moved, Verdict::End(ending));
         }
         let down = run(&mut self.to_client, backend, &mut self.client, tools);
         moved.to_client = down.moved;
+        if self.flight.is_some()
+            && let Some(verdict) = self.judge(&down, backend, tools.now)
+        {
+            self.account(&mut moved, tools.now);
+            return (moved, verdict);
+        }
         let ending = self
             .after_download(down.stop, &mut again)
             .or_else(|| self.after_failure(backend, is_up_blocked));
-        self.account(moved, tools.now);
+        self.account(&mut moved, tools.now);
         let verdict = match ending {
             Some(ending) => Verdict::End(ending),
             None if again => Verdict::Again,
@@ -146,15 +172,41 @@ impl Relay {
     /// seen (whatever it said before was not meant for this client), or is found right before the client's
     /// first bytes go.
     fn is_stale(&self, backend: &Peer) -> bool {
-        backend.ready.is_read_closed() || (self.client.ready.is_readable() && is_dead(&backend.stream))
+        backend.ready.is_read_closed() || (self.has_more_to_say() && is_dead(&backend.stream))
     }
 
-    fn account(&mut self, moved: Moved, now: Instant) {
+    fn upload(&mut self, backend: &mut Peer, tools: &mut Tools<'_>) -> Pumped {
+        if self.flight.is_none() {
+            return run(&mut self.to_backend, &mut self.client, backend, tools);
+        }
+        let mut source = End {
+            stream: Recorder {
+                source: &self.client.stream,
+                flight: &mut self.flight,
+            },
+            ready: &mut self.client.ready,
+        };
+        let mut sink = End {
+            stream: &backend.stream,
+            ready: &mut backend.ready,
+        };
+        let half = &mut self.to_backend;
+        let up = pump::pump(half, &mut source, &mut sink, &mut tools.scratch, TURN_BYTES);
+        half.note_moved(up.moved);
+        self.note_upload(&up);
+        up
+    }
+
+    /// Does the accounts of one turn, and takes off what was counted before.
+    fn account(&mut self, moved: &mut Moved, now: Instant) {
         if moved.to_backend + moved.to_client > 0 {
-            self.bytes_to_backend += moved.to_backend;
-            self.bytes_to_client += moved.to_client;
             self.last_activity = now;
             self.untouched = false;
+            let replayed = self.replaying.min(moved.to_backend);
+            self.replaying -= replayed;
+            moved.to_backend -= replayed;
+            self.bytes_to_backend += moved.to_backend;
+            self.bytes_to_client += moved.to_client;
         }
     }
 
@@ -179,6 +231,7 @@ impl Relay {
                 // The backend takes nothing any more, but what it said before is still to be delivered. An
                 // end of its stream after a reset is no end: the error was used up by the failed write.
                 self.to_backend.finish();
+                self.untouched = false;
                 self.backend_was_reset |= error.kind() != std::io::ErrorKind::BrokenPipe;
                 (self.to_client.phase() == Phase::Done).then(|| self.failed(Side::Backend, &error))
             }

@@ -14,6 +14,8 @@ mod balance;
 mod limits;
 mod process;
 mod relay;
+#[cfg(target_os = "linux")]
+mod rescue;
 mod rig;
 #[expect(
     clippy::allow_attributes,

@@ -11,7 +11,7 @@ use tcp_forwarder::admission::Admission;
 use tcp_forwarder::backend::{ActiveSet, Backend};
 use tcp_forwarder::config::{Config, Strategy};
 use tcp_forwarder::loadbalancer::LoadBalancer;
-use tcp_forwarder::metrics::counters::{CloseReason, ReactorCounters};
+use tcp_forwarder::metrics::counters::{Cell, CloseReason, ReactorCounters};
 use tcp_forwarder::net;
 use tcp_forwarder::reactor::bursts::Burst;
 use tcp_forwarder::reactor::limits::Limits;
@@ -127,7 +127,22 @@ impl Rig {
     }
 
     pub fn active(&self) -> u64 {
-        self.shared.counters.iter().map(|one| one.active.value()).sum()
+        self.sum_counters(|one| &one.active)
+    }
+
+    pub fn sum_counters(&self, cell: impl Fn(&ReactorCounters) -> &Cell) -> u64 {
+        self.shared.counters.iter().map(|one| cell(one).value()).sum()
+    }
+
+    pub fn in_use(&self) -> u32 {
+        self.sum(|share| share.in_use.load(Ordering::Relaxed))
+    }
+
+    /// Connections sent to backends.
+    pub fn requests(&self) -> u64 {
+        let set = self.shared.active_set.load();
+        let shares = set.backends.iter().flat_map(|backend| backend.shares.iter());
+        shares.map(|share| share.requests.load(Ordering::Relaxed)).sum()
     }
 
     pub fn warm(&self) -> u32 {
@@ -141,6 +156,12 @@ impl Rig {
             .flat_map(|b| b.shares.iter())
             .map(|s| s.hits.load(Ordering::Relaxed))
             .sum()
+    }
+
+    pub fn misses(&self) -> u64 {
+        let set = self.shared.active_set.load();
+        let shares = set.backends.iter().flat_map(|backend| backend.shares.iter());
+        shares.map(|share| share.misses.load(Ordering::Relaxed)).sum()
     }
 
     fn sum(&self, field: impl Fn(&tcp_forwarder::backend::ReactorShare) -> u32) -> u32 {

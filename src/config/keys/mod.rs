@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::defaults::MOBILE;
 use super::draft::{Draft, StrategyKind};
 use super::slot::{Choice, Slot};
-use super::{Algorithm, LogFormat, Splice};
+use super::{Algorithm, LogFormat, Rescue, Splice};
 
 /// One row.
 pub(super) struct Key {
@@ -283,6 +283,25 @@ const POOLS: &[Key] = &[
             },
         }),
         "how a backend is chosen for a client",
+    ),
+    key(
+        "pools.rescue",
+        Slot::Choice(Choice {
+            names: &["off", "safe", "always"],
+            name: |d| match d.config.pools.rescue {
+                Rescue::Off => "off",
+                Rescue::Safe => "safe",
+                Rescue::Always => "always",
+            },
+            choose: |d, name| {
+                d.config.pools.rescue = match name {
+                    "off" => Rescue::Off,
+                    "always" => Rescue::Always,
+                    _ => Rescue::Safe,
+                }
+            },
+        }),
+        "whether a client's first bytes go to another backend when a warm connection dies before its first reply",
     ),
     key(
         "pools.common.dial_timeout",

@@ -50,6 +50,11 @@ pub(super) const ALL: &[Movement] = &[
         1.0,
     ),
     (
+        |w, _| w.reactors[1].rescued.add(3),
+        "rescued_connections_total",
+        3.0,
+    ),
+    (
         |w, _| w.control.probes_ok.store(7, Relaxed),
         "health_checks_total{result=\"success\"}",
         7.0,

@@ -1,0 +1,393 @@
+//! Warm connections that die under a client's first bytes. A filter on the backend's socket drops what comes in,
+//! so that a close or a reset crosses the client's bytes for certain, as it does on a wire that takes its time.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use socket2::{SockFilter, SockRef};
+use tcp_forwarder::config::{Config, Rescue, Strategy};
+use tcp_forwarder::metrics::counters::CloseReason;
+
+use crate::rig::{PATIENCE, Rig, TestBackend, wait_for};
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n";
+
+/// A TLS `ClientHello` as to its frames.
+pub fn client_hello(filling: u8) -> Vec<u8> {
+    let mut hello = vec![22, 3, 1, 2, 0, 1, 0, 1, 252];
+    hello.resize(517, filling);
+    hello
+}
+
+/// Drops, or no longer drops, all that reaches a socket from the other side.
+pub fn deafen(stream: &TcpStream) {
+    // "Keep no byte of it", in the language of packet filters: BPF_RET with 0.
+    let drop_all = SockFilter::new(0x06, 0, 0, 0);
+    SockRef::from(stream).attach_filter(&[drop_all]).unwrap();
+}
+
+pub fn hear_again(stream: &TcpStream) {
+    SockRef::from(stream).detach_filter().unwrap();
+}
+
+pub fn reset(stream: TcpStream) {
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
+}
+
+/// How the warm connection of the first client dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Closed while the flight is on its way.
+    Closed,
+    /// Reset while the flight is on its way.
+    Reset,
+    /// Reset once the flight was read.
+    ReadThenReset,
+    /// Closed once the flight was read.
+    ReadThenClosed,
+    /// It has said something, then closed while the flight is on its way.
+    SaidThenClosed,
+}
+
+/// What came of it.
+#[derive(Debug, PartialEq, Eq)]
+struct Outcome {
+    /// What the client read, and whether that ended properly.
+    heard: Vec<u8>,
+    rescued: u64,
+    /// Bytes that the metrics counted towards the backend.
+    counted: u64,
+}
+
+struct Scene {
+    rig: Rig,
+    doomed: mpsc::Receiver<TcpStream>,
+    /// Requests that were served.
+    served: Arc<AtomicU64>,
+}
+
+impl Scene {
+    /// One backend, whose first connection is warm and handed out, while further ones are served: they read
+    /// `length` bytes and send them back.
+    fn new(config: &Config, length: usize, is_deaf: bool) -> Self {
+        let (hand_out, doomed) = mpsc::sync_channel(1);
+        let is_first = AtomicBool::new(true);
+        let served = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&served);
+        let backend = TestBackend::start(move |mut stream| {
+            if is_first.swap(false, Ordering::Relaxed) {
+                if is_deaf {
+                    deafen(&stream);
+                }
+                hand_out.send(stream).unwrap();
+                return;
+            }
+            let mut request = vec![0; length];
+            if stream.read_exact(&mut request).is_ok() {
+                count.fetch_add(1, Ordering::Relaxed);
+                stream.write_all(&request).unwrap();
+            }
+        });
+        let rig = Rig::start(config, &[backend.addr], 1);
+        Self { rig, doomed, served }
+    }
+
+    fn warm_one(&self) -> TcpStream {
+        let doomed = self.doomed.recv_timeout(PATIENCE).unwrap();
+        doomed.set_read_timeout(Some(PATIENCE)).unwrap();
+        wait_for("it is warm", || self.rig.warm() == 1);
+        doomed
+    }
+
+    fn counted(&self) -> u64 {
+        self.rig.sum_counters(|counters| &counters.bytes_to_backend)
+    }
+
+    fn rescued(&self) -> u64 {
+        self.rig.sum_counters(|counters| &counters.rescued)
+    }
+}
+
+fn config(rescue: Rescue) -> Config {
+    let mut config = Config::default();
+    config.pools.strategy = Strategy::Static { size_per_remote: 1 };
+    config.pools.rescue = rescue;
+    config
+}
+
+/// Reads to the end, whichever it is.
+fn hear(client: &mut TcpStream) -> Vec<u8> {
+    let mut heard = Vec::new();
+    let _end = client.read_to_end(&mut heard);
+    heard
+}
+
+/// A client says `pieces`, one after the other, to a warm connection that dies.
+fn play(config: &Config, pieces: &[&[u8]], fate: Fate) -> Outcome {
+    let flight = pieces.concat();
+    let reads = matches!(fate, Fate::ReadThenReset | Fate::ReadThenClosed);
+    let scene = Scene::new(config, flight.len(), !reads && fate != Fate::SaidThenClosed);
+    let mut doomed = scene.warm_one();
+    let mut client = scene.rig.connect();
+    if fate == Fate::SaidThenClosed {
+        doomed.write_all(b"hi").unwrap();
+        client.read_exact(&mut [0; 2]).unwrap();
+        deafen(&doomed);
+    }
+    let mut sent = 0;
+    for piece in pieces {
+        client.write_all(piece).unwrap();
+        sent += piece.len() as u64;
+        wait_for("it was written to the backend", || scene.counted() == sent);
+    }
+    if reads {
+        doomed.read_exact(&mut vec![0; flight.len()]).unwrap();
+    } else {
+        hear_again(&doomed);
+    }
+    match fate {
+        Fate::Reset | Fate::ReadThenReset => reset(doomed),
+        Fate::Closed | Fate::ReadThenClosed | Fate::SaidThenClosed => drop(doomed),
+    }
+    let heard = hear(&mut client);
+    drop(client);
+    wait_for("all is closed", || {
+        scene.rig.active() == 0 && scene.rig.in_use() == 0
+    });
+    assert_eq!(
+        scene.rig.requests(),
+        1,
+        "one client is one request, however often it is sent"
+    );
+    let is_served = !heard.is_empty();
+    assert_eq!(scene.served.load(Ordering::Relaxed), u64::from(is_served));
+    Outcome {
+        heard,
+        rescued: scene.rescued(),
+        counted: scene.counted(),
+    }
+}
+
+fn rescued(flight: &[u8]) -> Outcome {
+    Outcome {
+        heard: flight.to_vec(),
+        rescued: 1,
+        counted: flight.len() as u64,
+    }
+}
+
+fn lost(flight: &[u8]) -> Outcome {
+    Outcome {
+        heard: Vec::new(),
+        rescued: 0,
+        counted: flight.len() as u64,
+    }
+}
+
+#[test]
+fn bytes_that_met_a_close_are_said_again_and_once_only() {
+    let safe = config(Rescue::Safe);
+    assert_eq!(play(&safe, &[REQUEST], Fate::Closed), rescued(REQUEST));
+    assert_eq!(
+        play(&safe, &[&REQUEST[..9], &REQUEST[9..]], Fate::Closed),
+        rescued(REQUEST)
+    );
+    let longest = vec![b'x'; 16 * 1024];
+    assert_eq!(play(&safe, &[&longest], Fate::Closed), rescued(&longest));
+    let off = config(Rescue::Off);
+    assert_eq!(
+        play(&off, &[REQUEST], Fate::Closed),
+        lost(REQUEST),
+        "nothing is kept"
+    );
+}
+
+#[test]
+fn bytes_that_a_backend_may_have_read_are_not_said_again() {
+    let safe = config(Rescue::Safe);
+    for fate in [Fate::Reset, Fate::ReadThenReset, Fate::ReadThenClosed] {
+        assert_eq!(play(&safe, &[REQUEST], fate), lost(REQUEST), "{fate:?}");
+    }
+    let hello = client_hello(7);
+    let early_data = [&hello[..], &[23, 3, 3, 0, 1, 5]].concat();
+    assert_eq!(
+        play(&safe, &[&early_data], Fate::ReadThenReset),
+        lost(&early_data)
+    );
+    assert_eq!(
+        play(&safe, &[&hello[..400]], Fate::ReadThenReset),
+        lost(&hello[..400])
+    );
+}
+
+#[test]
+fn a_client_hello_is_said_again_whatever_the_backend_did() {
+    let safe = config(Rescue::Safe);
+    let hello = client_hello(9);
+    for fate in [
+        Fate::Closed,
+        Fate::Reset,
+        Fate::ReadThenReset,
+        Fate::ReadThenClosed,
+    ] {
+        assert_eq!(play(&safe, &[&hello], fate), rescued(&hello), "{fate:?}");
+    }
+    let in_pieces = [&hello[..3], &hello[3..300], &hello[300..]];
+    assert_eq!(play(&safe, &in_pieces, Fate::ReadThenReset), rescued(&hello));
+    let off = config(Rescue::Off);
+    assert_eq!(play(&off, &[&hello], Fate::ReadThenReset), lost(&hello));
+}
+
+#[test]
+fn always_means_always() {
+    let always = config(Rescue::Always);
+    for fate in [
+        Fate::Closed,
+        Fate::Reset,
+        Fate::ReadThenReset,
+        Fate::ReadThenClosed,
+    ] {
+        assert_eq!(play(&always, &[REQUEST], fate), rescued(REQUEST), "{fate:?}");
+    }
+    let too_long = vec![b'x'; 16 * 1024 + 1];
+    assert_eq!(
+        play(&always, &[&too_long], Fate::ReadThenReset),
+        lost(&too_long),
+        "too long to be kept"
+    );
+    let mut only_once = config(Rescue::Always);
+    only_once.pools.dial_attempts = 1;
+    assert_eq!(
+        play(&only_once, &[REQUEST], Fate::ReadThenReset),
+        lost(REQUEST),
+        "no attempt is left"
+    );
+}
+
+#[test]
+fn a_backend_that_has_spoken_ends_the_keeping() {
+    for rescue in [Rescue::Safe, Rescue::Always] {
+        let hello = client_hello(1);
+        assert_eq!(
+            play(&config(rescue), &[&hello], Fate::SaidThenClosed),
+            lost(&hello)
+        );
+    }
+}
+
+#[test]
+fn a_backend_that_finishes_and_reads_on_gets_every_byte_once() {
+    for rescue in [Rescue::Off, Rescue::Safe] {
+        let scene = Scene::new(&config(rescue), REQUEST.len(), true);
+        let mut doomed = scene.warm_one();
+        let mut client = scene.rig.connect();
+        client.write_all(REQUEST).unwrap();
+        wait_for("it was written", || scene.counted() == REQUEST.len() as u64);
+        doomed.shutdown(Shutdown::Write).unwrap();
+        hear_again(&doomed);
+        assert_eq!(hear(&mut client), b"", "{rescue:?}: the finish is passed on");
+        client.write_all(b"more").unwrap();
+        drop(client);
+        let mut heard = Vec::new();
+        doomed.read_to_end(&mut heard).unwrap();
+        assert_eq!(heard, [REQUEST, b"more"].concat(), "{rescue:?}");
+        assert_eq!((scene.rescued(), scene.served.load(Ordering::Relaxed)), (0, 0));
+        wait_for("all is closed", || scene.rig.closed(CloseReason::Finished) == 1);
+    }
+}
+
+#[test]
+fn a_finish_behind_the_first_bytes_is_passed_on_again() {
+    let scene = Scene::new(&config(Rescue::Safe), REQUEST.len(), true);
+    let doomed = scene.warm_one();
+    let mut client = scene.rig.connect();
+    client.write_all(REQUEST).unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    wait_for("it was written", || scene.counted() == REQUEST.len() as u64);
+    hear_again(&doomed);
+    drop(doomed);
+    assert_eq!(hear(&mut client), REQUEST);
+    wait_for("both have finished", || {
+        scene.rig.closed(CloseReason::Finished) == 1
+    });
+    assert_eq!((scene.rescued(), scene.counted()), (1, REQUEST.len() as u64));
+}
+
+#[test]
+fn an_exchange_in_which_only_the_client_speaks_is_not_repeated() {
+    for rescue in [Rescue::Safe, Rescue::Always] {
+        let scene = Scene::new(&config(rescue), REQUEST.len(), false);
+        let mut doomed = scene.warm_one();
+        let mut client = scene.rig.connect();
+        client.write_all(REQUEST).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let mut heard = Vec::new();
+        doomed.read_to_end(&mut heard).unwrap();
+        assert_eq!(heard, REQUEST);
+        drop(doomed);
+        assert_eq!(hear(&mut client), b"");
+        wait_for("both have finished", || {
+            scene.rig.closed(CloseReason::Finished) == 1
+        });
+        assert_eq!(
+            (scene.rescued(), scene.served.load(Ordering::Relaxed)),
+            (0, 0),
+            "{rescue:?}"
+        );
+    }
+}
+
+#[test]
+fn a_rescue_goes_to_another_backend_and_fails_as_a_dial_does() {
+    let hello = client_hello(2);
+    // Both in the set; whichever the client gets, its only connection dies and it listens no more.
+    let (hand_out, doomed) = mpsc::channel();
+    let dying = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone = dying.local_addr().unwrap();
+    let accepting = std::thread::spawn(move || {
+        let (stream, _) = dying.accept().unwrap();
+        hand_out.send(stream).unwrap();
+    });
+    let mut alone = config(Rescue::Safe);
+    alone.pools.dial_attempts = 3;
+    let rig = Rig::start(&alone, &[gone], 1);
+    let mut doomed: TcpStream = doomed.recv_timeout(PATIENCE).unwrap();
+    accepting.join().unwrap();
+    wait_for("it is warm", || rig.warm() == 1);
+    let mut client = rig.connect();
+    client.write_all(&hello).unwrap();
+    doomed.read_exact(&mut vec![0; hello.len()]).unwrap();
+    let alive = TestBackend::echo();
+    rig.publish(&alone, &[gone, alive.addr]);
+    reset(doomed);
+    let mut heard = vec![0; hello.len()];
+    client.read_exact(&mut heard).unwrap();
+    assert_eq!(heard, hello, "by the one that lives");
+    drop(client);
+    wait_for("all is closed", || rig.active() == 0 && rig.in_use() == 0);
+
+    let (hand_out, doomed) = mpsc::channel();
+    let dying = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone = dying.local_addr().unwrap();
+    let accepting = std::thread::spawn(move || hand_out.send(dying.accept().unwrap().0).unwrap());
+    let rig = Rig::start(&alone, &[gone], 1);
+    let mut doomed: TcpStream = doomed.recv_timeout(PATIENCE).unwrap();
+    accepting.join().unwrap();
+    wait_for("it is warm", || rig.warm() == 1);
+    let mut client = rig.connect();
+    client.write_all(&hello).unwrap();
+    doomed.read_exact(&mut vec![0; hello.len()]).unwrap();
+    reset(doomed);
+    assert_eq!(hear(&mut client), b"");
+    wait_for("it is told", || rig.closed(CloseReason::DialFailed) == 1);
+    assert_eq!(
+        rig.sum_counters(|counters| &counters.rescued),
+        0,
+        "nobody was saved"
+    );
+    wait_for("nothing is left", || rig.active() == 0 && rig.in_use() == 0);
+}
