@@ -11,11 +11,15 @@
 mod admission;
 mod adversary;
 mod balance;
+#[cfg(target_os = "linux")]
+mod fickle;
 mod limits;
 mod process;
 mod relay;
 #[cfg(target_os = "linux")]
 mod rescue;
+#[cfg(target_os = "linux")]
+mod rescue_many;
 mod rig;
 #[expect(
     clippy::allow_attributes,

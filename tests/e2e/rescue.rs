@@ -5,38 +5,14 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
 
-use socket2::{SockFilter, SockRef};
 use tcp_forwarder::config::{Config, Rescue, Strategy};
 use tcp_forwarder::metrics::counters::CloseReason;
 
+use crate::fickle::{client_hello, deafen, hear_again, reset};
 use crate::rig::{PATIENCE, Rig, TestBackend, wait_for};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n";
-
-/// A TLS `ClientHello` as to its frames.
-pub fn client_hello(filling: u8) -> Vec<u8> {
-    let mut hello = vec![22, 3, 1, 2, 0, 1, 0, 1, 252];
-    hello.resize(517, filling);
-    hello
-}
-
-/// Drops, or no longer drops, all that reaches a socket from the other side.
-pub fn deafen(stream: &TcpStream) {
-    // "Keep no byte of it", in the language of packet filters: BPF_RET with 0.
-    let drop_all = SockFilter::new(0x06, 0, 0, 0);
-    SockRef::from(stream).attach_filter(&[drop_all]).unwrap();
-}
-
-pub fn hear_again(stream: &TcpStream) {
-    SockRef::from(stream).detach_filter().unwrap();
-}
-
-pub fn reset(stream: TcpStream) {
-    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
-    drop(stream);
-}
 
 /// How the warm connection of the first client dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +25,8 @@ enum Fate {
     ReadThenReset,
     /// Closed once the flight was read.
     ReadThenClosed,
+    /// Finished while the flight is on its way, read on to its end, then reset.
+    FinishedThenReadThenReset,
     /// It has said something, then closed while the flight is on its way.
     SaidThenClosed,
 }
@@ -144,13 +122,17 @@ fn play(config: &Config, pieces: &[&[u8]], fate: Fate) -> Outcome {
         sent += piece.len() as u64;
         wait_for("it was written to the backend", || scene.counted() == sent);
     }
-    if reads {
+    if fate == Fate::FinishedThenReadThenReset {
+        doomed.shutdown(Shutdown::Write).unwrap();
+        hear_again(&doomed);
+    }
+    if reads || fate == Fate::FinishedThenReadThenReset {
         doomed.read_exact(&mut vec![0; flight.len()]).unwrap();
     } else {
         hear_again(&doomed);
     }
     match fate {
-        Fate::Reset | Fate::ReadThenReset => reset(doomed),
+        Fate::Reset | Fate::ReadThenReset | Fate::FinishedThenReadThenReset => reset(doomed),
         Fate::Closed | Fate::ReadThenClosed | Fate::SaidThenClosed => drop(doomed),
     }
     let heard = hear(&mut client);
@@ -209,7 +191,12 @@ fn bytes_that_met_a_close_are_said_again_and_once_only() {
 #[test]
 fn bytes_that_a_backend_may_have_read_are_not_said_again() {
     let safe = config(Rescue::Safe);
-    for fate in [Fate::Reset, Fate::ReadThenReset, Fate::ReadThenClosed] {
+    for fate in [
+        Fate::Reset,
+        Fate::ReadThenReset,
+        Fate::ReadThenClosed,
+        Fate::FinishedThenReadThenReset,
+    ] {
         assert_eq!(play(&safe, &[REQUEST], fate), lost(REQUEST), "{fate:?}");
     }
     let hello = client_hello(7);
