@@ -10,6 +10,8 @@ use tcp_forwarder::clock;
 use tcp_forwarder::config;
 use tcp_forwarder::metrics::counters::SwitchReason;
 use tcp_forwarder::probing::schedule::{self, Planned, Round};
+use tcp_forwarder::probing::sentinels::{Others, Sentinels};
+use tcp_forwarder::scorer::link::{LinkWatch, News, Phase};
 use tcp_forwarder::scorer::score::ceiling;
 use tcp_forwarder::scorer::{FailingDials, Outcome, Rated, Sample, ScoreBoard, Source};
 use tcp_forwarder::selector::decide::{self, Decision, Footing, Listed, Member, Situation};
@@ -37,6 +39,7 @@ pub(crate) struct Tally {
     pub(crate) switches: [usize; SwitchReason::ALL.len()],
     pub(crate) fallbacks: usize,
     pub(crate) probes: usize,
+    pub(crate) outages: usize,
     /// Every switch with its second; two runs of one seed have the same.
     pub(crate) trace: String,
 }
@@ -53,6 +56,11 @@ pub(crate) struct Core {
     sampler: Sampler,
     planned: Vec<Planned>,
     failing: FailingDials,
+    link: LinkWatch,
+    sentinels: Sentinels,
+    pub(crate) phase: Phase,
+    /// Somebody fails too many dials.
+    is_asked: bool,
     pub(crate) active: Vec<SocketAddr>,
     joined: HashMap<SocketAddr, Instant>,
     footing: Footing,
@@ -80,6 +88,7 @@ impl Core {
             ),
             Weather::Calm | Weather::Equal => (config::Probing::default(), config::Selector::default()),
         };
+        let longest = probing.timeout.max(Duration::from_secs(1));
         Self {
             sampler: Sampler::new(world.set.clone(), &mut rng),
             last_probed: world.candidates.iter().map(|one| (one.addr, start)).collect(),
@@ -87,11 +96,15 @@ impl Core {
             now: start,
             start,
             rng,
+            sentinels: Sentinels::new(&probing),
             probing,
             selector,
             board: ScoreBoard::new(scoring.clone()),
             scoring,
             planned: Vec::new(),
+            link: LinkWatch::new(longest),
+            phase: Phase::Up,
+            is_asked: false,
             failing: FailingDials::new(config::Pools::default().dial_attempts),
             active: Vec::new(),
             joined: HashMap::new(),
@@ -116,8 +129,19 @@ impl Core {
         self.now += Duration::from_secs(1);
         let second = (self.now - self.start).as_secs();
         self.world.advance(self.now);
-        if second.is_multiple_of(self.probing.interval.as_secs()) {
+        self.judge(None);
+        self.follow_link();
+        if self.phase == Phase::Down {
+            // Nobody has a right to be probed while nobody can be reached.
+            self.last_probed
+                .values_mut()
+                .for_each(|at| *at += Duration::from_secs(1));
+        } else if second.is_multiple_of(self.probing.interval.as_secs()) {
             self.plan()?;
+        }
+        while let Some(planned) = self.sentinels.front().filter(|planned| planned.at <= self.now) {
+            self.sentinels.begun();
+            self.connect(planned.addr, Source::Probe, self.probing.timeout);
         }
         while let Some(planned) = self
             .planned
@@ -128,21 +152,57 @@ impl Core {
             self.planned.remove(0);
             self.connect(planned.addr, Source::Probe, self.probing.timeout);
         }
-        let mut failing = false;
         // Traffic by day: one dial a second to each backend.
         if second % 86_400 < 57_600 {
             for addr in self.active.clone() {
-                let sample = self.connect(addr, Source::Dial, Duration::from_secs(1));
-                failing |= self.failing.record(&sample);
+                self.connect(addr, Source::Dial, Duration::from_secs(1));
             }
         }
-        if failing || second.is_multiple_of(self.selector.evaluation_interval.as_secs()) {
+        let is_asked = std::mem::take(&mut self.is_asked);
+        let is_due = is_asked || second.is_multiple_of(self.selector.evaluation_interval.as_secs());
+        if is_due && self.phase != Phase::Down {
             self.evaluate()?;
         }
         Ok(())
     }
 
-    fn connect(&mut self, addr: SocketAddr, source: Source, timeout: Duration) -> Sample {
+    /// As the scorer does: what is clear goes on the board.
+    fn judge(&mut self, sample: Option<&Sample>) {
+        let mut clear = Vec::new();
+        match sample {
+            Some(sample) => self.link.observe(sample, &self.board, &mut clear),
+            None => self.link.on_time(self.now, &self.board, &mut clear),
+        }
+        for sample in clear {
+            self.board.record(&sample);
+            if sample.source == Source::Dial && self.active.contains(&sample.addr) {
+                self.is_asked |= self.failing.record(&sample);
+            }
+        }
+        let is_down = |news: &News| matches!(news, News::Down { .. });
+        self.tally.outages += self.link.take_news().iter().filter(|news| is_down(news)).count();
+    }
+
+    /// As the prober does.
+    fn follow_link(&mut self) {
+        if self.link.phase() != self.phase {
+            self.phase = self.link.phase();
+            self.sentinels.adopt(&self.link.view(self.now), self.now);
+            if self.phase == Phase::Down {
+                self.planned.clear();
+            }
+        }
+        if self.sentinels.is_due(self.now) {
+            let others = Others {
+                active: &self.active,
+                stranger: self.sampler.next(&mut self.rng),
+            };
+            self.sentinels
+                .plan(self.now, self.board.touched(), &others, &mut self.rng);
+        }
+    }
+
+    fn connect(&mut self, addr: SocketAddr, source: Source, timeout: Duration) {
         let outcome: Outcome = self.world.connect(addr, timeout);
         let sample = Sample {
             addr,
@@ -151,12 +211,11 @@ impl Core {
             began_at: self.now,
             at: self.now,
         };
-        self.board.record(&sample);
+        self.judge(Some(&sample));
         if source == Source::Probe {
             self.last_probed.insert(addr, self.now);
             self.tally.probes += 1;
         }
-        sample
     }
 
     fn plan(&mut self) -> Result<(), String> {

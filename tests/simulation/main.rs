@@ -8,7 +8,11 @@ mod core;
 mod pool;
 mod world;
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
 use core::{Core, hold};
+use tcp_forwarder::scorer::link::Phase;
 use world::{Candidate, Weather};
 
 const HOUR: u64 = 3_600;
@@ -123,6 +127,98 @@ fn equals_do_not_take_turns() {
             switches <= 1,
             "{switches} sets, and all candidates are alike:\n{}",
             core.tally.trace
+        );
+        Ok(())
+    });
+}
+
+fn scores(core: &Core) -> BTreeMap<SocketAddr, f64> {
+    core.board
+        .rated()
+        .map(|rated| (rated.addr, rated.score))
+        .collect()
+}
+
+fn seconds(core: &mut Core, count: u64) -> Result<(), String> {
+    (0..count).try_for_each(|_| core.second())
+}
+
+#[test]
+fn a_minute_in_which_nobody_answers_changes_nothing() {
+    for_each_seed(10, |seed| {
+        let mut core = run(seed, Weather::Calm, 20 * 60 + seed)?;
+        core.world.silence(core.now, |_| true);
+        let (active, before) = (core.active.clone(), scores(&core));
+        seconds(&mut core, 5)?;
+        hold!(
+            core.phase == Phase::Down,
+            "after five seconds it is {:?}",
+            core.phase
+        );
+        let probes = core.tally.probes;
+        seconds(&mut core, 55)?;
+        let probes = core.tally.probes - probes;
+        hold!(
+            (1..=30).contains(&probes),
+            "{probes} probes in 55 s, 37 are usual"
+        );
+        hold!(core.active == active, "the set changed");
+        hold!(scores(&core) == before, "a score changed");
+
+        core.world.unsilence(core.now);
+        let interval = core.probing.interval.as_secs();
+        seconds(&mut core, interval)?;
+        hold!(
+            core.phase == Phase::Up,
+            "an interval later it is {:?}",
+            core.phase
+        );
+        hold!(core.active == active, "the set changed");
+        for (addr, score) in scores(&core) {
+            let before = before.get(&addr).copied().unwrap_or_default();
+            hold!(score + 5.0 > before, "{addr} fell from {before} to {score}");
+        }
+        hold!(core.tally.outages == 1, "{} outages", core.tally.outages);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_link_that_flaps_changes_nothing_either() {
+    for_each_seed(5, |seed| {
+        let mut core = run(seed, Weather::Calm, 20 * 60)?;
+        let active = core.active.clone();
+        let mut rng = fastrand::Rng::with_seed(seed);
+        for _ in 0..100 {
+            core.world.silence(core.now, |_| true);
+            seconds(&mut core, rng.u64(1..8))?;
+            core.world.unsilence(core.now);
+            seconds(&mut core, rng.u64(1..8))?;
+        }
+        hold!(core.active == active, "the set changed:\n{}", core.tally.trace);
+        Ok(())
+    });
+}
+
+#[test]
+fn when_nineteen_of_twenty_really_die_the_living_are_chosen() {
+    for_each_seed(10, |seed| {
+        let mut core = run(seed, Weather::Calm, 20 * 60)?;
+        core.world.silence(core.now, |i| i % 20 != 7);
+        let mut took = 0;
+        while core.active.iter().any(|addr| core.world.truth(addr).is_down()) {
+            took += 1;
+            hold!(
+                took < 180,
+                "after three minutes dead ones are active:\n{}",
+                core.tally.trace
+            );
+            seconds(&mut core, 1)?;
+        }
+        println!(
+            "seed {seed}: the living of {} after {took} s, {} outages",
+            core.world.candidates.len(),
+            core.tally.outages
         );
         Ok(())
     });

@@ -153,6 +153,20 @@ impl World {
         }
     }
 
+    /// Those for whom it holds answer nobody from now on, in a world where nothing else happens.
+    pub(crate) fn silence(&mut self, now: Instant, is_one: impl Fn(usize) -> bool) {
+        for (_, one) in self.candidates.iter_mut().enumerate().filter(|(i, _)| is_one(*i)) {
+            (one.condition, one.since) = (Condition::Down, now);
+        }
+    }
+
+    /// All answer again.
+    pub(crate) fn unsilence(&mut self, now: Instant) {
+        for one in &mut self.candidates {
+            (one.condition, one.since) = (Condition::Normal, now);
+        }
+    }
+
     /// What a connect comes to.
     pub(crate) fn connect(&mut self, addr: SocketAddr, timeout: Duration) -> Outcome {
         let one = &self.candidates[self.index[&addr]];

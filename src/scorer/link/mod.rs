@@ -24,7 +24,8 @@
 //! anybody. In *settling*, who answers is pardoned, and whose connect fails though the link works now is
 //! convicted: all that was held of it counts, in its order.
 //!
-//! Invariants: successes and refusals are never held back; nothing is held for longer than a few connect
+//! Invariants: successes and refusals are never held back (a success that began before the link was back is no
+//! measure of its candidate, and is forgotten); nothing is held for longer than a few connect
 //! time-outs; at most [`HELD_BOUND`] samples are held; with fewer than two witnesses nobody but the system
 //! itself (no route) can say that the link is down.
 
@@ -128,7 +129,9 @@ impl LinkWatch {
         if sample.outcome.is_answer() {
             self.answers.note(sample.began_at);
             self.answered(sample, clear);
-            clear.push(*sample);
+            if !self.is_delayed(sample) {
+                clear.push(*sample);
+            }
         } else {
             self.failed(sample, board, clear);
         }
@@ -143,7 +146,8 @@ impl LinkWatch {
             // No verdict in all that time: the prober could not ask. Then it is as if nobody had doubted.
             State::Suspect(suspicion) => clear.extend(suspicion.held),
             State::Settling(settling) => {
-                if settling.held.is_empty() || self.answers.any_since(settling.since) {
+                let newest = settling.held.iter().map(|held| held.began_at).max();
+                if newest.is_none_or(|newest| self.answers.any_since(newest)) {
                     clear.extend(settling.held);
                 } else {
                     self.state = State::Suspect(Suspicion::new(now, settling.held, board.answering()));
@@ -203,6 +207,14 @@ impl LinkWatch {
         std::mem::take(&mut self.news)
     }
 
+    /// Whether a connect took so long because the link was away: it answers for the link, but tells no latency.
+    fn is_delayed(&self, sample: &Sample) -> bool {
+        match &self.state {
+            State::Settling(settling) => sample.outcome.is_success() && sample.began_at < settling.since,
+            State::Up | State::Suspect(_) | State::Down(_) => false,
+        }
+    }
+
     fn answered(&mut self, sample: &Sample, clear: &mut Vec<Sample>) {
         match std::mem::replace(&mut self.state, State::Up) {
             State::Up => {}
@@ -224,7 +236,14 @@ impl LinkWatch {
             }
             State::Settling(mut settling) => {
                 settling.pardon(sample.addr);
-                self.state = State::Settling(settling);
+                let is_new = |held: &Sample| held.began_at >= settling.since;
+                if settling.held.iter().any(is_new) {
+                    // It was gone once more: who failed meanwhile is to be asked again, too.
+                    let failed = distinct(&settling.held);
+                    self.settle(sample, settling.held, failed);
+                } else {
+                    self.state = State::Settling(settling);
+                }
             }
         }
     }
