@@ -211,13 +211,19 @@ impl LinkWatch {
     fn is_delayed(&self, sample: &Sample) -> bool {
         match &self.state {
             State::Settling(settling) => sample.outcome.is_success() && sample.began_at < settling.since,
-            State::Up | State::Suspect(_) | State::Down(_) => false,
+            State::Down(_) => sample.outcome.is_success(),
+            State::Up | State::Suspect(_) => false,
         }
     }
 
     fn answered(&mut self, sample: &Sample, clear: &mut Vec<Sample>) {
         match std::mem::replace(&mut self.state, State::Up) {
             State::Up => {}
+            // It was under way already when the first one failed: it proves nothing of the time since.
+            State::Suspect(suspicion) if !suspicion.is_disproved_by(sample) => {
+                self.state = State::Suspect(suspicion);
+            }
+            State::Down(outage) if sample.began_at < outage.since => self.state = State::Down(outage),
             State::Suspect(suspicion) => {
                 let failed = distinct(&suspicion.held);
                 if failed.len() >= TOGETHER.min(suspicion.witnesses.max(2)) {
@@ -337,6 +343,12 @@ impl Suspicion {
             self.failed.insert(sample.addr);
             self.no_route |= sample.outcome == Outcome::NoRoute;
         }
+    }
+
+    fn is_disproved_by(&self, answer: &Sample) -> bool {
+        self.held
+            .first()
+            .is_none_or(|first| answer.began_at >= first.began_at)
     }
 
     fn is_proved(&self) -> bool {
