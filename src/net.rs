@@ -299,7 +299,14 @@ pub fn accept_failure(error: &io::Error) -> AcceptFailure {
 #[cfg(unix)]
 pub fn is_exhausted(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    const EXHAUSTED: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    // The last one is said of a poll that may watch no more.
+    const EXHAUSTED: [Errno; 5] = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::NOSPC,
+    ];
     Errno::from_io_error(error).is_some_and(|errno| EXHAUSTED.contains(&errno))
 }
 
@@ -353,6 +360,26 @@ pub fn raise_descriptor_limit() -> usize {
 #[cfg(not(unix))]
 pub fn raise_descriptor_limit() -> usize {
     ENOUGH_DESCRIPTORS
+}
+
+/// Descriptors in use: a new one gets the lowest number that is free, so none below it is.
+///
+/// # Errors
+/// When there is not even one left.
+#[cfg(unix)]
+pub fn descriptors_in_use() -> io::Result<usize> {
+    use std::os::fd::AsRawFd;
+    let next = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    Ok(usize::try_from(next.as_raw_fd()).unwrap_or_default())
+}
+
+/// Descriptors in use; told only where there is a limit.
+///
+/// # Errors
+/// Never on this system.
+#[cfg(not(unix))]
+pub fn descriptors_in_use() -> io::Result<usize> {
+    Ok(0)
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::metrics::http::{HttpPort, Stopper};
 use crate::net;
 use crate::reactor::Farewell;
-use crate::reactor::limits::Limits;
+use crate::reactor::limits::{self, Limits};
 use crate::scorer::ScoreBoard;
 use crate::shutdown::Shutdown;
 use crate::snapshot::Published;
@@ -31,6 +31,13 @@ mod threads;
 
 use ports::{listen, open_metrics, reserve_ports};
 use threads::Common;
+
+/// Descriptors of a reactor's poll and its waker.
+const POLL_DESCRIPTORS: usize = 2;
+
+/// Descriptors without which nobody is served: a client and its backend, one that waits, a probe, a scrape and what
+/// it reads, the list.
+const FEWEST_DESCRIPTORS: usize = 8;
 
 /// Why the process could not start, or cannot go on.
 #[derive(Debug)]
@@ -197,18 +204,19 @@ impl App {
 
 fn start(launch: Launch, config: &Config, candidates: CandidateSet) -> Result<App, AppError> {
     let descriptors = net::raise_descriptor_limit();
-    let limits = Limits::of(descriptors, config.server.max_connections);
     let reactors = reactor_count(config.server.reactors);
-    info!(
-        "{} candidates, {reactors} reactors, up to {} connections",
-        candidates.len(),
-        limits.max_connections
-    );
+    let count = candidates.len();
     let mut common = Common::new(&launch.handle, config, candidates, reactors);
     // Everything that can be refused comes first, so that a refusal finds nothing started.
     let reserved = reserve_ports(config, reactors)?;
     let metrics_port = open_metrics(config, &common)?;
-    let prober = common.prober(config, limits.max_probes)?;
+    let prober = common.prober(config, limits::max_probes(descriptors))?;
+    let room = room_for_connections(descriptors, reactors)?;
+    let limits = Limits::of(room, config.server.max_connections);
+    info!(
+        "{count} candidates, {reactors} reactors, up to {} connections",
+        limits.max_connections
+    );
 
     let metrics_addr = metrics_port.as_ref().map(HttpPort::local_addr);
     if let Some(addr) = metrics_addr {
@@ -246,6 +254,23 @@ fn start(launch: Launch, config: &Config, candidates: CandidateSet) -> Result<Ap
         background,
         metrics,
     })
+}
+
+/// Descriptors that are left for connections, once all that the process needs by itself has been made but for
+/// the polls of reactors.
+fn room_for_connections(descriptors: usize, reactors: usize) -> Result<usize, AppError> {
+    let refused = |source| AppError::System {
+        what: "descriptors for connections",
+        source,
+    };
+    let in_use = net::descriptors_in_use().map_err(refused)?;
+    let room = descriptors.saturating_sub(in_use + reactors * POLL_DESCRIPTORS);
+    if room < FEWEST_DESCRIPTORS {
+        let why =
+            format!("the limit of {descriptors} leaves {room} of the {FEWEST_DESCRIPTORS} that are needed");
+        return Err(refused(io::Error::other(why)));
+    }
+    Ok(room)
 }
 
 fn reactor_count(configured: usize) -> usize {

@@ -86,6 +86,7 @@ impl Reactor {
         }
         self.connection_timers
             .set(client.index(), self.now + super::listener::PAUSE);
+        self.pause_behind_waiters(&error.to_string());
     }
 
     /// A client that had to wait for a descriptor tries again; not for longer than it may be idle.
@@ -286,7 +287,8 @@ impl Reactor {
         Ok(key)
     }
 
-    fn give_up_one_warm(&mut self) -> bool {
+    /// Closes a warm connection where there are most of them, for want of a descriptor; false if there is none.
+    pub(super) fn give_up_one_warm(&mut self) -> bool {
         let warmest = self
             .pools
             .keys()

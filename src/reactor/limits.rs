@@ -4,27 +4,31 @@
 //! connections, probes. Whoever comes later in it yields first when they run short. Pipes for bulk are a
 //! fixed small share beside them, for a relay without one still copies.
 
-/// Shares of the process's descriptors.
+/// Shares of the process's descriptors, over all reactors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Relays at once, over all reactors.
     pub max_connections: usize,
     /// Sockets (clients and backends together) up to which pools are refilled.
     pub pool_ceiling: usize,
-    /// Probes in flight at once.
-    pub max_probes: usize,
     /// Pipes for bulk, over all reactors.
     max_pipes: usize,
 }
 
-/// Descriptors of the process itself: standard streams, log, listeners, polls, metrics.
+/// Descriptors of the process itself besides those that it holds from its start: scrapes, files, probes.
 const OWN: usize = 256;
 
 /// Pipes for bulk of one reactor, where descriptors are plenty: each may hold a megabyte of the kernel's memory.
 const PIPES_PER_REACTOR: usize = 32;
 
+/// Probes in flight at once, under this limit of descriptors.
+#[must_use]
+pub fn max_probes(descriptors: usize) -> usize {
+    (descriptors / 8).max(1)
+}
+
 impl Limits {
-    /// Divides `descriptors` (the limit in force); `configured` is `server.max_connections`, where 0 means
+    /// Divides `descriptors` (what the process left of the limit when it started); `configured` is `server.max_connections`, where 0 means
     /// as many as descriptors allow.
     #[must_use]
     pub fn of(descriptors: usize, configured: usize) -> Self {
@@ -42,7 +46,6 @@ impl Limits {
         Self {
             max_connections,
             pool_ceiling: sockets - dial_reserve.min(sockets),
-            max_probes: (descriptors / 8).max(1),
             max_pipes,
         }
     }
@@ -73,7 +76,6 @@ mod tests {
             Limits {
                 max_connections: 92,
                 pool_ceiling: 173,
-                max_probes: 32,
                 max_pipes: 4
             }
         );
@@ -89,7 +91,7 @@ mod tests {
             prop_assert!(2 * (limits.max_connections + limits.max_pipes) <= descriptors);
             prop_assert!(limits.pipes(3) * 3 <= limits.max_pipes);
             prop_assert!(limits.pool_ceiling < descriptors);
-            prop_assert!(limits.max_probes >= 1 && limits.max_probes <= descriptors);
+            prop_assert!(max_probes(descriptors) >= 1 && max_probes(descriptors) <= descriptors);
         }
     }
 }

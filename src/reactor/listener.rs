@@ -72,8 +72,8 @@ pub(super) fn place(token: Token) -> Option<usize> {
 /// What came of one attempt to accept.
 enum Accepted {
     Connection(TcpStream, SocketAddr),
-    /// That one was lost; go on.
-    Lost,
+    /// Nobody this time; go on.
+    Nobody,
     Empty,
     /// The process is full.
     Full(String),
@@ -95,20 +95,20 @@ impl Reactor {
         if listener.paused_until.is_some_and(|until| until <= now) {
             listener.paused_until = None;
         }
-        if !listener.is_due() {
-            return;
-        }
         for _ in 0..TURN_ACCEPTS {
+            if !self.listeners.get(place).is_some_and(Listener::is_due) {
+                return;
+            }
             match self.accept(place) {
                 Accepted::Connection(stream, peer) => self.open(stream, peer),
-                Accepted::Lost => {}
+                Accepted::Nobody => {}
                 Accepted::Empty => {
                     if let Some(listener) = self.listeners.get_mut(place) {
                         listener.ready = false;
                     }
                     return;
                 }
-                Accepted::Full(why) => return self.pause(place, &why),
+                Accepted::Full(why) => return self.pause(place, now + PAUSE, &why),
             }
         }
     }
@@ -121,7 +121,7 @@ impl Reactor {
             for _ in 0..=net::BACKLOG {
                 match self.accept(place) {
                     Accepted::Connection(stream, peer) => self.open(stream, peer),
-                    Accepted::Lost => {}
+                    Accepted::Nobody => {}
                     Accepted::Empty | Accepted::Full(_) => break,
                 }
             }
@@ -144,18 +144,29 @@ impl Reactor {
                 AcceptFailure::Connection => {
                     self.counters().count_error(ErrorKind::Accept);
                     debug!(target: "tcp_forwarder::reactor", "a connection was lost before it was accepted: {error}");
-                    Accepted::Lost
+                    Accepted::Nobody
                 }
                 AcceptFailure::Exhausted => {
                     self.counters().count_error(ErrorKind::Accept);
+                    // A client is worth more than a warm connection.
+                    if self.give_up_one_warm() {
+                        return Accepted::Nobody;
+                    }
                     Accepted::Full(error.to_string())
                 }
             },
         }
     }
 
-    fn pause(&mut self, place: usize, why: &str) {
-        let until = self.now + PAUSE;
+    /// Accepts nobody before those have had another try who wait for a descriptor to dial with: each one more would
+    /// hold one of those that they wait for.
+    pub(super) fn pause_behind_waiters(&mut self, why: &str) {
+        for place in 0..self.listeners.len() {
+            self.pause(place, self.now + 2 * PAUSE, why);
+        }
+    }
+
+    fn pause(&mut self, place: usize, until: Instant, why: &str) {
         self.counters().accept_paused.add(1);
         if let Some(listener) = self.listeners.get_mut(place) {
             listener.paused_until = Some(until);

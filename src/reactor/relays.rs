@@ -164,7 +164,7 @@ impl Reactor {
         match connection.link {
             Link::Attached(upstream) => {
                 if let Some(upstream) = self.remove_upstream(upstream)
-                    && ending.reset == Some(Side::Backend)
+                    && ending.reset.is_of(Side::Backend)
                 {
                     net::reset_on_close(&upstream.peer.stream);
                 }
@@ -172,7 +172,7 @@ impl Reactor {
             Link::Dialling(upstream) => self.orphan_dial(upstream),
             Link::None => {}
         }
-        if ending.reset == Some(Side::Client) {
+        if ending.reset.is_of(Side::Client) {
             net::reset_on_close(&connection.relay.client.stream);
         }
         if ending.reason == CloseReason::Error {

@@ -9,6 +9,7 @@
 //! | backend takes no more (write fails) | what it said before; then as it ended | as above |
 //! | reset of a side that had finished | close; what it said before is still delivered | as above |
 //! | reset of the client behind bytes that the backend does not take | reset | `client_reset` |
+//! | no memory for its bytes | reset on both sides | `error` |
 //! | idle, half-close, drain time-out | close on both sides | the time-out |
 //!
 //! A reset is passed on only for a reset: never after a stream that finished, and never on top of bytes
@@ -35,13 +36,36 @@ pub enum Side {
     Backend,
 }
 
+/// Who gets a reset instead of a FIN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reset {
+    /// Nobody.
+    Nobody,
+    /// One side.
+    Of(Side),
+    /// Both sides.
+    OfBoth,
+}
+
+impl Reset {
+    /// Whether this side gets one.
+    #[must_use]
+    pub fn is_of(self, side: Side) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Of(one) => one == side,
+            Self::OfBoth => true,
+        }
+    }
+}
+
 /// How a relay ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ending {
     /// Why, for the counters.
     pub reason: CloseReason,
     /// Who gets a reset instead of a FIN.
-    pub reset: Option<Side>,
+    pub reset: Reset,
 }
 
 impl Ending {
@@ -62,16 +86,25 @@ impl Ending {
     /// Both directions finished.
     pub const FINISHED: Self = Self::quiet(CloseReason::Finished);
 
+    /// The kernel has no memory for its bytes: both sides are well, and must not take this for a proper end.
+    pub const OUT_OF_MEMORY: Self = Self {
+        reason: CloseReason::Error,
+        reset: Reset::OfBoth,
+    };
+
     /// The backend reset the connection.
     pub const RESET_BY_BACKEND: Self = Self {
         reason: CloseReason::BackendReset,
-        reset: Some(Side::Client),
+        reset: Reset::Of(Side::Client),
     };
 
     /// Both sides are closed without a reset.
     #[must_use]
     pub const fn quiet(reason: CloseReason) -> Self {
-        Self { reason, reset: None }
+        Self {
+            reason,
+            reset: Reset::Nobody,
+        }
     }
 
     /// A side reset the connection, or its socket failed in another way (keep-alive ran out, say).
@@ -88,7 +121,7 @@ impl Ending {
                 } else {
                     CloseReason::Error
                 },
-                reset: Some(Side::Backend),
+                reset: Reset::Of(Side::Backend),
             },
             Side::Backend => Self {
                 reason: if is_reset {
@@ -96,7 +129,7 @@ impl Ending {
                 } else {
                     CloseReason::Error
                 },
-                reset: Some(Side::Client),
+                reset: Reset::Of(Side::Client),
             },
         }
     }

@@ -19,6 +19,7 @@ mod rescue;
 pub mod splice;
 
 use crate::config::Rescue;
+use crate::net;
 use close::{Ending, Side};
 use flight::{Flight, Recorder};
 use pump::{End, Half, Phase, Pumped, Readiness, Scratch, Stop};
@@ -227,6 +228,8 @@ impl Relay {
                 None
             }
             Stop::SourceFailed(error) => Some(self.failed(Side::Client, &error)),
+            // The backend is well and waits for more, for ever if it is not told.
+            Stop::SinkFailed(error) if net::is_exhausted(&error) => Some(Ending::OUT_OF_MEMORY),
             Stop::SinkFailed(error) => {
                 // The backend takes nothing any more, but what it said before is still to be delivered. An
                 // end of its stream after a reset is no end: the error was used up by the failed write.
@@ -273,6 +276,9 @@ impl Relay {
 
     /// The end after the failure of a side: a reset for the other one, unless it has had the finish already.
     fn failed(&self, side: Side, error: &std::io::Error) -> Ending {
+        if net::is_exhausted(error) {
+            return Ending::OUT_OF_MEMORY;
+        }
         let half = match side {
             Side::Client => &self.to_backend,
             Side::Backend => &self.to_client,

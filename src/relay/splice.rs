@@ -31,6 +31,7 @@ pub const AVAILABLE: bool = cfg!(any(target_os = "linux", target_os = "android")
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod system {
     use super::{End, Half, Pumped, TcpStream};
+    use crate::net;
     use crate::relay::pump::{Held, Phase, Stop};
     use std::io;
     use std::sync::Arc;
@@ -158,6 +159,16 @@ mod system {
                 // Some sandboxes have no `splice`. Nothing has been read: the copying pump takes over.
                 self.most = 0;
                 self.idle.clear();
+                return Some(Pumped {
+                    moved,
+                    stop: Stop::Budget,
+                });
+            }
+            if let Stop::SourceFailed(error) = &stop
+                && net::is_exhausted(error)
+            {
+                // Nothing has been read either: copying needs less of the kernel's memory.
+                half.streak = 0;
                 return Some(Pumped {
                     moved,
                     stop: Stop::Budget,

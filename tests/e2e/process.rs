@@ -245,30 +245,6 @@ fn a_stop_while_initial_probing_is_under_way_is_prompt() {
 }
 
 #[test]
-fn hardly_any_descriptors_are_one_line_or_a_working_forwarder() {
-    let list = echo_list();
-    let mut outcomes = (0, 0);
-    for limit in [4, 6, 8, 10, 12, 16, 24, 40] {
-        let files = Files::new(&settings(&json!({})), &list);
-        let command = files.command_with_descriptors(limit);
-        let mut forwarder = Forwarder::spawn(files, command);
-        wait_for("it runs or ends", || {
-            forwarder.log().contains("listening on") || forwarder.has_ended()
-        });
-        if forwarder.has_ended() {
-            let ended = forwarder.ended();
-            assert_eq!(ended.status, Some(1), "{limit} descriptors: {ended:?}");
-            assert!(one_line(&ended.stderr), "{limit} descriptors: {ended:?}");
-            outcomes.0 += 1;
-        } else {
-            outcomes.1 += 1;
-            assert_eq!(forwarder.stop().status, Some(0), "{limit} descriptors");
-        }
-    }
-    assert!(outcomes.0 > 0 && outcomes.1 > 0, "both happen: {outcomes:?}");
-}
-
-#[test]
 fn a_watched_list_is_followed() {
     let list = echo_list();
     let changes = json!({ "remotes": { "provider": { "file": { "watch": true } } } });

@@ -10,6 +10,8 @@
 )]
 
 mod backends;
+mod kernel_calls;
+mod kernel_descriptors;
 #[expect(
     clippy::allow_attributes,
     reason = "what is dead differs between test binaries"

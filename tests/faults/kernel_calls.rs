@@ -1,0 +1,250 @@
+//! System calls that fail: `strace` makes them, in the running program, one kind after the other.
+//!
+//! Not injected is what no kernel does: `EAGAIN` from a socket that has just been said to be ready, or a write that
+//! fails for a peer that is well.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+use crate::peers::client::{Conduct, Outcome, Plan};
+use crate::peers::rig::{ROOM_KB, Rig};
+use crate::peers::stream::Order;
+use crate::scaled;
+use crate::support::wait_for;
+
+/// What one failure may cost.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cost {
+    /// Nobody notices.
+    Nothing,
+    /// A dial, and another is begun: only who meets it three times in a row is lost.
+    OneDial,
+    /// The connection on which it happened, at most.
+    OneConnection,
+}
+
+/// Calls of the data path, what they may fail with, and what that may cost.
+const FAULTS: [(&str, &[&str], Cost); 15] = [
+    (
+        "accept4",
+        &[
+            "ECONNABORTED",
+            "EINTR",
+            "EMFILE",
+            "ENFILE",
+            "ENOBUFS",
+            "ENOMEM",
+            "EPROTO",
+        ],
+        Cost::Nothing,
+    ),
+    (
+        "socket",
+        &["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"],
+        Cost::Nothing,
+    ),
+    (
+        "connect",
+        &[
+            "ECONNREFUSED",
+            "EADDRNOTAVAIL",
+            "ENETUNREACH",
+            "EAGAIN",
+            "ENOBUFS",
+        ],
+        Cost::OneDial,
+    ),
+    ("setsockopt", &["ENOMEM", "ENOBUFS", "EINVAL"], Cost::OneDial),
+    ("getpeername", &["ENOBUFS"], Cost::OneDial),
+    ("getsockname", &["ENOBUFS"], Cost::OneDial),
+    ("epoll_wait", &["EINTR"], Cost::Nothing),
+    ("epoll_ctl", &["ENOMEM", "ENOSPC"], Cost::OneConnection),
+    ("recvfrom", &["EINTR"], Cost::Nothing),
+    (
+        "recvfrom",
+        &["ENOMEM", "ECONNRESET", "ETIMEDOUT"],
+        Cost::OneConnection,
+    ),
+    ("sendto", &["EINTR"], Cost::Nothing),
+    ("sendto", &["ENOBUFS", "ENOMEM"], Cost::OneConnection),
+    ("splice", &["EINTR"], Cost::Nothing),
+    ("splice", &["ENOMEM"], Cost::OneConnection),
+    // At the first call alone, for a kernel that has no `splice` says so then; and the last one, for from then on
+    // nothing is spliced.
+    ("splice", &["EINVAL"], Cost::OneConnection),
+];
+
+/// `strace`, attached to the program; it lets go when it is dropped.
+struct Tracer {
+    child: Child,
+}
+
+impl Tracer {
+    /// Fails the calls of this name with `error`, counted in each thread: those that `when` says.
+    fn attach(rig: &Rig, (name, error): (&str, &str), when: &str, trace: &Path) -> Self {
+        let mut child = Command::new("strace")
+            .args(["-f", "-o"])
+            .arg(trace)
+            .args(["-e", &format!("trace={name}")])
+            .args(["-e", &format!("inject={name}:error={error}:when={when}")])
+            .args(["-p", &rig.forwarder.pid().to_string()])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = std::io::BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut said, &mut line).unwrap();
+        assert!(line.contains("attached"), "{line}");
+        // It must not stop at a pipe that is full.
+        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+        Self { child }
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        // Fails only when it has ended already.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::INT);
+        let _ = self.child.wait();
+    }
+}
+
+/// Calls that were made to fail so far.
+fn injections(trace: &Path) -> usize {
+    std::fs::read_to_string(trace)
+        .unwrap()
+        .matches("(INJECTED)")
+        .count()
+}
+
+/// Whether processes can be traced here at all.
+fn can_trace(rig: &Rig) -> bool {
+    let version = Command::new("strace").arg("-V").output();
+    let why = if version.is_err() {
+        "strace is not installed"
+    } else {
+        let tried = Command::new("timeout")
+            .args(["0.3", "strace", "-p", &rig.forwarder.pid().to_string()])
+            .output()
+            .unwrap();
+        if String::from_utf8_lossy(&tried.stderr).contains("attached") {
+            return true;
+        }
+        "processes cannot be traced"
+    };
+    let _ = writeln!(std::io::stderr(), "skipped: system calls that fail: {why}");
+    false
+}
+
+/// Enough each way for a pipe.
+fn bulk(rig: &mut Rig) -> Plan {
+    let bytes = 1_500_000;
+    let order = Order {
+        seed: rig.rng.u64(..),
+        up: bytes,
+        down: bytes,
+    };
+    Plan::new(Conduct::FinishLast, order)
+}
+
+/// One fault under load: how often it was injected, and how many connections it cost.
+fn inject(rig: &mut Rig, fault: (&str, &str), when: &str) -> (usize, usize) {
+    let trace = rig.forwarder.files().path("trace");
+    let tracer = Tracer::attach(rig, fault, when, &trace);
+    let mut plans = rig.healthy(12);
+    plans.extend(rig.plans(Conduct::Trickle(Duration::from_millis(3)), 4, 40));
+    plans.push(bulk(rig));
+    let count = plans.len();
+    let mut crowd = rig.crowd(plans);
+    let what = format!("the end of all, with {fault:?} at {when}");
+    crowd.drive_until(&what, |crowd| crowd.open() == 0);
+    drop(tracer);
+    let injected = injections(&trace);
+    for client in crowd.clients() {
+        let is_told = matches!(client.outcome, Outcome::Whole | Outcome::Reset)
+            || client.outcome == Outcome::Empty && client.received == 0;
+        assert!(
+            is_told,
+            "{fault:?} at {when}: {:?} of {:?}",
+            client.outcome, client.plan
+        );
+    }
+    (injected, count - crowd.count(Outcome::Whole))
+}
+
+/// Injected: each fault at the first, at the second, at the third ... call of a thread, and at every fourth.
+#[test]
+fn each_call_of_the_data_path() {
+    let changes = json!({ "server": { "reactors": 1 }, "remotes": { "probing": { "interval": "10s" } } });
+    let mut rig = Rig::start(&changes, 3);
+    if !can_trace(&rig) {
+        return;
+    }
+    let firsts: Vec<_> = (1..=scaled(0, 4)).map(|place| place.to_string()).collect();
+    for (name, errors, cost) in FAULTS {
+        let mut met = 0;
+        let mut errors = errors.to_vec();
+        rig.rng.shuffle(&mut errors);
+        for error in errors.iter().take(scaled(1, usize::MAX)) {
+            let is_once = *error == "EINVAL" && name == "splice";
+            let whens = firsts.iter().map(String::as_str).chain(["2+4"]);
+            for when in if is_once { vec!["1"] } else { whens.collect() } {
+                let (injected, lost) = inject(&mut rig, (name, error), when);
+                let most = match cost {
+                    Cost::Nothing => 0,
+                    Cost::OneDial => injected / 3,
+                    Cost::OneConnection => injected,
+                };
+                assert!(
+                    lost <= most,
+                    "{name} {error} at {when}: {injected} injected, {lost} lost"
+                );
+                met += injected;
+            }
+        }
+        assert!(met > 0, "{name} was never called");
+    }
+    wait_for("warm connections again", || {
+        rig.forwarder.metric("pool_available_connections") >= 24.0
+    });
+    rig.aftermath_of_cuts(ROOM_KB);
+}
+
+/// Injected: no pipe is to be had, or none of the size that is wanted, for as long as bulk is relayed.
+#[test]
+fn pipes_for_bulk() {
+    let mut faults = [
+        ("pipe2", "EMFILE"),
+        ("pipe2", "ENFILE"),
+        ("fcntl", "EPERM"),
+        ("fcntl", "EBUSY"),
+        ("fcntl", "ENOMEM"),
+    ];
+    fastrand::shuffle(&mut faults);
+    for fault in faults.into_iter().take(scaled(1, usize::MAX)) {
+        // A forwarder that has no pipes yet: what it takes stock with is small.
+        let mut rig = Rig::start(&json!({ "server": { "reactors": 1, "splice": "auto" } }), 2);
+        if !can_trace(&rig) {
+            return;
+        }
+        let trace = rig.forwarder.files().path("trace");
+        let tracer = Tracer::attach(&rig, fault, "1+1", &trace);
+        let (mut waves, mut injected) = (0, 0);
+        while injected == 0 {
+            waves += 1;
+            assert!(waves < 20, "{fault:?} was not met");
+            let plans: Vec<_> = (0..8).map(|_| bulk(&mut rig)).collect();
+            let mut crowd = rig.crowd(plans);
+            crowd.finish();
+            assert_eq!(crowd.count(Outcome::Whole), 8, "{fault:?}: {}", crowd.outcomes());
+            injected = injections(&trace);
+        }
+        drop(tracer);
+        rig.aftermath(ROOM_KB);
+    }
+}
