@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 use socket2::{Domain, Socket, Type};
 
-use super::stream::{Order, Script};
+use super::stream::{Order, Rounds, Script};
 use super::{is_retry, reset};
 
 /// How a client behaves.
@@ -23,10 +23,24 @@ pub enum Conduct {
     ResetAfter(u64),
     /// One byte at a time, the order included.
     Trickle(Duration),
+    /// Asks so many times on one connection, and pauses behind each answer.
+    KeepAlive { rounds: Rounds, pause: Duration },
+    /// Sends as `FinishFirst`, and pauses behind each read.
+    ReadSlowly { pause: Duration },
     /// Sends as `FinishFirst` and reads nothing, until it is released.
     NeverRead,
     /// Says nothing at all, until it is released.
     Silent,
+}
+
+impl Conduct {
+    fn rounds(self) -> Rounds {
+        if let Self::KeepAlive { rounds, .. } = self {
+            rounds
+        } else {
+            Rounds::ONE
+        }
+    }
 }
 
 /// What one client is to do.
@@ -87,7 +101,9 @@ pub struct Client {
     sent: u64,
     has_finished: bool,
     is_connected: bool,
-    /// When the next byte goes, of a client that trickles.
+    /// The round that it is in, from 1.
+    round: u64,
+    /// When a client that takes its time goes on.
     pub(super) next_at: Option<Instant>,
 }
 
@@ -120,11 +136,12 @@ impl Client {
             received: 0,
             ended_at: None,
             stream,
-            request: plan.order.request(),
+            request: plan.order.request(plan.conduct.rounds()),
             reply: plan.order.reply(plan.banner),
             sent: 0,
             has_finished: false,
             is_connected: false,
+            round: 1,
             next_at: None,
         }
     }
@@ -150,6 +167,7 @@ impl Client {
 
     /// Goes on like anybody else.
     pub(super) fn release(&mut self) {
+        self.next_at = None;
         self.plan.conduct = Conduct::FinishFirst;
     }
 
@@ -183,6 +201,29 @@ impl Client {
         if self.outcome == Outcome::Open && self.plan.conduct != Conduct::NeverRead {
             self.hear(now);
         }
+        if self.outcome == Outcome::Open {
+            self.begin_round(now);
+        }
+    }
+
+    /// Goes on to the next round behind its pause, once this one has been answered.
+    fn begin_round(&mut self, now: Instant) {
+        let Conduct::KeepAlive { rounds, pause } = self.plan.conduct else {
+            return;
+        };
+        let answer = self.plan.banner.len() as u64 + rounds.share(self.plan.order.down, self.round);
+        if self.round == rounds.0 || self.received < answer {
+            return;
+        }
+        match self.next_at {
+            None => self.next_at = Some(now + pause),
+            Some(at) if at <= now => {
+                self.next_at = None;
+                self.round += 1;
+                self.speak(now);
+            }
+            Some(_) => {}
+        }
     }
 
     fn look_whether_connected(&mut self, now: Instant) -> bool {
@@ -211,9 +252,14 @@ impl Client {
             let limit = match self.plan.conduct {
                 Conduct::ResetAfter(bytes) => bytes.saturating_sub(self.sent),
                 Conduct::Trickle(_) => u64::from(self.next_at.is_none_or(|at| at <= now)),
+                Conduct::KeepAlive { rounds, .. } => {
+                    let asked = rounds.share(self.plan.order.up, self.round);
+                    (Order::BYTES as u64 + asked).saturating_sub(self.sent)
+                }
                 Conduct::FinishFirst
                 | Conduct::FinishLast
                 | Conduct::LeaveAtOnce
+                | Conduct::ReadSlowly { .. }
                 | Conduct::NeverRead
                 | Conduct::Silent => u64::MAX,
             };
@@ -245,8 +291,11 @@ impl Client {
     }
 
     fn finish_if_first(&mut self) {
-        self.next_at = None;
-        if self.plan.conduct != Conduct::FinishLast && !self.has_finished {
+        if let Conduct::Trickle(_) = self.plan.conduct {
+            self.next_at = None;
+        }
+        let is_last = matches!(self.plan.conduct, Conduct::FinishLast | Conduct::KeepAlive { .. });
+        if !is_last && !self.has_finished {
             self.has_finished = true;
             if let Some(stream) = &self.stream {
                 // Fails only when the connection has gone: reading tells.
@@ -258,6 +307,10 @@ impl Client {
     fn hear(&mut self, now: Instant) {
         let mut buffer = [0; 16 * 1024];
         while let Some(mut stream) = self.stream.as_ref() {
+            let slow = matches!(self.plan.conduct, Conduct::ReadSlowly { .. });
+            if slow && self.next_at.is_some_and(|at| at > now) {
+                return;
+            }
             match stream.read(&mut buffer) {
                 Ok(0) => {
                     let outcome = if self.reply.is_over() {
@@ -273,6 +326,9 @@ impl Client {
                     self.received += count as u64;
                     if !self.reply.matches(&buffer[..count]) {
                         return self.end(Outcome::Corrupt, now);
+                    }
+                    if let Conduct::ReadSlowly { pause } = self.plan.conduct {
+                        self.next_at = Some(now + pause);
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 
 use super::backend::{Behaviour, Tally};
-use super::stream::{BANNER, Order, Received, Script};
+use super::stream::{BANNER, Order, Received, Rounds, Script};
 use super::{is_retry, reset};
 
 /// How long a backend that resets waits since its last byte, so that its kernel has sent it.
@@ -40,7 +40,10 @@ pub(super) struct Guest {
     behaviour: Behaviour,
     head: Vec<u8>,
     order: Option<Order>,
+    rounds: Rounds,
     received: Received,
+    /// Bytes of the banner.
+    greeting: u64,
     reply: Script,
     said: u64,
     is_answering: bool,
@@ -64,7 +67,9 @@ impl Guest {
             behaviour,
             head: Vec::new(),
             order: None,
+            rounds: Rounds::ONE,
             received: Received::default(),
+            greeting: banner.len() as u64,
             reply: Script::new(banner, 0, 0),
             said: 0,
             is_answering: false,
@@ -139,7 +144,9 @@ impl Guest {
             if self.head.len() < Order::BYTES {
                 return;
             }
-            self.order = Some(Order::from_bytes(&self.head));
+            let (order, rounds) = Order::from_bytes(&self.head);
+            self.order = Some(order);
+            self.rounds = rounds;
             tally.orders.add();
         }
         self.received.take(bytes);
@@ -185,6 +192,7 @@ impl Guest {
                 self.due = Some(now + BEFORE_RESET);
                 return Fate::StaysUntil(now + BEFORE_RESET);
             }
+            let limit = limit.min(self.allowance());
             let next = self.reply.next();
             let portion = next.len().min(usize::try_from(limit).unwrap_or(usize::MAX));
             if portion == 0 {
@@ -204,6 +212,16 @@ impl Guest {
             }
         }
         self.ending(tally)
+    }
+
+    /// How many bytes more may be said before the next part of the request is there.
+    fn allowance(&self) -> u64 {
+        let Some(order) = self.order else { return u64::MAX };
+        let over = self.rounds.over(order.up, self.received.bytes);
+        if over >= self.rounds.0 {
+            return u64::MAX;
+        }
+        (self.greeting + self.rounds.share(order.down, over)).saturating_sub(self.said)
     }
 
     /// Makes ready what may be said by now: what was ordered, and its end once all that was announced has come.

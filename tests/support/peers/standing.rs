@@ -60,11 +60,10 @@ impl Standing {
 
 /// Waits until no client is connected, and none of the gauges says that one is.
 pub fn wait_until_quiet(forwarder: &Forwarder) {
-    const GAUGES: [&str; 5] = [
+    const GAUGES: [&str; 4] = [
         "active_connections",
         "lb_backend_connections",
         "pool_active_connections",
-        "pool_connections{state=\"in_use\"",
         "pool_utilization_percent",
     ];
     let mut raised = String::new();

@@ -91,24 +91,26 @@ pub struct Order {
 }
 
 impl Order {
-    /// Length of an order on the wire.
-    pub const BYTES: usize = 24;
+    /// Length of an order on the wire, the number of its rounds included.
+    pub const BYTES: usize = 32;
 
-    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+    pub fn to_bytes(self, rounds: Rounds) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
-        for (place, number) in bytes.chunks_exact_mut(8).zip([self.seed, self.up, self.down]) {
+        let numbers = [self.seed, self.up, self.down, rounds.0];
+        for (place, number) in bytes.chunks_exact_mut(8).zip(numbers) {
             place.copy_from_slice(&number.to_be_bytes());
         }
         bytes
     }
 
-    pub fn from_bytes(bytes: &[u8]) -> Self {
+    pub fn from_bytes(bytes: &[u8]) -> (Self, Rounds) {
         let number = |place: usize| u64::from_be_bytes(bytes[place * 8..][..8].try_into().unwrap());
-        Self {
+        let order = Self {
             seed: number(0),
             up: number(1),
             down: number(2),
-        }
+        };
+        (order, Rounds(number(3).max(1)))
     }
 
     /// The seed of the backend's bytes.
@@ -117,8 +119,8 @@ impl Order {
     }
 
     /// Everything that the client sends.
-    pub fn request(self) -> Script {
-        Script::new(&self.to_bytes(), self.seed, self.up)
+    pub fn request(self, rounds: Rounds) -> Script {
+        Script::new(&self.to_bytes(rounds), self.seed, self.up)
     }
 
     /// Everything that a backend sends which has been sent all of it; behind `banner`.
@@ -126,6 +128,28 @@ impl Order {
         let mut script = Script::new(banner, self.down_seed(), self.down);
         script.end_with(&digest_of(self.seed, self.up));
         script
+    }
+}
+
+/// In how many rounds an exchange goes: the backend answers each part of the request with as large a part of
+/// what was ordered, like a server whose client keeps its connection. One round is an answer at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rounds(pub u64);
+
+impl Rounds {
+    pub const ONE: Self = Self(1);
+
+    /// How much of `total` there is to be when `round` rounds are over.
+    pub fn share(self, total: u64, round: u64) -> u64 {
+        total * round / self.0
+    }
+
+    /// How many rounds are over when `bytes` of `total` are there.
+    pub fn over(self, total: u64, bytes: u64) -> u64 {
+        if total == 0 {
+            return self.0;
+        }
+        (((bytes + 1) * self.0 - 1) / total).min(self.0)
     }
 }
 
