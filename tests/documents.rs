@@ -15,6 +15,7 @@ mod documents {
     pub(crate) mod configurations;
     pub(crate) mod figures;
     pub(crate) mod markdown;
+    pub(crate) mod promises;
     pub(crate) mod tables;
     pub(crate) mod unit;
 }
@@ -27,12 +28,13 @@ use std::path::{Path, PathBuf};
 use documents::markdown::{self, Block};
 
 pub(crate) const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];
-const ALL: [&str; 7] = [
+const ALL: [&str; 8] = [
     "README.md",
     "README.zh-CN.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "MOBILE.md",
+    "PROMISES.md",
     "contrib/README.md",
     "scripts/bench/README.md",
 ];
