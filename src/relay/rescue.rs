@@ -16,6 +16,9 @@ use super::{Peer, Relay, Verdict, failure};
 use crate::config::Rescue;
 use crate::net;
 
+#[cfg(test)]
+mod tests;
+
 /// First pause before the kernel is asked again what the backend acknowledged; doubles with the time passed.
 const FIRST_LOOK: Duration = Duration::from_millis(10);
 

@@ -2,7 +2,7 @@
 //! so that a close or a reset crosses the client's bytes for certain, as it does on a wire that takes its time.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 
@@ -27,6 +27,8 @@ enum Fate {
     ReadThenClosed,
     /// Finished while the flight is on its way, read on to its end, then reset.
     FinishedThenReadThenReset,
+    /// Reset once the flight was read and the answer had begun.
+    AnsweredThenReset,
     /// It has said something, then closed while the flight is on its way.
     SaidThenClosed,
 }
@@ -41,6 +43,15 @@ struct Outcome {
     counted: u64,
 }
 
+/// What the connections that serve wait for before they answer.
+#[derive(Debug, Clone, Copy)]
+enum Request {
+    /// So many bytes.
+    Bytes(usize),
+    /// So many bytes and the finish behind them.
+    Finished(usize),
+}
+
 struct Scene {
     rig: Rig,
     doomed: mpsc::Receiver<TcpStream>,
@@ -50,8 +61,12 @@ struct Scene {
 
 impl Scene {
     /// One backend, whose first connection is warm and handed out, while further ones are served: they read
-    /// `length` bytes and send them back.
+    /// a request and send it back.
     fn new(config: &Config, length: usize, is_deaf: bool) -> Self {
+        Self::of(config, Request::Bytes(length), is_deaf)
+    }
+
+    fn of(config: &Config, expected: Request, is_deaf: bool) -> Self {
         let (hand_out, doomed) = mpsc::sync_channel(1);
         let is_first = AtomicBool::new(true);
         let served = Arc::new(AtomicU64::new(0));
@@ -64,8 +79,17 @@ impl Scene {
                 hand_out.send(stream).unwrap();
                 return;
             }
-            let mut request = vec![0; length];
-            if stream.read_exact(&mut request).is_ok() {
+            let mut request = Vec::new();
+            let is_whole = match expected {
+                Request::Finished(length) => {
+                    stream.read_to_end(&mut request).is_ok_and(|read| read == length)
+                }
+                Request::Bytes(length) => {
+                    request.resize(length, 0);
+                    stream.read_exact(&mut request).is_ok()
+                }
+            };
+            if is_whole {
                 count.fetch_add(1, Ordering::Relaxed);
                 stream.write_all(&request).unwrap();
             }
@@ -107,7 +131,10 @@ fn hear(client: &mut TcpStream) -> Vec<u8> {
 /// A client says `pieces`, one after the other, to a warm connection that dies.
 fn play(config: &Config, pieces: &[&[u8]], fate: Fate) -> Outcome {
     let flight = pieces.concat();
-    let reads = matches!(fate, Fate::ReadThenReset | Fate::ReadThenClosed);
+    let reads = matches!(
+        fate,
+        Fate::ReadThenReset | Fate::ReadThenClosed | Fate::AnsweredThenReset
+    );
     let scene = Scene::new(config, flight.len(), !reads && fate != Fate::SaidThenClosed);
     let mut doomed = scene.warm_one();
     let mut client = scene.rig.connect();
@@ -131,8 +158,14 @@ fn play(config: &Config, pieces: &[&[u8]], fate: Fate) -> Outcome {
     } else {
         hear_again(&doomed);
     }
+    if fate == Fate::AnsweredThenReset {
+        doomed.write_all(b"hi").unwrap();
+        client.read_exact(&mut [0; 2]).unwrap();
+    }
     match fate {
-        Fate::Reset | Fate::ReadThenReset | Fate::FinishedThenReadThenReset => reset(doomed),
+        Fate::AnsweredThenReset | Fate::Reset | Fate::ReadThenReset | Fate::FinishedThenReadThenReset => {
+            reset(doomed);
+        }
         Fate::Closed | Fate::ReadThenClosed | Fate::SaidThenClosed => drop(doomed),
     }
     let heard = hear(&mut client);
@@ -259,10 +292,10 @@ fn always_means_always() {
 fn a_backend_that_has_spoken_ends_the_keeping() {
     for rescue in [Rescue::Safe, Rescue::Always] {
         let hello = client_hello(1);
-        assert_eq!(
-            play(&config(rescue), &[&hello], Fate::SaidThenClosed),
-            lost(&hello)
-        );
+        for fate in [Fate::SaidThenClosed, Fate::AnsweredThenReset] {
+            let outcome = play(&config(rescue), &[&hello], fate);
+            assert_eq!(outcome, lost(&hello), "{rescue:?}, {fate:?}");
+        }
     }
 }
 
@@ -289,7 +322,7 @@ fn a_backend_that_finishes_and_reads_on_gets_every_byte_once() {
 
 #[test]
 fn a_finish_behind_the_first_bytes_is_passed_on_again() {
-    let scene = Scene::new(&config(Rescue::Safe), REQUEST.len(), true);
+    let scene = Scene::of(&config(Rescue::Safe), Request::Finished(REQUEST.len()), true);
     let doomed = scene.warm_one();
     let mut client = scene.rig.connect();
     client.write_all(REQUEST).unwrap();
@@ -328,53 +361,40 @@ fn an_exchange_in_which_only_the_client_speaks_is_not_repeated() {
     }
 }
 
-#[test]
-fn a_rescue_goes_to_another_backend_and_fails_as_a_dial_does() {
-    let hello = client_hello(2);
-    // Both in the set; whichever the client gets, its only connection dies and it listens no more.
-    let (hand_out, doomed) = mpsc::channel();
-    let dying = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let gone = dying.local_addr().unwrap();
-    let accepting = std::thread::spawn(move || {
-        let (stream, _) = dying.accept().unwrap();
-        hand_out.send(stream).unwrap();
-    });
-    let mut alone = config(Rescue::Safe);
-    alone.pools.dial_attempts = 3;
-    let rig = Rig::start(&alone, &[gone], 1);
-    let mut doomed: TcpStream = doomed.recv_timeout(PATIENCE).unwrap();
-    accepting.join().unwrap();
+/// A backend that accepts one connection, the warm one, and listens no more; a client has said hello to it.
+fn said_to_the_last(hello: &[u8]) -> (Rig, SocketAddr, TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let accepting = std::thread::spawn(move || listener.accept().unwrap().0);
+    let rig = Rig::start(&config(Rescue::Safe), &[addr], 1);
+    let mut doomed = accepting.join().unwrap();
     wait_for("it is warm", || rig.warm() == 1);
     let mut client = rig.connect();
-    client.write_all(&hello).unwrap();
+    client.write_all(hello).unwrap();
     doomed.read_exact(&mut vec![0; hello.len()]).unwrap();
+    (rig, addr, client, doomed)
+}
+
+#[test]
+fn a_rescue_goes_to_another_backend() {
+    let hello = client_hello(2);
+    let (rig, gone, mut client, doomed) = said_to_the_last(&hello);
     let alive = TestBackend::echo();
-    rig.publish(&alone, &[gone, alive.addr]);
+    rig.publish(&config(Rescue::Safe), &[gone, alive.addr]);
     reset(doomed);
     let mut heard = vec![0; hello.len()];
     client.read_exact(&mut heard).unwrap();
     assert_eq!(heard, hello, "by the one that lives");
     drop(client);
-    wait_for("all is closed", || rig.active() == 0 && rig.in_use() == 0);
+    wait_for("all is closed", || rig.active() == 0);
+}
 
-    let (hand_out, doomed) = mpsc::channel();
-    let dying = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let gone = dying.local_addr().unwrap();
-    let accepting = std::thread::spawn(move || hand_out.send(dying.accept().unwrap().0).unwrap());
-    let rig = Rig::start(&alone, &[gone], 1);
-    let mut doomed: TcpStream = doomed.recv_timeout(PATIENCE).unwrap();
-    accepting.join().unwrap();
-    wait_for("it is warm", || rig.warm() == 1);
-    let mut client = rig.connect();
-    client.write_all(&hello).unwrap();
-    doomed.read_exact(&mut vec![0; hello.len()]).unwrap();
+#[test]
+fn a_rescue_fails_as_a_dial_does() {
+    let (rig, _, mut client, doomed) = said_to_the_last(&client_hello(2));
     reset(doomed);
     assert_eq!(hear(&mut client), b"");
     wait_for("it is told", || rig.closed(CloseReason::DialFailed) == 1);
-    assert_eq!(
-        rig.sum_counters(|counters| &counters.rescued),
-        0,
-        "nobody was saved"
-    );
+    assert_eq!(rig.sum_counters(|one| &one.rescued), 0, "nobody was saved");
     wait_for("nothing is left", || rig.active() == 0 && rig.in_use() == 0);
 }

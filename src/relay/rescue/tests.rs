@@ -1,0 +1,123 @@
+//! Turns of a relay in an order that a reactor meets by chance only.
+
+use super::*;
+use crate::clock;
+use crate::relay::close::Ending;
+use crate::relay::pump::{Closure, Readiness, Scratch};
+use crate::relay::splice::PipeReserve;
+use crate::relay::{Tools, is_dead};
+use mio::net::TcpStream;
+use std::io::{Read, Write};
+
+/// A connection of ours, non-blocking, and its other end.
+fn connection() -> (Peer, std::net::TcpStream) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listen");
+    let ours = std::net::TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
+    let (theirs, _) = listener.accept().expect("a connection");
+    ours.set_nonblocking(true).expect("non-blocking");
+    let peer = Peer {
+        stream: TcpStream::from_std(ours),
+        ready: Readiness::FRESH,
+    };
+    (peer, theirs)
+}
+
+struct Stage {
+    relay: Relay,
+    client: std::net::TcpStream,
+    warm: Peer,
+    scratch: Vec<u8>,
+    pipes: PipeReserve,
+}
+
+impl Stage {
+    /// A relay with a warm connection, whose other end is with the caller.
+    fn new() -> (Self, std::net::TcpStream) {
+        let (client_peer, client) = connection();
+        let (warm, backend) = connection();
+        let addr = client.local_addr().expect("address");
+        let mut relay = Relay::new(client_peer.stream, addr, clock::now());
+        relay.begin_on_warm(Rescue::Safe);
+        let stage = Self {
+            relay,
+            client,
+            warm,
+            scratch: vec![0; 4096],
+            pipes: PipeReserve::of(0),
+        };
+        (stage, backend)
+    }
+
+    fn turn(&mut self) -> Verdict {
+        let mut tools = Tools {
+            scratch: Scratch {
+                bytes: &mut self.scratch,
+                short_io_blocks: true,
+            },
+            pipes: &mut self.pipes,
+            now: clock::now(),
+        };
+        self.relay.drive(&mut self.warm, &mut tools).1
+    }
+
+    fn client_says(&mut self, bytes: &[u8]) -> Verdict {
+        self.client.write_all(bytes).expect("sent");
+        self.relay.client.ready.set_readable();
+        self.turn()
+    }
+}
+
+#[test]
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn a_reset_that_a_write_heard_of_first_stays_a_reset() {
+    use socket2::{SockFilter, SockRef};
+    let (mut stage, backend) = Stage::new();
+    // The backend's kernel drops what comes, so nothing is acknowledged.
+    let drop_all = SockFilter::new(0x06, 0, 0, 0);
+    SockRef::from(&backend)
+        .attach_filter(&[drop_all])
+        .expect("a filter");
+    assert_eq!(stage.client_says(b"first"), Verdict::Wait);
+    SockRef::from(&backend)
+        .set_linger(Some(Duration::ZERO))
+        .expect("linger");
+    drop(backend);
+    assert_eq!(
+        stage.client_says(b"second"),
+        Verdict::Wait,
+        "no event told of the end so far"
+    );
+    assert!(is_dead(&stage.warm.stream));
+    assert_eq!(
+        stage.warm.stream.take_error().expect("asked").map(|e| e.kind()),
+        None,
+        "used up by the write"
+    );
+    assert!(net::nothing_acknowledged(&stage.warm.stream));
+    stage.warm.ready.set_closure(Closure::Failed);
+    assert_eq!(stage.turn(), Verdict::End(Ending::RESET_BY_BACKEND));
+}
+
+#[test]
+fn what_a_stale_connection_did_not_take_is_part_of_the_flight() {
+    let (mut stage, backend) = Stage::new();
+    stage.warm.ready.write_blocked();
+    stage.relay.to_backend.held = Held::Bytes(Buffer::holding(b"held"));
+    assert_eq!(stage.turn(), Verdict::Wait);
+    drop(backend);
+    stage.warm.ready.set_closure(Closure::Finished);
+    assert_eq!(stage.turn(), Verdict::Stale);
+    stage.relay.forget_stale();
+    assert!(stage.relay.has_more_to_say(), "to the next one");
+
+    let (warm, mut backend) = connection();
+    stage.warm = warm;
+    stage.relay.begin_on_warm(Rescue::Safe);
+    assert_eq!(stage.turn(), Verdict::Wait);
+    assert_eq!(stage.client_says(b"more"), Verdict::Wait);
+    let mut heard = [0; 8];
+    backend.read_exact(&mut heard).expect("received");
+    assert_eq!(&heard, b"heldmore");
+    let flight = stage.relay.flight.as_ref().expect("kept");
+    assert_eq!(flight.bytes(), b"heldmore");
+}
