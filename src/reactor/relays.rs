@@ -11,6 +11,15 @@ use crate::relay::close::{Ending, RESET_GRACE, Side};
 use crate::relay::pump::{Closure, Scratch};
 use crate::relay::{Moved, Tools, Verdict};
 
+/// How a relay is known to be silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Belief {
+    /// No event has come.
+    MayBeLate,
+    /// Its sockets have nothing.
+    LookedAt,
+}
+
 impl Reactor {
     /// An event of a client's socket.
     pub(super) fn on_client(&mut self, key: Key, signal: Signal) {
@@ -124,7 +133,12 @@ impl Reactor {
             // Should the connection be gone, the relay finds out by itself.
             Link::Attached(upstream) => drop(self.keep_alive(upstream)),
         }
-        let Some(connection) = self.connections.get(key) else {
+        self.close_or_wait(key, Belief::MayBeLate);
+    }
+
+    /// Closes a relay that has been silent for too long, or sets its next deadline.
+    fn close_or_wait(&mut self, key: Key, belief: Belief) {
+        let Some(connection) = self.connections.get_mut(key).filter(|one| one.ending.is_none()) else {
             return;
         };
         let server = &self.shared.server;
@@ -135,9 +149,23 @@ impl Reactor {
         };
         let deadline = connection.relay.last_activity + timeout;
         if deadline > self.now {
-            self.connection_timers.set(key.index(), deadline);
-        } else {
-            self.close(key, Ending::quiet(reason));
+            return self.connection_timers.set(key.index(), deadline);
+        }
+        let Link::Attached(upstream) = connection.link else {
+            return self.close(key, Ending::quiet(reason));
+        };
+        match belief {
+            Belief::LookedAt => self.close(key, Ending::quiet(reason)),
+            // After our own standing still (a stopped process, a machine asleep) bytes may be here already, their
+            // event still in the queue.
+            Belief::MayBeLate => {
+                connection.relay.client.ready.set_readable();
+                if let Some(upstream) = self.upstreams.get_mut(upstream) {
+                    upstream.peer.ready.set_readable();
+                }
+                self.drive(key);
+                self.close_or_wait(key, Belief::LookedAt);
+            }
         }
     }
 

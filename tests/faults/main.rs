@@ -21,6 +21,7 @@ mod kernel_descriptors;
 mod peers;
 mod process_log;
 mod process_panic;
+mod process_stop;
 #[expect(
     clippy::allow_attributes,
     reason = "what is dead differs between test binaries"
