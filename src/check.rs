@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::candidates::CandidateSet;
-use crate::config::{Config, Server, Strategy};
+use crate::config::{BandwidthLimits, Config, Server, Strategy};
 
 /// What was understood, for people.
 #[derive(Debug)]
@@ -27,6 +27,9 @@ impl fmt::Display for Report<'_> {
         writeln!(f, "listeners: {}", listeners.join(", "))?;
         if let Some(limits) = Clients::of(&config.server) {
             writeln!(f, "clients: {limits}")?;
+        }
+        if let Some(limits) = Speed::of(config.server.bandwidth) {
+            writeln!(f, "bandwidth: {limits}")?;
         }
         if config.metrics.enabled {
             writeln!(
@@ -89,6 +92,28 @@ impl fmt::Display for Clients<'_> {
             )?;
         }
         Ok(())
+    }
+}
+
+/// How fast bytes may move, when that is limited.
+struct Speed(BandwidthLimits);
+
+impl Speed {
+    fn of(limits: BandwidthLimits) -> Option<Self> {
+        (limits != BandwidthLimits::default()).then_some(Self(limits))
+    }
+}
+
+impl fmt::Display for Speed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(limits) = self;
+        let of = |limit, whose: &str| (limit > 0).then(|| format!("{limit} bytes a second {whose}"));
+        let parts = [
+            of(limits.per_connection, "per connection"),
+            of(limits.total, "in total"),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        write!(f, "{}, each direction", parts.join(", "))
     }
 }
 
@@ -156,6 +181,9 @@ mod tests {
         assert!(report(&config).contains(fact), "{}", report(&config));
         config.server.allow = config.server.deny.clone();
         config.server.max_connections_per_ip = 7;
+        config.server.bandwidth.total = 2048;
+        let fact = "bandwidth: 2048 bytes a second in total, each direction\n";
+        assert!(report(&config).contains(fact), "{}", report(&config));
         let fact =
             "clients: of 1 network but 1, up to 7 connections each, up to 0.5 new ones a second each\n";
         assert!(report(&config).contains(fact), "{}", report(&config));

@@ -97,6 +97,8 @@ fn limits_of_clients() {
     let shown = |networks: &[ipnet::IpNet]| networks.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(shown(&server.allow), ["192.0.2.0/24", "2001:db8::/32", "::1/128"]);
     assert_eq!(shown(&server.deny), ["192.0.2.7/32"]);
+    assert_eq!(server.bandwidth.per_connection, 10 * 1024 * 1024);
+    assert_eq!(server.bandwidth.total, 125_000_000);
 }
 
 #[test]

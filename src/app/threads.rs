@@ -24,6 +24,7 @@ use crate::probing::{Links, Prober};
 use crate::reactor::bursts::Burst;
 use crate::reactor::limits::Limits;
 use crate::reactor::{Farewell, Reactor, Shared};
+use crate::relay::bandwidth::Bandwidth;
 use crate::scorer::link::Phase;
 use crate::scorer::{
     FailingDials, LinkDuty, LinkView, LinkWatch, ProbeStats, SampleInbox, ScoreBoard, Scorer,
@@ -233,6 +234,7 @@ impl Common {
             pools: config.pools.clone(),
             limits,
             admission: Admission::of(&config.server, self.started_at),
+            bandwidth: Bandwidth::of(&config.server.bandwidth, self.started_at),
             pauses: Burst::new(self.started_at),
             shortages: Burst::new(self.started_at),
             active_set: Arc::clone(&self.active),

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::draft::Draft;
 use super::{
-    Algorithm, Dynamic, FailurePenalty, FileProvider, HistoricalBonus, InitialProbing, JitterScoring,
-    Keepalive, LatencyScoring, LogFormat, LogOutput, Logging, Metrics, Pools, Probing, Remotes, Rescue,
-    Scoring, Selector, Server, Splice, Strategy, SuccessScoring,
+    Algorithm, BandwidthLimits, Dynamic, FailurePenalty, FileProvider, HistoricalBonus, InitialProbing,
+    JitterScoring, Keepalive, LatencyScoring, LogFormat, LogOutput, Logging, Metrics, Pools, Probing,
+    Remotes, Rescue, Scoring, Selector, Server, Splice, Strategy, SuccessScoring,
 };
 
 /// Warm connections per backend of a static pool that names no size.
@@ -131,6 +131,7 @@ impl Default for Server {
             connection_burst_per_ip: 0,
             allow: Vec::new(),
             deny: Vec::new(),
+            bandwidth: BandwidthLimits::default(),
         }
     }
 }

@@ -6,18 +6,21 @@
 //!
 //! - `defaults.rs`: every default, also those of phones: the reader, the documentation and `demo` agree.
 //! - `keys.rs`: one row per key: its path, its type and range, its field, what it means.
-//! - `networks.rs`: lists of networks.
+//! - `server.rs`: the section `server`, checked.
+//! - `networks.rs`: lists of networks; `byte_rate.rs`: bytes a second.
 //! - `slot.rs`: one type of value: from YAML into its field, and back into words.
 //! - `draft.rs`: the rules between keys; from what was read to a [`Config`].
 //! - `tree.rs`: YAML text as a bounded tree, and the line of each of its nodes.
 //! - `reader.rs`: walks the tree along the table and collects every error.
 
+mod byte_rate;
 mod defaults;
 mod draft;
 mod error;
 mod keys;
 mod networks;
 mod reader;
+mod server;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -27,10 +30,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ipnet::IpNet;
-
 pub use error::{ConfigError, ConfigErrors, LoadError};
 pub use keys::{KeyDoc, MobileDoc, reference};
+pub use server::{BandwidthLimits, Keepalive, Server, Splice};
 
 /// Reads and checks the configuration file.
 ///
@@ -78,57 +80,6 @@ pub struct Config {
     pub remotes: Remotes,
     /// Balancing and warm connections.
     pub pools: Pools,
-}
-
-/// `server`: accepting and relaying.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Server {
-    /// Addresses to listen on; at least one.
-    pub listen_addrs: Vec<SocketAddr>,
-    /// Reactor threads; 0 = one per core.
-    pub reactors: usize,
-    /// Relays at once; 0 = derived from the file-descriptor limit.
-    pub max_connections: usize,
-    /// A relay that moves no byte for this long is closed.
-    pub idle_timeout: Duration,
-    /// The same once one direction has finished.
-    pub half_close_timeout: Duration,
-    /// TCP keep-alive of both sides.
-    pub keepalive: Keepalive,
-    /// Whether bulk directions may move through `splice` on systems that have it.
-    pub splice: Splice,
-    /// Connections at once of one client (an IPv4 address or an IPv6 network of 64 bits); 0 = no limit.
-    pub max_connections_per_ip: usize,
-    /// New connections a second of one client; 0 = no limit.
-    pub connection_rate_per_ip: f64,
-    /// New connections of one client that may come at once; 0 = one second's worth, at least 1.
-    pub connection_burst_per_ip: u32,
-    /// Networks that may connect; empty = all.
-    pub allow: Vec<IpNet>,
-    /// Networks that may not connect, whatever `allow` says.
-    pub deny: Vec<IpNet>,
-}
-
-/// `server.splice`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Splice {
-    /// Use it for bulk where the system has it, copy elsewhere.
-    Auto,
-    /// Use it for bulk; the configuration is wrong where the system has none.
-    On,
-    /// Always copy.
-    Off,
-}
-
-/// `server.keepalive`: TCP keep-alive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Keepalive {
-    /// Silence before the first keep-alive packet.
-    pub idle: Duration,
-    /// Pause between unanswered packets.
-    pub interval: Duration,
-    /// Unanswered packets before the connection counts as dead.
-    pub probes: u32,
 }
 
 /// `logging`.

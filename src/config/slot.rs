@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use super::draft::Draft;
 use super::tree::Node;
-use super::{LogOutput, networks};
+use super::{LogOutput, byte_rate, networks};
 
 /// Characters of an offending value that an error shows.
 const SHOWN_CHARS: usize = 60;
@@ -34,6 +34,7 @@ pub(super) enum Slot {
     Address(Field<SocketAddr>),
     Addresses(Field<Vec<SocketAddr>>),
     Networks(Field<Vec<IpNet>>),
+    ByteRate(Field<u64>),
     File(Field<PathBuf>),
     Output(Field<LogOutput>),
     UrlPath(Field<String>),
@@ -91,6 +92,7 @@ impl Slot {
             Self::Address(field) => *field(draft) = address(node)?,
             Self::Addresses(field) => *field(draft) = addresses(node)?,
             Self::Networks(field) => *field(draft) = networks::read(node)?,
+            Self::ByteRate(field) => *field(draft) = byte_rate::read(node)?,
             Self::File(field) => *field(draft) = PathBuf::from(file_name(node)?),
             Self::Output(field) => {
                 *field(draft) = match file_name(node)? {
@@ -115,6 +117,7 @@ impl Slot {
             Self::Address(_) => "address",
             Self::Addresses(_) => "address or list",
             Self::Networks(_) => "network or list",
+            Self::ByteRate(_) => "byte rate",
             Self::File(_) | Self::Output(_) | Self::UrlPath(_) => "text",
         }
     }
@@ -138,6 +141,7 @@ impl Slot {
                 "IPv4:port or [IPv6]:port, such as 127.0.0.1:1234, or a list of 1 to {MAX_ADDRESSES} of them"
             ),
             Self::Networks(_) => networks::allowed(),
+            Self::ByteRate(_) => byte_rate::allowed(),
             Self::File(_) => "a file path; a relative one is relative to this file".to_owned(),
             Self::Output(_) => {
                 "stdout, stderr, or a file path; a relative one is relative to this file".to_owned()
@@ -162,6 +166,7 @@ impl Slot {
                 all.join(", ")
             }
             Self::Networks(field) => networks::shown(field(draft)),
+            Self::ByteRate(field) => byte_rate::shown(*field(draft)),
             Self::File(field) => field(draft).display().to_string(),
             Self::Output(field) => match field(draft) {
                 LogOutput::Stdout => "stdout".to_owned(),

@@ -30,8 +30,8 @@ use crate::loadbalancer::LoadBalancer;
 use crate::metrics::counters::ReactorCounters;
 use crate::pools::warm::Pool;
 use crate::relay::Relay;
+use crate::relay::bandwidth::Bandwidth;
 use crate::relay::close::Ending;
-use crate::relay::pump::{Closure, Readiness};
 use crate::relay::splice::PipeReserve;
 use crate::scorer::{LinkView, SampleInbox};
 use crate::shutdown::Shutdown;
@@ -43,6 +43,7 @@ pub mod limits;
 mod listener;
 mod refill;
 mod relays;
+mod signal;
 pub mod slots;
 pub mod timers;
 mod upstreams;
@@ -50,6 +51,7 @@ mod upstreams;
 use bursts::Burst;
 use limits::Limits;
 use listener::Listener;
+use signal::Signal;
 use slots::{Key, Kind, Slots};
 use timers::Timers;
 use upstreams::Upstream;
@@ -73,6 +75,8 @@ pub struct Shared {
     pub limits: Limits,
     /// Who may connect; none when everybody may.
     pub admission: Option<Admission>,
+    /// How fast bytes may move; none without a limit.
+    pub bandwidth: Option<Bandwidth>,
     /// Pauses of accepting.
     pub pauses: Burst,
     /// Dials that failed for want of a descriptor or a port.
@@ -98,45 +102,6 @@ pub struct Farewell {
     pub finished: usize,
     /// Relays that were cut at the end of `drain_timeout`.
     pub cut: usize,
-}
-
-/// What an event told, apart from its token.
-#[derive(Debug, Clone, Copy)]
-struct Signal {
-    readable: bool,
-    writable: bool,
-    urgent: bool,
-    closure: Closure,
-}
-
-impl Signal {
-    fn of(event: &Event) -> Self {
-        Self {
-            readable: event.is_readable(),
-            writable: event.is_writable(),
-            urgent: event.is_priority(),
-            closure: if event.is_error() {
-                Closure::Failed
-            } else if event.is_read_closed() {
-                Closure::Finished
-            } else {
-                Closure::Open
-            },
-        }
-    }
-
-    fn apply(self, ready: &mut Readiness) {
-        if self.readable {
-            ready.set_readable();
-        }
-        if self.writable {
-            ready.set_writable();
-        }
-        if self.urgent {
-            ready.set_urgent();
-        }
-        ready.set_closure(self.closure);
-    }
 }
 
 /// Where the backend's socket of a connection is.
@@ -199,6 +164,8 @@ pub struct Reactor {
     pools: Slots<Pool<Key>>,
     connection_timers: Timers,
     upstream_timers: Timers,
+    /// When connections that a limit of bandwidth has paused go on.
+    resume_timers: Timers,
     /// Connections that have more to move at once.
     run_queue: Vec<Key>,
     /// The other buffer of the run queue: while one is worked off, the other fills.
@@ -255,6 +222,7 @@ impl Reactor {
             pools: Slots::default(),
             connection_timers: Timers::new(now),
             upstream_timers: Timers::new(now),
+            resume_timers: Timers::new(now),
             run_queue: Vec::new(),
             run_queue_spare: Vec::new(),
             refill_at: None,
@@ -337,6 +305,7 @@ impl Reactor {
         let deadlines = [
             self.connection_timers.next(),
             self.upstream_timers.next(),
+            self.resume_timers.next(),
             self.refill_at,
             self.drain.as_ref().map(|drain| drain.until),
         ];
@@ -351,6 +320,11 @@ impl Reactor {
         while let Some(index) = self.connection_timers.pop_due(self.now) {
             if let Some(key) = self.connections.key_at(index) {
                 self.on_connection_deadline(key);
+            }
+        }
+        while let Some(index) = self.resume_timers.pop_due(self.now) {
+            if let Some(key) = self.connections.key_at(index) {
+                self.drive(key);
             }
         }
         while let Some(index) = self.upstream_timers.pop_due(self.now) {

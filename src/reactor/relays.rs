@@ -60,12 +60,16 @@ impl Reactor {
                     short_io_blocks: net::SHORT_READ_DRAINS,
                 },
                 pipes: &mut self.pipes,
+                bandwidth: self.shared.bandwidth.as_ref(),
                 now: self.now,
             };
             let (moved, verdict) = connection.relay.drive(&mut upstream.peer, &mut tools);
             if connection.relay.is_half_closed() && !was_half_closed {
                 self.connection_timers
                     .set(key.index(), self.now + self.shared.server.half_close_timeout);
+            }
+            if let Some(at) = connection.relay.resumes_at() {
+                self.resume_timers.set(key.index(), at);
             }
             if verdict == Verdict::Again && !connection.queued {
                 connection.queued = true;
@@ -147,7 +151,13 @@ impl Reactor {
         } else {
             (server.idle_timeout, CloseReason::IdleTimeout)
         };
-        let deadline = connection.relay.last_activity + timeout;
+        // A relay that a limit holds back is not idle: it is we who do not read.
+        let last_activity = if connection.relay.is_paused() {
+            self.now
+        } else {
+            connection.relay.last_activity
+        };
+        let deadline = last_activity + timeout;
         if deadline > self.now {
             return self.connection_timers.set(key.index(), deadline);
         }
@@ -185,10 +195,14 @@ impl Reactor {
 
     /// Closes a connection and all that belongs to it, and does its accounts.
     pub(super) fn close(&mut self, key: Key, ending: Ending) {
-        let Some(connection) = self.connections.remove(key) else {
+        let Some(mut connection) = self.connections.remove(key) else {
             return;
         };
         self.connection_timers.clear(key.index());
+        if let Some(bandwidth) = &self.shared.bandwidth {
+            self.resume_timers.clear(key.index());
+            connection.relay.give_back(bandwidth);
+        }
         match connection.link {
             Link::Attached(upstream) => {
                 if let Some(upstream) = self.remove_upstream(upstream)

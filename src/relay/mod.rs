@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 
+pub mod bandwidth;
 pub mod buffer;
 pub mod close;
 pub mod flight;
@@ -20,6 +21,7 @@ pub mod splice;
 
 use crate::config::Rescue;
 use crate::net;
+use bandwidth::{Bandwidth, Direction, Throttle};
 use close::{Ending, Side};
 use flight::{Flight, Recorder};
 use pump::{End, Half, Phase, Pumped, Readiness, Scratch, Stop};
@@ -63,6 +65,8 @@ pub struct Relay {
     replaying: u64,
     to_backend: Half,
     to_client: Half,
+    /// Its share in the limits of bandwidth, where there are any.
+    throttle: Option<Box<Throttle>>,
 }
 
 /// What the reactor is to do with a relay.
@@ -89,6 +93,8 @@ pub struct Tools<'a> {
     pub scratch: Scratch<'a>,
     /// Pipes for bulk.
     pub pipes: &'a mut PipeReserve,
+    /// Limits of bandwidth.
+    pub bandwidth: Option<&'a Bandwidth>,
     /// The time of the present turn of the poll loop.
     pub now: Instant,
 }
@@ -123,6 +129,7 @@ impl Relay {
             replaying: 0,
             to_backend: Half::default(),
             to_client: Half::default(),
+            throttle: None,
         }
     }
 
@@ -142,14 +149,21 @@ impl Relay {
             self.begin_flight();
         }
         let mut again = false;
-        let up = self.upload(backend, tools);
+        let up = match tools.bandwidth {
+            None => self.upload(backend, tools, TURN_BYTES),
+            Some(limits) => self.run_limited(Direction::ToBackend, backend, limits, tools),
+        };
         moved.to_backend = up.moved;
-        let is_up_blocked = matches!(up.stop, Stop::Blocked);
+        // What a limit of bandwidth holds back will be read.
+        let is_up_blocked = matches!(up.stop, Stop::Blocked) && !self.is_paused();
         if let Some(ending) = self.after_upload(up.stop, backend, &mut again) {
             self.account(&mut moved, tools.now);
             return (moved, Verdict::End(ending));
         }
-        let down = run(&mut self.to_client, backend, &mut self.client, tools);
+        let down = match tools.bandwidth {
+            None => run(&mut self.to_client, backend, &mut self.client, tools, TURN_BYTES),
+            Some(limits) => self.run_limited(Direction::ToClient, backend, limits, tools),
+        };
         moved.to_client = down.moved;
         if self.flight.is_some()
             && let Some(verdict) = self.judge(&down, backend, tools.now)
@@ -176,9 +190,9 @@ impl Relay {
         backend.ready.is_read_closed() || (self.has_more_to_say() && is_dead(&backend.stream))
     }
 
-    fn upload(&mut self, backend: &mut Peer, tools: &mut Tools<'_>) -> Pumped {
+    fn upload(&mut self, backend: &mut Peer, tools: &mut Tools<'_>, budget: u64) -> Pumped {
         if self.flight.is_none() {
-            return run(&mut self.to_backend, &mut self.client, backend, tools);
+            return run(&mut self.to_backend, &mut self.client, backend, tools, budget);
         }
         let mut source = End {
             stream: Recorder {
@@ -192,7 +206,8 @@ impl Relay {
             ready: &mut backend.ready,
         };
         let half = &mut self.to_backend;
-        let up = pump::pump(half, &mut source, &mut sink, &mut tools.scratch, TURN_BYTES);
+        let mut scratch = tools.scratch.at_most(budget);
+        let up = pump::pump(half, &mut source, &mut sink, &mut scratch, budget);
         half.note_moved(up.moved);
         self.note_upload(&up);
         up
@@ -310,7 +325,7 @@ pub fn is_dead(stream: &TcpStream) -> bool {
     }
 }
 
-fn run(half: &mut Half, source: &mut Peer, sink: &mut Peer, tools: &mut Tools<'_>) -> Pumped {
+fn run(half: &mut Half, source: &mut Peer, sink: &mut Peer, tools: &mut Tools<'_>, budget: u64) -> Pumped {
     let mut source = End {
         stream: &source.stream,
         ready: &mut source.ready,
@@ -319,10 +334,11 @@ fn run(half: &mut Half, source: &mut Peer, sink: &mut Peer, tools: &mut Tools<'_
         stream: &sink.stream,
         ready: &mut sink.ready,
     };
-    let pumped = match tools.pipes.pump(half, &mut source, &mut sink, TURN_BYTES) {
-        Some(pumped) => pumped,
-        None => pump::pump(half, &mut source, &mut sink, &mut tools.scratch, TURN_BYTES),
-    };
+    let pumped = tools.pipes.pump(half, &mut source, &mut sink, budget);
+    let pumped = pumped.unwrap_or_else(|| {
+        let mut scratch = tools.scratch.at_most(budget);
+        pump::pump(half, &mut source, &mut sink, &mut scratch, budget)
+    });
     if pumped.moved > 0 {
         half.note_moved(pumped.moved);
     }

@@ -205,6 +205,18 @@ pub struct Scratch<'a> {
     pub short_io_blocks: bool,
 }
 
+impl Scratch<'_> {
+    /// The part of it that a budget asks for: under a limit of bandwidth that is less than the whole.
+    pub fn at_most(&mut self, budget: u64) -> Scratch<'_> {
+        let room = usize::try_from(budget).unwrap_or(usize::MAX);
+        let room = room.clamp(1, self.bytes.len().max(1));
+        Scratch {
+            bytes: self.bytes.get_mut(..room).unwrap_or_default(),
+            short_io_blocks: self.short_io_blocks,
+        }
+    }
+}
+
 /// Moves bytes until something stops it; at most `budget` plus one scratch buffer.
 pub fn pump<R: Read, W: Write>(
     half: &mut Half,

@@ -227,7 +227,9 @@ mod system {
             if *moved >= budget || source.ready.is_urgent() {
                 return Stop::Budget;
             }
-            match splice(source.stream, None, &pipe.write, None, PIPE_BYTES, FLAGS) {
+            // Under a limit of bandwidth a budget is smaller than a pipe.
+            let room = PIPE_BYTES.min(usize::try_from(budget).unwrap_or(PIPE_BYTES));
+            match splice(source.stream, None, &pipe.write, None, room, FLAGS) {
                 Ok(0) => *phase = Phase::Ending,
                 Ok(count) => *held = count,
                 // The pipe is empty here, so it is the source that has nothing.

@@ -11,6 +11,7 @@
 mod admission;
 mod adversary;
 mod balance;
+mod bandwidth;
 #[cfg(target_os = "linux")]
 mod fickle;
 mod limits;

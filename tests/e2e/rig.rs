@@ -16,6 +16,7 @@ use tcp_forwarder::net;
 use tcp_forwarder::reactor::bursts::Burst;
 use tcp_forwarder::reactor::limits::Limits;
 use tcp_forwarder::reactor::{Farewell, Reactor, Shared};
+use tcp_forwarder::relay::bandwidth::Bandwidth;
 use tcp_forwarder::scorer::{LinkView, SampleInbox};
 use tcp_forwarder::shutdown::Shutdown;
 use tcp_forwarder::snapshot::Published;
@@ -82,6 +83,7 @@ impl Rig {
             pools: config.pools.clone(),
             limits: Limits::of(net::raise_descriptor_limit(), config.server.max_connections),
             admission: Admission::of(&config.server, Instant::now()),
+            bandwidth: Bandwidth::of(&config.server.bandwidth, Instant::now()),
             pauses: Burst::new(Instant::now()),
             shortages: Burst::new(Instant::now()),
             active_set: active,

@@ -24,7 +24,7 @@ pub struct KeyDoc {
     /// Path, such as `remotes.probing.interval`.
     pub path: &'static str,
     /// Name of its type: flag, integer, number, duration, choice, address, address or list,
-    /// network or list, text.
+    /// network or list, byte rate, text.
     pub kind: &'static str,
     /// The default, as it would be written in the file, without quotes.
     pub default: String,
@@ -198,6 +198,16 @@ const SERVER: &[Key] = &[
         "server.deny",
         Slot::Networks(|d| &mut d.config.server.deny),
         "networks that may not connect; goes before server.allow",
+    ),
+    key(
+        "server.bandwidth.per_connection",
+        Slot::ByteRate(|d| &mut d.config.server.bandwidth.per_connection),
+        "bytes a second that one connection may move in each direction; 0 = no limit",
+    ),
+    key(
+        "server.bandwidth.total",
+        Slot::ByteRate(|d| &mut d.config.server.bandwidth.total),
+        "bytes a second that all connections together may move in each direction; 0 = no limit",
     ),
 ];
 

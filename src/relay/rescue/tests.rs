@@ -55,6 +55,7 @@ impl Stage {
                 short_io_blocks: true,
             },
             pipes: &mut self.pipes,
+            bandwidth: None,
             now: clock::now(),
         };
         self.relay.drive(&mut self.warm, &mut tools).1

@@ -1,0 +1,68 @@
+//! The section `server`, checked: accepting, relaying, protection.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// `server`: accepting and relaying.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// Addresses to listen on; at least one.
+    pub listen_addrs: Vec<SocketAddr>,
+    /// Reactor threads; 0 = one per core.
+    pub reactors: usize,
+    /// Relays at once; 0 = derived from the file-descriptor limit.
+    pub max_connections: usize,
+    /// A relay that moves no byte for this long is closed.
+    pub idle_timeout: Duration,
+    /// The same once one direction has finished.
+    pub half_close_timeout: Duration,
+    /// TCP keep-alive of both sides.
+    pub keepalive: Keepalive,
+    /// Whether bulk directions may move through `splice` on systems that have it.
+    pub splice: Splice,
+    /// Connections at once of one client (an IPv4 address or an IPv6 network of 64 bits); 0 = no limit.
+    pub max_connections_per_ip: usize,
+    /// New connections a second of one client; 0 = no limit.
+    pub connection_rate_per_ip: f64,
+    /// New connections of one client that may come at once; 0 = one second's worth, at least 1.
+    pub connection_burst_per_ip: u32,
+    /// Networks that may connect; empty = all.
+    pub allow: Vec<IpNet>,
+    /// Networks that may not connect, whatever `allow` says.
+    pub deny: Vec<IpNet>,
+    /// How fast bytes may move.
+    pub bandwidth: BandwidthLimits,
+}
+
+/// `server.bandwidth`: bytes a second, of each direction for itself; 0 = no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BandwidthLimits {
+    /// Of each connection.
+    pub per_connection: u64,
+    /// Of all connections together.
+    pub total: u64,
+}
+
+/// `server.splice`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Splice {
+    /// Use it for bulk where the system has it, copy elsewhere.
+    Auto,
+    /// Use it for bulk; the configuration is wrong where the system has none.
+    On,
+    /// Always copy.
+    Off,
+}
+
+/// `server.keepalive`: TCP keep-alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Silence before the first keep-alive packet.
+    pub idle: Duration,
+    /// Pause between unanswered packets.
+    pub interval: Duration,
+    /// Unanswered packets before the connection counts as dead.
+    pub probes: u32,
+}
