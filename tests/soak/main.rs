@@ -36,6 +36,7 @@ mod samples;
 mod support;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use run::{Length, soak};
@@ -76,6 +77,18 @@ fn seconds_of_everything_harm_nobody() {
     // As many as a busy machine has time for.
     assert!(summary["faults"].as_array().unwrap().len() > 2, "{summary}");
     assert!(written("samples.csv").lines().count() > 4);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/soak");
+    let render = Command::new("python3")
+        .args([script, "--render", "--out"])
+        .arg(out.path())
+        .output();
+    let Ok(rendered) = render else {
+        say("skipped: the report of a soak, python3 is not installed");
+        return;
+    };
+    assert!(rendered.status.success(), "{rendered:?}");
+    assert!(written("report.md").contains(": nothing was wrong\n"));
+    assert!(written("plot.svg").ends_with("</svg>\n"));
 }
 
 /// Says something to whoever runs it, though the harness keeps what a test prints.
