@@ -7,8 +7,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mio::Interest;
 use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::config::Keepalive;
@@ -268,6 +268,19 @@ pub fn nothing_acknowledged(stream: &TcpStream) -> bool {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub fn nothing_acknowledged(_: &TcpStream) -> bool {
     false
+}
+
+/// Has the poll call `stream` writable, by an event of its own, once the peer's kernel has what was written to it,
+/// but for a packet or so. Nothing more can be written to it from then on.
+///
+/// No system tells that in a portable way; but a full send buffer is not writable, and with the least buffer
+/// that there is, whatever is still unconfirmed fills it.
+///
+/// # Errors
+/// When the connection is already gone.
+pub fn tell_when_sent(registry: &Registry, stream: &mut TcpStream, token: Token) -> io::Result<()> {
+    SockRef::from(&*stream).set_send_buffer_size(1)?;
+    registry.reregister(stream, token, ALL_EVENTS)
 }
 
 /// What an error of `accept` means for the listener.

@@ -39,6 +39,7 @@ use crate::snapshot::{Published, Reader};
 
 pub mod bursts;
 mod checkout;
+mod held_back;
 pub mod limits;
 mod listener;
 mod refill;
@@ -49,6 +50,7 @@ pub mod timers;
 mod upstreams;
 
 use bursts::Burst;
+use held_back::HeldBack;
 use limits::Limits;
 use listener::Listener;
 use signal::Signal;
@@ -140,8 +142,8 @@ struct Connection {
     trust: Trust,
     /// Whether it has been counted as rescued.
     is_rescued: bool,
-    /// Set while a reset is held back: how it will end.
-    ending: Option<Ending>,
+    /// Set while the end is held back.
+    ending: Option<HeldBack>,
     /// Counts it for its client, for as long as it is here.
     _seat: Option<Box<Seat>>,
 }

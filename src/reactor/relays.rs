@@ -2,12 +2,13 @@
 
 use log::debug;
 
+use super::held_back::HeldBack;
 use super::slots::{Key, Kind, Slots};
 use super::upstreams::KEEPALIVE_AFTER;
 use super::{Connection, Link, Reactor, Signal, counters_of, slots};
 use crate::metrics::counters::{CloseReason, ErrorKind};
 use crate::net;
-use crate::relay::close::{Ending, RESET_GRACE, Side};
+use crate::relay::close::{Ending, Side};
 use crate::relay::pump::{Closure, Scratch};
 use crate::relay::{Moved, Tools, Verdict};
 
@@ -27,6 +28,9 @@ impl Reactor {
             return;
         };
         signal.apply(&mut connection.relay.client.ready);
+        if let Some(HeldBack::UntilSent(ending)) = connection.ending {
+            return self.on_sent(key, ending, signal);
+        }
         match connection.link {
             Link::Attached(_) => self.drive(key),
             // It waits for a dial, or for a descriptor to dial with, and what it sends waits in the kernel.
@@ -116,8 +120,10 @@ impl Reactor {
         let Some(connection) = self.connections.get(key) else {
             return;
         };
-        if let Some(ending) = connection.ending {
-            return self.close(key, ending);
+        match connection.ending {
+            None => {}
+            Some(HeldBack::Unasked(ending)) => return self.wait_until_sent(key, ending),
+            Some(HeldBack::UntilSent(ending) | HeldBack::Grace(ending)) => return self.close(key, ending),
         }
         if connection.relay.is_in_doubt() {
             self.drive(key);
@@ -177,20 +183,6 @@ impl Reactor {
                 self.close_or_wait(key, Belief::LookedAt);
             }
         }
-    }
-
-    /// Ends a relay; the end after a reset waits while bytes written just before may still be on their way.
-    fn end(&mut self, key: Key, ending: Ending) {
-        let Some(connection) = self.connections.get_mut(key) else {
-            return;
-        };
-        let settled = connection.relay.last_activity + RESET_GRACE;
-        let moved = connection.relay.bytes_to_backend + connection.relay.bytes_to_client > 0;
-        if !ending.is_abrupt() || !moved || settled <= self.now {
-            return self.close(key, ending);
-        }
-        connection.ending = Some(ending);
-        self.connection_timers.set(key.index(), settled);
     }
 
     /// Closes a connection and all that belongs to it, and does its accounts.

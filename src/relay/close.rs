@@ -24,7 +24,8 @@ use mio::net::TcpStream;
 use crate::metrics::counters::CloseReason;
 
 /// How long the end after a reset waits when bytes were written just before: the kernel drops what it has not
-/// sent yet when a connection is reset, and also when it is closed while bytes of its peer are unread.
+/// sent yet when a connection is reset, and also when it is closed while bytes of its peer are unread. A reset
+/// for the client waits that long from when the client's kernel has all of it but a packet or so.
 pub const RESET_GRACE: Duration = Duration::from_millis(200);
 
 /// One side of a relay.

@@ -9,8 +9,10 @@ use std::time::Duration;
 use socket2::SockRef;
 use tcp_forwarder::config::{Config, Splice, Strategy};
 use tcp_forwarder::metrics::counters::CloseReason;
+use tcp_forwarder::relay::close::RESET_GRACE;
 
 use crate::rig::{PATIENCE, Rig, TestBackend, wait_for};
+use crate::support::comes_true;
 
 fn config(strategy: Strategy) -> Config {
     let mut config = Config::default();
@@ -151,6 +153,52 @@ fn a_reset_takes_nothing_back_of_a_stream_that_had_finished() {
     wait_for("the reset is seen", || rig.closed(CloseReason::ClientReset) == 1);
     release.send(()).unwrap();
     assert_eq!(outcome.recv_timeout(PATIENCE).unwrap().unwrap(), BYTES);
+}
+
+#[test]
+fn a_client_that_reads_late_gets_all_that_came_before_a_reset() {
+    const BYTES: usize = 700_000;
+    let (release, held) = mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let backend = TestBackend::start(move |mut stream| {
+        stream.write_all(&vec![1; BYTES]).unwrap();
+        held.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        reset(stream);
+    });
+    let rig = Rig::start(&cold(), &[backend.addr], 1);
+    let mut client = rig.connect();
+    wait_for("all is written", || {
+        rig.shared.counters[0].bytes_to_client.value() == BYTES as u64
+    });
+    release.send(()).unwrap();
+    // A client twice as late as a reset is held back for those that are not.
+    let ends = comes_true(2 * RESET_GRACE, || rig.active() == 0);
+    assert!(!ends, "what the client has not got yet is thrown away");
+    let mut all = vec![0; BYTES];
+    client.read_exact(&mut all).unwrap();
+    let error = client.read(&mut [0]).expect_err("a reset, not an end");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    wait_for("it is counted", || rig.closed(CloseReason::BackendReset) == 1);
+    wait_until_quiet(&rig);
+}
+
+#[test]
+fn a_client_that_never_reads_holds_a_reset_back_for_as_long_as_a_half_close() {
+    let backend = TestBackend::start(move |mut stream| {
+        stream.write_all(&vec![1; 700_000]).unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+        reset(stream);
+    });
+    let mut config = cold();
+    config.server.half_close_timeout = Duration::from_millis(500);
+    let rig = Rig::start(&config, &[backend.addr], 1);
+    let mut client = rig.connect();
+    wait_for("all is written", || {
+        rig.shared.counters[0].bytes_to_client.value() == 700_000
+    });
+    client.write_all(b"x").unwrap();
+    wait_for("it ends", || rig.closed(CloseReason::BackendReset) == 1);
+    wait_until_quiet(&rig);
 }
 
 #[test]
