@@ -103,6 +103,8 @@ pub struct Client {
     is_connected: bool,
     /// The round that it is in, from 1.
     round: u64,
+    /// A write was told of a reset, which the next read will not be.
+    was_reset: bool,
     /// When a client that takes its time goes on.
     pub(super) next_at: Option<Instant>,
 }
@@ -142,6 +144,7 @@ impl Client {
             has_finished: false,
             is_connected: false,
             round: 1,
+            was_reset: false,
             next_at: None,
         }
     }
@@ -231,11 +234,9 @@ impl Client {
         match stream.take_error() {
             Ok(None) => {}
             Ok(Some(error)) if error.kind() == ErrorKind::ConnectionReset => {
-                // It was connected, and has been reset since; what had come before is there still.
+                // It was connected, and has been reset since.
+                self.was_reset = true;
                 self.hear(now);
-                if self.outcome != Outcome::Corrupt {
-                    self.end(Outcome::Reset, now);
-                }
                 return false;
             }
             Ok(Some(error)) | Err(error) => {
@@ -284,8 +285,11 @@ impl Client {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if is_retry(error.kind()) => return,
-                // What was said before may still be read.
-                Err(_) => return,
+                Err(error) => {
+                    // What came before may still be read; the end behind it is none.
+                    self.was_reset |= error.kind() == ErrorKind::ConnectionReset;
+                    return;
+                }
             }
         }
     }
@@ -313,7 +317,9 @@ impl Client {
             }
             match stream.read(&mut buffer) {
                 Ok(0) => {
-                    let outcome = if self.reply.is_over() {
+                    let outcome = if self.was_reset {
+                        Outcome::Reset
+                    } else if self.reply.is_over() {
                         Outcome::Whole
                     } else if self.received == 0 {
                         Outcome::Empty

@@ -132,21 +132,33 @@ impl Crowd {
     }
 
     /// Drives them until `condition` holds, or fails the test saying `what` did not come.
-    pub fn drive_until(&mut self, what: &str, mut condition: impl FnMut(&mut Self) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !condition(self) {
-            assert!(
-                Instant::now() < deadline,
-                "{what}: not within {PATIENCE:?}; clients: {}",
-                self.outcomes()
-            );
-            self.turn(GLANCE);
-        }
+    pub fn drive_until(&mut self, what: &str, condition: impl FnMut(&mut Self) -> bool) {
+        let came = self.drive(PATIENCE, condition);
+        let outcomes = self.outcomes();
+        assert!(came, "{what}: not within {PATIENCE:?}; clients: {outcomes}");
     }
 
     /// Drives them until all connections have ended.
     pub fn finish(&mut self) {
-        self.drive_until("the end of all connections", |crowd| crowd.open == 0);
+        self.finish_within(PATIENCE);
+    }
+
+    /// The same where there is more to do than is done in the usual time.
+    pub fn finish_within(&mut self, patience: Duration) {
+        let ended = self.drive(patience, |crowd| crowd.open == 0);
+        assert!(ended, "not within {patience:?}; clients: {}", self.outcomes());
+    }
+
+    /// Drives them until `condition` holds; false when it does not in time.
+    fn drive(&mut self, patience: Duration, mut condition: impl FnMut(&mut Self) -> bool) -> bool {
+        let deadline = Instant::now() + patience;
+        while !condition(self) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            self.turn(GLANCE);
+        }
+        true
     }
 
     /// Drives them for so long, whatever happens.

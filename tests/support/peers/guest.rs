@@ -8,10 +8,11 @@ use mio::net::TcpStream;
 
 use super::backend::{Behaviour, Tally};
 use super::stream::{BANNER, Order, Received, Rounds, Script};
+use super::unsent::unsent;
 use super::{is_retry, reset};
 
-/// How long a backend that resets waits since its last byte, so that its kernel has sent it.
-const BEFORE_RESET: Duration = Duration::from_millis(30);
+/// How long a backend that resets waits before it looks whether its last byte has arrived.
+const BEFORE_RESET: Duration = Duration::from_millis(10);
 
 /// What becomes of a connection after its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +138,7 @@ impl Guest {
             if self.head.is_empty() {
                 self.behaviour = present;
                 self.due = None;
+                tally.begun.add();
             }
             let count = bytes.len().min(Order::BYTES - self.head.len());
             self.head.extend_from_slice(&bytes[..count]);
@@ -159,7 +161,7 @@ impl Guest {
         }
         self.due = None;
         if matches!(self.behaviour, Behaviour::ResetAfter { .. }) {
-            if !self.is_acknowledged() {
+            if unsent(&self.stream) > 0 {
                 self.due = Some(now + BEFORE_RESET);
                 return Some(Fate::StaysUntil(now + BEFORE_RESET));
             }
@@ -269,26 +271,5 @@ impl Guest {
         {
             tally.corrupt.add();
         }
-    }
-
-    /// Whether the other side's kernel has everything that was said.
-    fn is_acknowledged(&self) -> bool {
-        let (Ok(local), Ok(peer)) = (self.stream.local_addr(), self.stream.peer_addr()) else {
-            return true;
-        };
-        let own = format!(":{:04X} ", local.port());
-        let other = format!(":{:04X} ", peer.port());
-        let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
-        let row = table
-            .lines()
-            .filter(|row| row.contains(&own) && row.contains(&other))
-            .find_map(|row| {
-                let mut words = row.split_whitespace();
-                let is_own = words.nth(1)?.ends_with(own.trim_end());
-                let is_peer = words.next()?.ends_with(other.trim_end());
-                let queues = words.nth(1)?;
-                (is_own && is_peer).then(|| queues.starts_with("00000000:"))
-            });
-        row.unwrap_or(true)
     }
 }

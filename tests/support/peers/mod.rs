@@ -13,8 +13,10 @@ pub mod client;
 pub mod crowd;
 mod guest;
 pub mod rig;
+mod stage;
 pub mod standing;
 pub mod stream;
+mod unsent;
 
 use std::io::ErrorKind;
 use std::time::Duration;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::backend::Backend;
 use super::client::{Conduct, Outcome, Plan};
 use super::crowd::Crowd;
-use super::standing::{Standing, wait_until_accounts_balance, wait_until_quiet};
+use super::standing::{Standing, wait_until_accounts_balance, wait_until_quiet, whole};
 use super::stream::Order;
 use crate::support::{Ended, Files, Forwarder, comes_true, settings};
 
@@ -176,16 +176,23 @@ fn note(words: &str) {
     println!("{words}");
 }
 
+/// A counter or gauge of a forwarder.
+pub fn counted(forwarder: &Forwarder, name: &str) -> usize {
+    whole(&forwarder.scrape(), name)
+}
+
 /// Waits until nothing moves any more in what it holds, and says what that is.
 fn settled(forwarder: &Forwarder) -> Standing {
     let mut last = Standing::of(forwarder);
+    let mut same = 0;
     let rests = comes_true(crate::support::PATIENCE, || {
         std::thread::sleep(std::time::Duration::from_millis(20));
         let now = Standing::of(forwarder);
         // A probe or a scrape that is looked at by chance is gone the next time.
-        let same = now.own_sockets() == last.own_sockets() && now.warm == last.warm;
+        let is_same = now.own_sockets() == last.own_sockets() && now.warm == last.warm;
+        same = if is_same { same + 1 } else { 0 };
         last = now;
-        same && now.warm > 0
+        same == 4
     });
     assert!(rests, "it does not come to rest: {last:?}");
     last
@@ -218,6 +225,6 @@ pub fn healthy(rng: &mut fastrand::Rng, count: usize) -> Vec<Plan> {
 pub fn exchange(addr: SocketAddr, plans: Vec<Plan>) {
     let mut crowd = Crowd::of(addr, plans);
     crowd.finish();
-    let whole = crowd.count(Outcome::Whole);
-    assert_eq!(whole, crowd.clients().len(), "{}", crowd.outcomes());
+    let served = crowd.count(Outcome::Whole);
+    assert_eq!(served, crowd.clients().len(), "{}", crowd.outcomes());
 }
