@@ -192,3 +192,45 @@ fn churn_leaks_no_descriptor() {
     );
     assert_eq!(forwarder.metric("new_connections_total"), 601.0);
 }
+
+/// Whatever comes to the metrics port: clients feel nothing, and the process grows by the port's bound at most.
+#[test]
+fn a_crowd_at_the_metrics_port_does_no_harm_to_forwarding() {
+    let forwarder = Forwarder::start(&json!({}), &format!("{}\n", echo_on(Ipv4Addr::LOCALHOST)));
+    let threads = || {
+        let folder = format!("/proc/{}/task", forwarder.pid());
+        std::fs::read_dir(folder).unwrap().count()
+    };
+    let mut established = forwarder.connect();
+    ping(&mut established, b"early");
+    let (threads_before, descriptors_before) = (threads(), forwarder.descriptors());
+    let addr = forwarder.metrics_addr();
+    let crowd: Vec<TcpStream> = (0..1000)
+        .map(|i| {
+            let mut stream = TcpStream::connect(addr).unwrap();
+            let bytes: &[u8] = match i % 4 {
+                0 => b"",
+                1 => b"GET /metrics HTTP/1.1\r\nHost: slow",
+                2 => b"GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n",
+                _ => &[0xff; 64],
+            };
+            // May fail: the port is free to have closed it already.
+            drop(stream.write_all(bytes));
+            if i % 50 == 0 {
+                ping(&mut established, b"goes on");
+                ping(&mut forwarder.connect(), b"a newcomer");
+            }
+            stream
+        })
+        .collect();
+    assert!(threads() <= threads_before, "{} threads", threads());
+    // 32 of the port, the pool's four, and what newcomers leave for a moment.
+    let descriptors = forwarder.descriptors();
+    assert!(
+        descriptors <= descriptors_before + 64,
+        "{descriptors} descriptors"
+    );
+    assert!(forwarder.metric("errors_total{kind=\"metrics_request\"}") >= 1.0);
+    ping(&mut established, b"to the end");
+    drop(crowd);
+}

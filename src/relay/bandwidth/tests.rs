@@ -99,18 +99,22 @@ fn shares_of_a_total_are_equal_whoever_comes_first() {
     );
 }
 
+/// What relays had reserved when they ended is not lost to the others.
 #[test]
-fn a_ticket_that_is_given_back_delays_nobody() {
+fn a_relay_that_ends_while_it_waits_delays_nobody() {
     let (bandwidth, origin) = limits(0, MIB);
     let mut one = Mover::greedy();
     one.turns(&bandwidth, origin);
     let begin = one.gate.ticket.expect("a ticket");
-    for _ in 0..1000 {
-        let mut gate = Gate::default();
-        assert!(!bandwidth.permit(&mut gate, Direction::ToClient, origin));
-        let total = bandwidth.total.as_ref().expect("a total");
-        gate.ticket.take().expect("a ticket");
-        total.correct(Direction::ToClient, bandwidth.quantum, 0);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = listener.local_addr().expect("an address");
+    for _ in 0..100 {
+        let client = mio::net::TcpStream::connect(addr).expect("a connection");
+        let mut relay = Relay::new(client, addr, origin);
+        let gate = &mut relay.throttle.get_or_insert_default().0[Direction::ToClient as usize];
+        assert!(!bandwidth.permit(gate, Direction::ToClient, origin));
+        assert!(relay.is_paused());
+        relay.give_back(&bandwidth);
     }
     let mut next = Gate::default();
     bandwidth.permit(&mut next, Direction::ToClient, origin);
