@@ -112,6 +112,7 @@ fn the_configuration_for_routers_is_valid() {
 fn scripts_are_sound_shell() {
     for (shell, script) in [
         ("bash", "scripts/cross"),
+        ("bash", "scripts/proof"),
         ("bash", ".ci/run"),
         ("sh", "contrib/openwrt/tcp-forwarder.init"),
         ("sh", "contrib/termux/run"),

@@ -104,8 +104,8 @@ pub fn lost_lines() -> u64 {
 }
 
 /// What is logged: by `RUST_LOG` if it is set and can be understood, else by the configured level. An empty
-/// `RUST_LOG` counts as not set.
-fn filter(level: LevelFilter, rust_log: Option<&OsStr>) -> (Filter, Option<String>) {
+/// `RUST_LOG` counts as not set; why one is not understood is said beside the filter.
+pub fn filter(level: LevelFilter, rust_log: Option<&OsStr>) -> (Filter, Option<String>) {
     let configured = || env_filter::Builder::new().filter_level(level).build();
     let Some(directives) = rust_log.filter(|directives| !directives.is_empty()) else {
         return (configured(), None);

@@ -1,0 +1,33 @@
+//! What the fuzz targets check: each module takes bytes and panics when something is wrong.
+//!
+//! Knows nothing of a fuzzer. `targets/` hands it what libFuzzer makes up; `tests/corpus.rs` includes this
+//! file and runs the committed corpus through it with the stable toolchain. Uses what is public only.
+
+pub mod admission;
+pub mod candidates;
+pub mod choices;
+pub mod configuration;
+pub mod flight;
+pub mod log_filter;
+pub mod pump;
+pub mod request;
+pub mod scrape;
+pub mod slots;
+pub mod timers;
+
+/// Takes an input; panics when what it checks does not hold.
+pub type Target = fn(&[u8]);
+
+/// Every target by its name, which is that of its folder in the corpus.
+pub const TARGETS: [(&str, Target); 10] = [
+    ("admission", admission::run),
+    ("candidates", candidates::run),
+    ("configuration", configuration::run),
+    ("flight", flight::run),
+    ("log_filter", log_filter::run),
+    ("pump", pump::run),
+    ("request", request::run),
+    ("scrape", scrape::run),
+    ("slots", slots::run),
+    ("timers", timers::run),
+];

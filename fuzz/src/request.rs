@@ -1,0 +1,48 @@
+//! The head of a request to the metrics port, whole and in pieces.
+
+use tcp_forwarder::metrics::http::{MAX_HEAD_BYTES, Parsed, Request, parse};
+
+use super::choices::Choices;
+
+/// Reads bytes as a head, and a part of them before.
+pub fn run(data: &[u8]) {
+    let mut choices = Choices::new(data);
+    let Some(cut) = choices.word() else {
+        return;
+    };
+    let bytes = choices.rest();
+    let whole = parse(bytes);
+    if let Parsed::Complete(request) = &whole {
+        checked(bytes, request);
+    }
+    if bytes.len() < MAX_HEAD_BYTES {
+        assert!(
+            !matches!(whole, Parsed::Refused(414 | 431)),
+            "it may still be short enough"
+        );
+    } else {
+        assert_ne!(whole, Parsed::Incomplete, "no more than that is waited for");
+        return;
+    }
+    // A head is judged alike however it comes in, so what is said early stays said.
+    let cut = usize::from(cut) % (bytes.len() + 1);
+    let part = parse(bytes.get(..cut).unwrap_or_default());
+    match (&part, &whole) {
+        (Parsed::Incomplete, Parsed::Complete(request)) => assert!(cut < request.head_bytes),
+        (Parsed::Incomplete, _) => {}
+        _ => assert_eq!(part, whole, "after {cut} bytes"),
+    }
+}
+
+fn checked(bytes: &[u8], request: &Request) {
+    let head = bytes.get(..request.head_bytes).unwrap_or_default();
+    assert_eq!(head.len(), request.head_bytes);
+    assert!(
+        head.ends_with(b"\n\n") || head.ends_with(b"\n\r\n"),
+        "up to the empty line"
+    );
+    assert!(!request.path.contains(['?', '#', ' ']));
+    assert!(request.path.bytes().all(|byte| byte.is_ascii_graphic()));
+    assert_eq!(request.version.0, 1);
+    assert_eq!(parse(head), parse(bytes), "what follows does not count");
+}

@@ -1,0 +1,207 @@
+//! The metrics port itself: connections with any bytes, against what its parser says of them.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock, RwLock};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+use tcp_forwarder::backend::ActiveSet;
+use tcp_forwarder::candidates::CandidateSet;
+use tcp_forwarder::clock;
+use tcp_forwarder::config::{Algorithm, Scoring};
+use tcp_forwarder::metrics::counters::{ControlCounters, ReactorCounters};
+use tcp_forwarder::metrics::http::{After, HttpPort, Parsed, parse};
+use tcp_forwarder::metrics::{Exporter, Sources};
+use tcp_forwarder::scorer::ScoreBoard;
+use tcp_forwarder::snapshot::Published;
+
+use super::choices::Choices;
+
+/// Longest wait for the port.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Bytes that the port surely reads before it closes, so that no reset takes an answer away.
+const ONE_READ: usize = 2048;
+
+/// Sends bytes in one or two pieces, and reads what comes back.
+pub fn run(data: &[u8]) {
+    static PORT: OnceLock<Port> = OnceLock::new();
+    let mut choices = Choices::new(data);
+    let Some(cut) = choices.word() else {
+        return;
+    };
+    let bytes = choices.rest();
+    if bytes.len() > ONE_READ {
+        return;
+    }
+    let port = PORT.get_or_init(Port::start);
+    let before = port.bad_requests();
+    let expected = Expected::of(bytes);
+    let answers = port.exchange(bytes, usize::from(cut) % (bytes.len() + 1));
+    let statuses = statuses(&answers, &expected.requests);
+    assert_eq!(
+        statuses.len(),
+        expected.requests.len(),
+        "{}",
+        String::from_utf8_lossy(&answers)
+    );
+    for (status, (expected, _)) in statuses.iter().zip(&expected.requests) {
+        assert_eq!(status, expected);
+    }
+    assert_eq!(port.bad_requests() - before, expected.bad);
+}
+
+/// What bytes on one connection must lead to.
+struct Expected {
+    /// The status of each answer, and whether it has a body.
+    requests: Vec<(u16, bool)>,
+    /// Requests that are counted as bad.
+    bad: u64,
+}
+
+impl Expected {
+    fn of(mut bytes: &[u8]) -> Self {
+        let mut expected = Self {
+            requests: Vec::new(),
+            bad: 0,
+        };
+        loop {
+            match parse(bytes) {
+                Parsed::Complete(request) => {
+                    let method = request.method.as_str();
+                    let status = match request.path.as_str() {
+                        _ if !["GET", "HEAD"].contains(&method) => 405,
+                        "/" | "/metrics" => 200,
+                        _ => 404,
+                    };
+                    expected.answer(status, method != "HEAD");
+                    if request.after == After::Close {
+                        return expected;
+                    }
+                    bytes = bytes.get(request.head_bytes..).unwrap_or_default();
+                }
+                Parsed::Refused(status) => {
+                    expected.answer(status, true);
+                    return expected;
+                }
+                Parsed::Incomplete if bytes.is_empty() => return expected,
+                Parsed::Incomplete | Parsed::Garbage => {
+                    expected.bad += 1;
+                    return expected;
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, status: u16, has_body: bool) {
+        self.requests.push((status, has_body));
+        self.bad += u64::from(status >= 400);
+    }
+}
+
+/// The statuses of answers one after the other; each must be as long as it says.
+fn statuses(mut answers: &[u8], requests: &[(u16, bool)]) -> Vec<u16> {
+    let mut statuses = Vec::new();
+    let mut requests = requests.iter();
+    while !answers.is_empty() {
+        let end = answers.windows(4).position(|four| four == b"\r\n\r\n");
+        assert!(end.is_some(), "an answer has a head");
+        let (head, behind) = answers.split_at(end.unwrap_or_default() + 4);
+        let head = String::from_utf8_lossy(head);
+        let status = head.strip_prefix("HTTP/1.").and_then(|line| line.get(2..5));
+        let status = status.and_then(|status| status.parse().ok());
+        assert!(status.is_some(), "{head}");
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("Content-Length: "))
+            .and_then(|length| length.parse::<usize>().ok());
+        assert!(length.is_some(), "{head}");
+        let has_body = requests.next().is_none_or(|(_, has_body)| *has_body);
+        let body = if has_body { length.unwrap_or_default() } else { 0 };
+        assert!(body <= behind.len(), "{head}");
+        answers = behind.get(body..).unwrap_or_default();
+        statuses.push(status.unwrap_or_default());
+    }
+    statuses
+}
+
+/// A port that lasts as long as the process.
+struct Port {
+    addr: SocketAddr,
+    control: Arc<ControlCounters>,
+    /// Connections so far. Each comes from an address of its own, so that closed ones do not use up the ports.
+    connections: AtomicU32,
+}
+
+impl Port {
+    fn start() -> Self {
+        Self::try_start().unwrap_or_else(|error| {
+            assert_eq!(error.to_string(), "", "the port cannot be opened");
+            std::process::abort()
+        })
+    }
+
+    fn try_start() -> Result<Self, Box<dyn std::error::Error>> {
+        let control = Arc::new(ControlCounters::default());
+        let exporter = Exporter::new(Sources {
+            reactors: [ReactorCounters::default()].into_iter().collect(),
+            control: Arc::clone(&control),
+            active: Arc::new(Published::new(ActiveSet::default())),
+            candidates: Arc::new(Published::new(CandidateSet::parse("127.0.0.2", 80)?)),
+            board: Arc::new(RwLock::new(ScoreBoard::new(Scoring::default()))),
+            inbox: Arc::default(),
+            probes: Arc::default(),
+            algorithm: Algorithm::Random,
+            started_at: clock::now(),
+        })?;
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let port = HttpPort::bind(any, "/metrics", exporter, Arc::clone(&control))?;
+        let addr = port.local_addr();
+        std::thread::spawn(move || port.run());
+        Ok(Self {
+            addr,
+            control,
+            connections: AtomicU32::new(0),
+        })
+    }
+
+    fn bad_requests(&self) -> u64 {
+        self.control.bad_metrics_requests.load(Ordering::Relaxed)
+    }
+
+    fn exchange(&self, bytes: &[u8], cut: usize) -> Vec<u8> {
+        let mut answers = Vec::new();
+        if let Err(error) = self.try_exchange(bytes, cut, &mut answers) {
+            // The port may close before it has read what it does not want to know.
+            let is_close = [
+                ErrorKind::ConnectionReset,
+                ErrorKind::BrokenPipe,
+                ErrorKind::NotConnected,
+            ];
+            assert!(
+                is_close.contains(&error.kind()),
+                "neither answered nor closed: {error}"
+            );
+        }
+        answers
+    }
+
+    fn try_exchange(&self, bytes: &[u8], cut: usize, answers: &mut Vec<u8>) -> std::io::Result<()> {
+        let number = self.connections.fetch_add(1, Ordering::Relaxed);
+        let from = Ipv4Addr::from_bits(0x7f10_0000 | number >> 8 & 0xf_ffff);
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((from, 0)).into())?;
+        socket.connect(&self.addr.into())?;
+        let mut stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let (first, second) = bytes.split_at(cut);
+        stream.write_all(first)?;
+        let sent = stream
+            .write_all(second)
+            .and_then(|()| stream.shutdown(Shutdown::Write));
+        let read = stream.read_to_end(answers);
+        sent.and(read.map(drop))
+    }
+}
