@@ -22,7 +22,7 @@ pub(super) enum HeldBack {
     Unasked(Ending),
     /// The poll has been asked.
     UntilSent(Ending),
-    /// For [`RESET_GRACE`](crate::relay::close::RESET_GRACE).
+    /// For [`RESET_GRACE`].
     Grace(Ending),
 }
 
