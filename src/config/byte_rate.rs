@@ -1,7 +1,7 @@
 //! Numbers of bytes a second: from YAML, and in words.
 
-use super::slot::Refusal;
 use super::tree::Node;
+use super::value::Refusal;
 
 /// Units and their bytes; the largest of those with a factor of 1024 is what a value is shown in.
 const UNITS: [(&str, u64); 13] = [

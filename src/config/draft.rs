@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::defaults::{MOBILE, STATIC_SIZE_PER_REMOTE};
-use super::slot::show_duration;
+use super::value::show_duration;
 use super::{
     Config, Dynamic, LogOutput, Logging, Metrics, Platform, Pools, Remotes, Server, Splice, Strategy,
     networks,

@@ -8,7 +8,8 @@
 //! - `keys.rs`: one row per key: its path, its type and range, its field, what it means.
 //! - `server.rs`: the section `server`, checked.
 //! - `networks.rs`: lists of networks; `byte_rate.rs`: bytes a second.
-//! - `slot.rs`: one type of value: from YAML into its field, and back into words.
+//! - `slot.rs`: the type, range and field of a key's value.
+//! - `value.rs`: one value: from YAML, or refused, and in words.
 //! - `draft.rs`: the rules between keys; from what was read to a [`Config`].
 //! - `tree.rs`: YAML text as a bounded tree, and the line of each of its nodes.
 //! - `reader.rs`: walks the tree along the table and collects every error.
@@ -25,6 +26,7 @@ mod slot;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod value;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::slot::{Refusal, every_item, text};
 use super::tree::Node;
+use super::value::{Refusal, every_item, text};
 
 /// Networks in one list.
 const MAX_NETWORKS: usize = 4096;

@@ -8,8 +8,8 @@ use std::path::Path;
 use super::draft::Draft;
 use super::error::{ConfigError, ConfigErrors, LoadError};
 use super::keys::{self, Key};
-use super::slot::{show, show_text};
 use super::tree::{self, Address, Node};
+use super::value::{show, show_text};
 use super::{Config, Platform};
 
 /// Size of a configuration file. The shipped one, comments and all, has a hundredth of it.

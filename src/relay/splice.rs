@@ -31,7 +31,6 @@ pub const AVAILABLE: bool = cfg!(any(target_os = "linux", target_os = "android")
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod system {
     use super::{End, Half, Pumped, TcpStream};
-    use crate::net;
     use crate::relay::pump::{Held, Phase, Stop};
     use std::io;
     use std::sync::Arc;
@@ -165,7 +164,7 @@ mod system {
                 });
             }
             if let Stop::SourceFailed(error) = &stop
-                && net::is_exhausted(error)
+                && is_out_of_memory(error)
             {
                 // Nothing has been read either: copying needs less of the kernel's memory.
                 half.streak = 0;
@@ -176,6 +175,11 @@ mod system {
             }
             Some(Pumped { moved, stop })
         }
+    }
+
+    /// Whether the kernel had no memory for it.
+    fn is_out_of_memory(error: &io::Error) -> bool {
+        Errno::from_io_error(error).is_some_and(|errno| [Errno::NOMEM, Errno::NOBUFS].contains(&errno))
     }
 
     /// Whether the system does not know or not permit `splice` between these: no peer can cause that.
