@@ -16,6 +16,9 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// How long the forwarder keeps a finish from a client whose first bytes may have met it.
 const KEPT: Duration = Duration::from_secs(5);
 
+/// How long a reset may come after it was made: a slow reader hears what came before it first.
+const HELD: Duration = Duration::from_secs(15);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     Refuse,
@@ -134,7 +137,7 @@ impl Injected {
         let is_reset = failure.outcome == Outcome::Reset;
         let is_unanswered = is_reset || failure.outcome == Outcome::Empty;
         let ended_within = |time| failure.ended >= self.from && failure.ended <= self.until + time;
-        let ended = ended_within(SETTLE);
+        let met = failure.began <= self.until + SETTLE;
         match self.fault {
             Fault::Refuse
             | Fault::FullBacklog
@@ -142,15 +145,16 @@ impl Injected {
             | Fault::NeverRead
             | Fault::Stopped
             | Fault::ListChanged => false,
-            Fault::AcceptAndClose | Fault::AcceptAndReset | Fault::CloseWarm => {
+            // A close that finds bytes which were not read is a reset, too.
+            Fault::AcceptAndClose | Fault::CloseWarm => {
                 ended_within(SETTLE + KEPT) && is_unanswered && failure.received == 0
             }
+            Fault::AcceptAndReset => ended_within(SETTLE + KEPT) && is_reset && failure.received == 0,
             // It comes when so much has been answered, later perhaps.
-            Fault::ResetMidStream => {
-                is_reset && failure.began <= self.until + SETTLE && failure.ended >= self.from
-            }
-            Fault::Flap | Fault::Leave => ended && is_reset,
-            Fault::AllGone => ended && (is_reset || is_unanswered && failure.received == 0),
+            Fault::ResetMidStream => is_reset && met && failure.ended >= self.from,
+            Fault::Flap | Fault::Leave => is_reset && met && ended_within(SETTLE + HELD),
+            Fault::AllGone if is_reset => met && ended_within(SETTLE + HELD),
+            Fault::AllGone => ended_within(SETTLE) && is_unanswered && failure.received == 0,
         }
     }
 }

@@ -27,7 +27,10 @@ const MOST_PIPES: usize = 2 * 32 * 2;
 pub fn serve(forwarder: &Forwarder, rng: &mut fastrand::Rng, count: usize) -> bool {
     comes_true(PATIENCE, || {
         let mut crowd = Crowd::of(forwarder.addr(), healthy(rng, count));
-        crowd.finish();
+        let deadline = Instant::now() + PATIENCE;
+        while crowd.open() > 0 && Instant::now() < deadline {
+            crowd.turn(Duration::from_millis(10));
+        }
         crowd.count(Outcome::Whole) == count
     })
 }
