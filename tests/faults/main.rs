@@ -33,6 +33,8 @@
 //! | `overload::a_greedy_address_that_comes_back_at_once` | one address stands in the queue four times over, always | first come, first served: others wait 10 s at most |
 //! | `stop::in_the_middle_of_each_fault` | SIGTERM or SIGINT during each of twelve backends' and six clients' faults | who is well finishes whole within `drain_timeout`; the end within 5 s of it, status 0 |
 //! | `stop::with_every_place_taken` | SIGTERM with `max_connections` relays and more in the queue | those inside finish whole; those outside are served or told |
+//! | `kernel_buffers::tiny_buffers_of_peers` | the smallest buffers at clients and a backend, from the beginning and while a pipe is in use | every byte in its place |
+//! | `kernel_buffers::tiny_buffers_of_everybody` | 4 KiB for every buffer of every socket of a namespace | the same |
 //! | `kernel_calls::each_call_of_the_data_path` | each system call of the data path fails, with each error it may have, by `strace` | each costs nothing, one dial, or the one connection it happened on |
 //! | `kernel_calls::pipes_for_bulk` | no pipe is to be had, or none of the size that is wanted | bulk is copied, and whole |
 //! | `kernel_descriptors::at_every_limit_it_serves_or_says_why_not` | each limit of descriptors from 4 to 45 | it serves, in turns, or ends with status 1 and one clear line |
@@ -57,8 +59,10 @@
 
 mod backends;
 mod clients;
+mod kernel_buffers;
 mod kernel_calls;
 mod kernel_descriptors;
+mod namespace;
 mod overload;
 #[expect(
     clippy::allow_attributes,

@@ -34,6 +34,10 @@ pub enum Behaviour {
     NeverAnswer,
     /// Says nothing before the client has finished.
     AnswerAfterHalfClose,
+    /// Serves, with the smallest buffers that its kernel gives, behind so many bytes that it was sent.
+    Tight {
+        after: u64,
+    },
     /// Serves, and resets the connection behind so many bytes of its own.
     ResetAfter {
         bytes: u64,

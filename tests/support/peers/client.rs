@@ -8,7 +8,7 @@ use mio::net::TcpStream;
 use socket2::{Domain, Socket, Type};
 
 use super::stream::{Order, Rounds, Script};
-use super::{is_retry, reset};
+use super::{is_retry, reset, tighten};
 
 /// How a client behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,10 @@ pub struct Plan {
     pub banner: &'static [u8],
     /// Where it connects from; `None` for the system's choice.
     pub from: Option<Ipv4Addr>,
+    /// And from which port, with such an address; 0 for the system's choice.
+    pub port: u16,
+    /// Behind so many bytes that came its buffers are the smallest that its kernel gives.
+    pub tight_after: Option<u64>,
 }
 
 impl Plan {
@@ -61,6 +65,8 @@ impl Plan {
             order,
             banner: &[],
             from: None,
+            port: 0,
+            tight_after: None,
         }
     }
 }
@@ -110,12 +116,12 @@ pub struct Client {
 }
 
 /// Begins to connect.
-fn connect(to: SocketAddr, from: Option<Ipv4Addr>) -> std::io::Result<TcpStream> {
+fn connect(to: SocketAddr, from: Option<SocketAddr>) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
     if let Some(from) = from {
-        socket.bind(&SocketAddr::from((from, 0)).into())?;
+        socket.bind(&from.into())?;
     }
     match socket.connect(&to.into()) {
         Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
@@ -128,7 +134,7 @@ fn connect(to: SocketAddr, from: Option<Ipv4Addr>) -> std::io::Result<TcpStream>
 impl Client {
     /// Begins to connect to `addr`.
     pub(super) fn start(addr: SocketAddr, plan: Plan) -> Self {
-        let (stream, outcome) = match connect(addr, plan.from) {
+        let (stream, outcome) = match connect(addr, plan.from.map(|ip| SocketAddr::from((ip, plan.port)))) {
             Ok(stream) => (Some(stream), Outcome::Open),
             Err(error) => (None, Outcome::Unconnected(error.kind())),
         };
@@ -245,6 +251,9 @@ impl Client {
             }
         }
         self.is_connected = stream.peer_addr().is_ok();
+        if self.is_connected && self.plan.tight_after == Some(0) {
+            tighten(stream);
+        }
         self.is_connected
     }
 
@@ -329,7 +338,15 @@ impl Client {
                     return self.end(outcome, now);
                 }
                 Ok(count) => {
+                    let before = self.received;
                     self.received += count as u64;
+                    if self
+                        .plan
+                        .tight_after
+                        .is_some_and(|after| (before..self.received).contains(&after))
+                    {
+                        tighten(stream);
+                    }
                     if !self.reply.matches(&buffer[..count]) {
                         return self.end(Outcome::Corrupt, now);
                     }

@@ -9,7 +9,7 @@ use mio::net::TcpStream;
 use super::backend::{Behaviour, Tally};
 use super::stream::{BANNER, Order, Received, Rounds, Script};
 use super::unsent::unsent;
-use super::{is_retry, reset};
+use super::{is_retry, reset, tighten};
 
 /// How long a backend that resets waits before it looks whether its last byte has arrived.
 const BEFORE_RESET: Duration = Duration::from_millis(10);
@@ -151,7 +151,13 @@ impl Guest {
             self.rounds = rounds;
             tally.orders.add();
         }
+        let before = self.received.bytes;
         self.received.take(bytes);
+        if let Behaviour::Tight { after } = self.behaviour
+            && (before <= after && after <= self.received.bytes)
+        {
+            tighten(&self.stream);
+        }
     }
 
     fn on_due(&mut self, present: Behaviour, now: Instant, tally: &Tally) -> Option<Fate> {

@@ -30,6 +30,13 @@ fn reset(stream: &TcpStream) {
     drop(SockRef::from(stream).set_linger(Some(Duration::ZERO)));
 }
 
+/// Makes the buffers of `stream` as small as its kernel allows.
+fn tighten(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    socket.set_recv_buffer_size(1).unwrap();
+    socket.set_send_buffer_size(1).unwrap();
+}
+
 /// Whether an attempt is to be repeated at once, or later.
 fn is_retry(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::NotConnected)

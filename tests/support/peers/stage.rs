@@ -125,6 +125,7 @@ impl Stage {
             | Behaviour::NeverRead
             | Behaviour::NeverAnswer
             | Behaviour::AnswerAfterHalfClose
+            | Behaviour::Tight { .. }
             | Behaviour::ResetAfter { .. } => self.come_back(),
         }
         let now = Instant::now();
@@ -240,6 +241,7 @@ impl Stage {
             | Behaviour::NeverRead
             | Behaviour::NeverAnswer
             | Behaviour::AnswerAfterHalfClose
+            | Behaviour::Tight { .. }
             | Behaviour::ResetAfter { .. }
             | Behaviour::Gone
             | Behaviour::Flap { .. } => {}
