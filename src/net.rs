@@ -180,9 +180,9 @@ pub fn keep_alive(stream: &TcpStream, keepalive: &Keepalive) -> io::Result<()> {
 /// Begins to connect, with `TCP_NODELAY`; the caller registers the stream and waits for it to be writable.
 ///
 /// # Errors
-/// When the system refuses at once: no descriptor, no route, no free local port.
+/// When the system refuses at once: no descriptor, no route; no free local port ([`is_out_of_ports`]).
 pub fn begin_connect(addr: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(addr)?;
+    let stream = TcpStream::connect(addr).map_err(|error| tell_ports_from_routes(error, addr))?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
@@ -332,11 +332,21 @@ pub fn is_exhausted(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(WSAEMFILE | WSAENOBUFS))
 }
 
-/// Whether a connect failed because every local port towards its address is in use. Systems say the same of
-/// an address that cannot be reached from here at all, so it means this only where connects succeeded before.
+/// Whether [`begin_connect`] failed because every local port towards its address is in use.
 #[must_use]
 pub fn is_out_of_ports(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::AddrNotAvailable
+    error.kind() == io::ErrorKind::AddrInUse
+}
+
+/// Systems say the same of ports that have run out and of an address that no way leads to from here. A datagram
+/// socket, routed the same way, tells which it was; it needs no port of TCP's and sends nothing.
+fn tell_ports_from_routes(error: io::Error, addr: SocketAddr) -> io::Error {
+    let is_unclear = |error: &io::Error| error.kind() == io::ErrorKind::AddrNotAvailable;
+    let routed = || Socket::new(Domain::for_address(addr), Type::DGRAM, None)?.connect(&addr.into());
+    if is_unclear(&error) && !routed().is_err_and(|error| is_unclear(&error)) {
+        return io::Error::new(io::ErrorKind::AddrInUse, "every local port is in use");
+    }
+    error
 }
 
 /// The address with an IPv4-mapped IPv6 address written as IPv4, so that one peer has one name.

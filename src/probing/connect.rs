@@ -61,6 +61,8 @@ pub enum Start {
     Ended(Sample),
     /// Descriptors or memory ran out, or `bound` connects are in flight: says nothing of the candidate.
     Exhausted,
+    /// No local port towards this candidate is free: says nothing of it, and nothing of others.
+    NoPort,
 }
 
 impl Connector {
@@ -131,6 +133,10 @@ impl Connector {
                 if net::is_exhausted(&error) {
                     log::debug!("probe of {addr} put off: {error}");
                     return Start::Exhausted;
+                }
+                if net::is_out_of_ports(&error) {
+                    log::debug!("probe of {addr} left out: {error}");
+                    return Start::NoPort;
                 }
                 log::debug!("probe of {addr} failed: {error}");
                 Start::Ended(Sample {
@@ -254,7 +260,7 @@ mod tests {
             match connector.start(addr, LONG) {
                 Start::Begun => {}
                 Start::Ended(sample) => ended.push(sample),
-                Start::Exhausted => panic!("40 descriptors are to be had"),
+                Start::Exhausted | Start::NoPort => panic!("40 sockets are to be had"),
             }
         }
         wait_for(&mut connector, &mut ended, 40);

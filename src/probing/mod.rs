@@ -264,7 +264,8 @@ impl Prober {
             return false;
         }
         match self.connector.start(addr, timeout) {
-            Start::Begun => {}
+            // Without a port it has its turn in a later round; those behind it need not wait for that.
+            Start::Begun | Start::NoPort => {}
             Start::Ended(sample) => self.ended.push(sample),
             Start::Exhausted => {
                 if self.held_until.is_none() {

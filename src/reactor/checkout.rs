@@ -21,19 +21,35 @@ use crate::relay::{self, Peer};
 impl Reactor {
     /// Finds a backend for a connection: a warm one, or a dial; ends it when `dial_attempts` are used up.
     pub(super) fn find_backend(&mut self, key: Key) {
+        let mut without_port = Vec::new();
+        self.find_backend_with_port(key, &mut without_port);
+        if !without_port.is_empty()
+            && let Some(connection) = self.connections.get_mut(key)
+        {
+            // No failure of theirs: passed over this time only.
+            connection.failed.retain(|addr| !without_port.contains(addr));
+        }
+    }
+
+    /// The same; those that were passed over for want of a local port are among the failed of the connection until
+    /// the caller takes them out again.
+    fn find_backend_with_port(&mut self, key: Key, without_port: &mut Vec<SocketAddr>) {
         loop {
             let Some(connection) = self.connections.get(key) else {
                 return;
             };
-            if connection.failed.len() >= self.shared.pools.dial_attempts as usize {
-                return self.close(key, Ending::quiet(CloseReason::DialFailed));
-            }
-            let choice =
-                self.shared
-                    .balancer
-                    .choose(&self.active, &connection.failed, &mut self.rng, self.now);
+            let may_try = connection.failed.len() < self.shared.pools.dial_attempts as usize;
+            let choice = if may_try {
+                let balancer = &self.shared.balancer;
+                balancer.choose(&self.active, &connection.failed, &mut self.rng, self.now)
+            } else {
+                None
+            };
             let Some(pool_key) = choice.and_then(|index| self.members.get(index)).copied() else {
-                return self.close(key, Ending::quiet(CloseReason::DialFailed));
+                if without_port.is_empty() {
+                    return self.close(key, Ending::quiet(CloseReason::DialFailed));
+                }
+                return self.wait_for_socket(key, "no local port is free towards the backends");
             };
             let trust = connection.trust;
             let (client, failed) = (connection.relay.client_addr, connection.failed.len());
@@ -71,7 +87,10 @@ impl Reactor {
                     return;
                 }
                 Err(error) if net::is_exhausted(&error) => return self.put_off(key, pool_key, &error),
-                Err(error) => self.client_dial_failed(key, pool_key, self.now, &error),
+                Err(error) => {
+                    let addr = self.client_dial_failed(key, pool_key, self.now, &error);
+                    without_port.extend(addr.filter(|_| net::is_out_of_ports(&error)));
+                }
             }
         }
     }
@@ -84,12 +103,17 @@ impl Reactor {
         if let Some(connection) = self.connections.get_mut(client) {
             connection.pool = None;
         }
-        self.connection_timers
-            .set(client.index(), self.now + super::listener::PAUSE);
-        self.pause_behind_waiters(&error.to_string());
+        self.wait_for_socket(client, &error.to_string());
     }
 
-    /// A client that had to wait for a descriptor tries again; not for longer than it may be idle.
+    /// A client that has no backend waits until descriptors or ports may be free again.
+    fn wait_for_socket(&mut self, client: Key, why: &str) {
+        self.connection_timers
+            .set(client.index(), self.now + super::listener::PAUSE);
+        self.pause_behind_waiters(why);
+    }
+
+    /// A client that had to wait for a descriptor or a port tries again; not for longer than it may be idle.
     pub(super) fn try_again(&mut self, client: Key, accepted_at: Instant) {
         let idle_timeout = self.shared.server.idle_timeout;
         if self.now.saturating_duration_since(accepted_at) >= idle_timeout {
@@ -299,14 +323,14 @@ impl Reactor {
         oldest.and_then(|key| self.remove_upstream(key)).is_some()
     }
 
-    /// Notes that a dial for a client failed; the caller tries the next backend.
+    /// Notes that a dial for a client failed, and of which backend; the caller tries the next one.
     pub(super) fn client_dial_failed(
         &mut self,
         client: Key,
         pool_key: Key,
         since: Instant,
         error: &io::Error,
-    ) {
+    ) -> Option<SocketAddr> {
         self.count_failed_dial(pool_key, since, error);
         let addr = self.leave_pool(pool_key);
         if let Some(connection) = self.connections.get_mut(client) {
@@ -314,6 +338,7 @@ impl Reactor {
             connection.pool = None;
             connection.failed.extend(addr);
         }
+        addr
     }
 
     /// The client of a dial has gone: what it ordered becomes a warm connection.

@@ -39,6 +39,9 @@
 //! | `kernel_calls::pipes_for_bulk` | no pipe is to be had, or none of the size that is wanted | bulk is copied, and whole |
 //! | `kernel_descriptors::at_every_limit_it_serves_or_says_why_not` | each limit of descriptors from 4 to 45 | it serves, in turns, or ends with status 1 and one clear line |
 //! | `kernel_descriptors::falling_to_what_is_in_use_while_it_runs` | the limit falls to what is in use and 0 to 12 more | nobody is lost who has a connection; all is well once it rises |
+//! | `kernel_ports::out_of_local_ports` | six local ports for 108 clients, in a namespace | who needs one waits; no probe and no dial counts; all whole once there are ports |
+//! | `kernel_ports::an_address_without_a_way_to_it_is_no_lack_of_ports` | an address of a version of IP that is not there | it fails at once, unlike a lack of ports |
+//! | `kernel_pipes::out_of_pages_for_pipes` | another process of the user holds every page of pipes | bulk is copied, and whole |
 //! | `process_log::a_log_file_that_takes_nothing_stops_nobody` | nobody reads the pipe behind `logging.output`, and it is full | forwarding, metrics and the stop go on; lines are lost, and counted |
 //! | `process_log::a_standard_output_that_takes_nothing_stops_nobody` | the same with standard output | the same |
 //! | `process_log::a_full_disk_from_the_beginning_costs_the_log_alone` | every write of the log fails | forwarding, and a stop with status 0 |
@@ -62,6 +65,7 @@ mod clients;
 mod kernel_buffers;
 mod kernel_calls;
 mod kernel_descriptors;
+mod kernel_ports;
 mod namespace;
 mod overload;
 #[expect(
