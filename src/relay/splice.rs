@@ -37,7 +37,7 @@ mod system {
 
     use rustix::fd::OwnedFd;
     use rustix::io::Errno;
-    use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+    use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
 
     /// Bytes moved without a pause after which a direction counts as bulk.
     const BULK_STREAK: u32 = 256 * 1024;
@@ -46,6 +46,9 @@ mod system {
     /// would cost fewer calls, but by the time the peer copies them they are out of the processor's cache: with
     /// 1 MiB both ends together spent more than the proxy saved.
     const PIPE_BYTES: usize = 512 * 1024;
+
+    /// A pipe that holds less than this is worth nothing: Linux's usual size.
+    const FEWEST_PIPE_BYTES: usize = 64 * 1024;
 
     /// Bulk turns without an attempt to make a pipe after one was refused.
     const REFUSED_TURNS: u32 = 1000;
@@ -109,8 +112,14 @@ mod system {
                 self.refused = REFUSED_TURNS;
                 return None;
             };
-            // Refused when the user's pipe pages are used up: a smaller pipe still works.
-            let _granted = fcntl_setpipe_size(&write, PIPE_BYTES);
+            // Refused when the user's pages of pipes are used up. The usual size still works; but it may have two
+            // pages only by then, and copying moves more at a time.
+            if fcntl_setpipe_size(&write, PIPE_BYTES).is_err()
+                && fcntl_getpipe_size(&write).map_or(true, |bytes| bytes < FEWEST_PIPE_BYTES)
+            {
+                self.refused = REFUSED_TURNS;
+                return None;
+            }
             Some(Pipe {
                 read,
                 write,

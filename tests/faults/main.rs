@@ -65,6 +65,7 @@ mod clients;
 mod kernel_buffers;
 mod kernel_calls;
 mod kernel_descriptors;
+mod kernel_pipes;
 mod kernel_ports;
 mod namespace;
 mod overload;
