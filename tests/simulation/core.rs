@@ -166,6 +166,15 @@ impl Core {
         Ok(())
     }
 
+    /// Nobody was to be probed, or replaced, in so long a time, which has just passed.
+    pub(crate) fn excuse(&mut self, gap: Duration) {
+        let of_set = self.joined.values_mut();
+        of_set
+            .chain(self.last_probed.values_mut())
+            .for_each(|at| *at += gap);
+        self.world.excuse(gap);
+    }
+
     /// As the scorer does: what is clear goes on the board.
     fn judge(&mut self, sample: Option<&Sample>) {
         let mut clear = Vec::new();

@@ -5,6 +5,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod core;
+mod jumps;
 mod pool;
 mod world;
 

@@ -167,6 +167,13 @@ impl World {
         }
     }
 
+    /// Nobody could have seen in so long a time what a candidate is like.
+    pub(crate) fn excuse(&mut self, gap: Duration) {
+        for one in &mut self.candidates {
+            one.since += gap;
+        }
+    }
+
     /// What a connect comes to.
     pub(crate) fn connect(&mut self, addr: SocketAddr, timeout: Duration) -> Outcome {
         let one = &self.candidates[self.index[&addr]];

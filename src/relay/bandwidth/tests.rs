@@ -79,6 +79,26 @@ fn a_pause_ends_when_its_quantum_is_there_and_not_before() {
     assert!(one.moved > before);
 }
 
+#[test]
+fn a_day_in_which_nothing_moved_is_worth_a_burst() {
+    for (per_connection, total) in [(MIB, 0), (0, MIB)] {
+        let (bandwidth, origin) = limits(per_connection, total);
+        let mut one = Mover::greedy();
+        one.turns(&bandwidth, origin);
+        let before = one.moved;
+        let tomorrow = origin + Duration::from_secs(86_400);
+        one.turns(&bandwidth, tomorrow);
+        let moved = one.moved - before;
+        let burst = Rate(MIB).bytes_in(BURST);
+        assert!(moved <= burst + 3 * bandwidth.quantum, "{moved} of {burst}");
+        assert!(
+            one.gate
+                .paused_until
+                .is_some_and(|until| until <= tomorrow + 3 * QUANTUM)
+        );
+    }
+}
+
 /// The timers of one may always come before those of the other.
 #[test]
 fn shares_of_a_total_are_equal_whoever_comes_first() {
