@@ -24,7 +24,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// hundreds; those that belong to nobody are the sharper measure.
 const MEMORY_BOUND: f64 = 1024.0;
 const DESCRIPTOR_BOUND: f64 = 250.0;
-const OWN_BOUND: f64 = 16.0;
+const OWN_BOUND: f64 = 3.0;
 
 /// Memory at rest behind the load: what the allocator keeps of read-ahead.
 const REST_BOUND_KB: u64 = 6000;
