@@ -38,6 +38,8 @@ pub struct Sentinels {
     phase: Phase,
     /// Who failed, as the view says.
     failed: Vec<SocketAddr>,
+    /// Who answered after they had failed.
+    answered: Option<SocketAddr>,
     queue: VecDeque<Planned>,
     /// When the queue is to be planned.
     due: Option<Instant>,
@@ -65,6 +67,7 @@ impl Sentinels {
             longest_pause: (config.interval / 2).min(LONGEST_PAUSE),
             phase: Phase::Up,
             failed: Vec::new(),
+            answered: None,
             queue: VecDeque::new(),
             due: None,
             pause: FIRST_PAUSE,
@@ -77,6 +80,7 @@ impl Sentinels {
         self.queue.clear();
         self.phase = view.phase;
         self.failed.clone_from(&view.failed);
+        self.answered = view.answered;
         self.pause = FIRST_PAUSE.min(self.longest_pause);
         self.due = match view.phase {
             Phase::Up => None,
@@ -129,7 +133,7 @@ impl Sentinels {
             Phase::Up => self.due = None,
             Phase::Suspect => self.ask(now, known, rng),
             Phase::Down => self.look(now, known, others, rng),
-            Phase::Settling => self.ask_again(now, known),
+            Phase::Settling => self.ask_again(now),
         }
     }
 
@@ -190,14 +194,13 @@ impl Sentinels {
         self.pause = (self.pause * 2).min(self.longest_pause);
     }
 
-    /// Everybody who failed; and who answered last, before and after them, to see that the link works meanwhile.
-    fn ask_again(&mut self, now: Instant, known: impl Iterator<Item = Touched>) {
-        let latest = known
-            .filter(|touched| touched.answers && !self.failed.contains(&touched.addr))
-            .max_by_key(|touched| touched.last_sample_at)
-            .map(|touched| touched.addr);
+    /// Everybody who failed; and who answered, before and after them, to see that the link works meanwhile. It may be
+    /// one that was known to be dead, or not known at all: then this makes it known, while the dead become so.
+    fn ask_again(&mut self, now: Instant) {
+        let answered = self.answered;
         let failed = std::mem::take(&mut self.failed);
-        let asked = latest.into_iter().chain(failed).chain(latest);
+        let others = failed.into_iter().filter(|addr| Some(*addr) != answered);
+        let asked = answered.into_iter().chain(others).chain(answered);
         self.queue.extend(asked.map(|addr| Planned { at: now, addr }));
         self.due = None;
     }

@@ -2,6 +2,9 @@
 
 use super::*;
 use crate::clock;
+use crate::config::Scoring;
+use crate::scorer::link::{LinkWatch, News};
+use crate::scorer::{Outcome, Sample, ScoreBoard, Source};
 use std::collections::HashSet;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -27,6 +30,7 @@ fn view(phase: Phase, since: Instant, failed: &[SocketAddr]) -> LinkView {
         phase,
         since,
         failed: failed.to_vec(),
+        answered: None,
         recoveries: 0,
     }
 }
@@ -127,8 +131,77 @@ fn when_it_is_back_those_that_failed_are_asked_between_two_that_answer() {
     let now = clock::now();
     let known = known(11, now);
     let mut sentinels = Sentinels::new(&Probing::default());
-    sentinels.adopt(&view(Phase::Settling, now, &[addr(10), addr(4)]), now);
+    let settling = LinkView {
+        answered: Some(addr(7)),
+        ..view(Phase::Settling, now, &[addr(10), addr(7), addr(4)])
+    };
+    sentinels.adopt(&settling, now);
     let begun = begin(&mut sentinels, now, &known, &mut rng);
-    assert_eq!(begun, [addr(8), addr(10), addr(4), addr(8)]);
+    assert_eq!(begun, [addr(7), addr(10), addr(4), addr(7)]);
     assert_eq!(sentinels.next_at(), None);
+}
+
+/// Five that answered die for good; one that was known to be dead comes back.
+#[test]
+fn one_that_returns_while_all_others_die_is_found_and_the_dead_pay() {
+    let config = Probing::default();
+    let mut rng = fastrand::Rng::with_seed(5);
+    let (start, returned) = (clock::now(), addr(5));
+    let mut watch = LinkWatch::new(config.timeout);
+    let mut board = ScoreBoard::new(Scoring::default());
+    let mut sentinels = Sentinels::new(&config);
+    let mut told = (Phase::Up, 0);
+    let (mut under_way, mut clear) = (Vec::<(Instant, SocketAddr)>::new(), Vec::new());
+    let sample = |addr, outcome, began_at, at| Sample {
+        addr,
+        outcome,
+        source: Source::Probe,
+        began_at,
+        at,
+    };
+    let rtt = Duration::from_millis(20);
+    (0..5).for_each(|host| board.record(&sample(addr(host), Outcome::Success(rtt), start, start)));
+    board.record(&sample(returned, Outcome::Failure, start, start));
+    let mut outages = 0;
+    for step in 1..3_000_u32 {
+        let now = start + rtt * step;
+        watch.on_time(now, &board, &mut clear);
+        clear.drain(..).for_each(|sample| board.record(&sample));
+        // A client dials a member of the active set; it hangs.
+        if step % 10 == 0 {
+            under_way.push((now, addr(u16::from(step % 30 == 0))));
+        }
+        let known: Vec<Touched> = board.touched().collect();
+        under_way.extend(
+            begin(&mut sentinels, now, &known, &mut rng)
+                .into_iter()
+                .map(|addr| (now, addr)),
+        );
+        let (answers, silent): (Vec<_>, Vec<_>) =
+            under_way.drain(..).partition(|(_, addr)| *addr == returned);
+        let (failed, waiting): (Vec<_>, Vec<_>) = silent
+            .into_iter()
+            .partition(|(began_at, _)| *began_at + config.timeout <= now);
+        under_way.extend(waiting);
+        let answers = answers.into_iter().map(|one| (one, Outcome::Success(rtt)));
+        for ((began_at, addr), outcome) in
+            answers.chain(failed.into_iter().map(|one| (one, Outcome::Failure)))
+        {
+            let at = if outcome.is_answer() { began_at + rtt } else { now };
+            watch.observe(&sample(addr, outcome, began_at, at), &board, &mut clear);
+            clear.drain(..).for_each(|sample| board.record(&sample));
+        }
+        outages += watch
+            .take_news()
+            .iter()
+            .filter(|news| matches!(news, News::Down { .. }))
+            .count();
+        if told != (watch.phase(), watch.recoveries()) {
+            told = (watch.phase(), watch.recoveries());
+            sentinels.adopt(&watch.view(now), now);
+        }
+    }
+    assert_eq!((watch.phase(), outages), (Phase::Up, 1));
+    assert!(board.answers(&returned));
+    assert!((0..5).all(|host| !board.answers(&addr(host))), "each has paid");
 }

@@ -106,6 +106,8 @@ struct Settling {
     since: Instant,
     held: Vec<Sample>,
     pardoned: HashSet<SocketAddr>,
+    /// Who answered, and is asked again beside those that failed.
+    answered: SocketAddr,
     /// Who is asked again.
     failed: Vec<SocketAddr>,
 }
@@ -188,16 +190,17 @@ impl LinkWatch {
     /// What others are to know of it.
     #[must_use]
     pub fn view(&self, now: Instant) -> LinkView {
-        let (since, failed) = match &self.state {
-            State::Up => (now, Vec::new()),
-            State::Suspect(suspicion) => (suspicion.since, distinct(&suspicion.held)),
-            State::Down(outage) => (outage.since, Vec::new()),
-            State::Settling(settling) => (settling.since, settling.failed.clone()),
+        let (since, failed, answered) = match &self.state {
+            State::Up => (now, Vec::new(), None),
+            State::Suspect(suspicion) => (suspicion.since, distinct(&suspicion.held), None),
+            State::Down(outage) => (outage.since, Vec::new(), None),
+            State::Settling(one) => (one.since, one.failed.clone(), Some(one.answered)),
         };
         LinkView {
             phase: self.phase(),
             since,
             failed,
+            answered,
             recoveries: self.recoveries,
         }
     }
@@ -260,6 +263,7 @@ impl LinkWatch {
             since: answer.at,
             held,
             pardoned: HashSet::new(),
+            answered: answer.addr,
             failed,
         };
         settling.pardon(answer.addr);

@@ -25,6 +25,8 @@ pub struct LinkView {
     pub since: Instant,
     /// Who failed, at most [`WITNESSES`](super::WITNESSES) of them.
     pub failed: Vec<SocketAddr>,
+    /// Who answered, while it is settling; that answer may have been forgotten, so the board need not know of it.
+    pub answered: Option<SocketAddr>,
     /// How often it came back after a doubt, so that nobody misses that it did.
     pub recoveries: u64,
 }
@@ -37,6 +39,7 @@ impl LinkView {
             phase: Phase::Up,
             since: now,
             failed: Vec::new(),
+            answered: None,
             recoveries: 0,
         }
     }
