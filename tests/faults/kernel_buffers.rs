@@ -83,23 +83,28 @@ fn tiny_buffers_of_peers() {
     }
 }
 
-fn set_buffers(bytes: &str) {
-    for key in ["tcp_rmem", "tcp_wmem"] {
+/// Least, usual and most bytes of every new socket's buffers.
+fn set_buffers(receive: &str, send: &str) {
+    for (key, bytes) in [("tcp_rmem", receive), ("tcp_wmem", send)] {
         std::fs::write(format!("/proc/sys/net/ipv4/{key}"), bytes).unwrap();
     }
 }
 
-/// Injected: 4 KiB for every buffer of every socket, those of the forwarder among them.
+/// Injected: 4 KiB for every buffer of every socket, those of the forwarder among them; then 64 KiB for what is to be
+/// sent, so that a pipe is emptied in parts.
 #[test]
 fn tiny_buffers_of_everybody() {
+    const USUAL: &str = "4096 131072 6291456";
     if !is_inside("kernel_buffers::tiny_buffers_of_everybody") {
         return;
     }
-    let mut rig = start("off");
+    let mut rig = start("auto");
     for _ in 0..scaled(1, 10) {
-        set_buffers("4096 4096 4096");
+        set_buffers("4096 4096 4096", "4096 4096 4096");
         exchange_while_tight(&mut rig, SMALL);
+        set_buffers(USUAL, "4096 65536 65536");
+        exchange_while_tight(&mut rig, LARGE);
     }
-    set_buffers("4096 131072 6291456");
+    set_buffers(USUAL, "4096 16384 4194304");
     rig.aftermath(ROOM_KB);
 }
