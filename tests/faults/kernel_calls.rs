@@ -4,7 +4,7 @@
 //! fails for a peer that is well.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::peers::client::{Conduct, Outcome, Plan};
 use crate::peers::rig::{ROOM_KB, Rig};
 use crate::peers::stream::Order;
 use crate::scaled;
-use crate::support::wait_for;
+use crate::support::{comes_true, wait_for};
 
 /// What one failure may cost.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,9 +82,12 @@ const FAULTS: [(&str, &[&str], Cost); 15] = [
     ("splice", &["EINVAL"], Cost::OneConnection),
 ];
 
-/// `strace`, attached to the program; it lets go when it is dropped.
+/// `strace`, attached to the program; it lets go when it is dropped, while the program stands still: a call that
+/// is being made to fail when its tracer leaves returns "function not implemented", which no kernel says.
 struct Tracer {
     child: Child,
+    program: Pid,
+    trace: PathBuf,
 }
 
 impl Tracer {
@@ -102,18 +105,37 @@ impl Tracer {
         let mut said = std::io::BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         std::io::BufRead::read_line(&mut said, &mut line).unwrap();
-        assert!(line.contains("attached"), "{line}");
+        assert!(line.contains("attached"), "{line}{}", rig.forwarder.stderr());
         // It must not stop at a pipe that is full.
         std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-        Self { child }
+        Self {
+            child,
+            program: rig.forwarder.process(),
+            trace: trace.to_owned(),
+        }
+    }
+
+    /// Whether each thread of the program has stopped, which it does outside of calls only.
+    fn has_all_stopped(&self) -> bool {
+        let tasks = format!("/proc/{}/task", self.program.as_raw_nonzero());
+        let threads = std::fs::read_dir(tasks).map_or(0, Iterator::count);
+        let text = std::fs::read_to_string(&self.trace).unwrap_or_default();
+        text.matches("--- stopped by SIGSTOP ---").count() >= threads
     }
 }
 
 impl Drop for Tracer {
     fn drop(&mut self) {
-        // Fails only when it has ended already.
+        // These fail only when who is meant has ended already.
+        let _ = kill_process(self.program, Signal::STOP);
+        let has_stopped = comes_true(Duration::from_secs(10), || self.has_all_stopped());
         let _ = kill_process(Pid::from_child(&self.child), Signal::INT);
         let _ = self.child.wait();
+        let _ = kill_process(self.program, Signal::CONT);
+        assert!(
+            has_stopped || std::thread::panicking(),
+            "the program does not stop to be let go"
+        );
     }
 }
 
