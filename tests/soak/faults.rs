@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::load::Failure;
 use crate::peers::backend::{Backend, Behaviour};
 use crate::peers::client::Outcome;
-use crate::support::Forwarder;
+use crate::support::{Forwarder, http_body, wait_for};
 
 /// How long after its end a fault may still be heard of: the forwarder has to see that it is over.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -236,7 +236,11 @@ fn choose<'a>(
     count: usize,
     rng: &mut fastrand::Rng,
 ) -> Vec<&'a Backend> {
-    let seen = forwarder.scrape();
+    let mut seen = String::new();
+    wait_for("a scrape", || {
+        let scraped = http_body(forwarder.metrics_addr(), "/metrics");
+        scraped.map(|text| seen = text).is_ok()
+    });
     let is_active = |backend: &&Backend| {
         let series = format!(
             "tcp_forwarder_lb_backend_connections{{server=\"{}\"}}",

@@ -12,7 +12,7 @@ use crate::peers::backend::Backend;
 use crate::peers::rig::list_of;
 use crate::peers::standing::whole;
 use crate::rest;
-use crate::samples::{COLUMNS, Sample, watch};
+use crate::samples::{COLUMNS, Missed, Sample, watch};
 use crate::support::{Files, Forwarder, program, settings};
 
 /// More than are active, so that others take the place of those that fail.
@@ -28,6 +28,10 @@ const OWN_BOUND: f64 = 3.0;
 
 /// Memory at rest behind the load: what the allocator keeps of read-ahead.
 const REST_BOUND_KB: u64 = 6000;
+
+/// Scrapes that may fail: a client of the metrics port that is slower than five seconds is hung up on, and a busy
+/// machine may make it that slow.
+const MISSED: usize = 1;
 
 /// How long everything takes.
 #[derive(Debug, Clone, Copy)]
@@ -98,6 +102,7 @@ struct Hour {
     accounts: Vec<Account>,
     injected: Vec<Injected>,
     samples: Vec<Sample>,
+    missed: Vec<Missed>,
 }
 
 fn hour(forwarder: &Forwarder, backends: &[Backend], length: Length, (load, seed): (f64, u64)) -> Hour {
@@ -121,7 +126,7 @@ fn hour(forwarder: &Forwarder, backends: &[Backend], length: Length, (load, seed
         let mut chance = fastrand::Rng::with_seed(!seed);
         let faults = scope.spawn(move || rotate(forwarder, backends, length.rhythm, until, &mut chance));
         let mut rng = fastrand::Rng::with_seed(seed.rotate_left(32));
-        let samples = watch(forwarder, length.sample_every, (start, until), &mut rng);
+        let (samples, missed) = watch(forwarder, length.sample_every, (start, until), &mut rng);
         let injected = faults.join().unwrap();
         let accounts = lanes.into_iter().map(|lane| lane.join().unwrap()).collect();
         Hour {
@@ -129,6 +134,7 @@ fn hour(forwarder: &Forwarder, backends: &[Backend], length: Length, (load, seed
             accounts,
             injected,
             samples,
+            missed,
         }
     })
 }
@@ -174,6 +180,9 @@ pub fn soak(length: Length, load: f64, out: &Path) -> Vec<String> {
     let stop = rest::stop(forwarder, DRAIN);
     let (flatness, failures) = (flatness(&hour.samples), failures(&hour));
     wrong.extend(verdict(&flatness, &failures));
+    if hour.missed.len() > MISSED {
+        wrong.push(format!("{} scrapes failed: {:?}", hour.missed.len(), hour.missed));
+    }
     for rest in [&at_rest, &seen, &stop] {
         wrong.extend(rest.wrong.iter().cloned());
     }
@@ -188,6 +197,7 @@ pub fn soak(length: Length, load: f64, out: &Path) -> Vec<String> {
         "failures": failures.iter().map(|one| failure_json(hour.start, one)).collect::<Vec<_>>(),
         "flatness": flatness.iter().map(Flatness::to_json).collect::<Vec<_>>(),
         "seen_by_backends": seen.figures,
+        "missed_scrapes": hour.missed.iter().map(|one| missed_json(hour.start, one)).collect::<Vec<_>>(),
         "at_rest": at_rest.figures,
         "grown_at_rest_kb": grown,
         "stop": stop.figures,
@@ -210,6 +220,10 @@ fn failures(hour: &Hour) -> Vec<Explained> {
     let explained = |failure: &Failure| hour.injected.iter().rposition(|one| one.explains(failure));
     let all = hour.accounts.iter().flat_map(|account| &account.failures);
     all.map(|failure| (*failure, explained(failure))).collect()
+}
+
+fn missed_json(start: Instant, missed: &Missed) -> Value {
+    json!({ "at_s": missed.at.saturating_duration_since(start).as_secs_f64(), "error": missed.error })
 }
 
 fn faults_json(hour: &Hour, failures: &[Explained]) -> Vec<Value> {

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::peers::standing::{Standing, whole};
-use crate::support::Forwarder;
+use crate::support::{Forwarder, http_body};
 
 /// One look at the process.
 #[derive(Debug, Clone, Copy)]
@@ -58,12 +58,11 @@ fn cpu_seconds(pid: u32) -> f64 {
 }
 
 impl Sample {
-    pub fn take(forwarder: &Forwarder, start: Instant) -> Self {
+    fn take(forwarder: &Forwarder, seen: &str, start: Instant) -> Self {
         let pid = forwarder.pid();
-        let seen = forwarder.scrape();
-        let standing = Standing::of(forwarder);
+        let standing = Standing::beside(forwarder, seen);
         let memory = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-        let clients = small(whole(&seen, "active_connections"));
+        let clients = small(whole(seen, "active_connections"));
         // Each client has a connection to a backend, perhaps one that left the active set, whose gauges are gone.
         let accounted = 2 * clients + small(standing.warm);
         Self {
@@ -77,7 +76,7 @@ impl Sample {
             own_sockets: small(standing.sockets).cast_signed() - accounted.cast_signed(),
             clients,
             warm: small(standing.warm),
-            accepted: small(whole(&seen, "new_connections_total")),
+            accepted: small(whole(seen, "new_connections_total")),
             cpu_seconds: cpu_seconds(pid),
             load_kb: resident_kb_of_load(),
         }
@@ -117,18 +116,32 @@ fn garbage(rng: &mut fastrand::Rng) -> Vec<u8> {
     bytes
 }
 
+/// A scrape that did not succeed.
+#[derive(Debug)]
+pub struct Missed {
+    pub at: Instant,
+    pub error: String,
+}
+
 /// Looks at the process every so often until `until`, and sends garbage to its metrics port in between.
 pub fn watch(
     forwarder: &Forwarder,
     every: Duration,
     (start, until): (Instant, Instant),
     rng: &mut fastrand::Rng,
-) -> Vec<Sample> {
-    let mut samples = Vec::new();
+) -> (Vec<Sample>, Vec<Missed>) {
+    let (mut samples, mut missed) = (Vec::new(), Vec::new());
     let mut next = start;
     while next < until {
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
-        samples.push(Sample::take(forwarder, start));
+        let at = Instant::now();
+        match http_body(forwarder.metrics_addr(), "/metrics") {
+            Ok(seen) => samples.push(Sample::take(forwarder, &seen, start)),
+            Err(error) => missed.push(Missed {
+                at,
+                error: format!("{error} after {:?}", at.elapsed()),
+            }),
+        }
         let mut guests = Vec::new();
         for _ in 0..3 {
             // It may hang up in the middle, which is its right.
@@ -139,5 +152,5 @@ pub fn watch(
         }
         next += every;
     }
-    samples
+    (samples, missed)
 }

@@ -26,6 +26,11 @@ pub fn whole(text: &str, name: &str) -> usize {
 impl Standing {
     /// As it is now; to be believed only when nothing goes on.
     pub fn of(forwarder: &Forwarder) -> Self {
+        Self::beside(forwarder, &forwarder.scrape())
+    }
+
+    /// The same, beside metrics that have just been read.
+    pub fn beside(forwarder: &Forwarder, seen: &str) -> Self {
         let folder = format!("/proc/{}", forwarder.pid());
         let (mut sockets, mut pipes, mut others) = (0, 0, 0);
         for entry in std::fs::read_dir(format!("{folder}/fd")).unwrap() {
@@ -47,7 +52,7 @@ impl Standing {
             pipes,
             others,
             threads: std::fs::read_dir(format!("{folder}/task")).unwrap().count(),
-            warm: whole(&forwarder.scrape(), "pool_available_connections"),
+            warm: whole(seen, "pool_available_connections"),
             resident_kb: forwarder.resident_kb(),
         }
     }
