@@ -23,11 +23,22 @@ nix::getsockopt_impl!(
 /// ours has 1 at its start, the SYN. (Systems that only look like Linux leave 0 there.)
 pub(super) fn bytes_acked(stream: &mio::net::TcpStream) -> Option<u64> {
     static IS_KNOWN: OnceLock<bool> = OnceLock::new();
-    if !*IS_KNOWN.get_or_init(|| has_bytes_acked(&rustix::system::uname().release().to_string_lossy())) {
+    let is_known = || {
+        let system = rustix::system::uname();
+        has_bytes_acked(&system.release().to_string_lossy())
+            && !is_emulated(&system.machine().to_string_lossy())
+    };
+    if !*IS_KNOWN.get_or_init(is_known) {
         return None;
     }
     let fields = nix::sys::socket::getsockopt(stream, TcpInfo).ok()?;
     fields.last().copied()
+}
+
+/// Whether the program runs on another kind of processor than its kernel: user-mode emulators answer shortly. A
+/// kernel that does not name its own (before 5.19) is believed.
+fn is_emulated(machine: &str) -> bool {
+    std::fs::read_to_string("/proc/sys/kernel/arch").is_ok_and(|arch| arch.trim() != machine)
 }
 
 /// Whether a kernel of this release has the field: since 4.1; but the first Subsystem for Linux, whose release
