@@ -46,6 +46,7 @@ mod refill;
 mod relays;
 mod signal;
 pub mod slots;
+mod stall;
 pub mod timers;
 mod upstreams;
 
@@ -55,6 +56,7 @@ use limits::Limits;
 use listener::Listener;
 use signal::Signal;
 use slots::{Key, Kind, Slots};
+use stall::Stall;
 use timers::Timers;
 use upstreams::Upstream;
 
@@ -179,6 +181,7 @@ pub struct Reactor {
     pipes: PipeReserve,
     rng: fastrand::Rng,
     now: Instant,
+    stall: Stall,
     drain: Option<Drain>,
 }
 
@@ -233,6 +236,7 @@ impl Reactor {
             pipes,
             rng,
             now,
+            stall: Stall::default(),
             drain: None,
         };
         reactor.adopt_active_set();
@@ -256,6 +260,7 @@ impl Reactor {
             }
             self.now = clock::now();
             self.turn(&events);
+            self.stall.note(self.now, clock::now());
         }
     }
 

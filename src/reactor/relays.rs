@@ -123,7 +123,8 @@ impl Reactor {
         match connection.ending {
             None => {}
             Some(HeldBack::Unasked(ending)) => return self.wait_until_sent(key, ending),
-            Some(HeldBack::UntilSent(ending) | HeldBack::Grace(ending)) => return self.close(key, ending),
+            Some(HeldBack::UntilSent(ending)) => return self.close(key, ending),
+            Some(HeldBack::Grace { ending, from }) => return self.end_after_grace(key, ending, from),
         }
         if connection.relay.is_in_doubt() {
             self.drive(key);
@@ -161,7 +162,7 @@ impl Reactor {
         let last_activity = if connection.relay.is_paused() {
             self.now
         } else {
-            connection.relay.last_activity
+            self.stall.latest(connection.relay.last_activity)
         };
         let deadline = last_activity + timeout;
         if deadline > self.now {

@@ -92,7 +92,7 @@ impl Reactor {
 
     fn dial_succeeded(&mut self, key: Key, client: Option<Key>, since: Instant) {
         // A turn that came late is not the backend's fault.
-        let latency = self.now.saturating_duration_since(since);
+        let latency = self.now.saturating_duration_since(self.stall.latest(since));
         let latency = latency.min(self.shared.pools.dial_timeout);
         let Some(upstream) = self.upstreams.get_mut(key) else {
             return;
@@ -224,7 +224,13 @@ impl Reactor {
             // When this reactor is late, the answer may be here already, its event still in the queue.
             State::Dialling { client, since } => match net::connect_state(&upstream.peer.stream) {
                 ConnectState::Established => self.dial_succeeded(key, client, since),
-                ConnectState::Pending => self.dial_failed(key, client, &io::ErrorKind::TimedOut.into()),
+                ConnectState::Pending => {
+                    let until = self.stall.latest(since) + self.shared.pools.dial_timeout;
+                    if until > self.now {
+                        return self.upstream_timers.set(key.index(), until);
+                    }
+                    self.dial_failed(key, client, &io::ErrorKind::TimedOut.into());
+                }
                 ConnectState::Failed(error) => self.dial_failed(key, client, &error),
             },
             State::Warm { since } => self.on_warm_deadline(key, since),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::peers::standing::whole;
-use crate::support::{Files, Forwarder, echo_on, http_body, patient, ping, settings, wait_for};
+use crate::support::{Files, Forwarder, comes_true, echo_on, http_body, patient, ping, settings, wait_for};
 
 /// What a pipe of Linux holds.
 const PIPE_BYTES: usize = 64 * 1024;
@@ -169,11 +169,13 @@ fn a_disk_that_fills_up_and_has_room_again_costs_the_lines_between() {
     assert!(full.len() > 50_000, "it is full: {} bytes", full.len());
     make_it_talk(addr, &mut survivor, 50);
     assert_eq!(log().len(), full.len());
-    // Somebody empties the file, as one does.
-    File::options().write(true).truncate(true).open(&seen).unwrap();
-    make_it_talk(addr, &mut survivor, 20);
+    // Somebody empties the file, as one does; again when what still waited to be written has filled it up.
     wait_for("it logs again", || {
-        log().matches("connection closed").count() >= 20
+        File::options().write(true).truncate(true).open(&seen).unwrap();
+        make_it_talk(addr, &mut survivor, 20);
+        comes_true(Duration::from_secs(1), || {
+            log().matches("connection closed").count() >= 20
+        })
     });
     let bad: Vec<String> = log()
         .lines()
