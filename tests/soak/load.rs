@@ -136,6 +136,7 @@ pub struct Failure {
     /// `Open` for one that would not end.
     pub outcome: Outcome,
     pub received: u64,
+    pub from: Option<SocketAddr>,
     pub began: Instant,
     pub ended: Instant,
 }
@@ -185,6 +186,7 @@ impl Account {
                 kind: self.name,
                 outcome: client.outcome,
                 received: client.received,
+                from: client.local_addr,
                 began,
                 ended: client.ended_at.unwrap_or(now),
             }),

@@ -2,7 +2,7 @@
 //! every connection, of memory and of descriptors at the end.
 //!
 //! `scripts/soak` runs it (environment variables: `TCP_FORWARDER_SOAK_MINUTES`, `…_OUT` for a folder, `…_LOAD` in
-//! percent of the usual load; `TCP_FORWARDER_SEED`), and makes a report of what it writes. In a plain
+//! percent of the usual load, `…_LOG` for a log level; `TCP_FORWARDER_SEED`), and makes a report of what it writes. In a plain
 //! `cargo test` the same code runs for seconds, so that it does not rot.
 
 #![cfg(target_os = "linux")]
@@ -67,15 +67,7 @@ fn soaks_for_as_long_as_it_is_told() {
 #[test]
 fn seconds_of_everything_harm_nobody() {
     let out = tempfile::tempdir().unwrap();
-    let mut faults = soak(Length::smoke(), 1.0, out.path());
-    // Which fault explains an end is for minutes to judge (`scripts/soak`). In these seconds, on a busy machine, one
-    // such end was met that is not understood yet; it is told, and bytes, counts and the rest are judged.
-    let (unexplained, wrong): (Vec<_>, Vec<_>) = faults
-        .drain(..)
-        .partition(|fault| fault.contains("without a fault that explains it"));
-    for told in unexplained {
-        say(&format!("told, not judged: {told}"));
-    }
+    let wrong = soak(Length::smoke(), 1.0, out.path());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let written = |name: &str| std::fs::read_to_string(Path::new(out.path()).join(name)).unwrap();
     let summary: serde_json::Value = serde_json::from_str(&written("soak.json")).unwrap();

@@ -42,6 +42,7 @@ pub struct Length {
     /// Mean pause of an idle relay, which has four of them.
     pause: Duration,
     patience: Duration,
+    log_level: &'static str,
 }
 
 impl Length {
@@ -55,6 +56,7 @@ impl Length {
             sample_every: Duration::from_secs(if total > Duration::from_secs(1200) { 5 } else { 2 }),
             pause: (total / 60).min(Duration::from_secs(20)),
             patience: Duration::from_secs(240),
+            log_level: "info",
         }
     }
 
@@ -69,12 +71,19 @@ impl Length {
             sample_every: Duration::from_millis(400),
             pause: Duration::from_millis(200),
             patience: Duration::from_secs(30),
+            log_level: "debug",
         }
     }
 }
 
-fn soak_settings() -> Value {
+/// What the forwarder logs: at `debug` the end of every connection, and so what to look for behind an unexplained one.
+fn log_level(default: &str) -> String {
+    std::env::var("TCP_FORWARDER_SOAK_LOG").unwrap_or_else(|_| default.to_owned())
+}
+
+fn soak_settings(log_level: &str) -> Value {
     settings(&json!({
+        "logging": { "level": log_level },
         "remotes": {
             "provider": { "file": { "watch": true } },
             "probing": { "interval": "1s", "timeout": "300ms" },
@@ -156,7 +165,7 @@ pub fn soak(length: Length, load: f64, out: &Path) -> Vec<String> {
     let version = version();
     let mut rng = fastrand::Rng::with_seed(seed);
     let backends = Backend::several::<BACKENDS>(seed);
-    let files = Files::new(&soak_settings(), &list_of(&backends));
+    let files = Files::new(&soak_settings(&log_level(length.log_level)), &list_of(&backends));
     let command = files.command();
     let forwarder = Forwarder::spawn(files, command).listening();
     let mut wrong = Vec::new();
@@ -177,9 +186,11 @@ pub fn soak(length: Length, load: f64, out: &Path) -> Vec<String> {
         wrong.push(format!("grown by {grown} kB at rest"));
     }
     let seen = rest::backends(&backends);
+    let log = forwarder.log();
     let stop = rest::stop(forwarder, DRAIN);
     let (flatness, failures) = (flatness(&hour.samples), failures(&hour));
-    wrong.extend(verdict(&flatness, &failures));
+    wrong.extend(not_flat(&flatness));
+    wrong.extend(unexplained(&failures, &log));
     if hour.missed.len() > MISSED {
         wrong.push(format!("{} scrapes failed: {:?}", hour.missed.len(), hour.missed));
     }
@@ -271,20 +282,27 @@ fn flatness(samples: &[Sample]) -> Vec<Flatness> {
     columns.into_iter().filter_map(judge).collect()
 }
 
-fn verdict(flatness: &[Flatness], failures: &[Explained]) -> Vec<String> {
-    let mut wrong: Vec<_> = flatness
+fn not_flat(flatness: &[Flatness]) -> Vec<String> {
+    flatness
         .iter()
         .filter(|row| !row.is_flat)
         .map(|row| format!("not flat: {row:?}"))
-        .collect();
-    let unexplained: Vec<_> = failures.iter().filter(|(_, by)| by.is_none()).collect();
-    if let Some(first) = unexplained.first() {
-        wrong.push(format!(
-            "{} connections failed without a fault that explains it, such as one of {}: {:?}",
-            unexplained.len(),
-            first.0.kind,
-            first.0.outcome
-        ));
-    }
-    wrong
+        .collect()
+}
+
+/// Each connection that failed without a fault that explains it, and what the forwarder logged of it.
+fn unexplained(failures: &[Explained], log: &str) -> Vec<String> {
+    let tell = |failure: &Failure| {
+        let client = failure
+            .from
+            .map_or_else(String::new, |from| format!("client={from} "));
+        let told = log
+            .lines()
+            .filter(|line| !client.is_empty() && line.contains(&client));
+        let told: Vec<_> = told.collect();
+        let Failure { kind, outcome, .. } = failure;
+        format!("one of {kind} failed without a fault that explains it: {outcome:?} {told:#?}")
+    };
+    let unexplained = failures.iter().filter(|(_, by)| by.is_none());
+    unexplained.map(|(failure, _)| tell(failure)).collect()
 }

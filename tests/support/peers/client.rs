@@ -101,6 +101,8 @@ pub struct Client {
     pub received: u64,
     /// When its connection ended.
     pub ended_at: Option<Instant>,
+    /// Where it connected from.
+    pub local_addr: Option<SocketAddr>,
     stream: Option<TcpStream>,
     request: Script,
     reply: Script,
@@ -143,6 +145,7 @@ impl Client {
             outcome,
             received: 0,
             ended_at: None,
+            local_addr: stream.as_ref().and_then(|stream| stream.local_addr().ok()),
             stream,
             request: plan.order.request(plan.conduct.rounds()),
             reply: plan.order.reply(plan.banner),
