@@ -5,7 +5,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::disallowed_methods,
     unreachable_pub,
     reason = "a test crate: a failure is a panic, and waiting has a deadline"
 )]
@@ -16,14 +15,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-#[expect(
-    clippy::allow_attributes,
-    reason = "what is dead differs between test binaries"
-)]
-#[allow(dead_code, reason = "each test binary uses its part of it")]
 mod support;
 
-use support::{Files, Forwarder, comes_true, echo_on, ping, settings, sum, wait_for};
+use support::{Files, Forwarder, comes_to_rest, echo_on, ping, settings, sum, wait_for};
 
 /// Bytes of one body: more than every buffer on the way together.
 const BODY_BYTES: usize = 8 * 1024 * 1024;
@@ -179,16 +173,13 @@ fn it_sleeps_when_nothing_happens() {
     });
     let forwarder = Forwarder::start(&changes, &list);
     ping(&mut forwarder.connect(), b"some traffic");
-    // Each second of quiet must be found once: filling pools and the end of the relay may take a while.
-    let mut before = wake_ups(&forwarder);
-    let quiet = comes_true(support::PATIENCE, || {
-        std::thread::sleep(Duration::from_secs(1));
-        let now = wake_ups(&forwarder);
-        let quiet = now == before;
-        before = now;
-        quiet
-    });
-    assert!(quiet, "threads that wake up: {before:?}");
+    // A second of quiet must be found once: filling pools and the end of the relay may take a while.
+    let quiet = comes_to_rest(support::PATIENCE, Duration::from_secs(1), || wake_ups(&forwarder));
+    assert!(
+        quiet.is_some(),
+        "threads that wake up: {:?}",
+        wake_ups(&forwarder)
+    );
 }
 
 /// How often each thread went to sleep so far, by name.

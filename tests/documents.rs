@@ -1,13 +1,10 @@
 //! The documents say what the code does: tables, commands, configurations, links and the map of files are
 //! checked. The two readmes have the same sections, blocks and keys.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "tests"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+#[path = "support/waiting.rs"]
+mod waiting;
 
 mod documents {
     #[cfg(unix)]

@@ -7,15 +7,6 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-#[expect(
-    clippy::allow_attributes,
-    reason = "what is dead differs between test binaries"
-)]
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "each test binary uses its part of the lab"
-)]
 mod lab;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +16,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use lab::{Forwarder, LISTEN, Lab, Link, Reading, Responder, Service, pause, say, series, wait_until};
+use lab::{Forwarder, LISTEN, Lab, Link, Reading, Responder, Service, comes_true, pause, say, series};
 use tcp_forwarder::clock;
 
 const ECHO: u16 = 7;
@@ -123,7 +114,7 @@ impl Scene {
 
     fn wait(&self, what: &str, patience: Duration, condition: impl FnMut() -> bool) -> Duration {
         let begun = clock::now();
-        let holds = wait_until(patience, condition);
+        let holds = comes_true(patience, condition);
         assert!(
             holds,
             "not within {patience:?}: {what}\n{}\n{}",

@@ -6,15 +6,6 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-#[expect(
-    clippy::allow_attributes,
-    reason = "what is dead differs between test binaries"
-)]
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "each test binary uses its part of the lab"
-)]
 mod lab;
 
 use std::collections::BTreeSet;
@@ -23,7 +14,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use lab::{
-    Forwarder, Jitter, LISTEN, Lab, Link, Load, LoadReport, Reading, Responder, Service, say, wait_until,
+    Forwarder, Jitter, LISTEN, Lab, Link, Load, LoadReport, Reading, Responder, Service, comes_true, say,
 };
 use tcp_forwarder::clock;
 
@@ -140,7 +131,7 @@ fn turn(lab: &Lab, place: &mut Place, link: Link) {
 /// Waits until the active set is `wanted`; gives the time it took, or none.
 fn time_until_active(lab: &Lab, wanted: &BTreeSet<SocketAddr>, patience: Duration) -> Option<Duration> {
     let begun = clock::now();
-    let found = wait_until(patience, || {
+    let found = comes_true(patience, || {
         Reading::take(lab).is_ok_and(|reading| reading.active() == *wanted)
     });
     found.then(|| begun.elapsed())
@@ -250,7 +241,7 @@ fn lose_one_and_worsen_one(lab: &Lab, places: &mut [Place]) -> (Option<Duration>
     let (gone, report) = std::thread::scope(|scope| {
         let clients = scope.spawn(|| load(6).run(lab.client()).unwrap());
         let is_gone = || Reading::take(lab).is_ok_and(|reading| !reading.active().contains(&victim));
-        let gone = wait_until(Duration::from_secs(6), is_gone).then(|| begun.elapsed());
+        let gone = comes_true(Duration::from_secs(6), is_gone).then(|| begun.elapsed());
         (gone, clients.join().unwrap())
     });
     tell("six seconds with a death", &report);

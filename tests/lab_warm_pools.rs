@@ -7,22 +7,13 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-#[expect(
-    clippy::allow_attributes,
-    reason = "what is dead differs between test binaries"
-)]
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "each test binary uses its part of the lab"
-)]
 mod lab;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use lab::{Forwarder, LISTEN, Lab, Link, Load, LoadReport, Program, Responder, Service, say, wait_until};
+use lab::{Forwarder, LISTEN, Lab, Link, Load, LoadReport, Program, Responder, Service, comes_true, say};
 use tempfile::TempDir;
 
 const HTTP: u16 = 80;
@@ -79,7 +70,7 @@ fn other(lab: &Lab, program: &str, arguments: &[&str], at: SocketAddr) -> Option
     }
     let started = Program::start(lab.client().command(program).args(arguments)).unwrap();
     let serves = || lab.client().run(|| TcpStream::connect(at).is_ok()).unwrap();
-    assert!(wait_until(Duration::from_secs(5), serves), "{}", started.output());
+    assert!(comes_true(Duration::from_secs(5), serves), "{}", started.output());
     Some(started)
 }
 

@@ -5,15 +5,6 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-#[expect(
-    clippy::allow_attributes,
-    reason = "what is dead differs between test binaries"
-)]
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "each test binary uses its part of the lab"
-)]
 mod lab;
 
 use std::io::{ErrorKind, Read, Write};

@@ -6,7 +6,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::disallowed_methods,
     clippy::float_cmp,
     unreachable_pub,
     reason = "a test crate: a failure is a panic, waiting has a deadline, and metrics count in whole numbers"
@@ -22,11 +21,6 @@ use tempfile::TempDir;
 
 #[path = "support/server.rs"]
 mod server;
-#[expect(
-    clippy::allow_attributes,
-    reason = "what is dead differs between test binaries"
-)]
-#[allow(dead_code, reason = "each test binary uses its part of it")]
 mod support;
 
 use server::{Server, free_addr, outcome, programs, run, say};

@@ -25,11 +25,6 @@ use serde_json::json;
 use socket2::{Domain, Socket, Type};
 use tcp_forwarder::net::raise_descriptor_limit;
 
-#[expect(
-    clippy::allow_attributes,
-    reason = "what is dead differs between test binaries"
-)]
-#[allow(dead_code, reason = "each test binary uses its part of it")]
 mod support;
 
 use support::{Files, Forwarder, patient, settings, sum, wait_for};

@@ -2,17 +2,11 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::disallowed_methods,
     clippy::float_cmp,
     unreachable_pub,
     reason = "a test crate: a failure is a panic, waiting has a deadline"
 )]
 
-#[expect(
-    clippy::allow_attributes,
-    reason = "what is dead differs between test binaries"
-)]
-#[allow(dead_code, reason = "each test binary uses its part of it")]
 mod support;
 
 use std::collections::BTreeMap;

@@ -9,10 +9,10 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use super::configurations::{BROKEN, Content, content};
 use super::markdown::{self, Block};
+use crate::waiting::{PATIENCE, comes_true};
 use crate::{program, read, root, skipped};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tcp-forwarder");
@@ -39,8 +39,6 @@ const BY_HAND: [(&str, &str); 6] = [
 /// Programs that blocks need and a machine may lack.
 const OPTIONAL: [&str; 2] = ["curl", "ss"];
 
-const DEADLINE: Duration = Duration::from_secs(20);
-
 /// The two ports of the documents, and what they are here.
 #[derive(Debug, Clone)]
 struct Ports {
@@ -53,6 +51,20 @@ impl Ports {
         let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
         let [listen, metrics] = held.map(|held| held.local_addr().expect("an address").port().to_string());
         Self { listen, metrics }
+    }
+
+    /// Those that the demo says it uses.
+    fn said(said: &str) -> Option<Self> {
+        let port_behind = |words: &str| {
+            let rest = said.split_once(words)?.1;
+            let line = rest.split_once('\n')?.0;
+            let digits = line.split_once(':')?.1;
+            Some(digits.chars().take_while(char::is_ascii_digit).collect())
+        };
+        Some(Self {
+            listen: port_behind("forwarding  127.0.0.1")?,
+            metrics: port_behind("metrics     http://127.0.0.1")?,
+        })
     }
 
     fn put_into(&self, text: &str) -> String {
@@ -96,36 +108,15 @@ impl Running {
 
     /// Waits until it accepts connections; the ports it uses.
     fn ports(&mut self, asked: &Ports) -> Ports {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            let said = self.said.lock().expect("held by nobody who panics").clone();
-            let port_behind = |words: &str| {
-                let rest = said.split_once(words)?.1;
-                let line = rest.split_once('\n')?.0;
-                let digits = line.split_once(':')?.1;
-                Some(
-                    digits
-                        .chars()
-                        .take_while(char::is_ascii_digit)
-                        .collect::<String>(),
-                )
-            };
-            if let (Some(listen), Some(metrics)) = (
-                port_behind("forwarding  127.0.0.1"),
-                port_behind("metrics     http://127.0.0.1"),
-            ) {
-                return Ports { listen, metrics };
-            }
-            if said.contains("listening on ") {
-                return asked.clone();
-            }
-            let ended = self.child.try_wait().expect("waited");
-            assert!(
-                ended.is_none() && Instant::now() < deadline,
-                "it does not serve ({ended:?}): {said}"
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let mut ports = None;
+        let mut ended = None;
+        comes_true(PATIENCE, || {
+            let said = self.said.lock().expect("held by nobody who panics");
+            ports = Ports::said(&said).or_else(|| said.contains("listening on ").then(|| asked.clone()));
+            ended = self.child.try_wait().expect("waited");
+            ports.is_some() || ended.is_some()
+        });
+        ports.unwrap_or_else(|| panic!("it does not serve ({ended:?}): {:?}", self.said))
     }
 
     fn stop(mut self) {

@@ -244,7 +244,7 @@ fn fickle_backend(seed: u64) -> TestBackend {
             let mut rng = rng.lock().unwrap();
             (rng.u8(0..16), rng.u64(0..3))
         };
-        std::thread::sleep(Duration::from_millis(pause));
+        crate::support::pause(Duration::from_millis(pause));
         match whim {
             0 => return drop(stream),
             1 => return reset(stream),
@@ -260,7 +260,7 @@ fn fickle_backend(seed: u64) -> TestBackend {
             b'r' => return reset(stream),
             b'c' => return drop(stream),
             b'h' => drop(stream.shutdown(Shutdown::Write)),
-            b's' => std::thread::sleep(Duration::from_millis(20)),
+            b's' => crate::support::pause(Duration::from_millis(20)),
             _ => {}
         }
         while let Ok(count) = stream.read(&mut buffer) {
@@ -336,7 +336,7 @@ fn all_counts_return_to_nothing_whatever_peers_do() {
             });
         }
         for _ in 0..20 {
-            std::thread::sleep(Duration::from_millis(rng.u64(1..60)));
+            crate::support::pause(Duration::from_millis(rng.u64(1..60)));
             let members: Vec<_> = backends.iter().copied().filter(|_| rng.bool()).collect();
             rig.publish(&config, if members.is_empty() { &backends } else { &members });
             sets.push(rig.shared.active_set.load());

@@ -22,11 +22,6 @@ mod rescue;
 #[cfg(target_os = "linux")]
 mod rescue_many;
 mod rig;
-#[expect(
-    clippy::allow_attributes,
-    reason = "what is dead differs between test binaries"
-)]
-#[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/mod.rs"]
 mod support;
 mod told;

@@ -28,7 +28,7 @@ const BACKENDS: usize = 2;
 fn is_served(addr: SocketAddr, speech: Speech, id: usize, pause: Duration) -> bool {
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(crate::rig::PATIENCE)).unwrap();
-    std::thread::sleep(pause);
+    crate::support::pause(pause);
     let mut heard = Vec::new();
     match speech {
         Speech::Http => {

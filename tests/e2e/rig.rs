@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tcp_forwarder::admission::Admission;
 use tcp_forwarder::backend::{ActiveSet, Backend};
@@ -21,17 +21,7 @@ use tcp_forwarder::scorer::{LinkView, SampleInbox};
 use tcp_forwarder::shutdown::Shutdown;
 use tcp_forwarder::snapshot::Published;
 
-/// Longest wait for anything in these tests.
-pub const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Waits until `condition` holds, or fails the test saying `what` did not come.
-pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
+pub use crate::support::{PATIENCE, wait_for};
 
 /// A listening backend; each connection is served by `serve` in a thread of its own.
 pub struct TestBackend {

@@ -61,7 +61,7 @@ fn impatient(seed: u64, tally: &Arc<Tally>) -> TestBackend {
 
 /// Connects, speaks after `pause`, and says whether the reply is whole and followed by a proper end.
 fn exchange(mut stream: TcpStream, pause: Duration, request: [u8; 8]) -> bool {
-    std::thread::sleep(pause);
+    crate::support::pause(pause);
     let mut reply = Vec::new();
     stream.write_all(&request).is_ok() && stream.read_to_end(&mut reply).is_ok() && reply == request
 }
@@ -87,7 +87,7 @@ fn stale_warm_connections_cost_clients_nothing() {
     for round in 0..ROUNDS {
         wait_for("a full pool", || rig.warm() >= 400);
         // So that they grow old: the more, the later the round.
-        std::thread::sleep(Duration::from_millis(300 * round));
+        crate::support::pause(Duration::from_millis(300 * round));
         let clients: Vec<_> = (0..CLIENTS)
             .map(|client| {
                 let stream = rig.connect();
@@ -174,7 +174,7 @@ fn a_backend_that_accepts_and_closes_is_not_dialled_in_a_tight_loop() {
         // Clients are told at once, as they would be without a forwarder.
         let mut client = rig.connect();
         assert_eq!(client.read(&mut [0]).unwrap_or(0), 0);
-        std::thread::sleep(Duration::from_millis(100));
+        crate::support::pause(Duration::from_millis(100));
     }
     // Pauses of 0.1, 0.2, 0.4, 0.8 s (give or take half) between waves of 20, and a dial or two per client.
     let dials = accepted.load(Ordering::Relaxed);

@@ -50,6 +50,7 @@
 //! | `process_panic::a_panic_inside_the_logger_ends_the_process_too` | a panic while the logger is locked | status 1, no deadlock |
 //! | `process_panic::a_panic_that_cannot_be_told_ends_the_process_too` | a panic with a standard error that is full | status 1, no hang |
 //! | `process_stop::standing_still_costs_nobody_anything` | `SIGSTOP` for 2 s (10 s), under busy relays and newcomers | all are served whole; no candidate and no silence is blamed for it |
+//! | `process_stop::standing_still_in_the_middle_of_a_turn_makes_nobody_silent` | `SIGSTOP` for longer than the idle time-out, five times, while the reactor is busy | no relay is closed for silence |
 
 #![cfg(target_os = "linux")]
 #![expect(
@@ -69,22 +70,12 @@ mod kernel_pipes;
 mod kernel_ports;
 mod namespace;
 mod overload;
-#[expect(
-    clippy::allow_attributes,
-    reason = "what is dead differs between test binaries"
-)]
-#[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/peers/mod.rs"]
 mod peers;
 mod process_log;
 mod process_panic;
 mod process_stop;
 mod stop;
-#[expect(
-    clippy::allow_attributes,
-    reason = "what is dead differs between test binaries"
-)]
-#[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{Lab, Program, http_body, series, wait_until};
+use super::{Lab, Program, comes_true, http_body, series};
 
 /// Where it listens; the namespace has nobody else on these ports.
 pub(crate) const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1234);
@@ -46,7 +46,7 @@ impl Forwarder {
     /// Waits until it accepts connections; false when it ends first or takes too long.
     pub(crate) fn wait_until_listening(&mut self, lab: &Lab, patience: Duration) -> bool {
         let accepts = || TcpStream::connect(LISTEN).is_ok();
-        wait_until(patience, || {
+        comes_true(patience, || {
             lab.client().run(accepts).unwrap_or(false) || !self.program.is_running()
         }) && self.program.is_running()
     }

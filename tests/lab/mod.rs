@@ -13,6 +13,8 @@
 //! Needs Linux, root, `/dev/net/tun` and iproute2. Where one is missing, [`open`] says so and gives `None`;
 //! with `LATENCY_LAB=required` in the environment that is a failure.
 
+#![allow(dead_code, unused_imports, reason = "each test binary uses its part of it")]
+
 mod forwarder;
 mod link;
 mod links;
@@ -23,6 +25,8 @@ mod program;
 mod responder;
 mod router;
 mod scrape;
+#[path = "../support/waiting.rs"]
+mod waiting;
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -41,6 +45,7 @@ pub(crate) use program::Program;
 pub(crate) use responder::{Responder, Service};
 pub(crate) use router::Router;
 pub(crate) use scrape::{http_body, series};
+pub(crate) use waiting::{comes_true, pause};
 
 /// Address of the client namespace; the whole of 198.19.0.0/16 is local to it.
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 1);
@@ -168,21 +173,4 @@ fn seed() -> u64 {
 pub(crate) fn say(line: &str) {
     // A closed standard error is no reason to fail a test.
     let _ = writeln!(io::stderr(), "{line}");
-}
-
-/// Waits for `condition`, looking every few milliseconds; false when `deadline` passes first.
-pub(crate) fn wait_until(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let until = clock::now() + deadline;
-    while !condition() {
-        if clock::now() >= until {
-            return false;
-        }
-        pause(Duration::from_millis(5));
-    }
-    true
-}
-
-/// Lets time pass in the world under test; never used to wait for a condition.
-pub(crate) fn pause(duration: Duration) {
-    Shutdown::default().sleep(duration);
 }

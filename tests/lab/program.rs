@@ -55,7 +55,7 @@ impl Program {
             kill_process(pid, Signal::TERM)?;
         }
         let mut status = self.child.try_wait()?;
-        super::wait_until(patience, || {
+        super::comes_true(patience, || {
             status = self.child.try_wait().ok().flatten();
             status.is_some()
         });

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::load::Failure;
 use crate::peers::backend::{Backend, Behaviour};
 use crate::peers::client::Outcome;
-use crate::support::{Forwarder, http_body, wait_for};
+use crate::support::{Forwarder, http_body, pause, wait_for};
 
 /// How long after its end a fault may still be heard of: the forwarder has to see that it is over.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -185,7 +185,7 @@ pub fn rotate(
         let mut round = Fault::ALL;
         rng.shuffle(&mut round);
         for fault in round {
-            std::thread::sleep(Rhythm::vary(rhythm.gap, rng));
+            pause(Rhythm::vary(rhythm.gap, rng));
             let hold = Rhythm::vary(rhythm.hold, rng);
             if Instant::now() + hold > until {
                 return injected;
@@ -207,18 +207,18 @@ fn inject(
         for backend in &hit {
             backend.behave(behaviour);
         }
-        std::thread::sleep(hold);
+        pause(hold);
         for backend in &hit {
             backend.behave(Behaviour::Serve);
         }
     } else if fault == Fault::Stopped {
         forwarder.signal(Signal::STOP);
-        std::thread::sleep(hold / 2);
+        pause(hold / 2);
         forwarder.signal(Signal::CONT);
     } else {
         let stays = |backend: &&Backend| !hit.iter().any(|other| other.addr == backend.addr);
         write_list(forwarder, backends.iter().filter(stays));
-        std::thread::sleep(hold);
+        pause(hold);
         write_list(forwarder, backends.iter());
     }
     Injected {

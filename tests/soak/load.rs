@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::peers::client::{Client, Conduct, Outcome, Plan};
 use crate::peers::crowd::Crowd;
 use crate::peers::stream::{Order, Rounds};
+use crate::support::pause;
 
 /// Longest sleep of a lane.
 const GLANCE: Duration = Duration::from_millis(10);
@@ -285,7 +286,7 @@ impl<'a> Lane<'a> {
     /// Drives all batches, and closes the books of those that are over.
     fn turn(&mut self, wait: Duration) {
         let Some((last, others)) = self.batches.split_last_mut() else {
-            std::thread::sleep(wait);
+            pause(wait);
             return;
         };
         for batch in others {

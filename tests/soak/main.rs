@@ -17,21 +17,11 @@
 mod faults;
 mod flat;
 mod load;
-#[expect(
-    clippy::allow_attributes,
-    reason = "what is dead differs between test binaries"
-)]
-#[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/peers/mod.rs"]
 mod peers;
 mod rest;
 mod run;
 mod samples;
-#[expect(
-    clippy::allow_attributes,
-    reason = "what is dead differs between test binaries"
-)]
-#[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "../support/mod.rs"]
 mod support;
 

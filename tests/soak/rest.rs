@@ -10,7 +10,7 @@ use crate::peers::backend::{Backend, Tally};
 use crate::peers::client::Outcome;
 use crate::peers::crowd::Crowd;
 use crate::peers::rig::healthy;
-use crate::peers::standing::{Standing, whole};
+use crate::peers::standing::{Standing, settled, whole};
 use crate::support::{Forwarder, PATIENCE, comes_true, sum};
 
 /// What must be 0 when nobody is connected.
@@ -41,20 +41,7 @@ pub fn at_rest(forwarder: &Forwarder) -> Option<Standing> {
         let seen = forwarder.scrape();
         GAUGES.iter().all(|gauge| sum(&seen, gauge) == 0.0)
     });
-    let mut last = Standing::of(forwarder);
-    let mut same = 0;
-    let rests = comes_true(PATIENCE, || {
-        std::thread::sleep(Duration::from_millis(50));
-        let now = Standing::of(forwarder);
-        same = if now.own_sockets() == last.own_sockets() {
-            same + 1
-        } else {
-            0
-        };
-        last = now;
-        same == 5
-    });
-    (is_quiet && rests).then_some(last)
+    settled(forwarder).filter(|_| is_quiet)
 }
 
 /// What is wrong at the end, in words, and the figures.

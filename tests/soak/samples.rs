@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::peers::standing::{Standing, whole};
-use crate::support::{Forwarder, http_body};
+use crate::support::{Forwarder, http_body, pause};
 
 /// One look at the process.
 #[derive(Debug, Clone, Copy)]
@@ -133,7 +133,7 @@ pub fn watch(
     let (mut samples, mut missed) = (Vec::new(), Vec::new());
     let mut next = start;
     while next < until {
-        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+        pause(next.saturating_duration_since(Instant::now()));
         let at = Instant::now();
         match http_body(forwarder.metrics_addr(), "/metrics") {
             Ok(seen) => samples.push(Sample::take(forwarder, &seen, start)),

@@ -1,36 +1,22 @@
 //! The built program as a child process: files of its own, its log, its ports, signals, its end; and what
 //! tests need around it.
 
+#![allow(dead_code, unused_imports, reason = "each test binary uses its part of it")]
+
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tempfile::TempDir;
 
-/// Longest wait for anything.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+mod waiting;
 
-/// Waits until `condition` holds; false when it does not within `patience`.
-pub fn comes_true(patience: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + patience;
-    while !condition() {
-        if Instant::now() >= deadline {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    true
-}
-
-/// Waits until `condition` holds, or fails the test saying `what` did not come.
-pub fn wait_for(what: &str, condition: impl FnMut() -> bool) {
-    assert!(comes_true(PATIENCE, condition), "{what}: not within {PATIENCE:?}");
-}
+pub use waiting::{PATIENCE, comes_to_rest, comes_true, pause, wait_for};
 
 /// Settings for tests, with `changes` on top: every port chosen by the system, short intervals, small pools.
 pub fn settings(changes: &Value) -> Value {

@@ -8,6 +8,8 @@
 //!
 //! All peers of one side live on one thread and one poll, thousands of them if need be.
 
+#![allow(dead_code, reason = "each test binary uses its part of it")]
+
 pub mod backend;
 pub mod client;
 pub mod crowd;

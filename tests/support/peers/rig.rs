@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::backend::Backend;
 use super::client::{Conduct, Outcome, Plan};
 use super::crowd::Crowd;
-use super::standing::{Standing, wait_until_accounts_balance, wait_until_quiet, whole};
+use super::standing::{Standing, settled, wait_until_accounts_balance, wait_until_quiet, whole};
 use super::stream::Order;
 use crate::support::{Ended, Files, Forwarder, comes_true, settings};
 
@@ -69,7 +69,7 @@ impl Rig {
         let mut rng = fastrand::Rng::with_seed(seed);
         exchange(forwarder.addr(), healthy(&mut rng, 12));
         wait_until_quiet(&forwarder);
-        let before = settled(&forwarder);
+        let before = settled(&forwarder).expect("it comes to rest");
         Self {
             forwarder,
             backends,
@@ -179,23 +179,6 @@ fn note(words: &str) {
 /// A counter or gauge of a forwarder.
 pub fn counted(forwarder: &Forwarder, name: &str) -> usize {
     whole(&forwarder.scrape(), name)
-}
-
-/// Waits until nothing moves any more in what it holds, and says what that is.
-fn settled(forwarder: &Forwarder) -> Standing {
-    let mut last = Standing::of(forwarder);
-    let mut same = 0;
-    let rests = comes_true(crate::support::PATIENCE, || {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        let now = Standing::of(forwarder);
-        // A probe or a scrape that is looked at by chance is gone the next time.
-        let is_same = now.own_sockets() == last.own_sockets() && now.warm == last.warm;
-        same = if is_same { same + 1 } else { 0 };
-        last = now;
-        same == 4
-    });
-    assert!(rests, "it does not come to rest: {last:?}");
-    last
 }
 
 /// An order of up to so many bytes each way.

@@ -1,6 +1,8 @@
 //! What the process holds, and whether its books balance.
 
-use crate::support::{Forwarder, sum, wait_for};
+use std::time::Duration;
+
+use crate::support::{Forwarder, PATIENCE, comes_to_rest, comes_true, sum, wait_for};
 
 /// Descriptors by kind, threads and memory of the forwarder at one moment.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +65,18 @@ impl Standing {
     }
 }
 
+/// Waits until nothing moves any more in what it holds, and says what that is; `None` if it does not come to rest.
+pub fn settled(forwarder: &Forwarder) -> Option<Standing> {
+    // A probe or a scrape that is looked at by chance is gone the next time.
+    let mut last = None;
+    let rests = comes_to_rest(PATIENCE, Duration::from_millis(100), || {
+        let now = Standing::of(forwarder);
+        last = Some(now);
+        (now.own_sockets(), now.warm)
+    });
+    last.filter(|_| rests.is_some())
+}
+
 /// Waits until no client is connected, and none of the gauges says that one is.
 pub fn wait_until_quiet(forwarder: &Forwarder) {
     const GAUGES: [&str; 4] = [
@@ -72,7 +86,7 @@ pub fn wait_until_quiet(forwarder: &Forwarder) {
         "pool_utilization_percent",
     ];
     let mut raised = String::new();
-    let is_quiet = crate::support::comes_true(crate::support::PATIENCE, || {
+    let is_quiet = comes_true(PATIENCE, || {
         let seen = forwarder.scrape();
         let up: Vec<_> = GAUGES.iter().filter(|gauge| sum(&seen, gauge) != 0.0).collect();
         raised = format!("{up:?}");
