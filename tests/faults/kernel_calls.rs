@@ -84,7 +84,7 @@ const FAULTS: [(&str, &[&str], Cost); 15] = [
 
 /// `strace`, attached to the program; it lets go when it is dropped, while the program stands still: a call that
 /// is being made to fail when its tracer leaves returns "function not implemented", which no kernel says.
-struct Tracer {
+pub(crate) struct Tracer {
     child: Child,
     program: Pid,
     trace: PathBuf,
@@ -92,7 +92,7 @@ struct Tracer {
 
 impl Tracer {
     /// Fails the calls of this name with `error`, counted in each thread: those that `when` says.
-    fn attach(rig: &Rig, (name, error): (&str, &str), when: &str, trace: &Path) -> Self {
+    pub(crate) fn attach(rig: &Rig, (name, error): (&str, &str), when: &str, trace: &Path) -> Self {
         let mut child = Command::new("strace")
             .args(["-f", "-o"])
             .arg(trace)
@@ -148,7 +148,7 @@ fn injections(trace: &Path) -> usize {
 }
 
 /// Whether processes can be traced here at all.
-fn can_trace(rig: &Rig) -> bool {
+pub(crate) fn can_trace(rig: &Rig) -> bool {
     let version = Command::new("strace").arg("-V").output();
     let why = if version.is_err() {
         "strace is not installed"

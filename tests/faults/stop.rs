@@ -3,21 +3,33 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
-use serde_json::json;
+use rustix::process::{Resource, Rlimit, Signal, prlimit};
+use serde_json::{Value, json};
 
-use crate::peers::backend::Behaviour;
+use crate::kernel_calls::{Tracer, can_trace};
+use crate::peers::backend::{Backend, Behaviour};
 use crate::peers::client::{Client, Conduct, Outcome};
+use crate::peers::crowd::Crowd;
 use crate::peers::rig::{POOL, Rig, counted};
 use crate::peers::stream::BANNER;
 use crate::scaled;
 use crate::support::wait_for;
 
-/// What is going on when the stop comes: how one of two backends behaves, and the clients beside the good ones.
-#[derive(Debug, Clone, Copy)]
-struct Fault {
-    backend: Behaviour,
-    clients: Conduct,
+/// What is going on when the stop comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// One of two backends behaves like this.
+    Backend(Behaviour),
+    /// Clients beside the good ones do this.
+    Clients(Conduct),
+    /// This call fails like this, every other time.
+    Call(&'static str, &'static str),
+    /// The process may not open another descriptor.
+    NoDescriptors,
+    /// The process stands still, and goes on when it has been told to stop.
+    StandsStill,
+    /// Others use up all that the limits of bandwidth leave.
+    Bandwidth,
 }
 
 const DRAIN: Duration = Duration::from_secs(3);
@@ -39,6 +51,7 @@ fn faults() -> Vec<Fault> {
         Behaviour::NeverRead,
         Behaviour::NeverAnswer,
         Behaviour::AnswerAfterHalfClose,
+        Behaviour::Tight { after: 0 },
         Behaviour::ResetAfter { bytes: 10_000 },
         Behaviour::Gone,
         Behaviour::Flap {
@@ -53,20 +66,81 @@ fn faults() -> Vec<Fault> {
         Conduct::NeverRead,
         Conduct::Silent,
     ];
-    let backends = behaviours.map(|backend| Fault {
-        backend,
-        clients: Conduct::FinishFirst,
-    });
-    let clients = conducts.map(|clients| Fault {
-        backend: Behaviour::Serve,
-        clients,
-    });
-    backends.into_iter().chain(clients).collect()
+    let calls = [
+        ("accept4", "ECONNABORTED"),
+        ("accept4", "EMFILE"),
+        ("connect", "ENETUNREACH"),
+        ("epoll_wait", "EINTR"),
+        ("recvfrom", "EINTR"),
+        ("sendto", "EINTR"),
+        ("shutdown", "ENOTCONN"),
+    ];
+    let others = [Fault::NoDescriptors, Fault::StandsStill, Fault::Bandwidth];
+    let backends = behaviours.map(Fault::Backend).into_iter();
+    let calls = calls.map(|(call, error)| Fault::Call(call, error));
+    backends
+        .chain(conducts.map(Fault::Clients))
+        .chain(calls)
+        .chain(others)
+        .collect()
+}
+
+impl Fault {
+    /// What the configuration says beside the usual.
+    fn changes(self) -> Value {
+        let mut changes = json!({ "pools": { "common": { "drain_timeout": "3s" } } });
+        if self == Self::Bandwidth {
+            changes["server"] = json!({ "bandwidth": { "per_connection": "1MiB", "total": "2MiB" } });
+        }
+        changes
+    }
+
+    /// What the others do.
+    fn clients(self) -> Conduct {
+        match self {
+            Self::Clients(conduct) => conduct,
+            Self::Backend(_) | Self::Call(..) | Self::NoDescriptors | Self::StandsStill | Self::Bandwidth => {
+                Conduct::FinishFirst
+            }
+        }
+    }
+
+    /// What each of them sends and wants at most.
+    fn most_bytes(self) -> u64 {
+        // Beyond a limit of bandwidth: far more than there is time for.
+        if self == Self::Bandwidth {
+            3_000_000
+        } else {
+            200_000
+        }
+    }
+
+    /// Begins; a tracer keeps it up.
+    fn begin(self, rig: &Rig) -> Option<Tracer> {
+        match self {
+            Self::Clients(_) | Self::StandsStill | Self::Bandwidth => {}
+            Self::Backend(behaviour) => rig.backends[0].behave(behaviour),
+            Self::Call(call, error) => {
+                let trace = rig.forwarder.files().path("trace");
+                return Some(Tracer::attach(rig, (call, error), "1+2", &trace));
+            }
+            Self::NoDescriptors => {
+                let limit = Rlimit {
+                    current: Some(rig.forwarder.descriptors() as u64),
+                    maximum: Some(20_000),
+                };
+                prlimit(Some(rig.forwarder.process()), Resource::Nofile, limit).unwrap();
+            }
+        }
+        None
+    }
 }
 
 fn stop_in_the_middle_of(fault: Fault, signal: Signal) {
-    let changes = json!({ "pools": { "common": { "drain_timeout": "3s" } } });
-    let mut rig = Rig::start(&changes, 2);
+    let mut rig = Rig::start(&fault.changes(), 2);
+    if matches!(fault, Fault::Call(..)) && !can_trace(&rig) {
+        return;
+    }
     let banner = prepare(&rig, fault);
     let begun = rig.sum_of(|tally| tally.begun.value());
     let mut plans = rig.plans(Conduct::Trickle(PACE), WELL, 10);
@@ -78,8 +152,8 @@ fn stop_in_the_middle_of(fault: Fault, signal: Signal) {
     crowd.drive_until("those who are well have begun", |_| {
         rig.sum_of(|tally| tally.begun.value()) == begun + WELL as u64
     });
-    rig.backends[0].behave(fault.backend);
-    for mut plan in rig.plans(fault.clients, 24, 200_000) {
+    let tracer = fault.begin(&rig);
+    for mut plan in rig.plans(fault.clients(), 24, fault.most_bytes()) {
         plan.banner = banner;
         crowd.add(plan);
     }
@@ -91,7 +165,15 @@ fn stop_in_the_middle_of(fault: Fault, signal: Signal) {
     });
     crowd.drive_for(Duration::from_millis(30));
     let addr = rig.addr();
+    if fault == Fault::StandsStill {
+        rig.forwarder.signal(Signal::STOP);
+        crowd.drive_for(Duration::from_millis(200));
+    }
     rig.forwarder.signal(signal);
+    if fault == Fault::StandsStill {
+        crowd.drive_for(Duration::from_millis(200));
+        rig.forwarder.signal(Signal::CONT);
+    }
     let began = Instant::now();
     crowd.drive_until("those who are well finish", |crowd| {
         (0..WELL).all(|place| crowd.client(place).outcome != Outcome::Open)
@@ -99,6 +181,7 @@ fn stop_in_the_middle_of(fault: Fault, signal: Signal) {
     let (mut forwarder, backends) = (rig.forwarder, rig.backends);
     crowd.drive_until("the process ends", |_| forwarder.has_ended());
     let took = began.elapsed();
+    drop(tracer);
     assert!(took < DRAIN + Duration::from_secs(5), "{fault:?}: {took:?}");
     let ended = forwarder.ended();
     assert_eq!(
@@ -111,20 +194,7 @@ fn stop_in_the_middle_of(fault: Fault, signal: Signal) {
         std::net::TcpStream::connect(addr).is_err(),
         "{fault:?}: somebody listens"
     );
-    // Only who was on a backend that died can have been hurt, and is told so.
-    let hurt = (0..WELL)
-        .filter(|place| crowd.client(*place).outcome != Outcome::Whole)
-        .count();
-    let told = (0..WELL)
-        .filter(|place| crowd.client(*place).outcome == Outcome::Reset)
-        .count();
-    let died = backends[0].tally().deaths.value() > 0;
-    assert!(
-        hurt == told && (hurt == 0 || died) && hurt < WELL,
-        "{fault:?}: {}\n{}",
-        crowd.outcomes(),
-        ended.stdout
-    );
+    expect_unhurt(fault, &mut crowd, &backends[0], &ended.stdout);
     // Whoever was cut sees the end of the process.
     crowd.release();
     crowd.finish();
@@ -138,12 +208,30 @@ fn stop_in_the_middle_of(fault: Fault, signal: Signal) {
     assert_eq!(corrupt, 0, "{fault:?}");
 }
 
+/// Those who are well end whole. Only who was on the first backend when that died can have been hurt, and is told so.
+fn expect_unhurt(fault: Fault, crowd: &mut Crowd, first: &Backend, log: &str) {
+    let hurt = (0..WELL)
+        .filter(|place| crowd.client(*place).outcome != Outcome::Whole)
+        .count();
+    let told = (0..WELL)
+        .filter(|place| crowd.client(*place).outcome == Outcome::Reset)
+        .count();
+    let died = first.tally().deaths.value() > 0;
+    assert!(
+        hurt == told && (hurt == 0 || died) && hurt < WELL,
+        "{fault:?}: {}\n{}",
+        crowd.outcomes(),
+        log
+    );
+}
+
 /// Whether backends speak first is not for one of two to choose; what they say then.
 fn prepare(rig: &Rig, fault: Fault) -> &'static [u8] {
-    if fault.backend != Behaviour::SpeakFirst {
+    let speaks_first = Behaviour::SpeakFirst;
+    if fault != Fault::Backend(speaks_first) {
         return &[];
     }
-    for behaviour in [Behaviour::Gone, fault.backend] {
+    for behaviour in [Behaviour::Gone, speaks_first] {
         for backend in &rig.backends {
             backend.behave(behaviour);
         }
@@ -156,7 +244,7 @@ fn prepare(rig: &Rig, fault: Fault) -> &'static [u8] {
 
 #[test]
 fn in_the_middle_of_each_fault() {
-    const AT_ONCE: usize = 6;
+    const AT_ONCE: usize = 8;
     let signals = [Signal::TERM, Signal::INT];
     let mut cases = Vec::new();
     for round in 0..scaled(1, 10) {
