@@ -12,7 +12,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
 
-use log::{error, info};
+use log::info;
 
 use crate::backend::ActiveSet;
 use crate::candidates::CandidateSet;
@@ -167,7 +167,8 @@ impl App {
     /// Runs until it is asked to stop and every relay has ended.
     ///
     /// # Errors
-    /// [`AppError::ThreadEnded`] when a thread ended by itself; the process cannot go on then.
+    /// [`AppError::ThreadEnded`] when a thread ended by itself, after which the process cannot go on; and when a
+    /// reactor failed while it was stopping, which cut its relays.
     pub fn run(self) -> Result<Farewell, AppError> {
         match self.occurrences.recv() {
             Ok(Occurrence::Stop) | Err(_) => {}
@@ -178,13 +179,14 @@ impl App {
         }
         info!("stopping: listeners are closed, relays may finish");
         let mut farewell = Farewell::default();
+        let mut failed = 0;
         for reactor in self.reactors {
             match reactor.join() {
                 Ok(Some(one)) => {
                     farewell.finished += one.finished;
                     farewell.cut += one.cut;
                 }
-                Ok(None) | Err(_) => error!("a reactor failed while it was stopping"),
+                Ok(None) | Err(_) => failed += 1,
             }
         }
         for thread in self.background {
@@ -198,6 +200,12 @@ impl App {
             "stopped: {} connections finished, {} were cut",
             farewell.finished, farewell.cut
         );
+        if failed > 0 {
+            return Err(AppError::ThreadEnded {
+                name: "reactor".to_owned(),
+                why: format!("{failed} failed while they were stopping"),
+            });
+        }
         Ok(farewell)
     }
 }

@@ -32,6 +32,7 @@
 //! | `overload::a_greedy_address_that_holds_every_place` | one address holds `max_connections` | others wait at the door, unharmed; all are served once it leaves |
 //! | `overload::a_greedy_address_that_comes_back_at_once` | one address stands in the queue four times over, always | first come, first served: others wait 10 s at most |
 //! | `stop::in_the_middle_of_each_fault` | SIGTERM or SIGINT during each of thirteen backends' and six clients' faults, seven failing calls, no descriptor left, `SIGSTOP`, and bandwidth used up by others | who is well finishes whole within `drain_timeout`; the end within 5 s of it, status 0 |
+//! | `stop::a_reactor_that_fails_is_told` | a poll that fails while relays finish | status 1 and a line that says so |
 //! | `stop::with_every_place_taken` | SIGTERM with `max_connections` relays and more in the queue | those inside finish whole; those outside are served or told |
 //! | `kernel_buffers::tiny_buffers_of_peers` | the smallest buffers at clients and a backend, from the beginning and while a pipe is in use | every byte in its place |
 //! | `kernel_buffers::tiny_buffers_of_everybody` | 4 KiB for every buffer of every socket of a namespace | the same |

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::kernel_calls::{Tracer, can_trace};
 use crate::peers::backend::{Backend, Behaviour};
-use crate::peers::client::{Client, Conduct, Outcome};
+use crate::peers::client::{Client, Conduct, Outcome, Plan};
 use crate::peers::crowd::Crowd;
-use crate::peers::rig::{POOL, Rig, counted};
+use crate::peers::rig::{POOL, Rig, counted, order};
 use crate::peers::stream::BANNER;
 use crate::scaled;
 use crate::support::wait_for;
@@ -265,6 +265,33 @@ fn in_the_middle_of_each_fault() {
             });
         }
     });
+}
+
+/// Injected once: the poll of a reactor fails for good while its relays are finishing.
+#[test]
+fn a_reactor_that_fails_is_told() {
+    let changes = json!({
+        "server": { "reactors": 1 },
+        "pools": { "common": { "drain_timeout": "60s" } },
+    });
+    let mut rig = Rig::start(&changes, 1);
+    if !can_trace(&rig) {
+        return;
+    }
+    let mut plan = Plan::new(Conduct::Trickle(PACE), order(&mut rig.rng, 0));
+    plan.order.up = 100_000;
+    let mut crowd = rig.crowd([plan]);
+    crowd.drive_until("it is served", |crowd| crowd.client(0).sent() > 2);
+    rig.forwarder.signal(Signal::TERM);
+    crowd.drive_until("it is stopping", |_| rig.forwarder.log().contains("stopping: "));
+    let trace = rig.forwarder.files().path("trace");
+    let tracer = Tracer::attach(&rig, ("epoll_wait", "EBADF"), "1+1", &trace);
+    let mut forwarder = rig.forwarder;
+    crowd.drive_until("the process ends", |_| forwarder.has_ended());
+    drop(tracer);
+    let ended = forwarder.ended();
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("reactor ended: "), "{ended:?}");
 }
 
 #[test]
