@@ -3,8 +3,6 @@
 //! Knows nothing of how a relay comes to its end. No client's reset is held back for longer than a half-close
 //! may last.
 
-use std::time::Instant;
-
 use super::slots::{self, Key, Kind};
 use super::{Reactor, Signal};
 use crate::net;
@@ -24,8 +22,8 @@ pub(super) enum HeldBack {
     Unasked(Ending),
     /// The poll has been asked.
     UntilSent(Ending),
-    /// For [`RESET_GRACE`] from then on.
-    Grace { ending: Ending, from: Instant },
+    /// For [`RESET_GRACE`].
+    Grace(Ending),
 }
 
 impl Reactor {
@@ -34,12 +32,12 @@ impl Reactor {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        let from = connection.relay.last_activity;
+        let settled = connection.relay.last_activity + RESET_GRACE;
         let moved = connection.relay.bytes_to_backend + connection.relay.bytes_to_client > 0;
         let (held_back, until) = if ending.reset.is_of(Side::Client) && connection.relay.bytes_to_client > 0 {
             (HeldBack::Unasked(ending), self.now)
-        } else if ending.is_abrupt() && moved && from + RESET_GRACE > self.now {
-            (HeldBack::Grace { ending, from }, from + RESET_GRACE)
+        } else if ending.is_abrupt() && moved && settled > self.now {
+            (HeldBack::Grace(ending), settled)
         } else {
             return self.close(key, ending);
         };
@@ -72,19 +70,8 @@ impl Reactor {
             && let Some(connection) = self.connections.get_mut(key)
         {
             // But for a packet or so.
-            let from = self.now;
-            connection.ending = Some(HeldBack::Grace { ending, from });
-            self.connection_timers.set(key.index(), from + RESET_GRACE);
-        }
-    }
-
-    /// The grace of an end is over, unless it began in a turn that took long.
-    pub(super) fn end_after_grace(&mut self, key: Key, ending: Ending, from: Instant) {
-        let until = self.stall.latest(from) + RESET_GRACE;
-        if until > self.now {
-            self.connection_timers.set(key.index(), until);
-        } else {
-            self.close(key, ending);
+            connection.ending = Some(HeldBack::Grace(ending));
+            self.connection_timers.set(key.index(), self.now + RESET_GRACE);
         }
     }
 }

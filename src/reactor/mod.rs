@@ -46,7 +46,7 @@ mod refill;
 mod relays;
 mod signal;
 pub mod slots;
-mod stall;
+mod time;
 pub mod timers;
 mod upstreams;
 
@@ -56,7 +56,7 @@ use limits::Limits;
 use listener::Listener;
 use signal::Signal;
 use slots::{Key, Kind, Slots};
-use stall::Stall;
+use time::ReactorTime;
 use timers::Timers;
 use upstreams::Upstream;
 
@@ -180,8 +180,9 @@ pub struct Reactor {
     scratch: Box<[u8]>,
     pipes: PipeReserve,
     rng: fastrand::Rng,
+    time: ReactorTime,
+    /// The time of the present turn: the reactor's own, see [`time`].
     now: Instant,
-    stall: Stall,
     drain: Option<Drain>,
 }
 
@@ -235,8 +236,8 @@ impl Reactor {
             scratch: vec![0; SCRATCH_BYTES].into(),
             pipes,
             rng,
+            time: ReactorTime::new(now),
             now,
-            stall: Stall::default(),
             drain: None,
         };
         reactor.adopt_active_set();
@@ -258,9 +259,9 @@ impl Reactor {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             }
-            self.now = clock::now();
+            self.now = self.time.begin_turn(clock::now());
             self.turn(&events);
-            self.stall.note(self.now, clock::now());
+            self.time.end_turn(clock::now());
         }
     }
 
@@ -339,6 +340,11 @@ impl Reactor {
                 self.on_upstream_deadline(key);
             }
         }
+    }
+
+    /// The clock at the beginning of the present turn, for what is shared with others.
+    fn clock(&self) -> Instant {
+        self.time.to_clock(self.now)
     }
 
     fn counters(&self) -> &ReactorCounters {

@@ -66,6 +66,7 @@ impl Reactor {
                 pipes: &mut self.pipes,
                 bandwidth: self.shared.bandwidth.as_ref(),
                 now: self.now,
+                clock: self.time.to_clock(self.now),
             };
             let (moved, verdict) = connection.relay.drive(&mut upstream.peer, &mut tools);
             if connection.relay.is_half_closed() && !was_half_closed {
@@ -73,7 +74,7 @@ impl Reactor {
                     .set(key.index(), self.now + self.shared.server.half_close_timeout);
             }
             if let Some(at) = connection.relay.resumes_at() {
-                self.resume_timers.set(key.index(), at);
+                self.resume_timers.set(key.index(), self.time.of_clock(at));
             }
             if verdict == Verdict::Again && !connection.queued {
                 connection.queued = true;
@@ -123,8 +124,7 @@ impl Reactor {
         match connection.ending {
             None => {}
             Some(HeldBack::Unasked(ending)) => return self.wait_until_sent(key, ending),
-            Some(HeldBack::UntilSent(ending)) => return self.close(key, ending),
-            Some(HeldBack::Grace { ending, from }) => return self.end_after_grace(key, ending, from),
+            Some(HeldBack::UntilSent(ending) | HeldBack::Grace(ending)) => return self.close(key, ending),
         }
         if connection.relay.is_in_doubt() {
             self.drive(key);
@@ -162,7 +162,7 @@ impl Reactor {
         let last_activity = if connection.relay.is_paused() {
             self.now
         } else {
-            self.stall.latest(connection.relay.last_activity)
+            connection.relay.last_activity
         };
         let deadline = last_activity + timeout;
         if deadline > self.now {

@@ -92,8 +92,9 @@ impl Reactor {
 
     fn dial_succeeded(&mut self, key: Key, client: Option<Key>, since: Instant) {
         // A turn that came late is not the backend's fault.
-        let latency = self.now.saturating_duration_since(self.stall.latest(since));
+        let latency = self.now.saturating_duration_since(since);
         let latency = latency.min(self.shared.pools.dial_timeout);
+        let is_measured = !self.time.stood_still_since(since);
         let Some(upstream) = self.upstreams.get_mut(key) else {
             return;
         };
@@ -106,16 +107,16 @@ impl Reactor {
         if let Err(error) = prepared {
             return self.dial_failed(key, client, &error);
         }
-        pool.backend.dial_durations.observe(latency);
-        let addr = pool.backend.addr;
-        let source = Source::Dial;
-        self.shared.samples.push(Sample {
-            addr,
-            outcome: Outcome::Success(latency),
-            source,
-            began_at: since,
-            at: self.now,
-        });
+        if is_measured {
+            pool.backend.dial_durations.observe(latency);
+            self.shared.samples.push(Sample {
+                addr: pool.backend.addr,
+                outcome: Outcome::Success(latency),
+                source: Source::Dial,
+                began_at: self.time.to_clock(since),
+                at: self.time.to_clock(self.now),
+            });
+        }
         if let Some(client) = client {
             return self.attach(client, key);
         }
@@ -162,7 +163,7 @@ impl Reactor {
         let addr = pool.backend.addr;
         if net::is_exhausted(error) || net::is_out_of_ports(error) {
             // Our own shortage tells nothing about the backend.
-            if self.shared.shortages.begins(self.now) {
+            if self.shared.shortages.begins(self.clock()) {
                 warn!(target: "tcp_forwarder::pools", "no socket for a dial: {error}");
             }
         } else {
@@ -171,8 +172,8 @@ impl Reactor {
                 addr,
                 outcome: Outcome::of(error),
                 source,
-                began_at: since,
-                at: self.now,
+                began_at: self.time.to_clock(since),
+                at: self.clock(),
             });
             debug!(target: "tcp_forwarder::pools", backend:% = addr; "dial failed: {error}");
         }
@@ -224,13 +225,7 @@ impl Reactor {
             // When this reactor is late, the answer may be here already, its event still in the queue.
             State::Dialling { client, since } => match net::connect_state(&upstream.peer.stream) {
                 ConnectState::Established => self.dial_succeeded(key, client, since),
-                ConnectState::Pending => {
-                    let until = self.stall.latest(since) + self.shared.pools.dial_timeout;
-                    if until > self.now {
-                        return self.upstream_timers.set(key.index(), until);
-                    }
-                    self.dial_failed(key, client, &io::ErrorKind::TimedOut.into());
-                }
+                ConnectState::Pending => self.dial_failed(key, client, &io::ErrorKind::TimedOut.into()),
                 ConnectState::Failed(error) => self.dial_failed(key, client, &error),
             },
             State::Warm { since } => self.on_warm_deadline(key, since),

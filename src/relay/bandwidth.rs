@@ -227,7 +227,7 @@ impl Relay {
         bandwidth: &Bandwidth,
         tools: &mut Tools<'_>,
     ) -> Pumped {
-        let now = tools.now;
+        let now = tools.clock;
         let Some(budget) = self.budget(direction, backend, bandwidth, now) else {
             return PAUSED;
         };

@@ -95,8 +95,10 @@ pub struct Tools<'a> {
     pub pipes: &'a mut PipeReserve,
     /// Limits of bandwidth.
     pub bandwidth: Option<&'a Bandwidth>,
-    /// The time of the present turn of the poll loop.
+    /// The time of the present turn of the poll loop: the reactor's own.
     pub now: Instant,
+    /// The clock at its beginning, which the limits of bandwidth share with all reactors.
+    pub clock: Instant,
 }
 
 /// Bytes moved in one turn, for the counters.

@@ -93,11 +93,25 @@ pub(crate) struct Tracer {
 impl Tracer {
     /// Fails the calls of this name with `error`, counted in each thread: those that `when` says.
     pub(crate) fn attach(rig: &Rig, (name, error): (&str, &str), when: &str, trace: &Path) -> Self {
+        Self::inject(rig, (name, &format!("error={error}")), when, trace)
+    }
+
+    /// Lets the same calls wait for so long before they begin.
+    pub(crate) fn delay(rig: &Rig, (name, time): (&str, Duration), when: &str, trace: &Path) -> Self {
+        Self::inject(
+            rig,
+            (name, &format!("delay_enter={}", time.as_micros())),
+            when,
+            trace,
+        )
+    }
+
+    fn inject(rig: &Rig, (name, what): (&str, &str), when: &str, trace: &Path) -> Self {
         let mut child = Command::new("strace")
             .args(["-f", "-o"])
             .arg(trace)
             .args(["-e", &format!("trace={name}")])
-            .args(["-e", &format!("inject={name}:error={error}:when={when}")])
+            .args(["-e", &format!("inject={name}:{what}:when={when}")])
             .args(["-p", &rig.forwarder.pid().to_string()])
             .stderr(Stdio::piped())
             .spawn()
@@ -126,6 +140,11 @@ impl Tracer {
 
 impl Drop for Tracer {
     fn drop(&mut self) {
+        if !Path::new(&format!("/proc/{}", self.program.as_raw_nonzero())).exists() {
+            // It has ended, and so does its tracer.
+            let _ = self.child.wait();
+            return;
+        }
         // These fail only when who is meant has ended already.
         let _ = kill_process(self.program, Signal::STOP);
         let has_stopped = comes_true(Duration::from_secs(10), || self.has_all_stopped());
@@ -139,12 +158,10 @@ impl Drop for Tracer {
     }
 }
 
-/// Calls that were made to fail so far.
-fn injections(trace: &Path) -> usize {
-    std::fs::read_to_string(trace)
-        .unwrap()
-        .matches("(INJECTED)")
-        .count()
+/// Calls that were made to fail, or to wait, so far.
+pub(crate) fn injections(trace: &Path) -> usize {
+    let text = std::fs::read_to_string(trace).unwrap();
+    text.matches("(INJECTED)").count() + text.matches("(DELAYED)").count()
 }
 
 /// Whether processes can be traced here at all.

@@ -5,8 +5,10 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::peers::client::{Conduct, Outcome};
-use crate::peers::rig::{ROOM_KB, Rig};
+use crate::kernel_calls::{Tracer, can_trace, injections};
+use crate::peers::backend::Behaviour;
+use crate::peers::client::{Conduct, Outcome, Plan};
+use crate::peers::rig::{ROOM_KB, Rig, order};
 use crate::peers::standing::whole;
 use crate::scaled;
 
@@ -41,33 +43,58 @@ fn standing_still_costs_nobody_anything() {
     rig.aftermath(ROOM_KB);
 }
 
-/// Injected five times: `SIGSTOP` for longer than the idle time-out, at any point of a busy reactor's turn.
+/// Injected once: the process stands still for longer than the idle time-out, in the middle of a turn.
 ///
-/// What it has read when it goes on came just now, whatever the clock said when its turn began.
+/// What it reads when it goes on came just now, whatever the clock said when its turn began.
 #[test]
 fn standing_still_in_the_middle_of_a_turn_makes_nobody_silent() {
-    let changes = json!({ "server": { "idle_timeout": "1200ms", "reactors": 1 } });
-    let mut rig = Rig::start(&changes, 3);
-    let pause = Duration::from_millis(25);
-    let plans = rig.plans(Conduct::Trickle(pause), 200, 240);
-    let mut crowd = rig.crowd(plans);
-    crowd.drive_until("some bytes of each", |crowd| {
-        crowd.clients().iter().all(|client| client.sent() > 4)
-    });
-    for _ in 0..5 {
-        rig.forwarder.signal(Signal::STOP);
-        crowd.drive_for(Duration::from_millis(1300));
-        rig.forwarder.signal(Signal::CONT);
-        crowd.drive_for(8 * pause);
+    let mut rig = Rig::start(&json!({ "server": { "idle_timeout": "2s", "reactors": 1 } }), 2);
+    if !can_trace(&rig) {
+        return;
+    }
+    let mut plan = Plan::new(
+        Conduct::Trickle(Duration::from_millis(50)),
+        order(&mut rig.rng, 0),
+    );
+    plan.order.up = 60;
+    let trace = rig.forwarder.files().path("trace");
+    let tracer = Tracer::delay(&rig, ("recvfrom", Duration::from_secs(3)), "60", &trace);
+    let mut crowd = rig.crowd([plan; 4]);
+    crowd.finish();
+    drop(tracer);
+    assert!(injections(&trace) > 0, "it did not stand still");
+    assert_eq!(crowd.count(Outcome::Whole), 4, "{}", crowd.outcomes());
+    rig.aftermath(ROOM_KB);
+}
+
+/// Injected once: the process stands still, for longer than a half-close may last, just when it hands on a finish.
+#[test]
+fn standing_still_over_a_half_close_leaves_time_for_the_answer() {
+    let mut rig = Rig::start(
+        &json!({ "server": { "half_close_timeout": "2s", "reactors": 1 } }),
+        2,
+    );
+    if !can_trace(&rig) {
+        return;
+    }
+    let plan = rig.healthy(1).remove(0);
+    let plan = Plan {
+        conduct: Conduct::FinishFirst,
+        ..plan
+    };
+    for backend in &rig.backends {
+        backend.behave(Behaviour::NeverAnswer);
+    }
+    let trace = rig.forwarder.files().path("trace");
+    let tracer = Tracer::delay(&rig, ("shutdown", Duration::from_secs(3)), "1", &trace);
+    let mut crowd = rig.crowd([plan]);
+    crowd.drive_for(Duration::from_millis(3500));
+    assert!(injections(&trace) > 0, "it did not stand still");
+    for backend in &rig.backends {
+        backend.behave(Behaviour::Serve);
     }
     crowd.finish();
-    let text = rig.forwarder.scrape();
-    assert_eq!(
-        whole(&text, "connections_closed_total{reason=\"idle_timeout\"}"),
-        0,
-        "{}",
-        crowd.outcomes()
-    );
-    assert_eq!(crowd.count(Outcome::Whole), 200, "{}", crowd.outcomes());
+    drop(tracer);
+    assert_eq!(crowd.count(Outcome::Whole), 1, "{}", crowd.outcomes());
     rig.aftermath(ROOM_KB);
 }

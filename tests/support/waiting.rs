@@ -14,6 +14,9 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks at a condition.
 const STEP: Duration = Duration::from_millis(5);
 
+/// Looks that must see the same before something is at rest.
+const FEWEST_LOOKS: usize = 5;
+
 /// Waits until `condition` holds; false when it does not within `patience`.
 pub fn comes_true(patience: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + patience;
@@ -31,21 +34,23 @@ pub fn wait_for(what: &str, condition: impl FnMut() -> bool) {
     assert!(comes_true(PATIENCE, condition), "{what}: not within {PATIENCE:?}");
 }
 
-/// Waits until what `look` sees has stayed the same for so long; `None` when it does not within `patience`.
+/// Waits until what `look` sees has stayed the same for so long, and for a few looks, however long those take; `None`
+/// when it does not within `patience`.
 pub fn comes_to_rest<T: PartialEq>(
     patience: Duration,
     still: Duration,
     mut look: impl FnMut() -> T,
 ) -> Option<T> {
     let mut last = look();
-    let mut since = Instant::now();
+    let (mut since, mut same) = (Instant::now(), 0);
     let rests = comes_true(patience, || {
         let now = look();
         if now != last {
             last = now;
-            since = Instant::now();
+            (since, same) = (Instant::now(), 0);
         }
-        since.elapsed() >= still
+        same += 1;
+        since.elapsed() >= still && same >= FEWEST_LOOKS
     });
     rests.then_some(last)
 }

@@ -57,6 +57,7 @@ impl Stage {
             pipes: &mut self.pipes,
             bandwidth: None,
             now: clock::now(),
+            clock: clock::now(),
         };
         self.relay.drive(&mut self.warm, &mut tools).1
     }
