@@ -1,7 +1,7 @@
 //! One run: process, load, faults and samples side by side, then the judgement and what is written of it.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -290,17 +290,35 @@ fn not_flat(flatness: &[Flatness]) -> Vec<String> {
         .collect()
 }
 
-/// Each connection that failed without a fault that explains it, and what the forwarder logged of it.
+/// How far apart a connection's end and a line about it may be.
+const NEARBY: Duration = Duration::from_secs(10);
+
+/// The second of the day that a line of the log begins with.
+fn second_of(line: &str) -> Option<u64> {
+    let (_, time) = line.split_once('T')?;
+    let mut parts = time.get(..8)?.split(':').map(|part| part.parse::<u64>().ok());
+    Some((parts.next()?? * 60 + parts.next()??) * 60 + parts.next()??)
+}
+
+/// Each connection that failed without a fault that explains it, and what the forwarder logged of its client then.
 fn unexplained(failures: &[Explained], log: &str) -> Vec<String> {
+    const DAY: u64 = 24 * 60 * 60;
+    let today = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let tell = |failure: &Failure| {
-        let client = failure
-            .from
-            .map_or_else(String::new, |from| format!("client={from} "));
+        let Failure {
+            kind,
+            outcome,
+            from,
+            ended,
+            ..
+        } = failure;
+        let ended = today.saturating_sub(ended.elapsed()).as_secs() % DAY;
+        let is_nearby = |line: &str| second_of(line).is_some_and(|at| at.abs_diff(ended) < NEARBY.as_secs());
+        let client = from.map_or_else(|| "nobody".to_owned(), |from| format!("client={from} "));
         let told = log
             .lines()
-            .filter(|line| !client.is_empty() && line.contains(&client));
+            .filter(|line| line.contains(&client) && is_nearby(line));
         let told: Vec<_> = told.collect();
-        let Failure { kind, outcome, .. } = failure;
         format!("one of {kind} failed without a fault that explains it: {outcome:?} {told:#?}")
     };
     let unexplained = failures.iter().filter(|(_, by)| by.is_none());

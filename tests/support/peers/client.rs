@@ -183,19 +183,19 @@ impl Client {
         self.plan.conduct = Conduct::FinishFirst;
     }
 
-    /// Ends its connection.
-    pub(super) fn end(&mut self, outcome: Outcome, now: Instant) {
+    /// Ends its connection; at this instant, for the turn of a large crowd may have begun long ago.
+    pub(super) fn end(&mut self, outcome: Outcome) {
         self.outcome = outcome;
-        self.ended_at = Some(now);
+        self.ended_at = Some(Instant::now());
         self.stream = None;
     }
 
     /// Ends its connection with a reset.
-    pub(super) fn end_by_reset(&mut self, now: Instant) {
+    pub(super) fn end_by_reset(&mut self) {
         if let Some(stream) = &self.stream {
             reset(stream);
         }
-        self.end(Outcome::Left, now);
+        self.end(Outcome::Left);
     }
 
     /// Does what can be done now.
@@ -204,7 +204,7 @@ impl Client {
             return;
         }
         if self.plan.conduct == Conduct::LeaveAtOnce {
-            return self.end(Outcome::Left, now);
+            return self.end(Outcome::Left);
         }
         if self.plan.conduct == Conduct::Silent {
             return self.hear(now);
@@ -249,7 +249,7 @@ impl Client {
                 return false;
             }
             Ok(Some(error)) | Err(error) => {
-                self.end(Outcome::Unconnected(error.kind()), now);
+                self.end(Outcome::Unconnected(error.kind()));
                 return false;
             }
         }
@@ -277,7 +277,7 @@ impl Client {
                 | Conduct::Silent => u64::MAX,
             };
             if limit == 0 && matches!(self.plan.conduct, Conduct::ResetAfter(_)) {
-                return self.end_by_reset(now);
+                return self.end_by_reset();
             }
             let next = self.request.next();
             if next.is_empty() {
@@ -338,7 +338,7 @@ impl Client {
                     } else {
                         Outcome::Cut
                     };
-                    return self.end(outcome, now);
+                    return self.end(outcome);
                 }
                 Ok(count) => {
                     let before = self.received;
@@ -351,7 +351,7 @@ impl Client {
                         tighten(stream);
                     }
                     if !self.reply.matches(&buffer[..count]) {
-                        return self.end(Outcome::Corrupt, now);
+                        return self.end(Outcome::Corrupt);
                     }
                     if let Conduct::ReadSlowly { pause } = self.plan.conduct {
                         self.next_at = Some(now + pause);
@@ -359,7 +359,7 @@ impl Client {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if is_retry(error.kind()) => return,
-                Err(_) => return self.end(Outcome::Reset, now),
+                Err(_) => return self.end(Outcome::Reset),
             }
         }
     }

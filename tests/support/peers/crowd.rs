@@ -180,10 +180,9 @@ impl Crowd {
 
     /// All leave in this instant.
     pub fn leave(&mut self) {
-        let now = Instant::now();
         for place in 0..self.clients.len() {
             self.change(place, |client| {
-                client.end(Outcome::Left, now);
+                client.end(Outcome::Left);
                 None
             });
         }
@@ -191,10 +190,9 @@ impl Crowd {
 
     /// All reset their connection in this instant.
     pub fn reset(&mut self) {
-        let now = Instant::now();
         for place in 0..self.clients.len() {
             self.change(place, |client| {
-                client.end_by_reset(now);
+                client.end_by_reset();
                 None
             });
         }
