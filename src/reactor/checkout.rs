@@ -40,7 +40,7 @@ impl Reactor {
             };
             let may_try = connection.failed.len() < self.shared.pools.dial_attempts as usize;
             let choice = if may_try {
-                let (balancer, clock) = (&self.shared.balancer, self.time.to_clock(self.now));
+                let (balancer, clock) = (&self.shared.balancer, self.time.clock());
                 balancer.choose(&self.active, &connection.failed, &mut self.rng, clock)
             } else {
                 None

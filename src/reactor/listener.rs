@@ -171,7 +171,7 @@ impl Reactor {
         if let Some(listener) = self.listeners.get_mut(place) {
             listener.paused_until = Some(until);
         }
-        if self.shared.pauses.begins(self.clock()) {
+        if self.shared.pauses.begins(self.time.clock()) {
             warn!(target: "tcp_forwarder::reactor", "accepting pauses: {why}");
         }
     }
@@ -179,7 +179,7 @@ impl Reactor {
     /// Asks whether a client may connect, where there are limits.
     fn admit(&self, peer: SocketAddr) -> Result<Option<Box<Seat>>, RejectReason> {
         match &self.shared.admission {
-            Some(admission) => admission.admit(peer.ip(), self.clock()),
+            Some(admission) => admission.admit(peer.ip(), self.time.clock()),
             None => Ok(None),
         }
     }
@@ -191,7 +191,7 @@ impl Reactor {
         self.counters().count_rejection(reason);
         net::reset_on_close(stream);
         let admission = self.shared.admission.as_ref();
-        if admission.is_some_and(|admission| admission.begins_burst(reason, self.clock())) {
+        if admission.is_some_and(|admission| admission.begins_burst(reason, self.time.clock())) {
             warn!(target: TARGET, client:% = peer, reason = reason.label(); "clients are refused, this one first");
         } else {
             debug!(target: TARGET, client:% = peer, reason = reason.label(); "client refused");

@@ -342,11 +342,6 @@ impl Reactor {
         }
     }
 
-    /// The clock at the beginning of the present turn, for what is shared with others.
-    fn clock(&self) -> Instant {
-        self.time.to_clock(self.now)
-    }
-
     fn counters(&self) -> &ReactorCounters {
         counters_of(&self.shared, self.index)
     }

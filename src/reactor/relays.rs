@@ -66,7 +66,7 @@ impl Reactor {
                 pipes: &mut self.pipes,
                 bandwidth: self.shared.bandwidth.as_ref(),
                 now: self.now,
-                clock: self.time.to_clock(self.now),
+                clock: self.time.clock(),
             };
             let (moved, verdict) = connection.relay.drive(&mut upstream.peer, &mut tools);
             if connection.relay.is_half_closed() && !was_half_closed {

@@ -15,8 +15,8 @@ const LONGEST_TURN: Duration = Duration::from_millis(100);
 /// How the reactor's time stands to the clock.
 #[derive(Debug)]
 pub(super) struct ReactorTime {
-    /// The reactor's time at the beginning of the present turn.
-    now: Instant,
+    /// What the clock showed when the present turn began.
+    turn_began: Instant,
     /// How far it is behind the clock.
     behind: Duration,
     /// The beginning of the last turn that stood still.
@@ -27,7 +27,7 @@ impl ReactorTime {
     /// The two are the same at first.
     pub(super) fn new(clock: Instant) -> Self {
         Self {
-            now: clock,
+            turn_began: clock,
             behind: Duration::ZERO,
             stood_still_at: None,
         }
@@ -35,17 +35,22 @@ impl ReactorTime {
 
     /// Begins a turn; its time.
     pub(super) fn begin_turn(&mut self, clock: Instant) -> Instant {
-        self.now = self.of_clock(clock);
-        self.now
+        self.turn_began = clock;
+        self.of_clock(clock)
     }
 
     /// Ends the turn.
     pub(super) fn end_turn(&mut self, clock: Instant) {
-        let took = self.of_clock(clock).saturating_duration_since(self.now);
+        let took = clock.saturating_duration_since(self.turn_began);
         if took > LONGEST_TURN {
+            self.stood_still_at = Some(self.of_clock(self.turn_began));
             self.behind += took.saturating_sub(LONGEST_TURN);
-            self.stood_still_at = Some(self.now);
         }
+    }
+
+    /// The clock at the beginning of the present turn, for what is shared with others.
+    pub(super) fn clock(&self) -> Instant {
+        self.turn_began
     }
 
     /// The reactor's time when the clock shows `at`.
@@ -96,7 +101,7 @@ mod tests {
             clock += Duration::from_millis(rng.u64(0..300));
             let now = time.begin_turn(clock);
             assert!(last <= now && now <= clock);
-            assert_eq!(time.to_clock(now), clock);
+            assert_eq!((time.to_clock(now), time.clock()), (clock, clock));
             last = now;
             clock += Duration::from_millis(rng.u64(0..300));
             time.end_turn(clock);

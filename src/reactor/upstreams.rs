@@ -114,7 +114,7 @@ impl Reactor {
                 outcome: Outcome::Success(latency),
                 source: Source::Dial,
                 began_at: self.time.to_clock(since),
-                at: self.time.to_clock(self.now),
+                at: self.time.clock(),
             });
         }
         if let Some(client) = client {
@@ -163,7 +163,7 @@ impl Reactor {
         let addr = pool.backend.addr;
         if net::is_exhausted(error) || net::is_out_of_ports(error) {
             // Our own shortage tells nothing about the backend.
-            if self.shared.shortages.begins(self.clock()) {
+            if self.shared.shortages.begins(self.time.clock()) {
                 warn!(target: "tcp_forwarder::pools", "no socket for a dial: {error}");
             }
         } else {
@@ -173,7 +173,7 @@ impl Reactor {
                 outcome: Outcome::of(error),
                 source,
                 began_at: self.time.to_clock(since),
-                at: self.clock(),
+                at: self.time.clock(),
             });
             debug!(target: "tcp_forwarder::pools", backend:% = addr; "dial failed: {error}");
         }
