@@ -141,6 +141,9 @@ fn bind(addr: SocketAddr, share: SharePort, keepalive: &Keepalive) -> io::Result
         socket.set_tcp_nodelay(true)?;
         set_for_relay(&SockRef::from(&socket), keepalive)?;
     }
+    if is_within_machine(addr) {
+        skip_pacing(&socket);
+    }
     socket.bind(&addr.into())?;
     Ok(socket)
 }
@@ -207,38 +210,24 @@ fn set_keepalive(socket: &SockRef<'_>, keepalive: &Keepalive) -> io::Result<()> 
     socket.set_tcp_keepalive(&times)
 }
 
-/// What a socket whose peer is on this machine may hold unread, in bytes (the kernel doubles it, for its own part).
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const UNREAD_WITHIN_MACHINE: usize = 512 * 1024;
+/// Whether no connection of a socket that is bound to `addr`, or connects to it, leaves the machine.
+fn is_within_machine(addr: SocketAddr) -> bool {
+    addr.ip().to_canonical().is_loopback()
+}
 
-/// Tunes the sending side of a bulk connection that stays within this machine; others keep what the system chose.
+/// Gives a socket Reno, the one congestion control that every Linux has and that neither paces nor measures.
 ///
-/// - A send buffer grows to bridge a distance, to 4 MiB by default. Here there is none: what is more than a cache
-///   holds is cold by the time the peer copies it.
-/// - The congestion control becomes Reno, the one that every Linux has and that neither paces nor measures. Between
-///   two sockets of one kernel nothing is lost and no link is shared, but BBR starts a timer for every few packets.
-///
-/// A refusal changes nothing but the speed.
+/// For connections within the machine, where nothing is lost and no link is shared: BBR (where that is the system's
+/// choice) would start a timer for every few packets. It has to be said before a connection stands, for a socket
+/// that was paced once stays so; what a listener accepts has it from the listener. A refusal costs speed only.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub fn tune_bulk_within_machine(stream: &TcpStream) {
-    let ends = stream
-        .local_addr()
-        .and_then(|local| Ok((local, stream.peer_addr()?)));
-    if ends.is_ok_and(|(local, peer)| is_within_machine(local.ip(), peer.ip())) {
-        drop(SockRef::from(stream).set_send_buffer_size(UNREAD_WITHIN_MACHINE));
-        let _ = rustix::net::sockopt::set_tcp_congestion(stream, "reno");
-    }
+fn skip_pacing(socket: &Socket) {
+    let _ = rustix::net::sockopt::set_tcp_congestion(socket, "reno");
 }
 
 /// Elsewhere the system's choice stays as it is.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub fn tune_bulk_within_machine(_: &TcpStream) {}
-
-/// Whether a connection between these addresses cannot leave the machine.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn is_within_machine(local: IpAddr, peer: IpAddr) -> bool {
-    local == peer || peer.to_canonical().is_loopback()
-}
+fn skip_pacing(_: &Socket) {}
 
 /// Makes the coming close of `stream` a reset instead of a finish. What the kernel has not sent is dropped.
 pub fn reset_on_close(stream: &TcpStream) {

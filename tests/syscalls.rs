@@ -10,9 +10,8 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::json;
@@ -35,20 +34,9 @@ fn name(call: &str) -> &str {
     call.split('(').next().unwrap_or(call)
 }
 
-fn can_count() -> bool {
-    let is_there = Command::new("strace").arg("-V").output().is_ok();
-    if !is_there {
-        drop(writeln!(
-            std::io::stderr(),
-            "skipped: system calls are not counted: strace is not installed"
-        ));
-    }
-    is_there
-}
-
-/// A forwarder in front of an echo, traced from its start, with [`WARM`] connections that do not become more; and
-/// the trace.
-fn traced() -> (Forwarder, PathBuf) {
+/// The trace of a forwarder that relays one client's requests, from a pool of [`WARM`] connections that does
+/// not grow; the requests of the last [`REQUESTS`] stand between two marks.
+fn trace_of_requests() -> String {
     let size = json!({ "min_size": WARM, "max_size": WARM });
     let changes = json!({
         "server": { "reactors": 1 },
@@ -73,12 +61,7 @@ fn traced() -> (Forwarder, PathBuf) {
     wait_for("warm connections", || {
         forwarder.metric("pool_available_connections") == f64::from(WARM)
     });
-    (forwarder, trace)
-}
 
-/// The trace of a forwarder that relays one client's requests; the last [`REQUESTS`] stand between two marks.
-fn trace_of_requests() -> String {
-    let (forwarder, trace) = traced();
     let mut client = forwarder.connect();
     ping(&mut client, b"first");
     ping(&mut client, b"mark-begin");
@@ -86,12 +69,7 @@ fn trace_of_requests() -> String {
         ping(&mut client, b"request");
     }
     ping(&mut client, b"mark-end");
-    when_written(&trace)
-}
-
-/// The trace, as soon as the last mark is in it: read and written, there and back.
-fn when_written(trace: &Path) -> String {
-    let read = || std::fs::read_to_string(trace).unwrap();
+    let read = || std::fs::read_to_string(&trace).unwrap();
     wait_for("the trace is written", || {
         read().matches("\"mark-end\"").count() >= 4
     });
@@ -100,7 +78,11 @@ fn when_written(trace: &Path) -> String {
 
 #[test]
 fn a_request_costs_four_data_calls_and_a_pool_hit_costs_none() {
-    if !can_count() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        drop(writeln!(
+            std::io::stderr(),
+            "skipped: system calls are not counted: strace is not installed"
+        ));
         return;
     }
     let trace = trace_of_requests();
@@ -147,36 +129,4 @@ fn a_request_costs_four_data_calls_and_a_pool_hit_costs_none() {
         "two reads and two writes a request, and nothing but polls beside them"
     );
     assert!(polls <= 2 * requests, "{polls} polls for {requests} requests");
-}
-
-#[test]
-fn bulk_within_the_machine_is_tuned_once_a_direction_and_nothing_else_is() {
-    const BLOCK: usize = 1024 * 1024;
-    if !can_count() {
-        return;
-    }
-    let (forwarder, trace) = traced();
-    let mut client = forwarder.connect();
-    for _ in 0..REQUESTS {
-        ping(&mut client, b"request");
-    }
-    ping(&mut client, b"mark-begin");
-    for _ in 0..8 {
-        let mut writing = client.try_clone().unwrap();
-        let writer = std::thread::spawn(move || writing.write_all(&vec![7; BLOCK]));
-        client.read_exact(&mut vec![0; BLOCK]).unwrap();
-        writer.join().unwrap().unwrap();
-    }
-    // What follows bulk is spliced as well, and unseen: another connection says it.
-    ping(&mut forwarder.connect(), b"mark-end");
-    let trace = when_written(&trace);
-    let (requests, bulk) = trace.rsplit_once("\"mark-begin\"").expect("a mark");
-    let tuned = |part: &str, what: &str| {
-        let calls = part.lines().filter(|line| line.contains("setsockopt("));
-        calls.filter(|call| call.contains(what)).count()
-    };
-    for what in ["TCP_CONGESTION", "SO_SNDBUF"] {
-        assert_eq!(tuned(requests, what), 0, "{what}: requests are no bulk");
-        assert_eq!(tuned(bulk, what), 2, "{what}: to the backend and to the client");
-    }
 }

@@ -1,6 +1,7 @@
 //! Sockets of the real system, on loopback.
 
 use super::*;
+#[cfg(target_os = "linux")]
 use std::io::Write;
 use std::net::Ipv4Addr;
 
@@ -56,70 +57,34 @@ fn a_connection_to_itself_is_refused() {
     assert!(matches!(connect_state(&stream), ConnectState::Failed(_)));
 }
 
-/// A connection to a listener that accepts nothing.
-fn connected() -> (std::net::TcpListener, TcpStream) {
-    let listener = std::net::TcpListener::bind(ANY_PORT).expect("a port");
-    let addr = listener.local_addr().expect("address");
-    let stream = std::net::TcpStream::connect(addr).expect("connect");
-    stream.set_nonblocking(true).expect("non-blocking");
-    (listener, TcpStream::from_std(stream))
-}
-
-#[test]
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn bulk_within_the_machine_is_queued_to_a_limit() {
-    let (_listener, mut stream) = connected();
-    tune_bulk_within_machine(&stream);
-    let size = SockRef::from(&stream).send_buffer_size().expect("a size");
-    let block = vec![0; 64 * 1024];
-    let mut written = 0;
-    while let Ok(count) = stream.write(&block) {
-        written += count;
-    }
-    let after = SockRef::from(&stream).send_buffer_size().expect("a size");
-    assert_eq!(after, size, "it does not grow with use: {written} bytes written");
-    assert!(size <= 2 * UNREAD_WITHIN_MACHINE, "{size} bytes");
+#[cfg(target_os = "linux")]
+fn congestion_control(socket: &SockRef<'_>) -> String {
+    let name = socket.tcp_congestion().expect("a name");
+    String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned()
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn bulk_within_the_machine_is_not_paced() {
-    let (_listener, stream) = connected();
-    let control = || {
-        let name = SockRef::from(&stream).tcp_congestion().expect("a name");
-        String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned()
-    };
-    let others: [&[u8]; 2] = [b"cubic", b"bbr"];
-    let other = others
-        .into_iter()
-        .find(|name| SockRef::from(&stream).set_tcp_congestion(name).is_ok());
-    if other.is_none() {
+fn what_stays_within_the_machine_is_never_paced() {
+    let usual = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    if congestion_control(&SockRef::from(&usual)) == "reno" {
         drop(writeln!(
             io::stderr(),
-            "skipped: the kernel has no congestion control but {}",
-            control()
+            "skipped: Reno is the choice of this system"
         ));
         return;
     }
-    assert_ne!(control(), "reno");
-    tune_bulk_within_machine(&stream);
-    assert_eq!(control(), "reno");
-}
-
-#[test]
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn only_our_own_addresses_are_within_the_machine() {
-    let within = |local: &str, peer: &str| {
-        let [local, peer] = [local, peer].map(|ip| ip.parse::<IpAddr>().expect("an address"));
-        is_within_machine(local, peer)
-    };
-    assert!(within("127.0.0.1", "127.0.0.9"));
-    assert!(within("::1", "::1"));
-    assert!(within("192.0.2.7", "192.0.2.7"), "by an address of its own");
-    assert!(within("::ffff:127.0.0.1", "::ffff:127.0.0.2"));
-    assert!(!within("192.0.2.7", "192.0.2.8"));
-    assert!(!within("127.0.0.1", "192.0.2.7"));
-    assert!(!within("2001:db8::1", "2001:db8::2"));
+    for (ip, is_within) in [("127.0.0.1", true), ("::1", true), ("0.0.0.0", false)] {
+        let addr = SocketAddr::new(ip.parse().expect("an address"), 0);
+        let listener = listen(addr, 1, &keepalive()).expect("listen").pop().expect("one");
+        let port = listener.local_addr().expect("address").port();
+        let to = SocketAddr::new(if addr.is_ipv6() { addr.ip() } else { ANY_PORT.ip() }, port);
+        let dialled = begin_connect(to).expect("a connect");
+        let (accepted, _) = listener.accept().expect("a finished connect is queued");
+        assert_eq!(congestion_control(&SockRef::from(&dialled)), "reno", "to {to}");
+        let control = congestion_control(&SockRef::from(&accepted));
+        assert_eq!(control == "reno", is_within, "accepted at {addr}: {control}");
+    }
 }
 
 #[test]

@@ -28,7 +28,7 @@ use pump::{End, Half, Phase, Pumped, Readiness, Scratch, Stop};
 use splice::PipeReserve;
 
 /// Bytes that one direction may move before others get their turn.
-const TURN_BYTES: u64 = 1024 * 1024;
+const TURN_BYTES: u64 = 512 * 1024;
 
 /// A socket and what events told about it.
 #[derive(Debug)]
@@ -328,9 +328,6 @@ pub fn is_dead(stream: &TcpStream) -> bool {
 }
 
 fn run(half: &mut Half, source: &mut Peer, sink: &mut Peer, tools: &mut Tools<'_>, budget: u64) -> Pumped {
-    if half.turns_bulk() {
-        net::tune_bulk_within_machine(&sink.stream);
-    }
     let mut source = End {
         stream: &source.stream,
         ready: &mut source.ready,

@@ -125,7 +125,6 @@ pub struct Half {
     pub(super) phase: Phase,
     /// Bytes moved lately without a pause; decides about splicing.
     pub(super) streak: u32,
-    pub(super) was_bulk: bool,
 }
 
 /// Where a half holds bytes that the sink did not take yet.

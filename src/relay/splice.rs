@@ -11,22 +11,7 @@ use super::pump::{End, Half, Pumped};
 /// A pump that moves less than this has met a pause: small messages are never spliced.
 const PAUSE_BYTES: u64 = 16 * 1024;
 
-/// Bytes moved without a pause after which a direction counts as bulk.
-const BULK_STREAK: u32 = 256 * 1024;
-
 impl Half {
-    /// Whether the direction has lately moved enough to be worth a pipe.
-    fn is_bulk(&self) -> bool {
-        self.streak >= BULK_STREAK
-    }
-
-    /// Whether the direction has become bulk for the first time.
-    pub(super) fn turns_bulk(&mut self) -> bool {
-        let turns = self.is_bulk() && !self.was_bulk;
-        self.was_bulk |= turns;
-        turns
-    }
-
     /// Takes note of what one pump moved; the reserve of pipes looks at it.
     pub(super) fn note_moved(&mut self, moved: u64) {
         self.streak = if moved < PAUSE_BYTES {
@@ -54,6 +39,9 @@ mod system {
     use rustix::io::Errno;
     use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
 
+    /// Bytes moved without a pause after which a direction counts as bulk.
+    const BULK_STREAK: u32 = 256 * 1024;
+
     /// Bytes that a pipe is asked to hold; what the kernel grants may be less (`pipe-user-pages-soft`). More
     /// would cost fewer calls, but by the time the peer copies them they are out of the processor's cache: with
     /// 1 MiB both ends together spent more than the proxy saved.
@@ -64,6 +52,13 @@ mod system {
 
     /// Bulk turns without an attempt to make a pipe after one was refused.
     const REFUSED_TURNS: u32 = 1000;
+
+    impl Half {
+        /// Whether the direction has lately moved enough to be worth a pipe.
+        fn is_bulk(&self) -> bool {
+            self.streak >= BULK_STREAK
+        }
+    }
 
     #[derive(Debug)]
     struct Pipe {
