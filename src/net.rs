@@ -14,10 +14,12 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use crate::config::Keepalive;
 
 mod connect;
+mod cork;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod tcp_info;
 
 pub use connect::{ConnectState, begin_connect, connect_state, is_out_of_ports};
+pub use cork::{Corked, uncork};
 
 /// Connections that the kernel may queue for one listener before we accept them.
 pub const BACKLOG: i32 = 4096;

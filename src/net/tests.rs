@@ -1,8 +1,8 @@
 //! Sockets of the real system, on loopback.
 
 use super::*;
-#[cfg(target_os = "linux")]
-use std::io::Write;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -248,4 +248,34 @@ mod the_end_of_a_connection {
             assert_eq!(tcp_info::has_bytes_acked(release), knows, "{release}");
         }
     }
+}
+
+#[test]
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn what_is_corked_waits_for_a_finish_or_to_be_let_go() {
+    let corked = || {
+        let listener = std::net::TcpListener::bind(ANY_PORT).expect("a port");
+        let stream = std::net::TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
+        let stream = TcpStream::from_std(stream);
+        let (peer, _) = listener.accept().expect("a connection");
+        peer.set_nonblocking(true).expect("non-blocking");
+        Corked(&stream).write_all(b"last").expect("taken");
+        let error = peer.peek(&mut [0; 8]).expect_err("nothing has been sent");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        peer.set_nonblocking(false).expect("blocking");
+        (stream, peer)
+    };
+    let mut heard = Vec::new();
+    let (stream, mut peer) = corked();
+    stream.shutdown(std::net::Shutdown::Write).expect("a finish");
+    peer.read_to_end(&mut heard).expect("a stream that ends");
+    assert_eq!(heard, b"last");
+    let (stream, mut peer) = corked();
+    uncork(&stream);
+    heard.clear();
+    peer.set_read_timeout(Some(Duration::from_millis(150)))
+        .expect("less than a cork lasts");
+    let error = peer.read_to_end(&mut heard).expect_err("the stream goes on");
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    assert_eq!(heard, b"last");
 }

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::pump::{Half, Phase, Pumped, Stop};
-use super::{Peer, Relay, Tools, run};
+use super::{Peer, Relay, Tools};
 use crate::config::BandwidthLimits;
 
 /// What a bucket saves up: late timers cost no throughput, and a pause earns no flood.
@@ -233,7 +233,7 @@ impl Relay {
         };
         let mut pumped = match direction {
             Direction::ToBackend => self.upload(backend, tools, budget),
-            Direction::ToClient => run(&mut self.to_client, backend, &mut self.client, tools, budget),
+            Direction::ToClient => self.run(direction, backend, tools, budget),
         };
         if budget == 0 && matches!(pumped.stop, Stop::Budget) {
             pumped.stop = Stop::Blocked;

@@ -39,6 +39,15 @@ pub struct Peer {
     pub ready: Readiness,
 }
 
+impl Peer {
+    fn end(&mut self) -> End<'_, &TcpStream> {
+        End {
+            stream: &self.stream,
+            ready: &mut self.ready,
+        }
+    }
+}
+
 /// One client connection and what becomes of it.
 #[derive(Debug)]
 pub struct Relay {
@@ -163,7 +172,7 @@ impl Relay {
             return (moved, Verdict::End(ending));
         }
         let down = match tools.bandwidth {
-            None => run(&mut self.to_client, backend, &mut self.client, tools, TURN_BYTES),
+            None => self.run(Direction::ToClient, backend, tools, TURN_BYTES),
             Some(limits) => self.run_limited(Direction::ToClient, backend, limits, tools),
         };
         moved.to_client = down.moved;
@@ -194,7 +203,7 @@ impl Relay {
 
     fn upload(&mut self, backend: &mut Peer, tools: &mut Tools<'_>, budget: u64) -> Pumped {
         if self.flight.is_none() {
-            return run(&mut self.to_backend, &mut self.client, backend, tools, budget);
+            return self.run(Direction::ToBackend, backend, tools, budget);
         }
         let mut source = End {
             stream: Recorder {
@@ -203,16 +212,39 @@ impl Relay {
             },
             ready: &mut self.client.ready,
         };
-        let mut sink = End {
-            stream: &backend.stream,
-            ready: &mut backend.ready,
-        };
+        let mut sink = backend.end();
         let half = &mut self.to_backend;
         let mut scratch = tools.scratch.at_most(budget);
         let up = pump::pump(half, &mut source, &mut sink, &mut scratch, budget);
         half.note_moved(up.moved);
         self.note_upload(&up);
         up
+    }
+
+    /// Runs one direction. A finish that is met is passed on at once, unless it ends the relay: what is written
+    /// before it may wait for it, and leave in one packet with it.
+    fn run(&mut self, way: Direction, backend: &mut Peer, tools: &mut Tools<'_>, budget: u64) -> Pumped {
+        let client = &mut self.client;
+        let (half, other, source, sink) = match way {
+            Direction::ToBackend => (&mut self.to_backend, &self.to_client, client, backend),
+            Direction::ToClient => (&mut self.to_client, &self.to_backend, backend, client),
+        };
+        let is_finish_passed = other.phase() != Phase::Done && !self.backend_was_reset;
+        let is_ending = is_finish_passed && source.ready.has_finished();
+        let (mut source, mut sink) = (source.end(), sink.end());
+        let pumped = tools.pipes.pump(half, &mut source, &mut sink, budget);
+        let pumped = pumped.unwrap_or_else(|| {
+            let mut scratch = tools.scratch.at_most(budget);
+            if is_ending {
+                pump_corked(half, &mut source, &mut sink, &mut scratch, budget)
+            } else {
+                pump::pump(half, &mut source, &mut sink, &mut scratch, budget)
+            }
+        });
+        if pumped.moved > 0 {
+            half.note_moved(pumped.moved);
+        }
+        pumped
     }
 
     /// Does the accounts of one turn, and takes off what was counted before.
@@ -327,22 +359,19 @@ pub fn is_dead(stream: &TcpStream) -> bool {
     }
 }
 
-fn run(half: &mut Half, source: &mut Peer, sink: &mut Peer, tools: &mut Tools<'_>, budget: u64) -> Pumped {
-    let mut source = End {
-        stream: &source.stream,
-        ready: &mut source.ready,
-    };
-    let mut sink = End {
-        stream: &sink.stream,
-        ready: &mut sink.ready,
-    };
-    let pumped = tools.pipes.pump(half, &mut source, &mut sink, budget);
-    let pumped = pumped.unwrap_or_else(|| {
-        let mut scratch = tools.scratch.at_most(budget);
-        pump::pump(half, &mut source, &mut sink, &mut scratch, budget)
-    });
-    if pumped.moved > 0 {
-        half.note_moved(pumped.moved);
+/// Pumps what is left of a source that has finished; its end leaves with the finish, which the caller passes on.
+fn pump_corked(
+    half: &mut Half,
+    source: &mut End<'_, &TcpStream>,
+    sink: &mut End<'_, &TcpStream>,
+    scratch: &mut Scratch<'_>,
+    budget: u64,
+) -> Pumped {
+    let stream = net::Corked(sink.stream);
+    let ready = &mut *sink.ready;
+    let pumped = pump::pump(half, source, &mut End { stream, ready }, scratch, budget);
+    if !matches!(pumped.stop, Stop::Finished) {
+        net::uncork(sink.stream);
     }
     pumped
 }

@@ -86,6 +86,12 @@ impl Readiness {
         self.closure > Closure::Open
     }
 
+    /// Whether the peer is known to have finished, and nothing worse.
+    #[must_use]
+    pub fn has_finished(self) -> bool {
+        self.closure == Closure::Finished
+    }
+
     /// Whether the connection is known to be gone in both directions.
     #[must_use]
     pub fn has_failed(self) -> bool {

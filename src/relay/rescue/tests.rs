@@ -123,3 +123,32 @@ fn what_a_stale_connection_did_not_take_is_part_of_the_flight() {
     let flight = stage.relay.flight.as_ref().expect("kept");
     assert_eq!(flight.bytes(), b"heldmore");
 }
+
+#[test]
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn the_last_bytes_and_the_finish_leave_in_one_packet() {
+    use socket2::{SockFilter, SockRef};
+    let (mut stage, mut backend) = Stage::new();
+    assert_eq!(stage.client_says(b"request"), Verdict::Wait);
+    backend.read_exact(&mut [0; 7]).expect("the request");
+    // The client's kernel drops what is no longer than a header, as a finish of its own would be.
+    let length = SockFilter::new(0x80, 0, 0, 0);
+    let is_longer = SockFilter::new(0x25, 0, 1, 60);
+    let [pass, drop_it] = [u32::MAX, 0].map(|length| SockFilter::new(0x06, 0, 0, length));
+    SockRef::from(&stage.client)
+        .attach_filter(&[length, is_longer, pass, drop_it])
+        .expect("a filter");
+    let reply = [7; 1000];
+    backend.write_all(&reply).expect("sent");
+    drop(backend);
+    stage.warm.ready.set_closure(Closure::Finished);
+    assert_eq!(stage.turn(), Verdict::Wait, "the client has not finished");
+    let patience = Some(Duration::from_secs(5));
+    stage.client.set_read_timeout(patience).expect("a time-out");
+    let mut heard = Vec::new();
+    stage
+        .client
+        .read_to_end(&mut heard)
+        .expect("the finish was heard");
+    assert_eq!(heard, reply);
+}
