@@ -212,7 +212,8 @@ fn set_keepalive(socket: &SockRef<'_>, keepalive: &Keepalive) -> io::Result<()> 
     socket.set_tcp_keepalive(&times)
 }
 
-/// Whether no connection of a socket that is bound to `addr`, or connects to it, leaves the machine.
+/// Whether connections of a socket that is bound to `addr`, or connects to it, stay within the machine (but for rules
+/// that translate loopback addresses).
 fn is_within_machine(addr: SocketAddr) -> bool {
     addr.ip().to_canonical().is_loopback()
 }

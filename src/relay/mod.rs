@@ -370,7 +370,7 @@ fn pump_corked(
     let stream = net::Corked(sink.stream);
     let ready = &mut *sink.ready;
     let pumped = pump::pump(half, source, &mut End { stream, ready }, scratch, budget);
-    if !matches!(pumped.stop, Stop::Finished) {
+    if pumped.moved > 0 && !matches!(pumped.stop, Stop::Finished) {
         net::uncork(sink.stream);
     }
     pumped

@@ -152,3 +152,27 @@ fn the_last_bytes_and_the_finish_leave_in_one_packet() {
         .expect("the finish was heard");
     assert_eq!(heard, reply);
 }
+
+#[test]
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn last_bytes_do_not_wait_for_a_finish_that_another_turn_passes_on() {
+    let (mut stage, mut backend) = Stage::new();
+    backend.write_all(&[7; 100]).expect("sent");
+    drop(backend);
+    stage.warm.ready.set_closure(Closure::Finished);
+    let mut scratch = Scratch {
+        bytes: &mut stage.scratch[..40],
+        short_io_blocks: true,
+    };
+    let half = &mut stage.relay.to_client;
+    let (mut source, mut sink) = (stage.warm.end(), stage.relay.client.end());
+    let pumped = crate::relay::pump_corked(half, &mut source, &mut sink, &mut scratch, 50);
+    assert!(matches!(pumped.stop, Stop::Budget), "{pumped:?}");
+    // Less than the kernel would keep it for.
+    let patience = Some(Duration::from_millis(150));
+    stage.client.set_read_timeout(patience).expect("a time-out");
+    stage
+        .client
+        .read_exact(&mut [0; 80])
+        .expect("all that was written");
+}
