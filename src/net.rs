@@ -15,10 +15,19 @@ use crate::config::Keepalive;
 
 mod connect;
 mod cork;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod elsewhere;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod linux;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod tcp_info;
 
 pub use connect::{ConnectState, begin_connect, connect_state, is_out_of_ports};
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+use elsewhere as system;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use linux as system;
+
 pub use cork::{Corked, uncork};
 
 /// Connections that the kernel may queue for one listener before we accept them.
@@ -222,15 +231,11 @@ fn is_within_machine(addr: SocketAddr) -> bool {
 ///
 /// For connections within the machine, where nothing is lost and no link is shared: BBR (where that is the system's
 /// choice) would start a timer for every few packets. It has to be said before a connection stands, for a socket
-/// that was paced once stays so; what a listener accepts has it from the listener. A refusal costs speed only.
-#[cfg(any(target_os = "linux", target_os = "android"))]
+/// that was paced once stays so; what a listener accepts has it from the listener. A refusal costs speed only, and
+/// other systems keep their choice.
 fn skip_pacing(socket: &Socket) {
-    let _ = rustix::net::sockopt::set_tcp_congestion(socket, "reno");
+    system::skip_pacing(socket);
 }
-
-/// Elsewhere the system's choice stays as it is.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn skip_pacing(_: &Socket) {}
 
 /// Makes the coming close of `stream` a reset instead of a finish. What the kernel has not sent is dropped.
 pub fn reset_on_close(stream: &TcpStream) {

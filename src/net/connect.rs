@@ -6,8 +6,6 @@ use std::io;
 use std::net::SocketAddr;
 
 use mio::net::TcpStream;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
 
 /// Begins to connect, with `TCP_NODELAY`; the caller registers the stream and waits for it to be writable.
@@ -15,28 +13,9 @@ use socket2::{Domain, Socket, Type};
 /// # Errors
 /// When the system refuses at once: no descriptor, no route; no free local port ([`is_out_of_ports`]).
 pub fn begin_connect(addr: SocketAddr) -> io::Result<TcpStream> {
-    let stream = connect(addr).map_err(|error| tell_ports_from_routes(error, addr))?;
+    let stream = super::system::connect(addr).map_err(|error| tell_ports_from_routes(error, addr))?;
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-/// What mio does; but towards this machine an option comes before the connect, which on loopback is over at once.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
-    if !super::is_within_machine(addr) {
-        return TcpStream::connect(addr);
-    }
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), None)?;
-    super::skip_pacing(&socket);
-    match socket.connect(&addr.into()) {
-        Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => Err(error),
-        Ok(()) | Err(_) => Ok(TcpStream::from_std(socket.into())),
-    }
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
-    TcpStream::connect(addr)
 }
 
 /// How far a connect has come.

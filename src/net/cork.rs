@@ -4,21 +4,16 @@ use std::io::{self, Write};
 
 use mio::net::TcpStream;
 
+use super::system;
+
 /// A socket that keeps the end of what is written to it until more follows: a finish, or [`uncork`]. Whole packets
 /// are sent at once. Where the system knows no such thing, all is.
 #[derive(Debug)]
 pub struct Corked<'a>(pub &'a TcpStream);
 
 impl Write for Corked<'_> {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        use rustix::net::{SendFlags, send};
-        Ok(send(self.0, bytes, SendFlags::MORE | SendFlags::NOSIGNAL)?)
-    }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        system::write_corked(self.0, bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -27,9 +22,7 @@ impl Write for Corked<'_> {
     }
 }
 
-/// Lets go what a [`Corked`] write has kept: setting `TCP_NODELAY` sends what waits, even where it is set already.
+/// Lets go what a [`Corked`] write has kept.
 pub fn uncork(stream: &TcpStream) {
-    if cfg!(any(target_os = "linux", target_os = "android")) {
-        drop(stream.set_nodelay(true));
-    }
+    system::uncork(stream);
 }

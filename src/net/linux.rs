@@ -1,0 +1,37 @@
+//! What Linux and Android can do for a socket; `elsewhere.rs` has the same functions for other systems.
+
+use std::io;
+use std::net::SocketAddr;
+
+use mio::net::TcpStream;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send, sockopt};
+use socket2::{Domain, Socket, Type};
+
+/// See [`super::skip_pacing`].
+pub(super) fn skip_pacing(socket: &Socket) {
+    let _ = sockopt::set_tcp_congestion(socket, "reno");
+}
+
+/// What mio does; but towards this machine an option comes before the connect, which on loopback is over at once.
+pub(super) fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    if !super::is_within_machine(addr) {
+        return TcpStream::connect(addr);
+    }
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), None)?;
+    skip_pacing(&socket);
+    match socket.connect(&addr.into()) {
+        Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => Err(error),
+        Ok(()) | Err(_) => Ok(TcpStream::from_std(socket.into())),
+    }
+}
+
+/// Writes; what does not fill a packet waits for more.
+pub(super) fn write_corked(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    Ok(send(stream, bytes, SendFlags::MORE | SendFlags::NOSIGNAL)?)
+}
+
+/// Sends what waits: setting `TCP_NODELAY` does, even where it is set already.
+pub(super) fn uncork(stream: &TcpStream) {
+    drop(stream.set_nodelay(true));
+}
