@@ -77,8 +77,10 @@ fn closing_warm_connections_at_random() {
     for backend in &rig.backends {
         backend.behave(Behaviour::CloseWarm { within });
     }
-    let (mut lost, mut served) = (0, 0);
-    for _ in 0..scaled(40, 2000) {
+    let (mut lost, mut served, mut closed, mut waves) = (0, 0, 0, 0);
+    // How many are closed in a wave depends on how long it lasts.
+    while waves < scaled(40, 2000) || (closed <= 50 && waves < 400) {
+        waves += 1;
         // Those of one wave speak at once, and so do those of the next, at another age of the pool.
         let plans = rig.healthy(15);
         let mut crowd = rig.crowd(plans);
@@ -87,8 +89,8 @@ fn closing_warm_connections_at_random() {
         served += crowd.count(Outcome::Whole);
         lost += crowd.clients().len() - crowd.count(Outcome::Whole);
         crowd.drive_for(Duration::from_millis(rig.rng.u64(0..60)));
+        closed = rig.sum_of(|tally| tally.closed_warm.value());
     }
-    let closed = rig.sum_of(|tally| tally.closed_warm.value());
     assert!(closed > 50, "only {closed} were closed");
     // A request that is on its way when the backend closes cannot be saved: nobody knows whether it counted.
     let crossed = rig.sum_of(|tally| tally.crossed.value());
