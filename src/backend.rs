@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::metrics::counters::{CONNECT_BOUNDS_MICROS, ConnectHistogram};
+use crate::selector::decide::Footing;
 
 /// A candidate in use.
 #[derive(Debug)]
@@ -110,6 +111,8 @@ impl Backend {
 pub struct ActiveSet {
     /// The members, best first; never empty once serving has started.
     pub backends: Vec<Arc<Backend>>,
+    /// What the set stands on.
+    pub footing: Footing,
 }
 
 impl ActiveSet {

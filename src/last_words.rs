@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use crate::clock;
+use crate::base::clock;
 
 /// Exit status of a failure at start-up or while running.
 pub const EXIT_FAILURE: u8 = 1;

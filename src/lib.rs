@@ -6,10 +6,9 @@
 //!
 //! The modules in reading order:
 
-pub mod clock; // the only reader of the clock
+pub mod base; // what knows nothing of forwarding: time, published values, slabs, timers
 pub mod last_words; // how the process ends when it must
 pub mod shutdown; // the stop signal, and sleeping so that a stop is seen at once
-pub mod snapshot; // `Published<T>`: one writer, many readers, a version
 
 pub mod config; // YAML text -> checked `Config`, or every error with its line
 pub mod logging; // text and JSON lines, `RUST_LOG`
@@ -22,15 +21,22 @@ pub mod selector; // scores -> active set
 pub mod backend; // one member of the active set and its live counts
 pub mod loadbalancer; // active set -> order of backends for one connection
 pub mod pools; // demand -> pool size
+pub mod service; // what the file says of a service, what outlives a reload, and all services as one value
 
 pub mod admission; // who may connect
 pub mod net; // socket options, bind, "did this connect succeed"
-pub mod reactor; // poll loop: accept, checkout, dial, relay, close
+pub mod reactor {
+    //! For now.
+    pub mod limits;
+}
 pub mod relay; // two halves of one connection
 
-pub mod metrics; // every family with its help text, and its HTTP port
+pub mod metrics {
+    //! For now.
+    pub mod counters;
+}
 
-pub mod app; // composition root: makes the threads, starts and stops them in order
-pub mod check; // what `check` prints
-pub mod cli; // arguments
-pub mod demo; // embedded backends and configuration
+// // composition root: makes the threads, starts and stops them in order
+// // what `check` prints
+// // arguments
+// // embedded backends and configuration

@@ -23,13 +23,10 @@ pub struct LoadBalancer {
 }
 
 impl LoadBalancer {
-    /// A balancer at its first turn.
+    /// A balancer that takes its turns from `turn`.
     #[must_use]
-    pub fn new(algorithm: Algorithm) -> Self {
-        Self {
-            algorithm,
-            turn: Arc::new(AtomicUsize::new(0)),
-        }
+    pub fn new(algorithm: Algorithm, turn: Arc<AtomicUsize>) -> Self {
+        Self { algorithm, turn }
     }
 
     /// The member for the next connection, as an index into the set; `None` only for an empty set.
@@ -103,7 +100,7 @@ fn load(backend: &Backend, set: &ActiveSet, now: Instant) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use crate::base::clock;
     use std::net::Ipv4Addr;
 
     fn addr(n: u8) -> SocketAddr {
@@ -121,7 +118,10 @@ mod tests {
                 Arc::new(backend)
             })
             .collect();
-        ActiveSet { backends }
+        ActiveSet {
+            backends,
+            ..ActiveSet::default()
+        }
     }
 
     fn rng() -> fastrand::Rng {
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn least_connections_takes_the_fewest_and_rotates_ties() {
         let now = clock::now();
-        let balancer = LoadBalancer::new(Algorithm::LeastConnections);
+        let balancer = LoadBalancer::new(Algorithm::LeastConnections, Arc::default());
         assert_eq!(
             balancer.choose(&set_of(&[3, 1, 2], now), &[], &mut rng(), now),
             Some(1)
@@ -148,7 +148,7 @@ mod tests {
     fn round_robin_is_exact_over_clones() {
         let now = clock::now();
         let set = set_of(&[9, 0, 0, 0], now);
-        let one = LoadBalancer::new(Algorithm::RoundRobin);
+        let one = LoadBalancer::new(Algorithm::RoundRobin, Arc::default());
         let other = one.clone();
         let mut counts = [0; 4];
         for turn in 0..400 {
@@ -162,7 +162,7 @@ mod tests {
     fn random_is_uniform() {
         let now = clock::now();
         let set = set_of(&[0, 0, 0, 0], now);
-        let balancer = LoadBalancer::new(Algorithm::Random);
+        let balancer = LoadBalancer::new(Algorithm::Random, Arc::default());
         let mut rng = rng();
         let mut counts = [0_u32; 4];
         for _ in 0..40_000 {
@@ -184,7 +184,7 @@ mod tests {
             Algorithm::RoundRobin,
             Algorithm::Random,
         ] {
-            let balancer = LoadBalancer::new(algorithm);
+            let balancer = LoadBalancer::new(algorithm, Arc::default());
             let mut rng = rng();
             for _ in 0..50 {
                 let avoid = [addr(1), addr(3)];
@@ -201,7 +201,12 @@ mod tests {
             );
         }
         assert_eq!(
-            LoadBalancer::new(Algorithm::Random).choose(&ActiveSet::default(), &[], &mut rng(), now),
+            LoadBalancer::new(Algorithm::Random, Arc::default()).choose(
+                &ActiveSet::default(),
+                &[],
+                &mut rng(),
+                now
+            ),
             None
         );
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::clock;
+use crate::base::clock;
 
 /// Exit status after a second signal, by shell convention 128 + SIGINT.
 pub const EXIT_FORCED: i32 = 130;

@@ -14,8 +14,8 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::reason::RejectReason;
 use crate::config::Server;
-use crate::metrics::counters::RejectReason;
 
 /// Longest time in which one token comes; a lower rate counts as this one.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 3600);
@@ -139,6 +139,11 @@ impl Clients {
         }
     }
 
+    /// Changes what each client may have; what is counted stays counted.
+    pub(super) fn allow(&mut self, quota: Quota) {
+        self.quota = quota;
+    }
+
     /// Counts a connection, unless it is one too many or comes too soon.
     pub(super) fn admit(&mut self, client: Client, now: Instant) -> Result<(), RejectReason> {
         self.sweep(now);
@@ -183,7 +188,7 @@ impl Clients {
         if record.live > 0 {
             return;
         }
-        if self.quota.rate.is_none() {
+        if self.quota.rate.is_none() && !record.in_ring {
             self.records.remove(&client);
             return;
         }

@@ -14,12 +14,13 @@ use std::time::Instant;
 
 mod clients;
 mod networks;
+mod reason;
 
+use crate::base::burst::Burst;
 use crate::config::Server;
-use crate::metrics::counters::RejectReason;
-use crate::reactor::bursts::Burst;
 use clients::{Client, Clients, Quota};
 use networks::Networks;
+pub use reason::RejectReason;
 
 /// Tables that the clients are spread over, so that reactors seldom meet at one lock.
 const SHARDS: usize = 16;
@@ -50,14 +51,27 @@ impl Admission {
     /// What `server` says; none when it refuses nobody. `now` lies before all times to come.
     #[must_use]
     pub fn of(server: &Server, now: Instant) -> Option<Self> {
+        Self::after(None, server, now)
+    }
+
+    /// The same in the place of what was in force `before`: whoever is counted stays counted.
+    #[must_use]
+    pub fn after(before: Option<&Self>, server: &Server, now: Instant) -> Option<Self> {
         let quota = Quota::of(server);
         if server.allow.is_empty() && server.deny.is_empty() && quota.is_none() {
             return None;
         }
+        let clients = quota.map(|quota| match before.and_then(|before| before.clients.as_ref()) {
+            Some(shards) => {
+                shards.allow(quota);
+                Arc::clone(shards)
+            }
+            None => Arc::new(Shards::new(quota)),
+        });
         Some(Self {
             allow: (!server.allow.is_empty()).then(|| Networks::of(&server.allow)),
             deny: Networks::of(&server.deny),
-            clients: quota.map(|quota| Arc::new(Shards::new(quota))),
+            clients,
             bursts: std::array::from_fn(|_| Burst::new(now)),
         })
     }
@@ -105,6 +119,13 @@ impl Shards {
         Self(std::array::from_fn(|_| {
             Mutex::new(Clients::new(quota, REMEMBERED_PER_SHARD))
         }))
+    }
+
+    /// Lets each client have this from now on.
+    fn allow(&self, quota: Quota) {
+        for table in &self.0 {
+            table.lock().unwrap_or_else(PoisonError::into_inner).allow(quota);
+        }
     }
 
     /// The table of a client, locked.

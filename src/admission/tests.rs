@@ -1,7 +1,7 @@
 //! Lists, and seats from several threads.
 
 use super::*;
-use crate::clock;
+use crate::base::clock;
 use std::net::Ipv4Addr;
 
 fn networks(texts: &[&str]) -> Vec<ipnet::IpNet> {

@@ -16,7 +16,7 @@ use log::info;
 
 use crate::backend::ActiveSet;
 use crate::candidates::CandidateSet;
-use crate::clock;
+use crate::base::clock;
 use crate::config::Config;
 use crate::metrics::http::{HttpPort, Stopper};
 use crate::net;
@@ -24,7 +24,7 @@ use crate::reactor::Farewell;
 use crate::reactor::limits::{self, Limits};
 use crate::scorer::ScoreBoard;
 use crate::shutdown::Shutdown;
-use crate::snapshot::Published;
+use crate::base::published::Published;
 
 mod ports;
 mod threads;

@@ -14,7 +14,7 @@ use crate::admission::Admission;
 use crate::backend::ActiveSet;
 use crate::candidates::CandidateSet;
 use crate::candidates::watch::Watch;
-use crate::clock;
+use crate::base::clock;
 use crate::config::{Config, FileProvider};
 use crate::loadbalancer::LoadBalancer;
 use crate::metrics::counters::{ControlCounters, ReactorCounters};
@@ -31,7 +31,7 @@ use crate::scorer::{
 };
 use crate::selector::{Evaluate, Hooks, Selector, Sinks, Sources};
 use crate::shutdown::Shutdown;
-use crate::snapshot::{Published, Reader};
+use crate::base::published::{Published, Reader};
 
 /// What the threads share.
 pub(super) struct Common {

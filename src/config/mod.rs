@@ -84,6 +84,29 @@ pub struct Config {
     pub pools: Pools,
 }
 
+/// Placeholder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spec {
+    /// Placeholder.
+    pub server: Server,
+    /// Placeholder.
+    pub remotes: Remotes,
+    /// Placeholder.
+    pub pools: Pools,
+}
+
+/// Placeholder.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceName(pub std::sync::Arc<str>);
+
+impl ServiceName {
+    /// Placeholder.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// `logging`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logging {

@@ -14,7 +14,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::server::{Client, Fate, Phase, Presence, Role, Server, bind};
-use crate::clock;
+use crate::base::clock;
 
 /// Connections at once, over all backends; more are closed at once.
 const MAX_CLIENTS: usize = 1024;

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use super::server::{Presence, Role};
 use crate::backend::ActiveSet;
-use crate::clock;
+use crate::base::clock;
 use crate::scorer::ScoreBoard;
 use crate::shutdown::Shutdown;
-use crate::snapshot::Published;
+use crate::base::published::Published;
 
 /// Between two lines of the table.
 const INTERVAL: Duration = Duration::from_secs(3);

@@ -8,7 +8,7 @@ use log::Record;
 use log::kv::{Error, Key, Value, VisitSource, VisitValue};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::clock;
+use crate::base::clock;
 
 /// The names that every JSON line has; a field of the same name gets a `_` behind it.
 const RESERVED: [&str; 4] = ["time", "level", "target", "message"];

@@ -23,7 +23,7 @@ use crate::backend::ActiveSet;
 use crate::candidates::CandidateSet;
 use crate::config::Algorithm;
 use crate::scorer::{ProbeStats, SampleInbox, ScoreBoard};
-use crate::snapshot::Published;
+use crate::base::published::Published;
 use counters::{ControlCounters, ReactorCounters};
 use output::Output;
 use process::Process;
@@ -106,7 +106,7 @@ impl Collector for Everything {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let mut output = Output::default();
-        reading::collect(&self.sources, crate::clock::now(), &mut output);
+        reading::collect(&self.sources, crate::base::clock::now(), &mut output);
         self.process.collect(&mut output);
         output.into_families()
     }

@@ -3,7 +3,7 @@
 use super::counters::{CloseReason, ErrorKind, RejectReason, SwitchReason};
 use super::*;
 use crate::backend::Backend;
-use crate::clock;
+use crate::base::clock;
 use crate::config::Scoring;
 use crate::scorer::{Outcome, Sample, Source, inbox::INBOX_CAPACITY};
 use std::collections::BTreeMap;

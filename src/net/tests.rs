@@ -102,7 +102,7 @@ fn mapped_addresses_are_canonical() {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod the_end_of_a_connection {
     use super::*;
-    use crate::clock;
+    use crate::base::clock;
     use std::io::{ErrorKind, Read, Write};
     use std::net::Shutdown;
 

@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_peak_counts_for_a_minute() {
-        let start = crate::clock::now();
+        let start = crate::base::clock::now();
         let mut recent = RecentMax::new();
         recent.note(start, 9);
         recent.note(at(start, 30_000), 4);
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn far_backends_have_connections_on_order() {
-        let start = crate::clock::now();
+        let start = crate::base::clock::now();
         let mut demand = Demand::new(start, &reading([0, 0], [0, 0], 0, 0));
         assert_eq!(demand.recent_peak(), 0);
         // 200 + 100 connections in a second, 50 ms a dial: 10 + 5 on order beside 6 + 4 in use.
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn short_intervals_do_not_inflate_the_rate() {
-        let start = crate::clock::now();
+        let start = crate::base::clock::now();
         let mut demand = Demand::new(start, &reading([0, 0], [0, 0], 10, 1_000));
         demand.note(at(start, 100), &reading([0, 0], [20, 0], 10, 1_000));
         assert_eq!(demand.recent_peak(), 0, "not a second yet");
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn dial_times_are_smoothed() {
-        let start = crate::clock::now();
+        let start = crate::base::clock::now();
         let mut demand = Demand::new(start, &reading([0, 0], [0, 0], 10, 10));
         let mut next = reading([0, 0], [0, 0], 20, 10);
         next.dialling += Duration::from_secs(1);
@@ -280,7 +280,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_highest_is_that_of_the_window(steps in prop::collection::vec((0_u64..20_000, 0_u32..100), 1..200)) {
-            let start = crate::clock::now();
+            let start = crate::base::clock::now();
             let mut now = start;
             let mut recent = RecentMax::new();
             let mut all: Vec<(Instant, u32)> = Vec::new();

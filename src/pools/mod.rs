@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use log::debug;
 
 use crate::backend::{ActiveSet, Backend, ReactorShare};
-use crate::clock;
+use crate::base::clock;
+use crate::base::published::Reader;
 use crate::config::Strategy;
 use crate::shutdown::Shutdown;
-use crate::snapshot::Reader;
 
 pub mod demand;
 pub mod sizing;

@@ -1,8 +1,8 @@
 //! The scaling thread's turns, on backends without connections.
 
 use super::*;
+use crate::base::published::Published;
 use crate::config::Dynamic;
-use crate::snapshot::Published;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 

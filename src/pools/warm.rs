@@ -190,7 +190,7 @@ impl<K: Copy + PartialEq> Pool<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use crate::base::clock;
 
     fn pool() -> Pool<u32> {
         let addr = "127.0.0.1:80".parse().expect("address");

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use crate::clock;
+use crate::base::clock;
 use crate::net::{self, ConnectState};
 use crate::scorer::{Outcome, Sample, Source};
 

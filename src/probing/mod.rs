@@ -24,14 +24,14 @@ pub mod sentinels;
 pub use progress::InitialProgress;
 
 use crate::backend::ActiveSet;
+use crate::base::clock;
+use crate::base::published::{Published, Reader};
 use crate::candidates::{CandidateSet, Sampler};
-use crate::clock;
 use crate::config::Probing;
 use crate::scorer::board::ScoreBoard;
 use crate::scorer::link::Phase;
 use crate::scorer::{LinkView, Sample, SampleInbox, score};
 use crate::shutdown::Shutdown;
-use crate::snapshot::{Published, Reader};
 use connect::{Connector, Start};
 use progress::Completion;
 use schedule::{Planned, Round};

@@ -24,7 +24,7 @@ use mio::{Events, Poll, Token, Waker};
 
 use crate::admission::{Admission, Seat};
 use crate::backend::ActiveSet;
-use crate::clock;
+use crate::base::clock;
 use crate::config::{Pools, Server, Splice};
 use crate::loadbalancer::LoadBalancer;
 use crate::metrics::counters::ReactorCounters;
@@ -35,7 +35,7 @@ use crate::relay::close::Ending;
 use crate::relay::splice::PipeReserve;
 use crate::scorer::{LinkView, SampleInbox};
 use crate::shutdown::Shutdown;
-use crate::snapshot::{Published, Reader};
+use crate::base::published::{Published, Reader};
 
 pub mod bursts;
 mod checkout;

@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_turn_that_stood_still_took_no_longer_than_the_longest() {
-        let start = crate::clock::now();
+        let start = crate::base::clock::now();
         let after = |millis| start + Duration::from_millis(millis);
         let mut time = ReactorTime::new(start);
         assert_eq!(time.begin_turn(after(10)), after(10));
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn it_never_goes_back_and_never_runs_ahead() {
-        let start = crate::clock::now();
+        let start = crate::base::clock::now();
         let mut rng = fastrand::Rng::with_seed(7);
         let (mut time, mut clock, mut last) = (ReactorTime::new(start), start, start);
         for _ in 0..10_000 {

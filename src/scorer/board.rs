@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn samples_become_scores_and_rows() {
-        let start = crate::clock::now();
+        let start = crate::base::clock::now();
         let mut board = ScoreBoard::new(Scoring::default());
         let ok = Outcome::Success(Duration::from_millis(20));
         board.record(&sample(1, ok, start));
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_candidates_forgets_neither_the_active_nor_the_bound() {
-        let now = crate::clock::now();
+        let now = crate::base::clock::now();
         let mut board = ScoreBoard::bounded(Scoring::default(), 100);
         let active: Vec<_> = (1..=3)
             .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))

@@ -10,7 +10,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Sample, Source};
-use crate::clock;
+use crate::base::clock;
 
 /// The most samples that wait at once.
 pub const INBOX_CAPACITY: usize = 8192;

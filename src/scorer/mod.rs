@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use log::{debug, trace};
 
 use crate::backend::ActiveSet;
+use crate::base::clock;
+use crate::base::published::Reader;
 use crate::candidates::CandidateSet;
-use crate::clock;
 use crate::metrics::counters::ControlCounters;
 use crate::shutdown::Shutdown;
-use crate::snapshot::Reader;
 
 pub mod board;
 pub mod inbox;

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::backend::Backend;
-use crate::clock;
+use crate::base::clock;
+use crate::base::published::Published;
 use crate::config::Scoring;
-use crate::snapshot::Published;
 use std::sync::atomic::AtomicUsize;
 
 struct Bench {

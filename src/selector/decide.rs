@@ -12,8 +12,45 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::config;
-use crate::metrics::counters::SwitchReason;
 use crate::scorer::Rated;
+
+/// Why the active set changed; label `reason` of `selector_switches_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SwitchReason {
+    /// The first set.
+    Initial,
+    /// A set better by the margin, after the debounce interval.
+    Better,
+    /// A member fell under the threshold (or left the candidate list).
+    Emergency,
+    /// The set was too small.
+    Fill,
+    /// Nothing passes the threshold.
+    Fallback,
+}
+
+impl SwitchReason {
+    /// Every reason, in label order.
+    pub const ALL: [Self; 5] = [
+        Self::Initial,
+        Self::Better,
+        Self::Emergency,
+        Self::Fill,
+        Self::Fallback,
+    ];
+
+    /// The label value.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Initial => "initial",
+            Self::Better => "better",
+            Self::Emergency => "emergency",
+            Self::Fill => "fill",
+            Self::Fallback => "fallback",
+        }
+    }
+}
 
 /// What the present set stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,7 +1,7 @@
 //! Each rule of the selector, by cases and by properties.
 
 use super::decide::*;
-use crate::clock;
+use crate::base::clock;
 use crate::config;
 use crate::metrics::counters::SwitchReason;
 use crate::scorer::Rated;

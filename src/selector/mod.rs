@@ -15,13 +15,13 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use crate::backend::{ActiveSet, Backend};
+use crate::base::clock;
+use crate::base::published::{Published, Reader};
 use crate::candidates::CandidateSet;
-use crate::clock;
 use crate::config;
 use crate::metrics::counters::{ControlCounters, SwitchReason};
 use crate::scorer::{Rated, ScoreBoard};
 use crate::shutdown::Shutdown;
-use crate::snapshot::{Published, Reader};
 
 pub mod decide;
 #[cfg(test)]

@@ -98,7 +98,7 @@ impl fmt::Display for Names {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use crate::base::clock;
     use std::net::SocketAddr;
     use std::time::Duration;
 

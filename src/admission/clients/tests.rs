@@ -1,7 +1,7 @@
 //! The table against a model that forgets nothing.
 
 use super::*;
-use crate::clock;
+use crate::base::clock;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::*;
+use crate::base::clock;
 use crate::candidates::CandidateSet;
-use crate::clock;
 
 const INTERVAL: Duration = Duration::from_secs(15);
 

@@ -1,7 +1,7 @@
 //! Whom the sentinels ask, and how much that costs.
 
 use super::*;
-use crate::clock;
+use crate::base::clock;
 use crate::config::Scoring;
 use crate::scorer::link::{LinkWatch, News};
 use crate::scorer::{Outcome, Sample, ScoreBoard, Source};

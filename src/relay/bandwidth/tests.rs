@@ -1,7 +1,7 @@
 //! Buckets alone: rates, fairness, what is given back. The relay around them is tested end to end.
 
 use super::*;
-use crate::clock;
+use crate::base::clock;
 use proptest::prelude::*;
 
 const MIB: u64 = 1 << 20;

@@ -1,7 +1,7 @@
 //! Turns of a relay in an order that a reactor meets by chance only.
 
 use super::*;
-use crate::clock;
+use crate::base::clock;
 use crate::relay::close::Ending;
 use crate::relay::pump::{Closure, Readiness, Scratch};
 use crate::relay::splice::PipeReserve;

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use log::{info, warn};
 
 use super::{LinkView, LinkWatch, News, Phase};
+use crate::base::published::Published;
 use crate::metrics::counters::ControlCounters;
-use crate::snapshot::Published;
 
 /// Least time between two lines that say that the link is down: one that flaps is told of once.
 const QUIET: Duration = Duration::from_secs(10);

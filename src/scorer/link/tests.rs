@@ -1,7 +1,7 @@
 //! Whose fault it is: by cases, and by properties of a random life.
 
 use super::*;
-use crate::clock;
+use crate::base::clock;
 use crate::config::Scoring;
 use crate::scorer::Source;
 use proptest::prelude::*;

@@ -1,7 +1,7 @@
 //! Time on a connection, with a clock that the test moves.
 
 use super::*;
-use crate::clock;
+use crate::base::clock;
 use crate::metrics::Exporter;
 use crate::metrics::tests::World;
 use std::net::TcpListener;

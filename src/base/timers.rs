@@ -171,7 +171,7 @@ impl Timers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use crate::base::clock;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 

@@ -1,19 +1,17 @@
-//! Token <-> connection: a slab whose keys are generational.
+//! A slab whose keys are generational.
 //!
-//! A key of something that was removed never finds what took its place, so a late event or timer for a
-//! closed connection falls on nothing.
+//! A key of something that was removed never finds what took its place, so a late event or timer for it falls on
+//! nothing.
 
-use mio::Token;
+/// Bits of a word for the index; the rest, less one for what else is to be told, holds the generation.
+pub const INDEX_BITS: u32 = if usize::BITS >= 64 { 32 } else { 20 };
 
-/// Bits of a token for the index; the rest, less one for the [`Kind`], holds the generation.
-const INDEX_BITS: u32 = if usize::BITS >= 64 { 32 } else { 20 };
-
-/// The most entries that tokens can tell apart. The highest indices are left free: tokens of the last
-/// generation with them would be those of the waker and the listeners.
+/// The most entries of a slab. The highest indices are left free, for words that are to name something else.
 pub const MAX_SLOTS: usize = 1 << (if usize::BITS >= 64 { 31 } else { INDEX_BITS - 1 });
 
 const GENERATION_BITS: u32 = usize::BITS - INDEX_BITS - 1;
-const GENERATION_MASK: u32 = u32::MAX >> (32 - GENERATION_BITS);
+/// The highest generation.
+pub const GENERATION_MASK: u32 = u32::MAX >> (32 - GENERATION_BITS);
 
 /// Names one entry for as long as it lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,41 +26,18 @@ impl Key {
     pub fn index(self) -> u32 {
         self.index
     }
-}
 
-/// Which slab a token speaks of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A client's socket, in the slab of relays.
-    Relay,
-    /// A backend's socket, in the slab of upstreams.
-    Upstream,
-}
+    /// Which of those that had its place it is.
+    #[must_use]
+    pub fn generation(self) -> u32 {
+        self.generation
+    }
 
-/// The token of a socket.
-#[must_use]
-pub fn token(kind: Kind, key: Key) -> Token {
-    let bit = match kind {
-        Kind::Relay => 0,
-        Kind::Upstream => 1,
-    };
-    // Lossless: the index fits INDEX_BITS (the slab's bound) and the generation is masked.
-    let low = (key.index as usize) << 1 | bit;
-    Token((key.generation as usize) << (INDEX_BITS + 1) | low)
-}
-
-/// What a token of [`token`] names.
-#[must_use]
-pub fn parse(token: Token) -> (Kind, Key) {
-    let kind = if token.0 & 1 == 0 {
-        Kind::Relay
-    } else {
-        Kind::Upstream
-    };
-    let index_mask = (1_usize << INDEX_BITS) - 1;
-    let index = u32::try_from((token.0 >> 1) & index_mask).unwrap_or(u32::MAX);
-    let generation = u32::try_from(token.0 >> (INDEX_BITS + 1)).unwrap_or(u32::MAX);
-    (kind, Key { index, generation })
+    /// The key with this index and generation, if there is or was one.
+    #[must_use]
+    pub fn of(index: u32, generation: u32) -> Self {
+        Self { index, generation }
+    }
 }
 
 #[derive(Debug)]
@@ -221,13 +196,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn tokens_name_their_key(index in 0..1_u32 << 20, generation in 0..=GENERATION_MASK, upstream: bool) {
-            let kind = if upstream { Kind::Upstream } else { Kind::Relay };
-            let key = Key { index, generation };
-            prop_assert_eq!(parse(token(kind, key)), (kind, key));
-        }
-
         #[test]
         fn behaves_like_a_map(operations in prop::collection::vec((any::<bool>(), any::<u16>()), 0..400)) {
             let mut slots = Slots::default();

@@ -1,33 +1,57 @@
-//! `Published<T>`: what the control threads hand to everybody else.
+//! `Published<T>`: what one thread hands to others, as a whole.
 //!
-//! One writer publishes a whole new value; readers keep an `Arc` of the one they know and look at an atomic
-//! version to learn that it moved. Nobody ever sees half a value, and the lock is held for a pointer swap.
+//! One writer publishes a whole new value, and whoever listens is woken; readers keep an `Arc` of the one they know and
+//! look at an atomic version to learn that it moved. Nobody ever sees half a value, and the lock is held for a
+//! pointer swap.
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+
+use super::doorbell::Listeners;
 
 /// A value with one writer and many readers, replaced as a whole.
 #[derive(Debug)]
 pub struct Published<T> {
     version: AtomicU64,
     value: RwLock<Arc<T>>,
+    listeners: Listeners,
 }
 
 impl<T> Published<T> {
-    /// Publishes the first value, as version 0.
+    /// Publishes the first value, as version 0, to whoever looks by himself.
     pub fn new(value: T) -> Self {
+        Self::heard_by(Arc::from([]), value)
+    }
+
+    /// Publishes the first value, as version 0; each further one wakes the listeners.
+    pub fn heard_by(listeners: Listeners, value: T) -> Self {
         Self {
             version: AtomicU64::new(0),
             value: RwLock::new(Arc::new(value)),
+            listeners,
         }
     }
 
-    /// Replaces the value. Readers see the new version no earlier than the new value.
+    /// Replaces the value, and wakes the listeners. Readers see the new version no earlier than the new value.
     pub fn publish(&self, value: Arc<T>) {
-        let mut slot = self.value.write().unwrap_or_else(PoisonError::into_inner);
-        *slot = value;
+        self.replace(|_| Some(value));
+    }
+
+    /// Replaces the value by what `next` makes of it, if it makes anything; whether it did. Nothing is published
+    /// between the two.
+    pub fn replace(&self, next: impl FnOnce(&T) -> Option<Arc<T>>) -> bool {
+        let mut present = self.value.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(value) = next(&present) else {
+            return false;
+        };
+        *present = value;
         self.version.fetch_add(1, Ordering::Release);
+        drop(present);
+        for listener in self.listeners.iter() {
+            listener.ring();
+        }
+        true
     }
 
     /// The current value.

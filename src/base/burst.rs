@@ -39,7 +39,7 @@ impl Burst {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use crate::base::clock;
 
     #[test]
     fn a_burst_begins_once_however_many_are_in_it() {

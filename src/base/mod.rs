@@ -1,0 +1,8 @@
+//! What knows nothing of forwarding: time, published values, doorbells.
+
+pub mod burst; // what is logged once a burst
+pub mod clock; // the only reader of the clock
+pub mod doorbell; // wakes one sleeping thread, from any thread
+pub mod published; // one writer, many readers, a version; rings whoever listens
+pub mod slots; // a slab with generational keys
+pub mod timers; // deadlines by slab index

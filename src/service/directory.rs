@@ -1,0 +1,149 @@
+//! All services of one configuration, as one value; who listens where.
+//!
+//! A reload publishes a new directory; each thread compares it with what it has, by itself. Services are immutable:
+//! what changes while they live is in their [`Live`]. The stop is a directory without services, and the last one.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use super::live::Live;
+use crate::admission::Admission;
+use crate::config::{ServiceName, Spec};
+use crate::loadbalancer::LoadBalancer;
+use crate::reactor::limits::Limits;
+use crate::relay::bandwidth::Bandwidth;
+
+/// One service, as one configuration has it.
+#[derive(Debug)]
+pub struct Service {
+    /// Its name.
+    pub name: ServiceName,
+    /// What the file says of it.
+    pub spec: Arc<Spec>,
+    /// What outlives a reload.
+    pub live: Arc<Live>,
+    /// Who may connect; none when everybody may.
+    pub admission: Option<Arc<Admission>>,
+    /// How fast bytes may move; none without a limit.
+    pub bandwidth: Option<Arc<Bandwidth>>,
+    /// Whose turn it is.
+    pub balancer: LoadBalancer,
+}
+
+impl Service {
+    /// A service that is new.
+    #[must_use]
+    pub fn new(name: ServiceName, spec: Arc<Spec>, live: Arc<Live>, now: Instant) -> Self {
+        Self {
+            admission: Admission::of(&spec.server, now).map(Arc::new),
+            bandwidth: Bandwidth::of(&spec.server.bandwidth, now).map(Arc::new),
+            balancer: LoadBalancer::new(spec.pools.algorithm, Arc::clone(&live.turn)),
+            name,
+            spec,
+            live,
+        }
+    }
+
+    /// The same service under another spec: what that does not change is the same afterwards, buckets and the table of
+    /// clients included.
+    #[must_use]
+    pub fn under(&self, spec: Arc<Spec>, now: Instant) -> Self {
+        let (before, after) = (&self.spec.server, &spec.server);
+        Self {
+            name: self.name.clone(),
+            live: Arc::clone(&self.live),
+            admission: Admission::after(self.admission.as_deref(), after, now).map(Arc::new),
+            bandwidth: if before.bandwidth == after.bandwidth {
+                self.bandwidth.clone()
+            } else {
+                Bandwidth::of(&after.bandwidth, now).map(Arc::new)
+            },
+            balancer: LoadBalancer::new(spec.pools.algorithm, Arc::clone(&self.live.turn)),
+            spec,
+        }
+    }
+}
+
+/// Names one listen address for as long as it is open, whichever service it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenerId(u64);
+
+impl ListenerId {
+    /// One that nobody has had before.
+    #[must_use]
+    pub fn fresh() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// A listen address and its service.
+#[derive(Debug, Clone)]
+pub struct Listening {
+    /// Names its sockets in the reactors.
+    pub id: ListenerId,
+    /// The address that the configuration names; its port may be 0.
+    pub wanted: SocketAddr,
+    /// The address that it is bound to.
+    pub bound: SocketAddr,
+    /// Whose connections are accepted there.
+    pub service: Arc<Service>,
+}
+
+/// Whether the process serves or ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It serves.
+    Serving,
+    /// It ends once its relays have; no other directory follows.
+    Stopping,
+}
+
+/// All services.
+#[derive(Debug)]
+pub struct Directory {
+    /// The services, by name.
+    pub services: Vec<Arc<Service>>,
+    /// Where they listen.
+    pub listening: Vec<Listening>,
+    /// Shares of the process's descriptors.
+    pub limits: Limits,
+    /// Whether the process serves.
+    pub phase: Phase,
+}
+
+impl Directory {
+    /// No services.
+    #[must_use]
+    pub fn empty(limits: Limits) -> Self {
+        Self {
+            services: Vec::new(),
+            listening: Vec::new(),
+            limits,
+            phase: Phase::Serving,
+        }
+    }
+
+    /// What follows at the stop.
+    #[must_use]
+    pub fn last(&self) -> Self {
+        Self {
+            phase: Phase::Stopping,
+            ..Self::empty(self.limits)
+        }
+    }
+
+    /// The service with this name.
+    #[must_use]
+    pub fn service(&self, name: &str) -> Option<&Arc<Service>> {
+        self.services.iter().find(|service| service.name.as_str() == name)
+    }
+
+    /// Who listens at a listener that is open.
+    #[must_use]
+    pub fn listening(&self, id: ListenerId) -> Option<&Listening> {
+        self.listening.iter().find(|one| one.id == id)
+    }
+}

@@ -1,0 +1,133 @@
+//! What all threads share, and how each of them is woken.
+//!
+//! One value for the whole process, made before any thread. It owns nothing that is decided: the directory, the state
+//! of our own link, the inbox of samples, the doorbells and the gauges of the reactors.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::directory::{Directory, Phase};
+use crate::base::doorbell::{Doorbell, Listeners};
+use crate::base::published::Published;
+use crate::reactor::limits::Limits;
+use crate::scorer::{LinkView, SampleInbox};
+use crate::service::traffic::Gauges;
+
+/// One doorbell a thread.
+#[derive(Debug, Clone)]
+pub struct Doorbells {
+    /// Probes.
+    pub prober: Arc<Doorbell>,
+    /// Makes scores of samples.
+    pub scorer: Arc<Doorbell>,
+    /// Chooses active sets.
+    pub selector: Arc<Doorbell>,
+    /// Sizes pools.
+    pub pools: Arc<Doorbell>,
+    /// Makes calls that block.
+    pub worker: Arc<Doorbell>,
+    /// The main thread, which waits for the first sets, and for the end.
+    pub main: Arc<Doorbell>,
+    /// The reactors, in their order.
+    pub reactors: Listeners,
+}
+
+impl Doorbells {
+    /// Doorbells of a process with so many reactors.
+    #[must_use]
+    pub fn new(reactors: usize) -> Self {
+        Self {
+            prober: Arc::default(),
+            scorer: Arc::default(),
+            selector: Arc::default(),
+            pools: Arc::default(),
+            worker: Arc::default(),
+            main: Arc::default(),
+            reactors: (0..reactors).map(|_| Arc::default()).collect(),
+        }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> Listeners {
+        let control = [
+            &self.prober,
+            &self.scorer,
+            &self.selector,
+            &self.pools,
+            &self.worker,
+            &self.main,
+        ];
+        control.into_iter().chain(self.reactors.iter()).cloned().collect()
+    }
+}
+
+/// What all threads share.
+#[derive(Debug)]
+pub struct Hub {
+    /// All services. Written by the worker, and by whoever begins the stop; every thread listens.
+    pub directory: Arc<Published<Directory>>,
+    /// How our own link stands. Written by the scorer; prober, selector and reactors listen.
+    pub link: Arc<Published<LinkView>>,
+    /// Where probes and dials are reported; the scorer takes them out.
+    pub samples: SampleInbox,
+    /// How threads are woken.
+    pub bells: Doorbells,
+    /// Sockets that each reactor holds.
+    pub gauges: Box<[Gauges]>,
+    /// When the process started.
+    pub started_at: Instant,
+}
+
+impl Hub {
+    /// A hub without services, for so many reactors.
+    #[must_use]
+    pub fn new(reactors: usize, limits: Limits, now: Instant) -> Self {
+        let bells = Doorbells::new(reactors);
+        let of_link = [&bells.prober, &bells.selector]
+            .into_iter()
+            .chain(bells.reactors.iter());
+        Self {
+            directory: Arc::new(Published::heard_by(bells.all(), Directory::empty(limits))),
+            link: Arc::new(Published::heard_by(
+                of_link.cloned().collect(),
+                LinkView::unknown(now),
+            )),
+            samples: SampleInbox::new(Arc::clone(&bells.scorer)),
+            gauges: (0..reactors).map(|_| Gauges::default()).collect(),
+            bells,
+            started_at: now,
+        }
+    }
+
+    /// Begins the graceful stop: the directory becomes an empty one, which is the last. Later calls change nothing.
+    pub fn stop(&self) {
+        self.directory.replace(|present| {
+            let last = || Arc::new(present.last());
+            (present.phase == Phase::Serving).then(last)
+        });
+    }
+
+    /// Whether the stop has begun.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.directory.load().phase == Phase::Stopping
+    }
+
+    /// Sockets that all reactors hold, clients and backends.
+    #[must_use]
+    pub fn sockets(&self) -> usize {
+        self.sum(|gauges| gauges.clients.value() + gauges.upstreams.value())
+    }
+
+    /// Clients of all reactors.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        self.sum(|gauges| gauges.clients.value())
+    }
+
+    fn sum(&self, value: impl Fn(&Gauges) -> u64) -> usize {
+        let sum: u64 = self.gauges.iter().map(value).sum();
+        usize::try_from(sum).unwrap_or(usize::MAX)
+    }
+}

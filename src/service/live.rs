@@ -1,0 +1,86 @@
+//! What of a service outlives a reload: its candidates, scores, active set and counts.
+//!
+//! Handed on from one configuration to the next by name. Each value in it has exactly one writer; it decides
+//! nothing itself.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{Arc, RwLock};
+
+use super::hub::Doorbells;
+use super::id::ServiceId;
+use super::traffic::Traffic;
+use crate::backend::ActiveSet;
+use crate::base::doorbell::Request;
+use crate::base::published::Published;
+use crate::candidates::CandidateSet;
+use crate::config::Scoring;
+use crate::scorer::{ProbeStats, ScoreBoard};
+use crate::selector::decide::SwitchReason;
+
+/// The living state of one service.
+#[derive(Debug)]
+pub struct Live {
+    /// Which service.
+    pub id: ServiceId,
+    /// Who may be probed. Written by the worker; the prober and the scorer listen.
+    pub candidates: Arc<Published<CandidateSet>>,
+    /// What is known of the candidates that were touched. Written by the scorer.
+    pub board: RwLock<ScoreBoard>,
+    /// The members that connections go to. Written by the selector; reactors, scorer and pools listen.
+    pub active: Arc<Published<ActiveSet>>,
+    /// Asks the selector to look before its time: a member fails its dials, somebody answers while the set is a
+    /// fallback, or the first set can be chosen.
+    pub evaluation: Request,
+    /// Whether initial probing is over (or was never begun), and its samples are on the board. Written by the scorer.
+    pub is_swept: AtomicBool,
+    /// Whose turn it is in `round_robin`.
+    pub turn: Arc<AtomicUsize>,
+    /// What connections come to; one entry a reactor, which writes it.
+    pub traffic: Box<[Traffic]>,
+    /// Probes of single servers. Written by the scorer.
+    pub probes: ProbeStats,
+    /// What the control threads count.
+    pub counts: ControlCounts,
+}
+
+/// What the control threads count of one service.
+#[derive(Debug, Default)]
+pub struct ControlCounts {
+    /// Successful probes; the scorer's.
+    pub probes_ok: AtomicU64,
+    /// Failed probes; the scorer's.
+    pub probes_failed: AtomicU64,
+    /// Switches of the active set, by [`SwitchReason`]; the selector's.
+    pub switches: [AtomicU64; SwitchReason::ALL.len()],
+    /// Changed candidate lists that could not be read; the worker's.
+    pub candidate_list_errors: AtomicU64,
+}
+
+impl Live {
+    /// A service that is new: nobody touched, nobody chosen.
+    #[must_use]
+    pub fn new(candidates: CandidateSet, scoring: &Scoring, bells: &Doorbells) -> Self {
+        let of_candidates = [&bells.prober, &bells.scorer];
+        let of_active = [&bells.scorer, &bells.pools, &bells.main]
+            .into_iter()
+            .chain(bells.reactors.iter());
+        Self {
+            id: ServiceId::fresh(),
+            candidates: Arc::new(Published::heard_by(
+                of_candidates.into_iter().cloned().collect(),
+                candidates,
+            )),
+            board: RwLock::new(ScoreBoard::new(scoring.clone())),
+            active: Arc::new(Published::heard_by(
+                of_active.cloned().collect(),
+                ActiveSet::default(),
+            )),
+            evaluation: Request::to(Arc::clone(&bells.selector)),
+            is_swept: AtomicBool::new(false),
+            turn: Arc::default(),
+            traffic: bells.reactors.iter().map(|_| Traffic::default()).collect(),
+            probes: ProbeStats::default(),
+            counts: ControlCounts::default(),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Services: what the file says of one, what outlives a reload, and all of them as one published value.
+//!
+//! A [`Service`] is a name, a [`Spec`](crate::config::Spec) that never changes, and a [`Live`] that every reload hands on. Threads
+//! meet here and nowhere else: in the [`Hub`], in a service's `Live`, and in the values published there, which
+//! wake whoever listens.
+
+pub mod directory; // all services of one configuration, and who listens where
+pub mod hub; // what all threads share
+pub mod id; // which service
+pub mod live; // what of a service outlives a reload
+pub mod traffic; // what a service's connections come to, for each reactor
+
+pub use directory::{Directory, ListenerId, Listening, Phase, Service};
+pub use hub::{Doorbells, Hub};
+pub use id::{Candidate, ServiceId};
+pub use live::Live;

@@ -1,0 +1,128 @@
+//! What a service's connections come to, for each reactor on cache lines of its own; summed when scraped.
+//!
+//! Each counter has one writer, its reactor.
+
+use crate::admission::RejectReason;
+use crate::metrics::counters::{CONNECTION_BOUNDS_MICROS, Cell, CloseReason, ConnectionHistogram};
+
+/// What went wrong; label `kind` of `errors_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// `accept` failed.
+    Accept,
+    /// A dial failed other than by time-out.
+    Dial,
+    /// A dial exceeded `dial_timeout`.
+    DialTimeout,
+    /// A relay's socket failed.
+    Relay,
+    /// A request on the metrics port that is no HTTP, or not one we answer.
+    MetricsRequest,
+    /// A sample that found the scorer's inbox full.
+    SampleDropped,
+    /// A changed candidate list that could not be read.
+    CandidateList,
+}
+
+impl ErrorKind {
+    /// Every kind, in label order.
+    pub const ALL: [Self; 7] = [
+        Self::Accept,
+        Self::Dial,
+        Self::DialTimeout,
+        Self::Relay,
+        Self::MetricsRequest,
+        Self::SampleDropped,
+        Self::CandidateList,
+    ];
+
+    /// The label value.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Dial => "dial",
+            Self::DialTimeout => "dial_timeout",
+            Self::Relay => "relay",
+            Self::MetricsRequest => "metrics_request",
+            Self::SampleDropped => "sample_dropped",
+            Self::CandidateList => "candidate_list",
+        }
+    }
+}
+
+/// What one reactor counts of one service. Aligned so that two reactors never share a cache line.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Traffic {
+    /// Connections accepted.
+    pub accepted: Cell,
+    /// Relays that are open now (from accept to close).
+    pub active: Cell,
+    /// Bytes from clients to backends.
+    pub bytes_to_backend: Cell,
+    /// Bytes from backends to clients.
+    pub bytes_to_client: Cell,
+    /// Pauses of accepting.
+    pub accept_paused: Cell,
+    /// Clients that got another connection to a backend for a warm one that turned out dead.
+    pub rescued: Cell,
+    /// Relays closed, by [`CloseReason`].
+    pub closed: [Cell; CloseReason::ALL.len()],
+    /// Connections refused, by [`RejectReason`].
+    pub rejected: [Cell; RejectReason::ALL.len()],
+    /// Errors, by [`ErrorKind`].
+    pub errors: [Cell; ErrorKind::ALL.len()],
+    /// How long relays lived.
+    pub durations: ConnectionHistogram,
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        Self {
+            accepted: Cell::default(),
+            active: Cell::default(),
+            bytes_to_backend: Cell::default(),
+            bytes_to_client: Cell::default(),
+            accept_paused: Cell::default(),
+            rescued: Cell::default(),
+            closed: Default::default(),
+            rejected: Default::default(),
+            errors: Default::default(),
+            durations: ConnectionHistogram::new(&CONNECTION_BOUNDS_MICROS),
+        }
+    }
+}
+
+impl Traffic {
+    /// Counts a closed relay.
+    pub fn count_close(&self, reason: CloseReason) {
+        if let Some(cell) = self.closed.get(reason as usize) {
+            cell.add(1);
+        }
+    }
+
+    /// Counts a refused connection.
+    pub fn count_rejection(&self, reason: RejectReason) {
+        if let Some(cell) = self.rejected.get(reason as usize) {
+            cell.add(1);
+        }
+    }
+
+    /// Counts an error.
+    pub fn count_error(&self, kind: ErrorKind) {
+        if let Some(cell) = self.errors.get(kind as usize) {
+            cell.add(1);
+        }
+    }
+}
+
+/// Sockets that one reactor holds, of all services.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Gauges {
+    /// Clients, from accept to close.
+    pub clients: Cell,
+    /// Connections to backends: dialling, warm and in use.
+    pub upstreams: Cell,
+}
