@@ -25,10 +25,7 @@ pub mod service; // what the file says of a service, what outlives a reload, and
 
 pub mod admission; // who may connect
 pub mod net; // socket options, bind, "did this connect succeed"
-pub mod reactor {
-    //! For now.
-    pub mod limits;
-}
+pub mod reactor; // poll loop: accept, checkout, dial, relay, close
 pub mod relay; // two halves of one connection
 
 pub mod metrics {

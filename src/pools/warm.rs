@@ -25,8 +25,14 @@ pub const SHORTEST_LIFE: Duration = Duration::from_secs(1);
 pub struct Pool<K> {
     /// Whom the connections go to.
     pub backend: Arc<Backend>,
-    /// When the backend left the active set, if it has.
+    /// Whose pool it is; named by the reactor.
+    pub tenant: K,
+    /// When the backend left the active set, or its service left, if it has.
     pub retired_at: Option<Instant>,
+    /// Whether the reactor is to bring it to its size.
+    pub is_due: bool,
+    /// So many of the oldest warm connections are not what is wanted any more.
+    pub outdated: u32,
     reactor: usize,
     /// Newest last.
     warm: Vec<K>,
@@ -39,10 +45,13 @@ pub struct Pool<K> {
 impl<K: Copy + PartialEq> Pool<K> {
     /// A pool without connections, of the reactor with this index.
     #[must_use]
-    pub fn new(backend: Arc<Backend>, reactor: usize) -> Self {
+    pub fn new(backend: Arc<Backend>, reactor: usize, tenant: K) -> Self {
         Self {
             backend,
+            tenant,
             retired_at: None,
+            is_due: false,
+            outdated: 0,
             reactor,
             warm: Vec::new(),
             dialling: 0,
@@ -68,6 +77,21 @@ impl<K: Copy + PartialEq> Pool<K> {
     #[must_use]
     pub fn warm_count(&self) -> u32 {
         u32::try_from(self.warm.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Warm connections that are to be closed, the oldest first: all of a pool that has retired.
+    #[must_use]
+    pub fn unwanted(&self) -> u32 {
+        match self.retired_at {
+            Some(_) => self.warm_count(),
+            None => self.outdated.min(self.warm_count()),
+        }
+    }
+
+    /// Whether nothing is warm, on its way or in use.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.in_use == 0 && self.dialling == 0 && self.warm.is_empty()
     }
 
     /// Dials under way for the pool itself.
@@ -131,6 +155,9 @@ impl<K: Copy + PartialEq> Pool<K> {
         // From the end: what dies soon is mostly young.
         if let Some(place) = self.warm.iter().rposition(|warm| *warm == key) {
             self.warm.remove(place);
+            if u32::try_from(place).is_ok_and(|place| place < self.outdated) {
+                self.outdated -= 1;
+            }
             self.publish(self.warm_count(), |share| &share.warm);
         }
     }
@@ -138,6 +165,7 @@ impl<K: Copy + PartialEq> Pool<K> {
     /// Takes the oldest warm connection out.
     pub fn remove_oldest(&mut self) -> Option<K> {
         let oldest = (!self.warm.is_empty()).then(|| self.warm.remove(0));
+        self.outdated = self.outdated.saturating_sub(1);
         self.publish(self.warm_count(), |share| &share.warm);
         oldest
     }
@@ -194,7 +222,7 @@ mod tests {
 
     fn pool() -> Pool<u32> {
         let addr = "127.0.0.1:80".parse().expect("address");
-        Pool::new(Arc::new(Backend::new(addr, clock::now(), 1)), 0)
+        Pool::new(Arc::new(Backend::new(addr, clock::now(), 1)), 0, 0)
     }
 
     #[test]

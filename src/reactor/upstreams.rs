@@ -5,50 +5,32 @@ use std::time::{Duration, Instant};
 
 use log::{debug, warn};
 
-use super::slots::Key;
-use super::{Reactor, Signal};
-use crate::metrics::counters::ErrorKind;
+use super::core::Reactor;
+use super::signal::Signal;
+use super::tenant::Tenant;
+use super::upstream::{KEEPALIVE_AFTER, State, Upstream};
+use crate::base::slots::Key;
+use crate::config::Spec;
 use crate::net::{self, ConnectState};
 use crate::pools::warm::SHORTEST_LIFE;
+use crate::relay;
 use crate::relay::pump::Closure;
-use crate::relay::{self, Peer};
 use crate::scorer::{Outcome, Sample, Source};
+use crate::service::Candidate;
+use crate::service::traffic::ErrorKind;
 
-/// Age at which a connection to a backend gets keep-alive. It counts silence from the last packet, so nothing is
-/// lost by waiting; and most connections are gone by then, which saves four system calls for each.
-pub(super) const KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
+/// What need not be exact about the life of a warm connection, as a share of `idle_timeout`.
+const GRAINS_PER_LIFE: u32 = 64;
 
-/// A connection to a backend.
-#[derive(Debug)]
-pub(super) struct Upstream {
-    pub(super) peer: Peer,
-    pub(super) pool: Key,
-    pub(super) state: State,
-    /// Whether keep-alive is on; see [`KEEPALIVE_AFTER`].
-    pub(super) is_kept_alive: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) enum State {
-    /// For a client, or (`None`) for the pool.
-    Dialling {
-        client: Option<Key>,
-        since: Instant,
-    },
-    Warm {
-        since: Instant,
-    },
-    InUse {
-        connection: Key,
-    },
-}
+/// What need not be exact about the first look at a warm connection.
+const FIRST_LOOK_GRAIN: Duration = Duration::from_secs(1);
 
 impl Reactor {
     /// Takes a connection to a backend out of the books; dropping it closes it.
     pub(super) fn remove_upstream(&mut self, key: Key) -> Option<Upstream> {
         let upstream = self.upstreams.remove(key)?;
         self.upstream_timers.clear(key.index());
-        self.counters().upstreams.sub(1);
+        self.gauges().upstreams.sub(1);
         Some(upstream)
     }
 
@@ -84,46 +66,67 @@ impl Reactor {
         let Some(upstream) = self.upstreams.get_mut(key) else {
             return;
         };
-        if let State::InUse { connection } = upstream.state {
+        if let State::InUse { client } = upstream.state {
             signal.apply(&mut upstream.peer.ready);
-            self.drive(connection);
+            self.drive(client);
         }
     }
 
     fn dial_succeeded(&mut self, key: Key, client: Option<Key>, since: Instant) {
-        // A turn that came late is not the backend's fault.
-        let latency = self.now.saturating_duration_since(since);
-        let latency = latency.min(self.shared.pools.dial_timeout);
-        let is_measured = !self.time.stood_still_since(since);
         let Some(upstream) = self.upstreams.get_mut(key) else {
             return;
         };
         let prepared = net::prepare_dialled(&upstream.peer.stream);
         let pool_key = upstream.pool;
-        let Some(pool) = self.pools.get_mut(pool_key) else {
-            self.remove_upstream(key);
-            return;
-        };
         if let Err(error) = prepared {
             return self.dial_failed(key, client, &error);
         }
-        if is_measured {
-            pool.backend.dial_durations.observe(latency);
-            self.shared.samples.push(Sample {
+        self.report_success(pool_key, since);
+        match client {
+            Some(client) => self.attach(client, key),
+            None => self.add_warm(key, pool_key),
+        }
+    }
+
+    /// Tells the scorer how long a dial took that succeeded.
+    fn report_success(&self, pool: Key, since: Instant) {
+        // What was measured while a turn stood still is worthless.
+        let Some(pool) = self
+            .pools
+            .get(pool)
+            .filter(|_| !self.time.stood_still_since(since))
+        else {
+            return;
+        };
+        let Some(tenant) = self.tenants.get(pool.tenant) else {
+            return;
+        };
+        // A turn that came late is not the backend's fault.
+        let latency = self.now.saturating_duration_since(since);
+        let latency = latency.min(tenant.spec().pools.dial_timeout);
+        pool.backend.dial_durations.observe(latency);
+        self.hub.samples.push(Sample {
+            candidate: Candidate {
+                service: tenant.service.live.id,
                 addr: pool.backend.addr,
-                outcome: Outcome::Success(latency),
-                source: Source::Dial,
-                began_at: self.time.to_clock(since),
-                at: self.time.clock(),
-            });
-        }
-        if let Some(client) = client {
-            return self.attach(client, key);
-        }
+            },
+            outcome: Outcome::Success(latency),
+            source: Source::Dial,
+            began_at: self.time.to_clock(since),
+            at: self.time.clock(),
+        });
+    }
+
+    /// A connection that was dialled for its pool is warm now; unless that has retired meanwhile.
+    fn add_warm(&mut self, key: Key, pool_key: Key) {
+        let (Some(upstream), Some(pool)) = (self.upstreams.get_mut(key), self.pools.get_mut(pool_key)) else {
+            debug_assert!(false, "a pool stays as long as its dials");
+            return;
+        };
         pool.dial_ended();
-        if pool.retired_at.is_some() || self.drain.is_some() {
+        if pool.retired_at.is_some() {
             self.remove_upstream(key);
-            return self.drop_empty_pool(pool_key);
+            return self.drop_pool_if_done(pool_key);
         }
         pool.add(key);
         upstream.state = State::Warm { since: self.now };
@@ -131,9 +134,16 @@ impl Reactor {
             // Closed as soon as it was accepted: one event told both, and no other will come.
             return self.warm_died(key);
         }
-        let first_look = KEEPALIVE_AFTER.min(self.shared.pools.idle_timeout);
-        self.upstream_timers.set(key.index(), self.now + first_look);
-        self.refill_due = true;
+        let idle_timeout = self
+            .tenants
+            .get(pool.tenant)
+            .map(|tenant| tenant.spec().pools.idle_timeout);
+        let first_look = match idle_timeout {
+            Some(idle) if idle <= KEEPALIVE_AFTER => self.now + idle,
+            Some(_) | None => self.on_grid(self.now + KEEPALIVE_AFTER, FIRST_LOOK_GRAIN),
+        };
+        self.upstream_timers.set(key.index(), first_look);
+        self.pool_is_due(pool_key);
     }
 
     fn dial_failed(&mut self, key: Key, client: Option<Key>, error: &io::Error) {
@@ -153,32 +163,38 @@ impl Reactor {
             pool.dial_ended();
             pool.refused(self.now, &mut self.rng);
         }
-        self.refill_due = true;
-        self.drop_empty_pool(upstream.pool);
+        self.pool_is_due(upstream.pool);
+        self.drop_pool_if_done(upstream.pool);
     }
 
     /// Counts a dial that began at `since`, and tells the scorer unless it was our own shortage.
     pub(super) fn count_failed_dial(&mut self, pool: Key, since: Instant, error: &io::Error) {
         let Some(pool) = self.pools.get(pool) else { return };
+        let Some(tenant) = self.tenants.get(pool.tenant) else {
+            return;
+        };
         let addr = pool.backend.addr;
         if net::is_exhausted(error) || net::is_out_of_ports(error) {
             // Our own shortage tells nothing about the backend.
-            if self.shared.shortages.begins(self.time.clock()) {
+            if self.bursts.shortages.begins(self.time.clock()) {
                 warn!(target: "tcp_forwarder::pools", "no socket for a dial: {error}");
             }
         } else {
-            let source = Source::Dial;
-            self.shared.samples.push(Sample {
-                addr,
+            self.hub.samples.push(Sample {
+                candidate: Candidate {
+                    service: tenant.service.live.id,
+                    addr,
+                },
                 outcome: Outcome::of(error),
-                source,
+                source: Source::Dial,
                 began_at: self.time.to_clock(since),
                 at: self.time.clock(),
             });
-            debug!(target: "tcp_forwarder::pools", backend:% = addr; "dial failed: {error}");
+            let service = tenant.service.name.as_str();
+            debug!(target: "tcp_forwarder::pools", service, backend:% = addr; "dial failed: {error}");
         }
         let timed_out = error.kind() == io::ErrorKind::TimedOut;
-        self.counters().count_error(if timed_out {
+        tenant.traffic(self.index).count_error(if timed_out {
             ErrorKind::DialTimeout
         } else {
             ErrorKind::Dial
@@ -198,13 +214,13 @@ impl Reactor {
             }
             State::Warm { .. } | State::Dialling { .. } | State::InUse { .. } => pool.proved(),
         }
-        self.drop_empty_pool(upstream.pool);
+        self.drop_pool_if_done(upstream.pool);
     }
 
     /// A warm connection has grown old, however short that is: no fault of the backend.
     fn warm_expired(&mut self, key: Key) {
         if let Some(upstream) = self.drop_warm(key) {
-            self.drop_empty_pool(upstream.pool);
+            self.drop_pool_if_done(upstream.pool);
         }
     }
 
@@ -212,7 +228,7 @@ impl Reactor {
     fn drop_warm(&mut self, key: Key) -> Option<Upstream> {
         let upstream = self.remove_upstream(key)?;
         self.pools.get_mut(upstream.pool)?.remove(key);
-        self.refill_due = true;
+        self.pool_is_due(upstream.pool);
         Some(upstream)
     }
 
@@ -235,28 +251,47 @@ impl Reactor {
 
     /// A warm connection has stood the first seconds, or has grown old.
     fn on_warm_deadline(&mut self, key: Key, since: Instant) {
-        // Not all at once when they were dialled at once: each lives 90 to 100 % of the limit.
-        let life = self.shared.pools.idle_timeout.mul_f64(1.0 - 0.1 * self.rng.f64());
-        let is_first_look = self
-            .upstreams
-            .get(key)
-            .is_some_and(|upstream| !upstream.is_kept_alive);
-        if is_first_look && since + life > self.now && self.keep_alive(key) {
-            self.upstream_timers.set(key.index(), since + life);
+        let Some(upstream) = self.upstreams.get(key) else {
+            return;
+        };
+        let is_first_look = !upstream.is_kept_alive;
+        let Some(idle_timeout) = self
+            .spec_of_pool(upstream.pool)
+            .map(|spec| spec.pools.idle_timeout)
+        else {
+            return;
+        };
+        // Not all at once when they were dialled at once: each lives 90 to 100 % of the limit, and a grain.
+        let life = since + idle_timeout.mul_f64(1.0 - 0.1 * self.rng.f64());
+        if is_first_look && life > self.now && self.keep_alive(key) {
+            let until = self.on_grid(life, idle_timeout / GRAINS_PER_LIFE);
+            self.upstream_timers.set(key.index(), until);
         } else {
             self.warm_expired(key);
         }
     }
 
+    /// The spec under which the connections of a pool are held.
+    fn spec_of_pool(&self, pool: Key) -> Option<&Spec> {
+        let pool = self.pools.get(pool)?;
+        self.tenants.get(pool.tenant).map(Tenant::spec)
+    }
+
     /// Turns on keep-alive for a connection that has none yet; false if the connection is gone.
     pub(super) fn keep_alive(&mut self, key: Key) -> bool {
-        let Some(upstream) = self.upstreams.get_mut(key) else {
+        let Some(upstream) = self.upstreams.get(key) else {
             return false;
         };
         if upstream.is_kept_alive {
             return true;
         }
-        upstream.is_kept_alive = true;
-        net::keep_alive(&upstream.peer.stream, &self.shared.server.keepalive).is_ok()
+        let Some(spec) = self.spec_of_pool(upstream.pool) else {
+            return false;
+        };
+        let is_alive = net::keep_alive(&upstream.peer.stream, &spec.server.keepalive).is_ok();
+        if let Some(upstream) = self.upstreams.get_mut(key) {
+            upstream.is_kept_alive = true;
+        }
+        is_alive
     }
 }

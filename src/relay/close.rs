@@ -10,7 +10,8 @@
 //! | reset of a side that had finished | close; what it said before is still delivered | as above |
 //! | reset of the client behind bytes that the backend does not take | reset | `client_reset` |
 //! | no memory for its bytes | reset on both sides | `error` |
-//! | idle, half-close, drain time-out | close on both sides | the time-out |
+//! | idle, half-close time-out | close on both sides | the time-out |
+//! | cut: the end of the time to drain, of a backend that left | reset on both sides | `drained`, `backend_removed` |
 //!
 //! A reset is passed on only for a reset: never after a stream that finished, and never on top of bytes
 //! that may still be on their way ([`RESET_GRACE`]).
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use mio::net::TcpStream;
 
-use crate::metrics::counters::CloseReason;
+pub use crate::metrics::counters::CloseReason;
 
 /// How long the end after a reset waits when bytes were written just before: the kernel drops what it has not
 /// sent yet when a connection is reset, and also when it is closed while bytes of its peer are unread. A reset
@@ -84,6 +85,12 @@ impl Ending {
         }
     }
 
+    /// Whether it is a cut.
+    #[must_use]
+    pub fn is_cut(self) -> bool {
+        matches!(self.reason, CloseReason::Drained | CloseReason::BackendRemoved)
+    }
+
     /// Both directions finished.
     pub const FINISHED: Self = Self::quiet(CloseReason::Finished);
 
@@ -98,6 +105,15 @@ impl Ending {
         reason: CloseReason::BackendReset,
         reset: Reset::Of(Side::Client),
     };
+
+    /// It is cut while it may be in the middle of something: a cut must not look like an end.
+    #[must_use]
+    pub const fn cut(reason: CloseReason) -> Self {
+        Self {
+            reason,
+            reset: Reset::OfBoth,
+        }
+    }
 
     /// Both sides are closed without a reset.
     #[must_use]

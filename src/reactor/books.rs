@@ -1,0 +1,150 @@
+//! What must add up after each turn: looked at in debug builds, so that every test looks too.
+
+#![cfg(debug_assertions)]
+
+use std::collections::HashMap;
+
+use super::client::{Stage, Wait};
+use super::core::Reactor;
+use super::tenant::Standing;
+use super::upstream::State;
+use crate::base::slots::Key;
+
+/// Entries that one turn may look at on average: many clients are looked at in few turns.
+const ENTRIES_PER_TURN: usize = 256;
+
+/// What pools count, as clients and connections tell it.
+#[derive(Debug, Default, PartialEq, Eq, Clone, Copy)]
+struct Count {
+    warm: u32,
+    dialling: u32,
+    in_use: u32,
+}
+
+impl Reactor {
+    /// Audits the books, the seldomer the longer they are.
+    pub(super) fn audit_in_turns(&mut self) {
+        if self.turns_until_audit > 0 {
+            self.turns_until_audit -= 1;
+            return;
+        }
+        let entries = self.clients.len() + self.upstreams.len() + self.pools.len() + self.tenants.len();
+        self.turns_until_audit = entries / ENTRIES_PER_TURN;
+        self.audit();
+    }
+
+    fn audit(&self) {
+        assert_eq!(
+            self.gauges().clients.value(),
+            self.clients.len() as u64,
+            "clients"
+        );
+        assert_eq!(
+            self.gauges().upstreams.value(),
+            self.upstreams.len() as u64,
+            "upstreams"
+        );
+        let mut counts: HashMap<Key, Count> = HashMap::new();
+        self.audit_upstreams(&mut counts);
+        self.audit_clients(&mut counts);
+        for key in self.pools.keys() {
+            let Some(pool) = self.pools.get(key) else { continue };
+            let count = counts.remove(&key).unwrap_or_default();
+            let kept = Count {
+                warm: pool.warm_count(),
+                dialling: pool.dialling(),
+                in_use: pool.in_use(),
+            };
+            assert_eq!(kept, count, "pool of {}", pool.backend.addr);
+            let tenant = self.tenants.get(pool.tenant);
+            assert!(
+                tenant.is_some_and(|tenant| tenant.pools.contains(&key)),
+                "a pool is one of its tenant's"
+            );
+        }
+        assert!(counts.is_empty(), "pools that are gone: {counts:?}");
+        self.audit_tenants();
+    }
+
+    fn audit_upstreams(&self, counts: &mut HashMap<Key, Count>) {
+        for key in self.upstreams.keys() {
+            let Some(upstream) = self.upstreams.get(key) else {
+                continue;
+            };
+            let count = counts.entry(upstream.pool).or_default();
+            match upstream.state {
+                State::Dialling { client: None, .. } => count.dialling += 1,
+                State::Dialling {
+                    client: Some(client), ..
+                } => {
+                    let stage = self.clients.get(client).map(|client| client.stage);
+                    let waits =
+                        matches!(stage, Some(Stage::Seeking(Wait::Dial { upstream, .. })) if upstream == key);
+                    assert!(waits, "the client of a dial waits for it");
+                }
+                State::Warm { .. } => count.warm += 1,
+                State::InUse { client } => {
+                    let stage = self.clients.get(client).map(|client| client.stage);
+                    let uses = matches!(
+                        stage,
+                        Some(Stage::Relaying(attached) | Stage::Leaving(attached, _)) if attached.upstream == key
+                    );
+                    assert!(uses, "a connection in use has a client that uses it");
+                }
+            }
+        }
+    }
+
+    fn audit_clients(&self, counts: &mut HashMap<Key, Count>) {
+        for key in self.clients.keys() {
+            let Some(client) = self.clients.get(key) else {
+                continue;
+            };
+            if let Some(pool) = client.pool() {
+                counts.entry(pool).or_default().in_use += 1;
+            }
+            match client.stage {
+                Stage::Seeking(wait) => assert_ne!(wait, Wait::Nothing, "a client waits for something"),
+                Stage::Relaying(attached) | Stage::Leaving(attached, _) => {
+                    let upstream = self.upstreams.get(attached.upstream);
+                    assert!(
+                        upstream.is_some_and(|upstream| upstream.pool == attached.pool),
+                        "a relay has a backend's connection, of its pool"
+                    );
+                }
+            }
+            assert!(self.tenants.get(client.tenant).is_some(), "a client has a tenant");
+        }
+    }
+
+    fn audit_tenants(&self) {
+        let of_clients = |tenant: Key| {
+            let clients = self.clients.keys().filter_map(|key| self.clients.get(key));
+            clients.filter(|client| client.tenant == tenant).count()
+        };
+        // Counted only where that is cheap: with many services there are too many pairs.
+        let is_cheap = self.clients.len() * self.tenants.len() <= 64 * ENTRIES_PER_TURN;
+        for key in self.tenants.keys() {
+            let Some(tenant) = self.tenants.get(key) else {
+                continue;
+            };
+            if is_cheap {
+                assert_eq!(tenant.clients, of_clients(key), "clients of a tenant");
+            }
+            let current = self.current.get(&tenant.service.live.id);
+            match tenant.standing {
+                Standing::Current => assert_eq!(current, Some(&key), "who is current is found"),
+                Standing::Retired => {
+                    assert_ne!(current, Some(&key), "who has retired gets nobody new");
+                    assert!(
+                        tenant.clients > 0 || !tenant.pools.is_empty(),
+                        "a tenant that is done is forgotten"
+                    );
+                }
+            }
+            for pool in tenant.members.iter().chain(&tenant.pools) {
+                assert!(self.pools.get(*pool).is_some(), "a tenant's pools exist");
+            }
+        }
+    }
+}

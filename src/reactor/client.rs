@@ -1,0 +1,139 @@
+//! A client and its stage.
+//!
+//! ```text
+//! Seeking ──(a warm connection, or a dial that succeeds)──► Relaying ──(a reset that waits)──► Leaving
+//!    ▲                                                          │
+//!    └──────(stale, rescued: with what was said before)─────────┘
+//! ```
+//!
+//! Each stage has one deadline of its own; what it means is the stage's. A client may be closed from any of them.
+
+use std::net::SocketAddr;
+
+use crate::admission::Seat;
+use crate::base::slots::Key;
+use crate::relay::Relay;
+use crate::relay::close::Ending;
+
+/// A client's connection, as the reactor keeps it.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) relay: Relay,
+    /// Under whose spec it ends.
+    pub(super) tenant: Key,
+    pub(super) stage: Stage,
+    /// What happened while it sought a backend, if anything did.
+    pub(super) search: Option<Box<Search>>,
+    /// Whether it stands in the run queue.
+    pub(super) is_queued: bool,
+    /// Counts it for its client, for as long as it is here.
+    pub(super) _seat: Option<Box<Seat>>,
+}
+
+/// How far a client has come.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Stage {
+    /// It has no backend yet; what it says waits in the kernel, or in its first flight.
+    Seeking(Wait),
+    /// Bytes move. The deadline: its first look, silence, or a doubt.
+    Relaying(Attachment),
+    /// Its end is held back while bytes are on their way which a reset would destroy.
+    Leaving(Attachment, HeldBack),
+}
+
+/// What a client that seeks a backend waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Nothing: it is looked for right now. No deadline.
+    Nothing,
+    /// This dial, for the pool that counts it as in use. The dial has the deadline.
+    Dial { upstream: Key, pool: Key },
+    /// A descriptor or a port. The deadline: the next try.
+    Socket,
+    /// The first active set of its service. The deadline: it has waited for too long.
+    Set,
+}
+
+/// The backend's side of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Attachment {
+    /// The connection.
+    pub(super) upstream: Key,
+    /// The pool that counts it as in use.
+    pub(super) pool: Key,
+}
+
+/// What is remembered of a search that did not succeed at once.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    /// Backends that failed for it, in order.
+    pub(super) failed: Vec<SocketAddr>,
+    pub(super) trust: Trust,
+    /// Whether it has been counted as rescued.
+    pub(super) is_rescued: bool,
+}
+
+/// How a client takes warm connections.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// As they come.
+    #[default]
+    Full,
+    /// One turned out stale for it: the next ones are looked at before they are used.
+    AfterALook,
+    /// One died under its first flight: it gets a dial of its own.
+    None,
+}
+
+/// An end that waits for bytes which are still on their way.
+///
+/// ```text
+/// reset by the backend ──► Unasked ──► UntilSent ──(the client has them; time-out)──► Grace ──► closed
+/// otherwise ────────────────────────────────────────────────────────────────────────► Grace ──► closed
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub(super) enum HeldBack {
+    /// The client is to have all that was written to it; the poll is to be asked once this turn's events are
+    /// through, which tell of before.
+    Unasked(Ending),
+    /// The poll has been asked.
+    UntilSent(Ending),
+    /// For [`RESET_GRACE`](crate::relay::close::RESET_GRACE).
+    Grace(Ending),
+}
+
+impl Client {
+    pub(super) fn new(relay: Relay, tenant: Key, seat: Option<Box<Seat>>) -> Self {
+        Self {
+            relay,
+            tenant,
+            stage: Stage::Seeking(Wait::Nothing),
+            search: None,
+            is_queued: false,
+            _seat: seat,
+        }
+    }
+
+    /// What is remembered of its search, to be added to.
+    pub(super) fn search(&mut self) -> &mut Search {
+        self.search.get_or_insert_default()
+    }
+
+    /// Backends that failed for it.
+    pub(super) fn failed(&self) -> &[SocketAddr] {
+        self.search.as_ref().map_or(&[], |search| &search.failed)
+    }
+
+    pub(super) fn trust(&self) -> Trust {
+        self.search.as_ref().map_or(Trust::Full, |search| search.trust)
+    }
+
+    /// The pool that counts it as in use.
+    pub(super) fn pool(&self) -> Option<Key> {
+        match self.stage {
+            Stage::Seeking(Wait::Dial { pool, .. }) => Some(pool),
+            Stage::Seeking(Wait::Nothing | Wait::Socket | Wait::Set) => None,
+            Stage::Relaying(seat) | Stage::Leaving(seat, _) => Some(seat.pool),
+        }
+    }
+}

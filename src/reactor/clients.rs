@@ -1,0 +1,281 @@
+//! Clients: events, turns, deadlines, the end.
+
+use log::debug;
+
+use super::client::{Client, Stage, Wait};
+use super::core::Reactor;
+use super::signal::Signal;
+use super::upstream::KEEPALIVE_AFTER;
+use crate::base::slots::Key;
+use crate::net;
+use crate::relay::close::{CloseReason, Ending, Side};
+use crate::relay::pump::{Closure, Scratch};
+use crate::relay::{Moved, Tools, Verdict};
+use crate::service::traffic::{ErrorKind, Traffic};
+
+/// How a relay is known to be silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Belief {
+    /// No event has come.
+    MayBeLate,
+    /// Its sockets have nothing.
+    LookedAt,
+}
+
+impl Reactor {
+    /// An event of a client's socket.
+    pub(super) fn on_client(&mut self, key: Key, signal: Signal) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        signal.apply(&mut client.relay.client.ready);
+        match client.stage {
+            Stage::Relaying(_) => self.drive(key),
+            // What it sends waits in the kernel. Only a reset ends the wait: a FIN may follow a request.
+            Stage::Seeking(_) if signal.closure > Closure::Open && has_failed(client) => {
+                self.close(key, Ending::quiet(CloseReason::ClientReset));
+            }
+            Stage::Seeking(_) => {}
+            Stage::Leaving(_, held_back) => self.on_leaving(key, held_back, signal),
+        }
+    }
+
+    /// Gives a relay its turn.
+    pub(super) fn drive(&mut self, key: Key) {
+        let (moved, verdict) = {
+            let Some(client) = self.clients.get_mut(key) else {
+                return;
+            };
+            let Stage::Relaying(attached) = client.stage else {
+                return;
+            };
+            let (Some(upstream), Some(tenant)) = (
+                self.upstreams.get_mut(attached.upstream),
+                self.tenants.get(client.tenant),
+            ) else {
+                debug_assert!(false, "a relay has both sides, and a tenant");
+                return;
+            };
+            let was_half_closed = client.relay.is_half_closed();
+            let mut tools = Tools {
+                scratch: Scratch {
+                    bytes: &mut self.scratch,
+                    short_io_blocks: net::SHORT_READ_DRAINS,
+                },
+                pipes: &mut self.pipes,
+                bandwidth: tenant.service.bandwidth.as_deref(),
+                now: self.now,
+                clock: self.time.clock(),
+            };
+            let (moved, verdict) = client.relay.drive(&mut upstream.peer, &mut tools);
+            if client.relay.is_half_closed() && !was_half_closed {
+                let until = self.now + tenant.spec().server.half_close_timeout;
+                self.client_timers.set(key.index(), until);
+            }
+            if let Some(at) = client.relay.resumes_at() {
+                self.resume_timers.set(key.index(), self.time.of_clock(at));
+            }
+            if verdict == Verdict::Again && !client.is_queued {
+                client.is_queued = true;
+                self.due_clients.push(key);
+            }
+            count(tenant.traffic(self.index), moved);
+            (moved, verdict)
+        };
+        debug_assert!(
+            verdict != Verdict::Stale || moved.to_backend + moved.to_client == 0,
+            "nothing was exchanged"
+        );
+        match verdict {
+            Verdict::Wait | Verdict::Again => {}
+            Verdict::Stale => self.replace_stale(key),
+            Verdict::Rescue => self.rescue(key),
+            Verdict::Doubt(pause) => self.client_timers.set(key.index(), self.now + pause),
+            Verdict::End(ending) => self.end(key, ending),
+        }
+    }
+
+    /// Gives those another turn that used up their last one.
+    pub(super) fn run_queued(&mut self) {
+        let mut queue = std::mem::take(&mut self.due_clients);
+        std::mem::swap(&mut self.due_clients, &mut self.due_clients_spare);
+        for key in &queue {
+            if let Some(client) = self.clients.get_mut(*key) {
+                client.is_queued = false;
+                self.drive(*key);
+            }
+        }
+        queue.clear();
+        self.due_clients_spare = queue;
+    }
+
+    /// The deadline of a client's stage has come.
+    pub(super) fn on_client_deadline(&mut self, key: Key) {
+        let Some(stage) = self.clients.get(key).map(|client| client.stage) else {
+            return;
+        };
+        match stage {
+            Stage::Seeking(Wait::Socket) => self.try_again(key),
+            Stage::Seeking(Wait::Set) => self.close(key, Ending::quiet(CloseReason::DialFailed)),
+            Stage::Seeking(Wait::Nothing | Wait::Dial { .. }) => {
+                debug_assert!(false, "a dial has a deadline of its own");
+            }
+            Stage::Relaying(_) => self.on_relay_deadline(key),
+            Stage::Leaving(_, held_back) => self.on_leaving_deadline(key, held_back),
+        }
+    }
+
+    /// A relay's deadline: a doubt is to be looked at, the first look is due, or it has been silent.
+    fn on_relay_deadline(&mut self, key: Key) {
+        if self
+            .clients
+            .get(key)
+            .is_some_and(|client| client.relay.is_in_doubt())
+        {
+            self.drive(key);
+        }
+        let Some(client) = self.clients.get(key).filter(|one| !one.relay.is_in_doubt()) else {
+            return;
+        };
+        let Stage::Relaying(attached) = client.stage else {
+            return;
+        };
+        // Should the connection be gone, the relay finds out by itself.
+        self.keep_alive(attached.upstream);
+        self.close_or_wait(key, Belief::MayBeLate);
+    }
+
+    /// Closes a relay that has been silent for too long, or sets its next deadline.
+    fn close_or_wait(&mut self, key: Key, belief: Belief) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let (Stage::Relaying(attached), Some(tenant)) = (client.stage, self.tenants.get(client.tenant))
+        else {
+            return;
+        };
+        let server = &tenant.spec().server;
+        let (timeout, reason) = if client.relay.is_half_closed() {
+            (server.half_close_timeout, CloseReason::HalfCloseTimeout)
+        } else {
+            (server.idle_timeout, CloseReason::IdleTimeout)
+        };
+        // A relay that a limit holds back is not idle: it is we who do not read.
+        let last_activity = if client.relay.is_paused() {
+            self.now
+        } else {
+            client.relay.last_activity
+        };
+        let deadline = last_activity + timeout;
+        if deadline > self.now {
+            return self.client_timers.set(key.index(), deadline);
+        }
+        match belief {
+            Belief::LookedAt => self.close(key, Ending::quiet(reason)),
+            // After our own standing still (a stopped process, a machine asleep) bytes may be here already, their
+            // event still in the queue.
+            Belief::MayBeLate => {
+                client.relay.client.ready.set_readable();
+                if let Some(upstream) = self.upstreams.get_mut(attached.upstream) {
+                    upstream.peer.ready.set_readable();
+                }
+                self.drive(key);
+                self.close_or_wait(key, Belief::LookedAt);
+            }
+        }
+    }
+
+    /// When a relay that gets its backend now is looked at first: for its keep-alive, or for silence.
+    pub(super) fn set_first_look(&mut self, key: Key) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let Some(tenant) = self.tenants.get(client.tenant) else {
+            return;
+        };
+        let first_look = client.relay.accepted_at + KEEPALIVE_AFTER;
+        let idle = self.now + tenant.spec().server.idle_timeout;
+        let until = if first_look > self.now {
+            idle.min(first_look)
+        } else {
+            idle
+        };
+        self.client_timers.set(key.index(), until);
+    }
+
+    /// Closes a client and all that belongs to it, and does its accounts.
+    pub(super) fn close(&mut self, key: Key, ending: Ending) {
+        let Some(mut client) = self.clients.remove(key) else {
+            return;
+        };
+        self.client_timers.clear(key.index());
+        let Some(tenant) = self.tenants.get_mut(client.tenant) else {
+            debug_assert!(false, "a tenant stays as long as its clients");
+            return;
+        };
+        tenant.clients -= 1;
+        let service = std::sync::Arc::clone(&tenant.service);
+        if let Some(bandwidth) = &service.bandwidth {
+            self.resume_timers.clear(key.index());
+            client.relay.give_back(bandwidth);
+        }
+        let pool = client.pool();
+        match client.stage {
+            Stage::Relaying(attached) | Stage::Leaving(attached, _) => {
+                if let Some(upstream) = self.remove_upstream(attached.upstream)
+                    && ending.reset.is_of(Side::Backend)
+                {
+                    net::reset_on_close(&upstream.peer.stream);
+                }
+            }
+            Stage::Seeking(Wait::Dial { upstream, .. }) => self.orphan_dial(upstream),
+            Stage::Seeking(Wait::Nothing | Wait::Socket | Wait::Set) => {}
+        }
+        if ending.reset.is_of(Side::Client) {
+            net::reset_on_close(&client.relay.client.stream);
+        }
+        let backend = pool.and_then(|pool| self.leave_pool(pool));
+        let lifetime = self.now.saturating_duration_since(client.relay.accepted_at);
+        let traffic = &service.live.traffic[self.index];
+        if ending.reason == CloseReason::Error {
+            traffic.count_error(ErrorKind::Relay);
+        }
+        traffic.active.sub(1);
+        traffic.count_close(ending.reason);
+        traffic.durations.observe(lifetime);
+        self.gauges().clients.sub(1);
+        if let Some(farewell) = &mut self.farewell {
+            if ending.is_cut() {
+                farewell.cut += 1;
+            } else {
+                farewell.finished += 1;
+            }
+        }
+        debug!(
+            target: "tcp_forwarder::relay",
+            service = service.name.as_str(),
+            client:% = client.relay.client_addr,
+            backend:% = backend.map_or_else(|| "none".to_owned(), |addr| addr.to_string()),
+            reason = ending.reason.label(),
+            bytes_to_backend = client.relay.bytes_to_backend,
+            bytes_to_client = client.relay.bytes_to_client,
+            duration_ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
+            "connection closed"
+        );
+        self.drop_tenant_if_done(client.tenant);
+    }
+}
+
+fn count(traffic: &Traffic, moved: Moved) {
+    if moved.to_backend > 0 {
+        traffic.bytes_to_backend.add(moved.to_backend);
+    }
+    if moved.to_client > 0 {
+        traffic.bytes_to_client.add(moved.to_client);
+    }
+}
+
+/// Whether a client's socket has failed, as opposed to merely finished.
+fn has_failed(client: &Client) -> bool {
+    matches!(client.relay.client.stream.take_error(), Ok(Some(_)) | Err(_))
+}

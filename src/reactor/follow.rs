@@ -1,0 +1,316 @@
+//! Following the directory and the active sets; retirement.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::client::{Client, Stage, Wait};
+use super::core::Reactor;
+use super::listener::Listener;
+use super::mailbox::Letter;
+use super::tenant::{Standing, Tenant};
+use super::turn::Farewell;
+use crate::base::slots::Key;
+use crate::pools::warm::Pool;
+use crate::relay::close::{CloseReason, Ending};
+use crate::service::{ListenerId, Phase, Service, ServiceId};
+
+impl Reactor {
+    /// Takes over what was delivered, and gives away what was asked for.
+    pub(super) fn open_letters(&mut self) {
+        for letter in self.mailbox.take() {
+            match letter {
+                Letter::Open(sockets) => {
+                    for (id, socket) in sockets {
+                        self.add_listener(Listener::new(id, socket));
+                    }
+                }
+                Letter::Lend(reply) => {
+                    // Whoever asked and does not wait any more asked for nothing.
+                    drop(reply.send(self.lend_listeners()));
+                }
+                Letter::Yield(ids, done) => {
+                    for place in 0..self.listeners.len() {
+                        if self.listener(place).is_some_and(|one| ids.contains(&one.id)) {
+                            self.remove_listener(place);
+                        }
+                    }
+                    drop(done.send(()));
+                }
+            }
+        }
+    }
+
+    /// Compares what there is with a new directory.
+    pub(super) fn follow_directory(&mut self) {
+        let directory = self.directory.shared();
+        let mut left = std::mem::take(&mut self.current);
+        for service in &directory.services {
+            let key = match left.remove(&service.live.id) {
+                Some(key) => self.succeed(key, service),
+                None => self.tenants.insert(Tenant::new(Arc::clone(service))).ok(),
+            };
+            if let Some(key) = key {
+                self.current.insert(service.live.id, key);
+            }
+        }
+        let owners: HashMap<ListenerId, ServiceId> = directory
+            .listening
+            .iter()
+            .map(|one| (one.id, one.service.live.id))
+            .collect();
+        for place in 0..self.listeners.len() {
+            let Some(listener) = self.listener(place) else {
+                continue;
+            };
+            let owner = owners
+                .get(&listener.id)
+                .and_then(|id| self.current.get(id))
+                .copied();
+            let had_owner = listener.tenant.is_some();
+            if owner.is_some() {
+                self.assign_listener(place, owner);
+            } else if had_owner {
+                self.close_listener(place);
+            }
+        }
+        for key in left.into_values() {
+            self.retire_tenant(key);
+        }
+        if directory.phase == Phase::Stopping && self.farewell.is_none() {
+            self.begin_stop();
+        }
+        // Only now nobody listens for those any more that were succeeded.
+        let tenants: Vec<Key> = self.tenants.keys().collect();
+        for key in tenants {
+            self.drop_tenant_if_done(key);
+        }
+    }
+
+    /// The tenant of a service from now on, whose tenant was `old`: the same one, unless its spec is another.
+    fn succeed(&mut self, old: Key, service: &Arc<Service>) -> Option<Key> {
+        let before = self.tenants.get_mut(old)?;
+        let is_same =
+            Arc::ptr_eq(&before.service.spec, &service.spec) || before.spec() == service.spec.as_ref();
+        if is_same {
+            before.service = Arc::clone(service);
+            return Some(old);
+        }
+        let is_outdated = before.spec().server.keepalive != service.spec.server.keepalive;
+        before.standing = Standing::Retired;
+        let pools = std::mem::take(&mut before.pools);
+        before.members.clear();
+        let new = self.tenants.insert(Tenant::new(Arc::clone(service))).ok()?;
+        for key in &pools {
+            let Some(pool) = self.pools.get_mut(*key) else {
+                continue;
+            };
+            pool.tenant = new;
+            if is_outdated {
+                // They were made ready as the old spec wants it.
+                pool.outdated = pool.warm_count();
+                self.closing_pools.push(*key);
+            }
+        }
+        if let Some(tenant) = self.tenants.get_mut(new) {
+            tenant.pools = pools;
+        }
+        self.current.insert(service.live.id, new);
+        self.adopt_active_set(new);
+        Some(new)
+    }
+
+    /// Takes over the active sets that have changed, and looks at all pools: their targets may have moved.
+    pub(super) fn follow_active_sets(&mut self) {
+        let current: Vec<Key> = self.current.values().copied().collect();
+        for key in current {
+            let Some(tenant) = self.tenants.get_mut(key) else {
+                continue;
+            };
+            if tenant.active.refresh() || tenant.members.len() != tenant.active.backends.len() {
+                self.adopt_active_set(key);
+            }
+            let count = self.tenants.get(key).map_or(0, |tenant| tenant.members.len());
+            for place in 0..count {
+                if let Some(pool) = self
+                    .tenants
+                    .get(key)
+                    .and_then(|tenant| tenant.members.get(place).copied())
+                {
+                    self.pool_is_due(pool);
+                }
+            }
+        }
+    }
+
+    /// Follows the active set of a tenant: pools for new members, none for those that left.
+    fn adopt_active_set(&mut self, key: Key) {
+        let Some(tenant) = self.tenants.get(key) else {
+            return;
+        };
+        let set = tenant.active.shared();
+        let is_first = tenant.members.is_empty() && !set.backends.is_empty();
+        let known = tenant.pools.clone();
+        let mut members = Vec::with_capacity(set.backends.len());
+        for backend in &set.backends {
+            let is_its = |key: &&Key| {
+                self.pools
+                    .get(**key)
+                    .is_some_and(|pool| Arc::ptr_eq(&pool.backend, backend))
+            };
+            let pool = known.iter().find(is_its).copied().or_else(|| {
+                let pool = Pool::new(Arc::clone(backend), self.index, key);
+                self.pools.insert(pool).ok()
+            });
+            if let Some(pool) = pool.and_then(|key| self.pools.get_mut(key)) {
+                pool.retired_at = None;
+            }
+            members.extend(pool);
+        }
+        if let Some(tenant) = self.tenants.get_mut(key) {
+            let newcomers = members.iter().filter(|key| !known.contains(key));
+            tenant.pools.extend(newcomers);
+            tenant.members.clone_from(&members);
+        }
+        for pool in known {
+            if !members.contains(&pool) {
+                self.retire_pool(pool);
+            }
+        }
+        for pool in members {
+            self.pool_timers.clear(pool.index());
+            self.pool_is_due(pool);
+        }
+        if is_first {
+            self.find_for_those_who_wait(key);
+        }
+    }
+
+    /// The first active set is there, or none will ever come.
+    fn find_for_those_who_wait(&mut self, tenant: Key) {
+        let waits = |key: &Key| {
+            self.clients.get(*key).is_some_and(|client| {
+                matches!(client.stage, Stage::Seeking(Wait::Set)) && self.heir(client.tenant) == tenant
+            })
+        };
+        let waiting: Vec<Key> = self.clients.keys().filter(waits).collect();
+        for client in waiting {
+            self.find_backend(client);
+        }
+    }
+
+    /// A tenant gets nobody new: its service has left, or the process stops.
+    fn retire_tenant(&mut self, key: Key) {
+        let Some(tenant) = self.tenants.get_mut(key) else {
+            return;
+        };
+        tenant.standing = Standing::Retired;
+        for pool in tenant.pools.clone() {
+            self.retire_pool(pool);
+        }
+        self.find_for_those_who_wait(key);
+    }
+
+    /// The stop: what is left of every tenant may finish for as long as its spec says.
+    fn begin_stop(&mut self) {
+        debug_assert!(self.current.is_empty(), "the last directory has no services");
+        self.farewell = Some(Farewell::default());
+        let tenants: Vec<Key> = self.tenants.keys().collect();
+        for key in tenants {
+            if let Some(tenant) = self.tenants.get(key) {
+                let until = self.now + tenant.spec().pools.drain_timeout;
+                self.tenant_timers.set(key.index(), until);
+            }
+        }
+    }
+
+    /// Ends what a tenant has left, after the time to drain.
+    pub(super) fn cut_tenant(&mut self, key: Key) {
+        self.cut(CloseReason::Drained, |client| client.tenant == key);
+    }
+
+    /// A pool gets nobody new and gives up what is warm; with `reset_on_removal` its relays end in a while.
+    fn retire_pool(&mut self, key: Key) {
+        let Some(pool) = self.pools.get_mut(key) else {
+            return;
+        };
+        if pool.retired_at.is_none() {
+            pool.retired_at = Some(self.now);
+            let spec = self.tenants.get(pool.tenant).map(Tenant::spec);
+            match spec.filter(|spec| spec.pools.reset_on_removal) {
+                Some(spec) => self
+                    .pool_timers
+                    .set(key.index(), self.now + spec.pools.drain_timeout),
+                None => self.pool_timers.clear(key.index()),
+            }
+            if pool.warm_count() > 0 {
+                self.closing_pools.push(key);
+            }
+        }
+        self.drop_pool_if_done(key);
+    }
+
+    /// Ends the relays of a backend that left `drain_timeout` ago.
+    pub(super) fn cut_pool(&mut self, key: Key) {
+        self.cut(CloseReason::BackendRemoved, |client| client.pool() == Some(key));
+    }
+
+    /// Ends these clients, which may be in the middle of something: with a reset, for a cut must not look like an end.
+    fn cut(&mut self, reason: CloseReason, is_one: impl Fn(&Client) -> bool) {
+        let is_one = |key: &Key| self.clients.get(*key).is_some_and(&is_one);
+        let cut: Vec<Key> = self.clients.keys().filter(is_one).collect();
+        for key in cut {
+            self.close(key, Ending::cut(reason));
+        }
+    }
+
+    /// Forgets a pool that has retired and is empty, unless clients of its tenant may still turn to it.
+    pub(super) fn drop_pool_if_done(&mut self, key: Key) {
+        let Some(pool) = self.pools.get(key) else { return };
+        let owner = pool.tenant;
+        let is_wanted = || {
+            let tenant = self.tenants.get(owner);
+            tenant.is_some_and(|tenant| tenant.members.contains(&key))
+        };
+        if pool.retired_at.is_none() || !pool.is_empty() || is_wanted() {
+            return;
+        }
+        self.pools.remove(key);
+        self.pool_timers.clear(key.index());
+        if let Some(tenant) = self.tenants.get_mut(owner) {
+            tenant.pools.retain(|pool| *pool != key);
+            if tenant.pools.is_empty() {
+                self.drop_tenant_if_done(owner);
+            }
+        }
+    }
+
+    /// Forgets a tenant that has retired, once it has no client any more, no listener that is still to be closed (what is
+    /// queued there is served under it), and no pool.
+    pub(super) fn drop_tenant_if_done(&mut self, key: Key) {
+        let is_done = |tenant: &&mut Tenant| tenant.standing == Standing::Retired && tenant.clients == 0;
+        let Some(tenant) = self.tenants.get_mut(key).filter(is_done) else {
+            return;
+        };
+        let is_its = |listener: &Listener| listener.tenant == Some(key);
+        if self.listeners.iter().flatten().any(is_its) {
+            return;
+        }
+        if tenant.pools.is_empty() {
+            self.tenants.remove(key);
+            self.tenant_timers.clear(key.index());
+            return;
+        }
+        tenant.members.clear();
+        // The last of them comes back here.
+        for pool in tenant.pools.clone() {
+            self.drop_pool_if_done(pool);
+        }
+    }
+
+    /// The tenant whose members a client of `tenant` turns to now: that of the same service which gets new clients, if
+    /// there is one.
+    pub(super) fn heir(&self, tenant: Key) -> Key {
+        let id = self.tenants.get(tenant).map(|tenant| tenant.service.live.id);
+        id.and_then(|id| self.current.get(&id)).copied().unwrap_or(tenant)
+    }
+}

@@ -1,0 +1,135 @@
+//! Pools of one reactor: brought to their size, and emptied when they retire.
+
+use std::time::{Duration, Instant};
+
+use super::core::Reactor;
+use crate::base::slots::Key;
+use crate::pools::sizing;
+
+/// Dials for one pool that one reactor has under way at once.
+const MAX_REFILLS: u32 = 64;
+
+/// Warm connections that one reactor closes in one turn.
+const CLOSES_PER_TURN: usize = 64;
+
+impl Reactor {
+    /// Brings every pool that is due to its size: dials what is missing, gives up what is too much.
+    pub(super) fn tend_pools(&mut self) {
+        let mut closes = CLOSES_PER_TURN;
+        for key in std::mem::take(&mut self.closing_pools) {
+            self.empty_pool(key, &mut closes);
+        }
+        for key in std::mem::take(&mut self.due_pools) {
+            let Some(pool) = self.pools.get_mut(key) else {
+                continue;
+            };
+            pool.is_due = false;
+            if pool.retired_at.is_none() {
+                self.trim(key, &mut closes);
+                self.top_up(key);
+            }
+        }
+    }
+
+    /// Closes what is warm in a pool and is not to stay, a budget at a time.
+    fn empty_pool(&mut self, key: Key, closes: &mut usize) {
+        while let Some(pool) = self.pools.get_mut(key) {
+            if pool.unwanted() == 0 {
+                break;
+            }
+            if *closes == 0 {
+                return self.closing_pools.push(key);
+            }
+            *closes -= 1;
+            if let Some(oldest) = pool.remove_oldest() {
+                self.remove_upstream(oldest);
+            }
+        }
+        self.pool_is_due(key);
+        self.drop_pool_if_done(key);
+    }
+
+    fn trim(&mut self, key: Key, closes: &mut usize) {
+        while let Some(pool) = self.pools.get_mut(key) {
+            let Some(tenant) = self.tenants.get(pool.tenant) else {
+                return;
+            };
+            let Some(share) = pool.share() else { return };
+            if sizing::surplus(&tenant.spec().pools.strategy, share) == 0 {
+                return;
+            }
+            if *closes == 0 {
+                return self.pool_is_due(key);
+            }
+            *closes -= 1;
+            match pool.remove_oldest() {
+                Some(oldest) => drop(self.remove_upstream(oldest)),
+                None => return,
+            }
+        }
+    }
+
+    fn top_up(&mut self, key: Key) {
+        let mut room = self
+            .directory
+            .limits
+            .pool_ceiling
+            .saturating_sub(self.hub.sockets());
+        while let Some(pool) = self.pools.get_mut(key) {
+            let Some(tenant) = self.tenants.get(pool.tenant) else {
+                return;
+            };
+            let Some(share) = pool.share() else { return };
+            let missing = sizing::shortfall(&tenant.spec().pools.strategy, share);
+            if missing == 0 || pool.dialling() >= MAX_REFILLS {
+                return;
+            }
+            let paused = pool.retry_at(self.now);
+            if room == 0 || paused.is_some() {
+                // Descriptors come back without an event of this reactor: look again before long.
+                let again = paused.unwrap_or(self.now + Duration::from_secs(1));
+                return self.pool_timers.set(key.index(), again);
+            }
+            room -= 1;
+            if let Err(error) = self.dial(key, None) {
+                self.count_failed_dial(key, self.now, &error);
+                if let Some(pool) = self.pools.get_mut(key) {
+                    pool.refused(self.now, &mut self.rng);
+                }
+            }
+        }
+    }
+
+    /// A refill may be tried again; or, of a pool that has retired, its relays have had their time.
+    pub(super) fn on_pool_deadline(&mut self, key: Key) {
+        match self.pools.get(key).map(|pool| pool.retired_at) {
+            Some(Some(_)) => self.cut_pool(key),
+            Some(None) => self.pool_is_due(key),
+            None => {}
+        }
+    }
+
+    /// Our own link is back: refills that it refused are no reason to wait any longer.
+    pub(super) fn forgive_after_an_outage(&mut self) {
+        if !self.link.refresh() || self.link.recoveries == self.recoveries {
+            return;
+        }
+        self.recoveries = self.link.recoveries;
+        let pools: Vec<Key> = self.pools.keys().collect();
+        for key in pools {
+            if let Some(pool) = self.pools.get_mut(key) {
+                pool.proved();
+            }
+            self.pool_is_due(key);
+        }
+    }
+
+    /// The first time of a coarse grid that is not before `at`: what need not be exact is due together, and wakes the
+    /// reactor once.
+    pub(super) fn on_grid(&self, at: Instant, grain: Duration) -> Instant {
+        let since = at.saturating_duration_since(self.hub.started_at).as_nanos();
+        let grain = grain.as_nanos().max(1);
+        let late = u64::try_from((grain - since % grain) % grain).unwrap_or_default();
+        at + Duration::from_nanos(late)
+    }
+}

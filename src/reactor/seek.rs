@@ -1,0 +1,411 @@
+//! Which connection to a backend a client gets: a warm one, or a dial of its own.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use log::{debug, trace};
+
+use super::client::{Attachment, Stage, Trust, Wait};
+use super::core::Reactor;
+use super::listener::PAUSE;
+use super::tenant::Standing;
+use super::token;
+use super::upstream::{KEEPALIVE_AFTER, State, Upstream};
+use crate::base::slots::Key;
+use crate::config::Rescue;
+use crate::net;
+use crate::pools::warm::{Pool, SHORTEST_LIFE};
+use crate::relay::close::{CloseReason, Ending};
+use crate::relay::pump::Readiness;
+use crate::relay::{self, Peer};
+
+/// What the balancer says to a client.
+enum Choice {
+    /// This pool.
+    Pool(Key),
+    /// All of its tries are used up.
+    Nobody,
+    /// There is no active set yet.
+    NoSet,
+}
+
+impl Reactor {
+    /// Finds a backend for a client: a warm connection, or a dial; ends it when `dial_attempts` are used up.
+    pub(super) fn find_backend(&mut self, key: Key) {
+        let mut without_port = Vec::new();
+        self.find_backend_with_port(key, &mut without_port);
+        if !without_port.is_empty()
+            && let Some(client) = self.clients.get_mut(key)
+        {
+            // No failure of theirs: passed over this time only.
+            client.search().failed.retain(|addr| !without_port.contains(addr));
+        }
+    }
+
+    /// The same; those that were passed over for want of a local port are among the failed of the client until
+    /// the caller takes them out again.
+    fn find_backend_with_port(&mut self, key: Key, without_port: &mut Vec<SocketAddr>) {
+        loop {
+            self.wait(key, Wait::Nothing);
+            let pool_key = match self.choose(key) {
+                Some(Choice::Pool(pool_key)) => pool_key,
+                Some(Choice::Nobody) if without_port.is_empty() => {
+                    return self.close(key, Ending::quiet(CloseReason::DialFailed));
+                }
+                Some(Choice::Nobody) => {
+                    return self.wait_for_socket(key, "no local port is free towards the backends");
+                }
+                Some(Choice::NoSet) => return self.wait_for_set(key),
+                None => return,
+            };
+            if let Some(warm) = self.check_out(key, pool_key) {
+                return self.attach(key, warm);
+            }
+            match self.dial(pool_key, Some(key)) {
+                Ok(upstream) => {
+                    let pool = pool_key;
+                    return self.wait(key, Wait::Dial { upstream, pool });
+                }
+                Err(error) if net::is_exhausted(&error) => return self.put_off(key, pool_key, &error),
+                Err(error) => {
+                    let addr = self.client_dial_failed(key, pool_key, self.now, &error);
+                    without_port.extend(addr.filter(|_| net::is_out_of_ports(&error)));
+                }
+            }
+        }
+    }
+
+    /// The pool that the balancer chooses for a client; none if the client is gone.
+    fn choose(&mut self, key: Key) -> Option<Choice> {
+        let client = self.clients.get(key)?;
+        let own = self.tenants.get(client.tenant)?;
+        let heir = self.tenants.get(self.heir(client.tenant))?;
+        if heir.members.is_empty() && heir.standing == Standing::Current {
+            return Some(Choice::NoSet);
+        }
+        if client.failed().len() >= own.spec().pools.dial_attempts as usize {
+            return Some(Choice::Nobody);
+        }
+        debug_assert_eq!(
+            heir.members.len(),
+            heir.active.backends.len(),
+            "a pool for each member"
+        );
+        let balancer = &heir.service.balancer;
+        let index = balancer.choose(&heir.active, client.failed(), &mut self.rng, self.time.clock());
+        let pool = index.and_then(|index| heir.members.get(index)).copied();
+        Some(pool.map_or(Choice::Nobody, Choice::Pool))
+    }
+
+    /// Counts a client as one of a pool's, and takes a warm connection for it, if it wants one and there is one.
+    fn check_out(&mut self, key: Key, pool_key: Key) -> Option<Key> {
+        let client = self.clients.get(key)?;
+        let trust = client.trust();
+        let (addr, failed) = (client.relay.client_addr, client.failed().len());
+        if trust == Trust::AfterALook {
+            self.drop_dead(pool_key);
+        }
+        let pool = self.pools.get_mut(pool_key)?;
+        trace!(
+            target: "tcp_forwarder::loadbalancer",
+            client:% = addr, backend:% = pool.backend.addr, failed;
+            "backend chosen"
+        );
+        pool.join();
+        let warm = match trust {
+            Trust::Full | Trust::AfterALook => pool.checkout(),
+            Trust::None => None,
+        };
+        if trust == Trust::Full {
+            pool.count_request(warm);
+        }
+        self.pool_is_due(pool_key);
+        warm
+    }
+
+    /// What a client that has no backend waits for from now on; its deadline is the caller's.
+    fn wait(&mut self, key: Key, wait: Wait) {
+        if let Some(client) = self.clients.get_mut(key) {
+            client.stage = Stage::Seeking(wait);
+            self.client_timers.clear(key.index());
+        }
+    }
+
+    /// No descriptor is left to dial with, for whichever backend: the client waits, as it would have at the
+    /// listener a moment ago.
+    fn put_off(&mut self, client: Key, pool_key: Key, error: &io::Error) {
+        self.count_failed_dial(pool_key, self.now, error);
+        self.leave_pool(pool_key);
+        self.wait_for_socket(client, &error.to_string());
+    }
+
+    /// A client that has no backend waits until descriptors or ports may be free again.
+    fn wait_for_socket(&mut self, client: Key, why: &str) {
+        self.wait(client, Wait::Socket);
+        self.client_timers.set(client.index(), self.now + PAUSE);
+        self.pause_behind_waiters(why);
+    }
+
+    /// A client of a service that is new waits for its first active set.
+    fn wait_for_set(&mut self, key: Key) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let until = client.relay.accepted_at + self.idle_timeout(key);
+        self.wait(key, Wait::Set);
+        self.client_timers.set(key.index(), until);
+    }
+
+    /// A client that had to wait for a descriptor or a port tries again; not for longer than it may be idle.
+    pub(super) fn try_again(&mut self, key: Key) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let waited = self.now.saturating_duration_since(client.relay.accepted_at);
+        if waited >= self.idle_timeout(key) {
+            return self.close(key, Ending::quiet(CloseReason::DialFailed));
+        }
+        self.find_backend(key);
+    }
+
+    fn idle_timeout(&self, client: Key) -> std::time::Duration {
+        let tenant = self
+            .clients
+            .get(client)
+            .and_then(|client| self.tenants.get(client.tenant));
+        tenant.map_or(PAUSE, |tenant| tenant.spec().server.idle_timeout)
+    }
+
+    /// Drops the newest warm connections of a pool that are dead, down to the first live one.
+    fn drop_dead(&mut self, pool: Key) {
+        while let Some(newest) = self.pools.get(pool).and_then(Pool::newest) {
+            if self
+                .upstreams
+                .get(newest)
+                .is_some_and(|upstream| !relay::is_dead(&upstream.peer.stream))
+            {
+                return;
+            }
+            self.warm_died(newest);
+        }
+    }
+
+    /// Puts a relay's bytes on an established connection.
+    pub(super) fn attach(&mut self, key: Key, upstream_key: Key) {
+        let Some(upstream) = self.upstreams.get_mut(upstream_key) else {
+            debug_assert!(false, "an established connection is in the books");
+            return;
+        };
+        let pool = upstream.pool;
+        let was_warm = match upstream.state {
+            State::Warm { since } => {
+                if self.now.saturating_duration_since(since) >= SHORTEST_LIFE
+                    && let Some(pool) = self.pools.get_mut(pool)
+                {
+                    pool.proved();
+                }
+                true
+            }
+            State::Dialling { .. } => false,
+            State::InUse { .. } => {
+                debug_assert!(false, "nobody gets a connection that another one uses");
+                false
+            }
+        };
+        upstream.state = State::InUse { client: key };
+        self.upstream_timers.clear(upstream_key.index());
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let Some(tenant) = self.tenants.get(client.tenant) else {
+            return;
+        };
+        client.stage = Stage::Relaying(Attachment {
+            upstream: upstream_key,
+            pool,
+        });
+        if was_warm {
+            // A rescue is one of the attempts, and another one must be left for the dial.
+            let may_try_twice = client.failed().len() + 1 < tenant.spec().pools.dial_attempts as usize;
+            let rescue = if may_try_twice {
+                tenant.spec().pools.rescue
+            } else {
+                Rescue::Off
+            };
+            client.relay.begin_on_warm(rescue);
+        }
+        client.relay.last_activity = self.now;
+        if let Some(search) = &mut client.search
+            && search.trust != Trust::Full
+            && !search.is_rescued
+        {
+            search.is_rescued = true;
+            tenant.traffic(self.index).rescued.add(1);
+        }
+        let is_late = self.now.saturating_duration_since(client.relay.accepted_at) >= KEEPALIVE_AFTER;
+        let pending = client.relay.has_more_to_say() || upstream.peer.ready.is_readable();
+        self.set_first_look(key);
+        if is_late {
+            // Its own first look is over. Should the connection be gone, the relay finds out by itself.
+            self.keep_alive(upstream_key);
+        }
+        if pending {
+            self.drive(key);
+        }
+    }
+
+    /// The warm connection that a client got was closed by the backend before anything was exchanged on it.
+    pub(super) fn replace_stale(&mut self, key: Key) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        client.relay.forget_stale();
+        client.search().trust = Trust::AfterALook;
+        self.detach(key);
+        self.find_backend(key);
+    }
+
+    /// The warm connection that a client got died under its first flight, which goes to another backend if there
+    /// is one, by a dial: no other warm connection deserves more trust.
+    pub(super) fn rescue(&mut self, key: Key) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        client.relay.say_again();
+        client.search().trust = Trust::None;
+        let (upstream, backend) = self.detach(key);
+        if let Some(upstream) = upstream {
+            // What is still on its way there is not to be heard twice.
+            net::reset_on_close(&upstream.peer.stream);
+        }
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        client.search().failed.extend(backend);
+        debug!(
+            target: "tcp_forwarder::relay",
+            client:% = client.relay.client_addr,
+            backend:% = backend.map_or_else(|| "none".to_owned(), |addr| addr.to_string());
+            "warm connection died under the first flight"
+        );
+        self.find_backend(key);
+    }
+
+    /// Takes a client off its connection to a backend: that connection, and the backend's address.
+    fn detach(&mut self, key: Key) -> (Option<Upstream>, Option<SocketAddr>) {
+        let Some(Stage::Relaying(attached)) = self.clients.get(key).map(|client| client.stage) else {
+            debug_assert!(false, "only a relay has a connection to lose");
+            return (None, None);
+        };
+        self.wait(key, Wait::Nothing);
+        let upstream = self.remove_upstream(attached.upstream);
+        (upstream, self.leave_pool(attached.pool))
+    }
+
+    /// A client has left its backend; the backend's address.
+    pub(super) fn leave_pool(&mut self, key: Key) -> Option<SocketAddr> {
+        let pool = self.pools.get_mut(key)?;
+        pool.leave();
+        let addr = pool.backend.addr;
+        self.pool_is_due(key);
+        self.drop_pool_if_done(key);
+        Some(addr)
+    }
+
+    /// Begins a dial for a client, or for the pool.
+    pub(super) fn dial(&mut self, pool_key: Key, client: Option<Key>) -> io::Result<Key> {
+        let Some(pool) = self.pools.get(pool_key) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let (addr, tenant) = (pool.backend.addr, pool.tenant);
+        let stream = match net::begin_connect(addr) {
+            // Descriptors ran out: a client is worth more than a warm connection.
+            Err(error) if net::is_exhausted(&error) && client.is_some() && self.give_up_one_warm() => {
+                net::begin_connect(addr)?
+            }
+            other => other?,
+        };
+        let since = self.now;
+        let upstream = Upstream {
+            peer: Peer {
+                stream,
+                ready: Readiness::FRESH,
+            },
+            pool: pool_key,
+            state: State::Dialling { client, since },
+            is_kept_alive: false,
+        };
+        let Ok(key) = self.upstreams.insert(upstream) else {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        };
+        self.gauges().upstreams.add(1);
+        let registered = match self.upstreams.get_mut(key) {
+            Some(upstream) => {
+                let stream = &mut upstream.peer.stream;
+                self.poll
+                    .registry()
+                    .register(stream, token::of_upstream(key), net::ALL_EVENTS)
+            }
+            None => Ok(()),
+        };
+        if let Err(error) = registered {
+            self.remove_upstream(key);
+            return Err(error);
+        }
+        let timeout = self
+            .tenants
+            .get(tenant)
+            .map(|tenant| tenant.spec().pools.dial_timeout);
+        self.upstream_timers
+            .set(key.index(), self.now + timeout.unwrap_or_default());
+        if client.is_none()
+            && let Some(pool) = self.pools.get_mut(pool_key)
+        {
+            pool.dial_begun();
+        }
+        Ok(key)
+    }
+
+    /// Closes a warm connection where there are most of them, for want of a descriptor; false if there is none.
+    pub(super) fn give_up_one_warm(&mut self) -> bool {
+        let warmest = self
+            .pools
+            .keys()
+            .max_by_key(|key| self.pools.get(*key).map(Pool::warm_count));
+        let oldest = warmest
+            .and_then(|key| self.pools.get_mut(key))
+            .and_then(Pool::remove_oldest);
+        oldest.and_then(|key| self.remove_upstream(key)).is_some()
+    }
+
+    /// Notes that a dial for a client failed, and of which backend; the caller tries the next one.
+    pub(super) fn client_dial_failed(
+        &mut self,
+        client: Key,
+        pool_key: Key,
+        since: Instant,
+        error: &io::Error,
+    ) -> Option<SocketAddr> {
+        self.count_failed_dial(pool_key, since, error);
+        let addr = self.leave_pool(pool_key);
+        self.wait(client, Wait::Nothing);
+        if let Some(client) = self.clients.get_mut(client) {
+            client.search().failed.extend(addr);
+        }
+        addr
+    }
+
+    /// The client of a dial has gone: what it ordered becomes a warm connection.
+    pub(super) fn orphan_dial(&mut self, key: Key) {
+        let Some(upstream) = self.upstreams.get_mut(key) else {
+            return;
+        };
+        if let State::Dialling { client, .. } = &mut upstream.state {
+            *client = None;
+            if let Some(pool) = self.pools.get_mut(upstream.pool) {
+                pool.dial_begun();
+            }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! A connection to a backend.
+
+use std::time::{Duration, Instant};
+
+use crate::base::slots::Key;
+use crate::relay::Peer;
+
+/// Age at which a connection to a backend gets keep-alive. It counts silence from the last packet, so nothing is
+/// lost by waiting; and most connections are gone by then, which saves four system calls for each.
+pub(super) const KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
+
+/// A connection to a backend.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    pub(super) peer: Peer,
+    pub(super) pool: Key,
+    pub(super) state: State,
+    /// Whether keep-alive is on; see [`KEEPALIVE_AFTER`].
+    pub(super) is_kept_alive: bool,
+}
+
+/// What it is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum State {
+    /// For a client, or (`None`) for the pool.
+    Dialling {
+        client: Option<Key>,
+        since: Instant,
+    },
+    Warm {
+        since: Instant,
+    },
+    InUse {
+        client: Key,
+    },
+}
