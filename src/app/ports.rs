@@ -1,74 +1,130 @@
-//! The ports of the process: bound before anything starts, opened last.
+//! Listen addresses: bound before anything is published, opened last, kept over reloads and hand-overs.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mio::net::TcpListener;
+use socket2::Socket;
 
-use super::AppError;
-use super::threads::Common;
-use crate::config::Config;
-use crate::metrics::http::HttpPort;
-use crate::metrics::{Exporter, Sources};
+use super::error::AppError;
+use crate::config::{Config, Keepalive, ServiceName};
 use crate::net;
+use crate::reactor::{Letter, Mailbox};
+use crate::service::ListenerId;
 
-/// Binds every listen address, so that one in use is known before anything starts; nobody can connect yet.
-pub(super) fn reserve_ports(config: &Config, reactors: usize) -> Result<Vec<net::Reserved>, AppError> {
-    let reserve = |addr: &SocketAddr| {
-        net::reserve(*addr, reactors, &config.server.keepalive).map_err(|source| refused(*addr, source))
-    };
-    config.server.listen_addrs.iter().map(reserve).collect()
+/// A listen address that is open, or about to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Port {
+    pub(super) id: ListenerId,
+    /// As the configuration names it; the port may be 0.
+    pub(super) wanted: SocketAddr,
+    pub(super) bound: SocketAddr,
+    pub(super) service: ServiceName,
 }
 
-/// Opens the reserved ports: the addresses, and one row of listeners for each reactor.
-pub(super) fn listen(
-    reserved: Vec<net::Reserved>,
+/// Sockets that listen already: of another process, or given by whoever started this one.
+#[derive(Debug, Default)]
+pub(super) struct Inherited {
+    pub(super) by_addr: HashMap<SocketAddr, Vec<Socket>>,
+}
+
+/// What a configuration listens on: addresses that stay, and those that are bound and not open yet.
+#[derive(Debug)]
+pub(super) struct Reservation {
+    pub(super) ports: Vec<Port>,
+    bound: Vec<(ListenerId, net::Reserved)>,
+}
+
+/// Binds what a configuration listens on beyond `open`; nobody can connect to that yet, and dropping it gives it up.
+///
+/// An address that is open stays open, whichever service it goes to.
+pub(super) fn reserve(
+    config: &Config,
+    open: &[Port],
+    inherited: &mut Inherited,
     reactors: usize,
-) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>), AppError> {
-    let mut addrs = Vec::with_capacity(reserved.len());
-    let mut rows: Vec<Vec<_>> = (0..reactors).map(|_| Vec::new()).collect();
-    for one in reserved {
-        let addr = one.addr();
-        let listeners = one.listen().map_err(|source| refused(addr, source))?;
-        addrs.push(addr);
-        for (row, listener) in rows.iter_mut().zip(listeners) {
-            row.push(listener);
+) -> Result<Reservation, AppError> {
+    let mut reservation = Reservation {
+        ports: Vec::new(),
+        bound: Vec::new(),
+    };
+    for (service, spec) in &config.services {
+        for wanted in &spec.server.listen_addrs {
+            let is_it = |port: &&Port| {
+                port.wanted == *wanted
+                    && (wanted.port() != 0 || port.service == *service)
+                    && reservation.ports.iter().all(|other| other.id != port.id)
+            };
+            if let Some(port) = open.iter().find(is_it) {
+                reservation.ports.push(Port {
+                    service: service.clone(),
+                    ..port.clone()
+                });
+                continue;
+            }
+            let keepalive = &spec.server.keepalive;
+            let bound = match inherited.by_addr.remove(wanted) {
+                Some(sockets) => net::adopt(sockets, reactors, keepalive),
+                None => bind(*wanted, open, reactors, keepalive),
+            };
+            let bound = bound.map_err(|source| AppError::Listen {
+                key: config.listen_key(service),
+                addr: *wanted,
+                source,
+            })?;
+            let id = ListenerId::fresh();
+            reservation.ports.push(Port {
+                id,
+                wanted: *wanted,
+                bound: bound.addr(),
+                service: service.clone(),
+            });
+            reservation.bound.push((id, bound));
         }
     }
-    Ok((addrs, rows))
+    Ok(reservation)
 }
 
-fn refused(addr: SocketAddr, source: io::Error) -> AppError {
-    AppError::Listen {
-        key: "server.listen_addr",
-        addr,
-        source,
+/// Binds an address; beside one of ours that overlaps it and is about to leave, the port is shared meanwhile.
+fn bind(
+    wanted: SocketAddr,
+    open: &[Port],
+    reactors: usize,
+    keepalive: &Keepalive,
+) -> io::Result<net::Reserved> {
+    let is_ours = open.iter().any(|port| net::overlap(port.bound, wanted));
+    if is_ours {
+        net::reserve_beside(wanted, reactors, keepalive)
+    } else {
+        net::reserve(wanted, reactors, keepalive)
     }
 }
 
-pub(super) fn open_metrics(config: &Config, common: &Common) -> Result<Option<HttpPort>, AppError> {
-    if !config.metrics.enabled {
-        return Ok(None);
+impl Reservation {
+    /// Opens what is bound, and sends it to the reactors, which accept once the directory says for whom.
+    pub(super) fn open(self, mailboxes: &[Arc<Mailbox>]) -> Result<Vec<Port>, AppError> {
+        let mut rows: Vec<Vec<_>> = mailboxes.iter().map(|_| Vec::new()).collect();
+        for (id, bound) in self.bound {
+            let addr = bound.addr();
+            let listeners = bound.listen().map_err(|source| AppError::Listen {
+                key: "server.listen_addr".to_owned(),
+                addr,
+                source,
+            })?;
+            for (index, listener) in listeners.into_iter().enumerate() {
+                // More sockets than reactors were inherited, perhaps: each has a queue that is to be served.
+                let row = index % rows.len().max(1);
+                if let Some(row) = rows.get_mut(row) {
+                    row.push((id, listener));
+                }
+            }
+        }
+        for (mailbox, row) in mailboxes.iter().zip(rows) {
+            if !row.is_empty() {
+                mailbox.send(Letter::Open(row));
+            }
+        }
+        Ok(self.ports)
     }
-    let addr = config.metrics.listen_addr;
-    let sources = Sources {
-        reactors: Arc::clone(&common.counters),
-        control: Arc::clone(&common.control),
-        active: Arc::clone(&common.active),
-        candidates: Arc::clone(&common.candidates),
-        board: Arc::clone(&common.board),
-        inbox: Arc::clone(&common.inbox),
-        probes: Arc::clone(&common.probes),
-        algorithm: config.pools.algorithm,
-        started_at: common.started_at,
-    };
-    let refused = |source| AppError::Listen {
-        key: "metrics.listen_addr",
-        addr,
-        source,
-    };
-    let exporter = Exporter::new(sources).map_err(|error| refused(io::Error::other(error)))?;
-    let port = HttpPort::bind(addr, &config.metrics.path, exporter, Arc::clone(&common.control));
-    port.map(Some).map_err(refused)
 }
