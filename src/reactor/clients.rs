@@ -9,7 +9,7 @@ use super::upstream::KEEPALIVE_AFTER;
 use crate::base::slots::Key;
 use crate::net;
 use crate::relay::close::{CloseReason, Ending, Side};
-use crate::relay::pump::{Closure, Scratch};
+use crate::relay::readiness::Closure;
 use crate::relay::{Moved, Tools, Verdict};
 use crate::service::traffic::{ErrorKind, Traffic};
 
@@ -58,10 +58,7 @@ impl Reactor {
             };
             let was_half_closed = client.relay.is_half_closed();
             let mut tools = Tools {
-                scratch: Scratch {
-                    bytes: &mut self.scratch,
-                    short_io_blocks: net::SHORT_READ_DRAINS,
-                },
+                scratch: &mut self.scratch,
                 pipes: &mut self.pipes,
                 bandwidth: tenant.service.bandwidth.as_deref(),
                 now: self.now,

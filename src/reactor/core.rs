@@ -20,7 +20,7 @@ use crate::base::published::Reader;
 use crate::base::slots::{Key, Slots};
 use crate::base::timers::Timers;
 use crate::pools::warm::Pool;
-use crate::relay::splice::PipeReserve;
+use crate::relay::pipe::PipeReserve;
 use crate::scorer::LinkView;
 use crate::service::traffic::{Gauges, Traffic};
 use crate::service::{Directory, Hub, ServiceId};

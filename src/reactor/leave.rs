@@ -10,7 +10,7 @@ use super::token;
 use crate::base::slots::Key;
 use crate::net;
 use crate::relay::close::{Ending, RESET_GRACE, Side};
-use crate::relay::pump::Closure;
+use crate::relay::readiness::Closure;
 
 impl Reactor {
     /// Ends a relay; the end after a reset waits while bytes written before it may still be on their way.

@@ -17,8 +17,8 @@ use crate::config::Rescue;
 use crate::net;
 use crate::pools::warm::{Pool, SHORTEST_LIFE};
 use crate::relay::close::{CloseReason, Ending};
-use crate::relay::pump::Readiness;
-use crate::relay::{self, Peer};
+use crate::relay::readiness::Readiness;
+use crate::relay::Peer;
 
 /// What the balancer says to a client.
 enum Choice {
@@ -183,7 +183,7 @@ impl Reactor {
             if self
                 .upstreams
                 .get(newest)
-                .is_some_and(|upstream| !relay::is_dead(&upstream.peer.stream))
+                .is_some_and(|upstream| !upstream.peer.is_dead())
             {
                 return;
             }

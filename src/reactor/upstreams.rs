@@ -13,8 +13,7 @@ use crate::base::slots::Key;
 use crate::config::Spec;
 use crate::net::{self, ConnectState};
 use crate::pools::warm::SHORTEST_LIFE;
-use crate::relay;
-use crate::relay::pump::Closure;
+use crate::relay::readiness::Closure;
 use crate::scorer::{Outcome, Sample, Source};
 use crate::service::Candidate;
 use crate::service::traffic::ErrorKind;
@@ -45,7 +44,7 @@ impl Reactor {
                 signal.apply(&mut upstream.peer.ready);
                 // What the backend says first stays in the kernel for the client; unless it has also closed.
                 if signal.closure > Closure::Open
-                    || (signal.readable && relay::is_dead(&upstream.peer.stream))
+                    || (signal.readable && upstream.peer.is_dead())
                 {
                     self.warm_died(key);
                 }

@@ -3,7 +3,8 @@
 //! Each counter has one writer, its reactor.
 
 use crate::admission::RejectReason;
-use crate::metrics::counters::{CONNECTION_BOUNDS_MICROS, Cell, CloseReason, ConnectionHistogram};
+use crate::metrics::counters::{CONNECTION_BOUNDS_MICROS, Cell, ConnectionHistogram};
+use crate::relay::close::CloseReason;
 
 /// What went wrong; label `kind` of `errors_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
