@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use mio::net::TcpListener;
 use socket2::Socket;
 
 use super::error::AppError;
@@ -101,22 +102,43 @@ fn bind(
     }
 }
 
+/// What listens, and is not delivered yet; dropping it closes it.
+#[derive(Debug)]
+pub(super) struct Opened {
+    ports: Vec<Port>,
+    listeners: Vec<(ListenerId, Vec<TcpListener>)>,
+}
+
 impl Reservation {
-    /// Opens what is bound, and sends it to the reactors, which accept once the directory says for whom.
-    pub(super) fn open(self, mailboxes: &[Arc<Mailbox>]) -> Result<Vec<Port>, AppError> {
-        let mut rows: Vec<Vec<_>> = mailboxes.iter().map(|_| Vec::new()).collect();
+    /// Begins to listen on what is bound.
+    pub(super) fn listen(self) -> Result<Opened, AppError> {
+        let mut listeners = Vec::with_capacity(self.bound.len());
         for (id, bound) in self.bound {
             let addr = bound.addr();
-            let listeners = bound.listen().map_err(|source| AppError::Listen {
+            let sockets = bound.listen().map_err(|source| AppError::Listen {
                 key: "server.listen_addr".to_owned(),
                 addr,
                 source,
             })?;
-            for (index, listener) in listeners.into_iter().enumerate() {
+            listeners.push((id, sockets));
+        }
+        Ok(Opened {
+            ports: self.ports,
+            listeners,
+        })
+    }
+}
+
+impl Opened {
+    /// Sends the listeners to the reactors, which accept once the directory says for whom.
+    pub(super) fn deliver(self, mailboxes: &[Arc<Mailbox>]) -> Vec<Port> {
+        let mut rows: Vec<Vec<_>> = mailboxes.iter().map(|_| Vec::new()).collect();
+        for (id, sockets) in self.listeners {
+            for (index, socket) in sockets.into_iter().enumerate() {
                 // More sockets than reactors were inherited, perhaps: each has a queue that is to be served.
                 let row = index % rows.len().max(1);
                 if let Some(row) = rows.get_mut(row) {
-                    row.push((id, listener));
+                    row.push((id, socket));
                 }
             }
         }
@@ -125,6 +147,6 @@ impl Reservation {
                 mailbox.send(Letter::Open(row));
             }
         }
-        Ok(self.ports)
+        self.ports
     }
 }

@@ -25,10 +25,10 @@ impl<T> Published<T> {
     }
 
     /// Publishes the first value, as version 0; each further one wakes the listeners.
-    pub fn heard_by(listeners: Listeners, value: T) -> Self {
+    pub fn heard_by(listeners: Listeners, value: impl Into<Arc<T>>) -> Self {
         Self {
             version: AtomicU64::new(0),
-            value: RwLock::new(Arc::new(value)),
+            value: RwLock::new(value.into()),
             listeners,
         }
     }

@@ -14,10 +14,20 @@ use super::{
     networks,
 };
 
+/// The sections, as they were read.
+#[derive(Debug, Clone)]
+pub(super) struct Sections {
+    pub(super) server: Server,
+    pub(super) logging: Logging,
+    pub(super) metrics: Metrics,
+    pub(super) remotes: Remotes,
+    pub(super) pools: Pools,
+}
+
 /// Every key's value, in range each.
 #[derive(Debug, Clone)]
 pub(super) struct Draft {
-    pub(super) config: Config,
+    pub(super) config: Sections,
     pub(super) weights: Weights,
     pub(super) strategy: StrategyKind,
     pub(super) static_size: usize,
@@ -88,7 +98,7 @@ impl Draft {
 
     /// The defaults of desktops and servers, whatever this build has.
     pub(super) fn desktop() -> Self {
-        let config = Config {
+        let config = Sections {
             server: Server::default(),
             logging: Logging::default(),
             metrics: Metrics::default(),
@@ -290,8 +300,11 @@ impl Draft {
     /// The configuration; relative paths become relative to the folder of `file`.
     pub(super) fn finish(self, file: &Path) -> Config {
         let mut config = self.compose();
-        config.remotes.provider.path = beside(file, &config.remotes.provider.path);
-        if let LogOutput::File(path) = &mut config.logging.output {
+        for spec in config.services.values_mut() {
+            let spec = std::sync::Arc::make_mut(spec);
+            spec.remotes.provider.path = beside(file, &spec.remotes.provider.path);
+        }
+        if let LogOutput::File(path) = &mut config.process.logging.output {
             *path = beside(file, path);
         }
         config
@@ -307,7 +320,22 @@ impl Draft {
             },
             StrategyKind::Dynamic => Strategy::Dynamic(self.dynamic),
         };
-        config
+        let process = super::Process {
+            reactors: config.server.reactors,
+            max_connections: config.server.max_connections,
+            control_socket: None,
+            logging: config.logging,
+            metrics: config.metrics,
+            reload: super::Reload { watch: false },
+        };
+        Config::of_one(
+            process,
+            super::Spec {
+                server: config.server,
+                remotes: config.remotes,
+                pools: config.pools,
+            },
+        )
     }
 }
 

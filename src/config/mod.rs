@@ -28,8 +28,10 @@ mod tests;
 mod tree;
 mod value;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use error::{ConfigError, ConfigErrors, LoadError};
@@ -72,38 +74,85 @@ impl Platform {
 /// Everything the configuration file says, checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Where connections are accepted, and limits on them.
-    pub server: Server,
+    /// What is the process's alone.
+    pub process: Process,
+    /// The services, by name; at least one.
+    pub services: BTreeMap<ServiceName, Arc<Spec>>,
+}
+
+/// What of the configuration is the process's alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Process {
+    /// Reactor threads; 0 = one per core.
+    pub reactors: usize,
+    /// Relays at once; 0 = derived from the file-descriptor limit.
+    pub max_connections: usize,
+    /// The control socket, if there is one.
+    pub control_socket: Option<PathBuf>,
     /// The log.
     pub logging: Logging,
     /// The metrics port.
     pub metrics: Metrics,
+    /// When the file is read again.
+    pub reload: Reload,
+}
+
+/// `reload`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reload {
+    /// Whether the configuration file is followed.
+    pub watch: bool,
+}
+
+/// What the file says of one service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spec {
+    /// Where connections are accepted, and limits on them.
+    pub server: Server,
     /// Candidates: where they come from, how they are probed, scored and selected.
     pub remotes: Remotes,
     /// Balancing and warm connections.
     pub pools: Pools,
 }
 
-/// Placeholder.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Spec {
-    /// Placeholder.
-    pub server: Server,
-    /// Placeholder.
-    pub remotes: Remotes,
-    /// Placeholder.
-    pub pools: Pools,
-}
-
-/// Placeholder.
+/// The name of a service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ServiceName(pub std::sync::Arc<str>);
+pub struct ServiceName(Arc<str>);
 
 impl ServiceName {
-    /// Placeholder.
+    /// The name of the only service of a file without `services`.
+    #[must_use]
+    pub fn default_service() -> Self {
+        Self("default".into())
+    }
+
+    /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl std::fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Config {
+    /// A configuration of one service called `default`.
+    #[must_use]
+    pub fn of_one(process: Process, spec: Spec) -> Self {
+        Self {
+            process,
+            services: BTreeMap::from([(ServiceName::default_service(), Arc::new(spec))]),
+        }
+    }
+
+    /// The key that names the listen addresses of a service.
+    #[must_use]
+    pub fn listen_key(&self, _service: &ServiceName) -> String {
+        "server.listen_addr".to_owned()
     }
 }
 

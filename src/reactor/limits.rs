@@ -28,6 +28,13 @@ pub fn max_probes(descriptors: usize) -> usize {
 }
 
 impl Limits {
+    /// Nothing may be used: it is not known yet what there is.
+    pub const NONE: Self = Self {
+        max_connections: 0,
+        pool_ceiling: 0,
+        max_pipes: 0,
+    };
+
     /// Divides `descriptors` (what the process left of the limit when it started); `configured` is `server.max_connections`, where 0 means
     /// as many as descriptors allow.
     #[must_use]

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::directory::{Directory, Phase};
+use super::reloads::Reloads;
+use super::traffic::Gauges;
 use crate::base::doorbell::{Doorbell, Listeners};
 use crate::base::published::Published;
 use crate::reactor::limits::Limits;
 use crate::scorer::inbox::SampleInbox;
 use crate::scorer::link::LinkView;
-use crate::service::traffic::Gauges;
 
 /// One doorbell a thread.
 #[derive(Debug, Clone)]
@@ -70,6 +71,8 @@ pub struct Hub {
     pub directory: Arc<Published<Directory>>,
     /// How our own link stands. Written by the scorer; prober, selector and reactors listen.
     pub link: Arc<Published<LinkView>>,
+    /// What became of reloads. Written by the worker.
+    pub reloads: Arc<Published<Reloads>>,
     /// Where probes and dials are reported; the scorer takes them out.
     pub samples: SampleInbox,
     /// How threads are woken.
@@ -83,17 +86,18 @@ pub struct Hub {
 impl Hub {
     /// A hub without services, for so many reactors.
     #[must_use]
-    pub fn new(reactors: usize, limits: Limits, now: Instant) -> Self {
+    pub fn new(reactors: usize, now: Instant) -> Self {
         let bells = Doorbells::new(reactors);
         let of_link = [&bells.prober, &bells.selector]
             .into_iter()
             .chain(bells.reactors.iter());
         Self {
-            directory: Arc::new(Published::heard_by(bells.all(), Directory::empty(limits))),
+            directory: Arc::new(Published::heard_by(bells.all(), Directory::empty(Limits::NONE))),
             link: Arc::new(Published::heard_by(
                 of_link.cloned().collect(),
                 LinkView::unknown(now),
             )),
+            reloads: Arc::new(Published::new(Reloads::default())),
             samples: SampleInbox::new(Arc::clone(&bells.scorer)),
             gauges: (0..reactors).map(|_| Gauges::default()).collect(),
             bells,

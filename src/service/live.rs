@@ -60,7 +60,7 @@ pub struct ControlCounts {
 impl Live {
     /// A service that is new: nobody touched, nobody chosen.
     #[must_use]
-    pub fn new(candidates: CandidateSet, scoring: &Scoring, bells: &Doorbells) -> Self {
+    pub fn new(candidates: Arc<CandidateSet>, scoring: &Scoring, bells: &Doorbells) -> Self {
         let of_candidates = [&bells.prober, &bells.scorer];
         let of_active = [&bells.scorer, &bells.pools, &bells.main]
             .into_iter()

@@ -8,9 +8,11 @@ pub mod directory; // all services of one configuration, and who listens where
 pub mod hub; // what all threads share
 pub mod id; // which service
 pub mod live; // what of a service outlives a reload
+pub mod reloads; // what became of reloads
 pub mod traffic; // what a service's connections come to, for each reactor
 
 pub use directory::{Directory, ListenerId, Listening, Phase, Service};
 pub use hub::{Doorbells, Hub};
 pub use id::{Candidate, ServiceId};
 pub use live::Live;
+pub use reloads::Reloads;

@@ -1,0 +1,68 @@
+//! From a checked configuration to the directory that follows the present one.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::lists::Lists;
+use super::ports::Port;
+use crate::config::Config;
+use crate::reactor::limits::Limits;
+use crate::service::{Directory, Doorbells, Listening, Live, Phase, Service};
+
+/// The next directory: services that stay keep their living state, those that did not change stay what they are.
+///
+/// Candidates of services that stay are the caller's to publish ([`publish_lists`]).
+pub(super) fn assemble(
+    present: &Directory,
+    (config, lists): (&Config, &Lists),
+    (ports, limits): (&[Port], Limits),
+    bells: &Doorbells,
+    now: Instant,
+) -> Directory {
+    let mut services = Vec::with_capacity(config.services.len());
+    for (name, spec) in &config.services {
+        let service = match present.service(name.as_str()) {
+            Some(before) if before.spec == *spec => Arc::clone(before),
+            Some(before) => Arc::new(before.under(Arc::clone(spec), now)),
+            None => {
+                let Some(list) = lists.get(name) else {
+                    debug_assert!(false, "a list for each service");
+                    continue;
+                };
+                let live = Live::new(Arc::clone(list), &spec.remotes.scoring, bells);
+                Arc::new(Service::new(name.clone(), Arc::clone(spec), Arc::new(live), now))
+            }
+        };
+        services.push(service);
+    }
+    let listening = ports
+        .iter()
+        .filter_map(|port| {
+            let service = services.iter().find(|service| service.name == port.service)?;
+            Some(Listening {
+                id: port.id,
+                wanted: port.wanted,
+                bound: port.bound,
+                service: Arc::clone(service),
+            })
+        })
+        .collect();
+    Directory {
+        services,
+        listening,
+        limits,
+        phase: Phase::Serving,
+    }
+}
+
+/// Publishes the candidates of services that stay, where they are others now.
+pub(super) fn publish_lists(directory: &Directory, lists: &Lists) {
+    for service in &directory.services {
+        let published = &service.live.candidates;
+        if let Some(list) = lists.get(&service.name)
+            && *published.load() != *list
+        {
+            published.publish(Arc::clone(list));
+        }
+    }
+}

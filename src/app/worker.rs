@@ -1,0 +1,229 @@
+//! The worker: the one thread that makes calls that block.
+//!
+//! Owns the configuration that is in force and the listen addresses; it is the only writer of the directory (but for the
+//! stop) and of the candidate lists. A reload is all or nothing: whatever can be refused is asked for before anything
+//! is published.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::time::Instant;
+
+use log::{error, info};
+
+use super::assemble::{assemble, publish_lists};
+use super::complaints;
+use super::lists::{self};
+use super::ports::{self, Inherited, Port};
+use crate::base::clock;
+use crate::base::file_watch::{FileWatch, LOOK_INTERVAL};
+use crate::candidates::watch::Watch;
+use crate::config::{self, Config};
+use crate::logging;
+use crate::reactor::Mailbox;
+use crate::reactor::limits::Limits;
+use crate::service::reloads::{Complaint, Outcome, Reload};
+use crate::service::{Hub, Phase, Service};
+
+/// What the worker is asked for.
+#[derive(Debug)]
+pub enum Errand {
+    /// Read the configuration again, and the lists.
+    Reload,
+    /// Open the log file again, by its name.
+    ReopenLogs,
+}
+
+/// What is in force, and what may be changed of it.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) hub: Arc<Hub>,
+    pub(super) mailboxes: Arc<[Arc<Mailbox>]>,
+    pub(super) errands: Receiver<Errand>,
+    /// The file of the configuration; none if that was made in memory.
+    pub(super) file: Option<PathBuf>,
+    pub(super) config: Config,
+    pub(super) ports: Vec<Port>,
+    /// Descriptors for connections.
+    pub(super) room: usize,
+    pub(super) watches: Watches,
+}
+
+/// The files that are followed.
+#[derive(Debug, Default)]
+pub(super) struct Watches {
+    config: Option<FileWatch>,
+    /// By path and default port.
+    lists: BTreeMap<(PathBuf, u16), Watch>,
+    next_look: Option<Instant>,
+}
+
+impl Worker {
+    /// The body of the thread; returns when the stop begins.
+    pub(super) fn run(mut self) {
+        self.watches.follow(&self.config, self.file.as_ref());
+        while !self.hub.is_stopping() {
+            let next = self.step(clock::now());
+            self.hub.bells.worker.wait(next);
+        }
+    }
+
+    /// Does what it was asked for, and looks at files if it is time; when the next look is due.
+    fn step(&mut self, now: Instant) -> Option<Instant> {
+        while let Ok(errand) = self.errands.try_recv() {
+            match errand {
+                Errand::Reload => self.reload("asked to"),
+                Errand::ReopenLogs => logging::reopen(),
+            }
+        }
+        if !self.watches.is_due(now) {
+            return self.watches.next_look;
+        }
+        if self.watches.config.as_mut().is_some_and(FileWatch::look) {
+            self.reload("the file has changed");
+        }
+        self.look_at_lists();
+        self.watches.next_look
+    }
+
+    /// Reads the configuration and the lists again; applies all of it or nothing.
+    fn reload(&mut self, why: &str) {
+        info!("reloading: {why}");
+        let outcome = match self.try_reload() {
+            Ok(changes) => {
+                info!("reloaded: {}", in_words(&changes));
+                Outcome::Applied(changes)
+            }
+            Err(complaints) => {
+                for complaint in &complaints {
+                    error!("not reloaded: {complaint}");
+                }
+                Outcome::Refused(complaints)
+            }
+        };
+        let mut reloads = (*self.hub.reloads.load()).clone();
+        match &outcome {
+            Outcome::Applied(_) => reloads.applied += 1,
+            Outcome::Refused(_) => reloads.refused += 1,
+        }
+        reloads.last = Some(Reload {
+            at: clock::wall(),
+            outcome,
+        });
+        self.hub.reloads.publish(Arc::new(reloads));
+    }
+
+    fn try_reload(&mut self) -> Result<Vec<String>, Vec<Complaint>> {
+        let Some(file) = &self.file else {
+            return Err(vec![Complaint::of("there is no configuration file")]);
+        };
+        let config = config::load(file).map_err(|error| complaints::of_config(&error))?;
+        let lists = lists::load(&config).map_err(|error| complaints::of_lists(&error))?;
+        let plan = config::plan(&self.config, &config);
+        let reactors = self.mailboxes.len();
+        let one = |error: &dyn std::fmt::Display| vec![Complaint::of(error)];
+        let reserved = ports::reserve(&config, &self.ports, &mut Inherited::default(), reactors);
+        let opened = reserved
+            .and_then(ports::Reservation::listen)
+            .map_err(|error| one(&error))?;
+        if self.config.process.logging != config.process.logging {
+            logging::reconfigure(&config.process.logging).map_err(|error| one(&error))?;
+        }
+        // Nothing can be refused any more.
+        self.ports = opened.deliver(&self.mailboxes);
+        self.config = config;
+        self.publish(&lists);
+        self.watches.follow(&self.config, self.file.as_ref());
+        Ok(plan.changes)
+    }
+
+    /// Publishes the directory of the configuration that is in force now, unless the process stops.
+    pub(super) fn publish(&self, lists: &lists::Lists) {
+        let limits = Limits::of(self.room, self.config.process.max_connections);
+        let now = clock::now();
+        publish_lists(&self.hub.directory.load(), lists);
+        self.hub.directory.replace(|present| {
+            let next = || {
+                Arc::new(assemble(
+                    present,
+                    (&self.config, lists),
+                    (&self.ports, limits),
+                    &self.hub.bells,
+                    now,
+                ))
+            };
+            (present.phase == Phase::Serving).then(next)
+        });
+    }
+
+    fn look_at_lists(&mut self) {
+        let directory = self.hub.directory.load();
+        for ((path, port), watch) in &mut self.watches.lists {
+            let is_its = |service: &&Arc<Service>| {
+                let remotes = &service.spec.remotes;
+                remotes.provider.path == *path && remotes.default_remote_port == *port
+            };
+            let services = directory.services.iter().filter(is_its);
+            match watch.look() {
+                Ok(None) => {}
+                Ok(Some(set)) => {
+                    let set = Arc::new(set);
+                    for service in services.filter(|service| *service.live.candidates.load() != set) {
+                        info!(
+                            service = service.name.as_str();
+                            "the candidate list has changed: {} candidates in {} ranges",
+                            set.len(),
+                            set.range_count()
+                        );
+                        service.live.candidates.publish(Arc::clone(&set));
+                    }
+                }
+                Err(error) => {
+                    for service in services {
+                        let errors = &service.live.counts.candidate_list_errors;
+                        errors.fetch_add(1, Ordering::Relaxed);
+                    }
+                    error!("the changed candidate list is not used, the last good one stays: {error}");
+                }
+            }
+        }
+    }
+}
+
+impl Watches {
+    /// Follows the files that a configuration wants to be followed.
+    fn follow(&mut self, config: &Config, file: Option<&PathBuf>) {
+        let followed = file.filter(|_| config.process.reload.watch);
+        if followed.map(PathBuf::as_path) != self.config.as_ref().map(FileWatch::path) {
+            self.config = followed.cloned().map(FileWatch::new);
+        }
+        let mut before = std::mem::take(&mut self.lists);
+        for spec in config.services.values().filter(|spec| spec.remotes.provider.watch) {
+            let key = (spec.remotes.provider.path.clone(), spec.remotes.default_remote_port);
+            let watch = before.remove(&key);
+            let new = || Watch::new(key.0.clone(), key.1);
+            self.lists.entry(key.clone()).or_insert_with(|| watch.unwrap_or_else(new));
+        }
+        let is_idle = self.config.is_none() && self.lists.is_empty();
+        self.next_look = (!is_idle).then(|| self.next_look.unwrap_or_else(|| clock::now() + LOOK_INTERVAL));
+    }
+
+    /// Whether it is time to look; then the next time is one interval later.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = self.next_look.is_some_and(|at| at <= now);
+        if is_due {
+            self.next_look = Some(now + LOOK_INTERVAL);
+        }
+        is_due
+    }
+}
+
+fn in_words(changes: &[String]) -> String {
+    if changes.is_empty() {
+        "nothing has changed".to_owned()
+    } else {
+        changes.join("; ")
+    }
+}
