@@ -10,11 +10,13 @@ use log::info;
 
 use super::error::AppError;
 use super::lists::Lists;
-use super::ports::{self, Inherited, Reservation};
+use super::ports::{self, Inherited};
 use super::run::{App, Handle};
 use super::threads::{Occurrence, Spawner};
-use super::worker::{Errand, Services, Worker};
+use super::admin::Admin;
+use super::worker::{Errand, Watches, Worker};
 use crate::base::clock;
+use crate::base::doorbell::Doorbell;
 use crate::config::Config;
 use crate::net;
 use crate::pools::Scaler;
@@ -23,7 +25,7 @@ use crate::reactor::limits::{self, Limits};
 use crate::reactor::{Bursts, Farewell, Mailbox, Reactor};
 use crate::scorer::Scorer;
 use crate::selector::Selector;
-use crate::service::{Directory, Hub};
+use crate::service::{Directory, Hub, Phase, Service};
 
 /// Descriptors of a reactor's poll and its waker.
 const POLL_DESCRIPTORS: usize = 2;
@@ -95,25 +97,152 @@ impl Launch {
     }
 }
 
+/// What was made before any thread, because the system could have refused it.
+struct Made {
+    spawner: Spawner,
+    handle: Handle,
+    mailboxes: Arc<[Arc<Mailbox>]>,
+    reactors: Vec<Reactor>,
+    prober: Prober,
+    admin: Admin,
+    room: usize,
+}
+
 fn start(launch: Launch, boot: Boot) -> Result<App, AppError> {
-    let descriptors = net::raise_descriptor_limit();
-    let Launch { handle, occurrences, errands } = launch;
+    let Launch {
+        handle,
+        occurrences,
+        errands,
+    } = launch;
+    let hub = Arc::clone(handle.hub());
+    let reserved = ports::reserve(&boot.config, &[], &mut Inherited::default(), hub.gauges.len())?;
+    let made = make(handle, &boot.config)?;
+    let metrics_addr = made.admin.metrics_addr;
+    let spawner = made.spawner.clone();
+    let admin = made.admin.start(&spawner)?;
+    let mut background = start_control(&spawner, made.prober)?;
+    let mut worker = Worker {
+        hub: Arc::clone(&hub),
+        mailboxes: made.mailboxes,
+        errands,
+        file: boot.file,
+        ports: reserved.ports.clone(),
+        config: boot.config,
+        room: made.room,
+        watches: Watches::default(),
+    };
+    worker.publish(&boot.lists);
+    let reactors = start_reactors(&spawner, made.reactors)?;
+    wait_for_sets(&hub, &occurrences)?;
+    let opened = reserved.listen()?;
+    worker.ports = opened.deliver(&worker.mailboxes);
+    let app = App {
+        metrics_addr,
+        handle: made.handle,
+        occurrences,
+        reactors,
+        admin,
+        background: Vec::new(),
+    };
+    for addr in app.listen_addrs() {
+        info!("listening on {addr}");
+    }
+    background.push(spawner.spawn("worker".to_owned(), move || {
+        worker.run();
+        Ok(())
+    })?);
+    Ok(App { background, ..app })
+}
+
+/// Asks the system for all that it can refuse.
+fn make(handle: Handle, config: &Config) -> Result<Made, AppError> {
     let spawner = handle.spawner.clone();
     let hub = Arc::clone(&spawner.hub);
     let reactors = hub.gauges.len();
-    // Everything that can be refused comes first, so that a refusal finds nothing started.
-    let reservation = ports::reserve(&boot.config, &[], &mut Inherited::default(), reactors)?;
+    let descriptors = net::raise_descriptor_limit();
     #[expect(clippy::disallowed_methods, reason = "this is the one place that makes seeds")]
     let mut rng = fastrand::Rng::new();
+    let admin = Admin::open(config, &hub)?;
     let prober = Prober::new(Arc::clone(&hub), limits::max_probes(descriptors), rng.fork());
     let prober = prober.map_err(|source| AppError::System {
         what: "poll for probing",
         source,
     })?;
     let room = room_for_connections(descriptors, reactors)?;
-    let limits = Limits::of(room, boot.config.process.max_connections);
-    hub.directory.replace(|_| Some(Arc::new(Directory::empty(limits))));
-    todo(spawner, prober, reservation, rng, errands, handle, occurrences)
+    let limits = Limits::of(room, config.process.max_connections);
+    // A stop that has begun already stays.
+    hub.directory.replace(|present| {
+        let first = || Arc::new(Directory::empty(limits));
+        (present.phase == Phase::Serving).then(first)
+    });
+    info!("{reactors} reactors, up to {} connections", limits.max_connections);
+    let bursts = Arc::new(Bursts::new(hub.started_at));
+    let mailbox = |bell: &Arc<Doorbell>| Arc::new(Mailbox::new(Arc::clone(bell)));
+    let mailboxes: Arc<[Arc<Mailbox>]> = hub.bells.reactors.iter().map(mailbox).collect();
+    let reactor = |(index, mailbox): (usize, &Arc<Mailbox>)| {
+        let (hub, bursts) = (Arc::clone(&hub), Arc::clone(&bursts));
+        Reactor::new(index, hub, Arc::clone(mailbox), bursts, rng.fork()).map_err(|source| AppError::System {
+            what: "poll for a reactor",
+            source,
+        })
+    };
+    let reactors = mailboxes.iter().enumerate().map(reactor).collect::<Result<_, _>>()?;
+    Ok(Made {
+        spawner,
+        handle,
+        mailboxes,
+        reactors,
+        prober,
+        admin,
+        room,
+    })
+}
+
+/// The threads that decide: one of each for all services.
+fn start_control(spawner: &Spawner, prober: Prober) -> Result<Vec<JoinHandle<Option<()>>>, AppError> {
+    let hub = || Arc::clone(&spawner.hub);
+    let (scorer, selector, scaler) = (Scorer::new(hub()), Selector::new(hub()), Scaler::new(hub()));
+    let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+        spawner.spawn(name.to_owned(), move || {
+            body();
+            Ok(())
+        })
+    };
+    Ok(vec![
+        spawn("prober", Box::new(move || prober.run()))?,
+        spawn("scorer", Box::new(move || scorer.run()))?,
+        spawn("selector", Box::new(move || selector.run()))?,
+        spawn("pools", Box::new(move || scaler.run()))?,
+    ])
+}
+
+fn start_reactors(
+    spawner: &Spawner,
+    reactors: Vec<Reactor>,
+) -> Result<Vec<JoinHandle<Option<Farewell>>>, AppError> {
+    let start = |(index, reactor): (usize, Reactor)| {
+        spawner.spawn(format!("reactor-{index}"), move || {
+            reactor.run().map_err(|error| error.to_string())
+        })
+    };
+    reactors.into_iter().enumerate().map(start).collect()
+}
+
+/// Waits until each service has its first active set, or the process is to stop.
+fn wait_for_sets(hub: &Hub, occurrences: &Receiver<Occurrence>) -> Result<(), AppError> {
+    loop {
+        match occurrences.try_recv() {
+            Ok(Occurrence::ThreadEnded { name, why }) => return Err(AppError::ThreadEnded { name, why }),
+            // The stop itself is in the directory; whoever runs the process is to hear of it too.
+            Ok(Occurrence::Stop) | Err(_) => {}
+        }
+        let directory = hub.directory.load();
+        let has_set = |service: &Arc<Service>| !service.live.active.load().backends.is_empty();
+        if directory.phase == Phase::Stopping || directory.services.iter().all(has_set) {
+            return Ok(());
+        }
+        hub.bells.main.wait(None);
+    }
 }
 
 /// Descriptors that are left for connections, once all that the process needs by itself has been made but for

@@ -74,12 +74,12 @@ impl App {
     /// [`AppError::ThreadEnded`] when a thread ended by itself, after which the process cannot go on; and when a
     /// reactor failed while it was stopping, which cut its relays.
     pub fn run(self) -> Result<Farewell, AppError> {
-        match self.occurrences.recv() {
-            Ok(Occurrence::Stop) | Err(_) => {}
-            Ok(Occurrence::ThreadEnded { name, why }) => {
-                self.handle.spawner.hub.stop();
-                return Err(AppError::ThreadEnded { name, why });
-            }
+        // A stop that was heard of while the process started is not told again.
+        if !self.handle.hub().is_stopping()
+            && let Ok(Occurrence::ThreadEnded { name, why }) = self.occurrences.recv()
+        {
+            self.handle.hub().stop();
+            return Err(AppError::ThreadEnded { name, why });
         }
         info!("stopping: listeners are closed, relays may finish");
         let mut farewell = Farewell::default();
