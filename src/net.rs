@@ -1,6 +1,6 @@
 //! The edge to the operating system's sockets: options, bind, "did this connect succeed", limits.
 //!
-//! The only module (with `relay/splice.rs` and `shutdown.rs`) that may differ between systems. It owns no
+//! The only module (with `relay/pipe.rs` and `shutdown.rs`) that may differ between systems. It owns no
 //! state and takes no decision about connections.
 
 use std::io;
@@ -28,7 +28,7 @@ use elsewhere as system;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use linux as system;
 
-pub use cork::{Corked, uncork};
+pub use cork::{uncork, write_corked};
 
 /// Connections that the kernel may queue for one listener before we accept them.
 pub const BACKLOG: i32 = 4096;

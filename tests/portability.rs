@@ -9,7 +9,7 @@ use std::process::Command;
 use tcp_forwarder::config;
 
 /// The files that may know the operating system.
-const SYSTEM_FILES: [&str; 3] = ["net.rs", "relay/splice.rs", "shutdown.rs"];
+const SYSTEM_FILES: [&str; 3] = ["net.rs", "relay/pipe.rs", "shutdown.rs"];
 
 /// Whether a line asks for the operating system, in an attribute, in `cfg!` or by a path.
 fn asks_for_the_system(code: &str) -> bool {

@@ -13,7 +13,9 @@ use tcp_forwarder::clock;
 use tcp_forwarder::config::{Algorithm, Scoring};
 use tcp_forwarder::loadbalancer::{LoadBalancer, SLOW_START};
 use tcp_forwarder::reactor::timers::Timers;
-use tcp_forwarder::relay::pump::{End, Half, Readiness, Scratch, pump};
+use tcp_forwarder::relay::half::{End, Half};
+use tcp_forwarder::relay::pump::pump;
+use tcp_forwarder::relay::readiness::Readiness;
 use tcp_forwarder::scorer::{Outcome, Sample, ScoreBoard, Source};
 use tcp_forwarder::selector::decide::best;
 
@@ -139,15 +141,14 @@ impl Workload for Pump {
                 &mut End {
                     stream: &mut source,
                     ready: &mut from,
+                    short_io_blocks: true,
                 },
                 &mut End {
                     stream: &mut sink,
                     ready: &mut to,
-                },
-                &mut Scratch {
-                    bytes: &mut self.scratch,
                     short_io_blocks: true,
                 },
+                &mut self.scratch,
                 u64::MAX,
             );
             moved += black_box(pumped.moved);

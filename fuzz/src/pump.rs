@@ -7,7 +7,9 @@
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
 
-use tcp_forwarder::relay::pump::{Closure, End, Half, Phase, Pumped, Readiness, Scratch, Stop, pump};
+use tcp_forwarder::relay::half::{End, Half, Phase, Pumped, Stop};
+use tcp_forwarder::relay::pump::pump;
+use tcp_forwarder::relay::readiness::{Closure, Readiness};
 
 use super::choices::Choices;
 
@@ -219,15 +221,14 @@ impl World<'_> {
             &mut End {
                 stream: &mut self.source,
                 ready: &mut self.source_ready,
+                short_io_blocks: self.short_io_blocks,
             },
             &mut End {
                 stream: &mut self.sink,
                 ready: &mut self.sink_ready,
-            },
-            &mut Scratch {
-                bytes: &mut self.scratch,
                 short_io_blocks: self.short_io_blocks,
             },
+            &mut self.scratch,
             budget,
         );
         self.moved += moved;

@@ -64,7 +64,7 @@ impl Platform {
     /// The system that this program was built for.
     fn here() -> Self {
         Self {
-            splice: crate::relay::splice::AVAILABLE,
+            splice: crate::relay::pipe::AVAILABLE,
         }
     }
 }

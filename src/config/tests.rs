@@ -130,7 +130,7 @@ fn splice_as_a_must_is_an_error_where_there_is_none() {
         let text = yaml("server.splice", possible);
         reader::parse(&text, Path::new(FILE), Platform { splice: false }).expect("possible everywhere");
     }
-    assert_eq!(read(text).is_ok(), crate::relay::splice::AVAILABLE);
+    assert_eq!(read(text).is_ok(), crate::relay::pipe::AVAILABLE);
 }
 
 /// Two paths that share a field by mistake would pass every other test.

@@ -6,59 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Why a relay ended; label `reason` of `connections_closed_total`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CloseReason {
-    /// Both directions finished.
-    Finished,
-    /// The client reset the connection.
-    ClientReset,
-    /// The backend reset the connection.
-    BackendReset,
-    /// No byte for `server.idle_timeout`.
-    IdleTimeout,
-    /// No byte for `server.half_close_timeout` after one direction had finished.
-    HalfCloseTimeout,
-    /// No backend could be reached in `dial_attempts` dials.
-    DialFailed,
-    /// Cut at the end of `drain_timeout` at a stop.
-    Drained,
-    /// Its backend left the active set, with `reset_on_removal`.
-    BackendRemoved,
-    /// A socket failed in another way.
-    Error,
-}
-
-impl CloseReason {
-    /// Every reason, in label order.
-    pub const ALL: [Self; 9] = [
-        Self::Finished,
-        Self::ClientReset,
-        Self::BackendReset,
-        Self::IdleTimeout,
-        Self::HalfCloseTimeout,
-        Self::DialFailed,
-        Self::Drained,
-        Self::BackendRemoved,
-        Self::Error,
-    ];
-
-    /// The label value.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Finished => "finished",
-            Self::ClientReset => "client_reset",
-            Self::BackendReset => "backend_reset",
-            Self::IdleTimeout => "idle_timeout",
-            Self::HalfCloseTimeout => "half_close_timeout",
-            Self::DialFailed => "dial_failed",
-            Self::Drained => "drained",
-            Self::BackendRemoved => "backend_removed",
-            Self::Error => "error",
-        }
-    }
-}
+use crate::relay::close::CloseReason;
 
 /// Why a client was refused right after accept; label `reason` of `connections_rejected_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,13 +8,14 @@ use std::time::Instant;
 
 use super::Sources;
 use super::counters::{
-    CONNECT_BOUNDS_MICROS, Cell, CloseReason, ConnectHistogram, ErrorKind, HistogramReading, ReactorCounters,
+    CONNECT_BOUNDS_MICROS, Cell, ConnectHistogram, ErrorKind, HistogramReading, ReactorCounters,
     RejectReason, SwitchReason,
 };
 use super::family;
 use super::output::{Output, float};
 use crate::backend::{ActiveSet, Backend, ReactorShare};
 use crate::config::Algorithm;
+use crate::relay::close::CloseReason;
 use crate::scorer::probe_stats::ProbeReading;
 
 /// Adds every series but `process_*`.

@@ -1,10 +1,11 @@
 //! Every family is there, has help text, and moves.
 
-use super::counters::{CloseReason, ErrorKind, RejectReason, SwitchReason};
+use super::counters::{ErrorKind, RejectReason, SwitchReason};
 use super::*;
 use crate::backend::Backend;
 use crate::clock;
 use crate::config::Scoring;
+use crate::relay::close::CloseReason;
 use crate::scorer::{Outcome, Sample, Source, inbox::INBOX_CAPACITY};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,28 +1,21 @@
 //! The last bytes of a stream and its finish, in one packet.
 
-use std::io::{self, Write};
+use std::io;
 
 use mio::net::TcpStream;
 
 use super::system;
 
-/// A socket that keeps the end of what is written to it until more follows: a finish, or [`uncork`]. Whole packets
-/// are sent at once. Where the system knows no such thing, all is.
-#[derive(Debug)]
-pub struct Corked<'a>(pub &'a TcpStream);
-
-impl Write for Corked<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        system::write_corked(self.0, bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        uncork(self.0);
-        Ok(())
-    }
+/// Writes, and keeps the end of what was written until more follows: a finish, or [`uncork`]. Whole packets are sent at
+/// once. Where the system knows no such thing, all is.
+///
+/// # Errors
+/// As a write.
+pub fn write_corked(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    system::write_corked(stream, bytes)
 }
 
-/// Lets go what a [`Corked`] write has kept.
+/// Lets go what a corked write has kept.
 pub fn uncork(stream: &TcpStream) {
     system::uncork(stream);
 }

@@ -261,7 +261,7 @@ fn what_is_corked_waits_for_a_finish_or_to_be_let_go() {
         let stream = TcpStream::from_std(stream);
         let (peer, _) = listener.accept().expect("a connection");
         peer.set_nonblocking(true).expect("non-blocking");
-        Corked(&stream).write_all(b"last").expect("taken");
+        assert_eq!(write_corked(&stream, b"last").expect("taken"), 4);
         let error = peer.peek(&mut [0; 8]).expect_err("nothing has been sent");
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         peer.set_nonblocking(false).expect("blocking");

@@ -11,12 +11,11 @@ use super::slots::Key;
 use super::upstreams::{KEEPALIVE_AFTER, State, Upstream};
 use super::{Link, Reactor, Trust};
 use crate::config::Rescue;
-use crate::metrics::counters::CloseReason;
 use crate::net;
 use crate::pools::warm::{Pool, SHORTEST_LIFE};
-use crate::relay::close::Ending;
-use crate::relay::pump::Readiness;
-use crate::relay::{self, Peer};
+use crate::relay::Peer;
+use crate::relay::close::{CloseReason, Ending};
+use crate::relay::readiness::Readiness;
 
 impl Reactor {
     /// Finds a backend for a connection: a warm one, or a dial; ends it when `dial_attempts` are used up.
@@ -130,7 +129,7 @@ impl Reactor {
             if self
                 .upstreams
                 .get(newest)
-                .is_some_and(|upstream| !relay::is_dead(&upstream.peer.stream))
+                .is_some_and(|upstream| !upstream.peer.is_dead())
             {
                 return;
             }

@@ -7,7 +7,7 @@ use super::slots::{self, Key, Kind};
 use super::{Reactor, Signal};
 use crate::net;
 use crate::relay::close::{Ending, RESET_GRACE, Side};
-use crate::relay::pump::Closure;
+use crate::relay::readiness::Closure;
 
 /// An end that waits for bytes which are still on their way.
 ///

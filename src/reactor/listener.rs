@@ -239,7 +239,7 @@ impl Reactor {
             warn!(target: "tcp_forwarder::reactor", "a connection could not be registered: {error}");
             return self.close(
                 key,
-                crate::relay::close::Ending::quiet(crate::metrics::counters::CloseReason::Error),
+                crate::relay::close::Ending::quiet(crate::relay::close::CloseReason::Error),
             );
         }
         self.connection_timers.set(

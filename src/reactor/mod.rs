@@ -32,7 +32,7 @@ use crate::pools::warm::Pool;
 use crate::relay::Relay;
 use crate::relay::bandwidth::Bandwidth;
 use crate::relay::close::Ending;
-use crate::relay::splice::PipeReserve;
+use crate::relay::pipe::PipeReserve;
 use crate::scorer::{LinkView, SampleInbox};
 use crate::shutdown::Shutdown;
 use crate::snapshot::{Published, Reader};
@@ -377,7 +377,7 @@ impl Reactor {
         let mut farewell = self.drain.as_ref()?.farewell;
         farewell.cut = left.len();
         for key in left {
-            self.close(key, Ending::quiet(crate::metrics::counters::CloseReason::Drained));
+            self.close(key, Ending::quiet(crate::relay::close::CloseReason::Drained));
         }
         Some(farewell)
     }

@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::Reactor;
 use super::slots::Key;
-use crate::metrics::counters::CloseReason;
 use crate::pools::sizing;
 use crate::pools::warm::Pool;
-use crate::relay::close::Ending;
+use crate::relay::close::{CloseReason, Ending};
 
 /// Dials for one pool that one reactor has under way at once.
 const MAX_REFILLS: u32 = 64;

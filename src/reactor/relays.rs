@@ -6,10 +6,10 @@ use super::held_back::HeldBack;
 use super::slots::{Key, Kind, Slots};
 use super::upstreams::KEEPALIVE_AFTER;
 use super::{Connection, Link, Reactor, Signal, counters_of, slots};
-use crate::metrics::counters::{CloseReason, ErrorKind};
+use crate::metrics::counters::ErrorKind;
 use crate::net;
-use crate::relay::close::{Ending, Side};
-use crate::relay::pump::{Closure, Scratch};
+use crate::relay::close::{CloseReason, Ending, Side};
+use crate::relay::readiness::Closure;
 use crate::relay::{Moved, Tools, Verdict};
 
 /// How a relay is known to be silent.
@@ -59,10 +59,7 @@ impl Reactor {
             };
             let was_half_closed = connection.relay.is_half_closed();
             let mut tools = Tools {
-                scratch: Scratch {
-                    bytes: &mut self.scratch,
-                    short_io_blocks: net::SHORT_READ_DRAINS,
-                },
+                scratch: &mut self.scratch,
                 pipes: &mut self.pipes,
                 bandwidth: self.shared.bandwidth.as_ref(),
                 now: self.now,

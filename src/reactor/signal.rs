@@ -2,7 +2,7 @@
 
 use mio::event::Event;
 
-use crate::relay::pump::{Closure, Readiness};
+use crate::relay::readiness::{Closure, Readiness};
 
 /// What an event told, apart from its token.
 #[derive(Debug, Clone, Copy)]

@@ -10,8 +10,8 @@ use super::{Reactor, Signal};
 use crate::metrics::counters::ErrorKind;
 use crate::net::{self, ConnectState};
 use crate::pools::warm::SHORTEST_LIFE;
-use crate::relay::pump::Closure;
-use crate::relay::{self, Peer};
+use crate::relay::Peer;
+use crate::relay::readiness::Closure;
 use crate::scorer::{Outcome, Sample, Source};
 
 /// Age at which a connection to a backend gets keep-alive. It counts silence from the last packet, so nothing is
@@ -62,9 +62,7 @@ impl Reactor {
             State::Warm { .. } => {
                 signal.apply(&mut upstream.peer.ready);
                 // What the backend says first stays in the kernel for the client; unless it has also closed.
-                if signal.closure > Closure::Open
-                    || (signal.readable && relay::is_dead(&upstream.peer.stream))
-                {
+                if signal.closure > Closure::Open || (signal.readable && upstream.peer.is_dead()) {
                     self.warm_died(key);
                 }
             }

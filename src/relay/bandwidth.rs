@@ -4,7 +4,7 @@
 //! were spent. What a bucket saves up while little moves is [`BURST`] worth, no more. A half reads only what
 //! its bucket has, in quanta of [`QUANTUM`] worth; what was moved is charged, and while the charge lies ahead of the
 //! clock the half is paused and its source waits in the kernel. The reactor sets a timer for
-//! [`Relay::resumes_at`].
+//! [`Relay::resumes_at`](super::Relay::resumes_at).
 //!
 //! The bucket of all relays is shared by all reactors, without a lock. Who finds it empty takes a ticket: a
 //! quantum at the end of what is spent already, so turns come in the order in which they were asked for, over all
@@ -17,8 +17,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::pump::{Half, Phase, Pumped, Stop};
-use super::{Peer, Relay, Tools};
 use crate::config::BandwidthLimits;
 
 /// What a bucket saves up: late timers cost no throughput, and a pause earns no flood.
@@ -98,7 +96,7 @@ pub(super) struct Throttle([Gate; 2]);
 
 /// The share of one half.
 #[derive(Debug, Default)]
-struct Gate {
+pub(super) struct Gate {
     /// Bytes spent on the connection's own clock.
     spent: u64,
     /// Where on the clock of all relays its quantum begins, if it has reserved one.
@@ -139,8 +137,13 @@ impl Bandwidth {
         (bytes > self.clock(rate, now)).then(|| self.origin + rate.time_of(bytes))
     }
 
+    /// What one half may move in one turn.
+    pub(super) fn quantum(&self) -> u64 {
+        self.quantum
+    }
+
     /// Whether a half may move a quantum now; if not, until when it is paused.
-    fn permit(&self, gate: &mut Gate, direction: Direction, now: Instant) -> bool {
+    pub(super) fn permit(&self, gate: &mut Gate, direction: Direction, now: Instant) -> bool {
         gate.paused_until = self
             .per_connection
             .and_then(|rate| self.wait_for(rate, gate.spent, now))
@@ -154,7 +157,7 @@ impl Bandwidth {
     }
 
     /// Charges what a half has moved; what it has reserved is used up by that, unless it is still paused.
-    fn charge(&self, gate: &mut Gate, direction: Direction, moved: u64, now: Instant) {
+    pub(super) fn charge(&self, gate: &mut Gate, direction: Direction, moved: u64, now: Instant) {
         if let Some(rate) = self.per_connection {
             gate.spent = rate.floored(gate.spent, self.clock(rate, now)) + moved;
         }
@@ -193,87 +196,33 @@ impl Total {
     }
 }
 
-impl Relay {
-    /// When a half that is paused by a limit may go on, the earlier one; none while neither is.
-    #[must_use]
-    pub fn resumes_at(&self) -> Option<Instant> {
-        let gates = &self.throttle.as_ref()?.0;
-        gates.iter().filter_map(|gate| gate.paused_until).min()
+impl Throttle {
+    /// When a half that is paused may go on, the earlier one; none while neither is.
+    pub(super) fn resumes_at(&self) -> Option<Instant> {
+        self.0.iter().filter_map(|gate| gate.paused_until).min()
     }
 
-    /// Whether a limit holds back a half.
-    #[must_use]
-    pub fn is_paused(&self) -> bool {
-        self.resumes_at().is_some()
+    /// The share of one half.
+    pub(super) fn gate(&mut self, direction: Direction) -> &mut Gate {
+        &mut self.0[direction as usize]
     }
 
-    /// Gives back what it has reserved, at its end.
-    pub fn give_back(&mut self, bandwidth: &Bandwidth) {
-        let (Some(throttle), Some(total)) = (self.throttle.take(), &bandwidth.total) else {
-            return;
-        };
-        for (gate, direction) in throttle.0.iter().zip([Direction::ToBackend, Direction::ToClient]) {
+    /// Gives back what it has reserved, at the end of its relay.
+    pub(super) fn give_back(self, bandwidth: &Bandwidth) {
+        let Some(total) = &bandwidth.total else { return };
+        for (gate, direction) in self.0.iter().zip([Direction::ToBackend, Direction::ToClient]) {
             if gate.ticket.is_some() {
                 total.correct(direction, bandwidth.quantum, 0);
             }
         }
     }
-
-    /// One turn of one half under limits.
-    pub(super) fn run_limited(
-        &mut self,
-        direction: Direction,
-        backend: &mut Peer,
-        bandwidth: &Bandwidth,
-        tools: &mut Tools<'_>,
-    ) -> Pumped {
-        let now = tools.clock;
-        let Some(budget) = self.budget(direction, backend, bandwidth, now) else {
-            return PAUSED;
-        };
-        let mut pumped = match direction {
-            Direction::ToBackend => self.upload(backend, tools, budget),
-            Direction::ToClient => self.run(direction, backend, tools, budget),
-        };
-        if budget == 0 && matches!(pumped.stop, Stop::Budget) {
-            pumped.stop = Stop::Blocked;
-        }
-        let gate = &mut self.throttle.get_or_insert_default().0[direction as usize];
-        bandwidth.charge(gate, direction, pumped.moved, now);
-        pumped
-    }
-
-    /// What a half may move now; 0 is for bytes that are stuck in it, and none while there is nothing to do.
-    fn budget(
-        &mut self,
-        direction: Direction,
-        backend: &Peer,
-        bandwidth: &Bandwidth,
-        now: Instant,
-    ) -> Option<u64> {
-        let (half, source, sink) = match direction {
-            Direction::ToBackend => (&self.to_backend, &self.client, backend),
-            Direction::ToClient => (&self.to_client, backend, &self.client),
-        };
-        let gate = &mut self.throttle.get_or_insert_default().0[direction as usize];
-        gate.paused_until = None;
-        if !wants_more(half, source, sink) || bandwidth.permit(gate, direction, now) {
-            Some(bandwidth.quantum)
-        } else {
-            half.is_stuck().then_some(0)
-        }
-    }
 }
 
-/// Nothing moves until the timer comes.
-const PAUSED: Pumped = Pumped {
-    moved: 0,
-    stop: Stop::Blocked,
-};
-
-/// Whether a half can read on: only then is a limit asked.
-fn wants_more(half: &Half, source: &Peer, sink: &Peer) -> bool {
-    half.phase() == Phase::Open && source.ready.is_readable() && sink.ready.is_writable()
+impl Gate {
+    /// Forgets a pause: its half has its turn.
+    pub(super) fn open(&mut self) {
+        self.paused_until = None;
+    }
 }
 
 #[cfg(test)]

@@ -16,17 +16,66 @@
 //! that may still be on their way ([`RESET_GRACE`]).
 
 use std::io::{Error, ErrorKind};
-use std::net::Shutdown;
 use std::time::Duration;
-
-use mio::net::TcpStream;
-
-use crate::metrics::counters::CloseReason;
 
 /// How long the end after a reset waits when bytes were written just before: the kernel drops what it has not
 /// sent yet when a connection is reset, and also when it is closed while bytes of its peer are unread. A reset
 /// for the client waits that long from when the client's kernel has all of it but a packet or so.
 pub const RESET_GRACE: Duration = Duration::from_millis(200);
+
+/// Why a relay ended; label `reason` of `connections_closed_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// Both directions finished.
+    Finished,
+    /// The client reset the connection.
+    ClientReset,
+    /// The backend reset the connection.
+    BackendReset,
+    /// No byte for `server.idle_timeout`.
+    IdleTimeout,
+    /// No byte for `server.half_close_timeout` after one direction had finished.
+    HalfCloseTimeout,
+    /// No backend could be reached in `dial_attempts` dials.
+    DialFailed,
+    /// Cut at the end of `drain_timeout` at a stop.
+    Drained,
+    /// Its backend left the active set, with `reset_on_removal`.
+    BackendRemoved,
+    /// A socket failed in another way.
+    Error,
+}
+
+impl CloseReason {
+    /// Every reason, in label order.
+    pub const ALL: [Self; 9] = [
+        Self::Finished,
+        Self::ClientReset,
+        Self::BackendReset,
+        Self::IdleTimeout,
+        Self::HalfCloseTimeout,
+        Self::DialFailed,
+        Self::Drained,
+        Self::BackendRemoved,
+        Self::Error,
+    ];
+
+    /// The label value.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::ClientReset => "client_reset",
+            Self::BackendReset => "backend_reset",
+            Self::IdleTimeout => "idle_timeout",
+            Self::HalfCloseTimeout => "half_close_timeout",
+            Self::DialFailed => "dial_failed",
+            Self::Drained => "drained",
+            Self::BackendRemoved => "backend_removed",
+            Self::Error => "error",
+        }
+    }
+}
 
 /// One side of a relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,10 +183,4 @@ impl Ending {
             },
         }
     }
-}
-
-/// Tells `stream`'s peer that no more bytes come. A failure means that the peer is gone, which the next read
-/// will tell.
-pub fn pass_fin(stream: &TcpStream) {
-    drop(stream.shutdown(Shutdown::Write));
 }

@@ -5,7 +5,9 @@ use std::io::{self, ErrorKind, Read, Write};
 
 use proptest::prelude::*;
 
-use super::pump::{Closure, End, Half, Phase, Pumped, Readiness, Scratch, Stop, pump};
+use super::half::{End, Half, Phase, Pumped, Stop};
+use super::pump::pump;
+use super::readiness::{Closure, Readiness};
 
 /// What the next read or write does.
 #[derive(Debug, Clone, Copy)]
@@ -114,16 +116,14 @@ impl World {
         let mut source = End {
             stream: &mut self.source,
             ready: &mut self.source_ready,
+            short_io_blocks,
         };
         let mut sink = End {
             stream: &mut self.sink,
             ready: &mut self.sink_ready,
-        };
-        let mut scratch = Scratch {
-            bytes: &mut self.scratch,
             short_io_blocks,
         };
-        pump(&mut self.half, &mut source, &mut sink, &mut scratch, budget)
+        pump(&mut self.half, &mut source, &mut sink, &mut self.scratch, budget)
     }
 
     fn is_prefix(&self) -> bool {
@@ -252,15 +252,13 @@ fn a_sink_that_takes_nothing_is_a_failure() {
     let mut source = End {
         stream: &b"abc"[..],
         ready: &mut ready.0,
+        short_io_blocks: true,
     };
     let mut sink = End {
         stream: Never,
         ready: &mut ready.1,
-    };
-    let mut scratch = Scratch {
-        bytes: &mut [0; 8],
         short_io_blocks: true,
     };
-    let pumped = pump(&mut Half::default(), &mut source, &mut sink, &mut scratch, 100);
+    let pumped = pump(&mut Half::default(), &mut source, &mut sink, &mut [0; 8], 100);
     assert!(matches!(pumped.stop, Stop::SinkFailed(error) if error.kind() == ErrorKind::WriteZero));
 }

@@ -1,8 +1,9 @@
 //! The tables of the readmes, and the shipped configuration, say what the code says.
 
 use tcp_forwarder::config::{self, KeyDoc};
-use tcp_forwarder::metrics::counters::{CloseReason, ErrorKind, RejectReason, SwitchReason};
+use tcp_forwarder::metrics::counters::{ErrorKind, RejectReason, SwitchReason};
 use tcp_forwarder::metrics::family::{self, Kind};
+use tcp_forwarder::relay::close::CloseReason;
 
 use super::markdown;
 use crate::{read, root};

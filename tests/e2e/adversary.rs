@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tcp_forwarder::config::{Config, Splice, Strategy};
-use tcp_forwarder::metrics::counters::CloseReason;
-use tcp_forwarder::relay::close::RESET_GRACE;
+use tcp_forwarder::relay::close::{CloseReason, RESET_GRACE};
 
 use crate::rig::{PATIENCE, Rig, TestBackend, wait_for};
 use crate::support::comes_true;

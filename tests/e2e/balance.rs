@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tcp_forwarder::config::{Algorithm, Config, Strategy};
-use tcp_forwarder::metrics::counters::{CloseReason, ErrorKind};
+use tcp_forwarder::metrics::counters::ErrorKind;
+use tcp_forwarder::relay::close::CloseReason;
 
 use crate::rig::{Rig, TestBackend, wait_for};
 use crate::support::{Silent, ping};

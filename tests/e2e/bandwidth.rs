@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use tcp_forwarder::config::{BandwidthLimits, Config, Splice, Strategy};
-use tcp_forwarder::metrics::counters::CloseReason;
+use tcp_forwarder::relay::close::CloseReason;
 
 use crate::rig::{PATIENCE, Rig, TestBackend, wait_for};
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 use tcp_forwarder::config::{Config, Splice, Strategy};
-use tcp_forwarder::metrics::counters::CloseReason;
+use tcp_forwarder::relay::close::CloseReason;
 
 use crate::rig::{Rig, TestBackend, wait_for};
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 
 use tcp_forwarder::config::{Config, Rescue, Strategy};
-use tcp_forwarder::metrics::counters::CloseReason;
+use tcp_forwarder::relay::close::CloseReason;
 
 use crate::fickle::{client_hello, deafen, hear_again, reset};
 use crate::rig::{PATIENCE, Rig, TestBackend, wait_for};

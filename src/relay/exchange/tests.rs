@@ -2,11 +2,9 @@
 
 use super::*;
 use crate::clock;
-use crate::relay::close::Ending;
-use crate::relay::pump::{Closure, Readiness, Scratch};
-use crate::relay::splice::PipeReserve;
-use crate::relay::{Tools, is_dead};
-use mio::net::TcpStream;
+use crate::relay::buffer::Buffer;
+use crate::relay::half::Held;
+use crate::relay::readiness::Closure;
 use std::io::{Read, Write};
 
 /// A connection of ours, non-blocking, and its other end.
@@ -50,10 +48,7 @@ impl Stage {
 
     fn turn(&mut self) -> Verdict {
         let mut tools = Tools {
-            scratch: Scratch {
-                bytes: &mut self.scratch,
-                short_io_blocks: true,
-            },
+            scratch: &mut self.scratch,
             pipes: &mut self.pipes,
             bandwidth: None,
             now: clock::now(),
@@ -89,7 +84,7 @@ fn a_reset_that_a_write_heard_of_first_stays_a_reset() {
         Verdict::Wait,
         "no event told of the end so far"
     );
-    assert!(is_dead(&stage.warm.stream));
+    assert!(stage.warm.is_dead());
     assert_eq!(
         stage.warm.stream.take_error().expect("asked").map(|e| e.kind()),
         None,
@@ -160,13 +155,9 @@ fn last_bytes_do_not_wait_for_a_finish_that_another_turn_passes_on() {
     backend.write_all(&[7; 100]).expect("sent");
     drop(backend);
     stage.warm.ready.set_closure(Closure::Finished);
-    let mut scratch = Scratch {
-        bytes: &mut stage.scratch[..40],
-        short_io_blocks: true,
-    };
     let half = &mut stage.relay.to_client;
-    let (mut source, mut sink) = (stage.warm.end(), stage.relay.client.end());
-    let pumped = crate::relay::pump_corked(half, &mut source, &mut sink, &mut scratch, 50);
+    let (source, sink) = (&mut stage.warm, &mut stage.relay.client);
+    let pumped = pump_corked(half, source, sink, &mut stage.scratch[..40], 50);
     assert!(matches!(pumped.stop, Stop::Budget), "{pumped:?}");
     // Less than the kernel would keep it for.
     let patience = Some(Duration::from_millis(150));

@@ -1,0 +1,507 @@
+//! One relay: a client, a backend, and the two halves between them.
+//!
+//! Owns what has happened on the connection so far and decides what happens next, from readiness alone; the
+//! reactor owns the sockets' registration, the timers and the accounting. Knows its connections as [`Wire`]s only. The
+//! rules for the end of a connection are the truth table of [`close`](super::close).
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+
+use super::bandwidth::{Bandwidth, Direction, Throttle};
+use super::close::{Ending, Side};
+use super::flight::{Flight, Recorder};
+use super::half::{End, Half, Phase, Pumped, Stop};
+use super::peer::Peer;
+use super::pipe::PipeReserve;
+use super::pump::{at_most, pump};
+use super::readiness::Readiness;
+use super::rescue::{self, Fate, LastWords};
+use super::splice;
+use super::wire::{Corked, Wire};
+use crate::config::Rescue;
+use crate::net;
+
+/// Bytes that one direction may move before others get their turn.
+const TURN_BYTES: u64 = 512 * 1024;
+
+/// Nothing moves until the timer comes.
+const PAUSED: Pumped = Pumped {
+    moved: 0,
+    stop: Stop::Blocked,
+};
+
+/// One client connection and what becomes of it.
+#[derive(Debug)]
+pub struct Relay<W = TcpStream> {
+    /// The client's side.
+    pub client: Peer<W>,
+    /// The client's address.
+    pub client_addr: SocketAddr,
+    /// Bytes written to the backend.
+    pub bytes_to_backend: u64,
+    /// Bytes written to the client.
+    pub bytes_to_client: u64,
+    /// When it was accepted.
+    pub accepted_at: Instant,
+    /// When a byte was last moved (or it was accepted).
+    pub last_activity: Instant,
+    /// Whether its backend connection was warm and nothing has been exchanged on it: it may be replaced.
+    untouched: bool,
+    /// What may be done for a first flight on that connection.
+    rescue: Rescue,
+    backend_was_reset: bool,
+    /// What the client has said to a warm connection, until the backend has answered.
+    flight: Option<Box<Flight>>,
+    /// Bytes still to be written that have been written, and counted, before.
+    replaying: u64,
+    to_backend: Half,
+    to_client: Half,
+    /// Its share in the limits of bandwidth, where there are any.
+    throttle: Option<Box<Throttle>>,
+}
+
+/// What the reactor is to do with a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Wait for the next event.
+    Wait,
+    /// There is more to move: give it another turn soon.
+    Again,
+    /// The warm connection was closed before anything was exchanged on it: take another one.
+    Stale,
+    /// The warm connection died under the first flight: say it again to another one.
+    Rescue,
+    /// The backend has finished before it said anything, and may have closed: look again after this time.
+    Doubt(Duration),
+    /// It is over.
+    End(Ending),
+}
+
+/// What a reactor lends to the relay whose turn it is.
+#[derive(Debug)]
+pub struct Tools<'a> {
+    /// Room for one read.
+    pub scratch: &'a mut [u8],
+    /// Pipes for bulk.
+    pub pipes: &'a mut PipeReserve,
+    /// Limits of bandwidth.
+    pub bandwidth: Option<&'a Bandwidth>,
+    /// The time of the present turn of the poll loop: the reactor's own.
+    pub now: Instant,
+    /// The clock at its beginning, which the limits of bandwidth share with all reactors.
+    pub clock: Instant,
+}
+
+/// Bytes moved in one turn, for the counters.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Moved {
+    /// Client to backend.
+    pub to_backend: u64,
+    /// Backend to client.
+    pub to_client: u64,
+}
+
+impl<W: Wire> Relay<W> {
+    /// A connection that was just accepted and has no backend yet.
+    #[must_use]
+    pub fn new(client: W, client_addr: SocketAddr, now: Instant) -> Self {
+        Self {
+            client: Peer {
+                stream: client,
+                ready: Readiness::FRESH,
+            },
+            client_addr,
+            bytes_to_backend: 0,
+            bytes_to_client: 0,
+            accepted_at: now,
+            last_activity: now,
+            untouched: false,
+            rescue: Rescue::Off,
+            backend_was_reset: false,
+            flight: None,
+            replaying: 0,
+            to_backend: Half::default(),
+            to_client: Half::default(),
+            throttle: None,
+        }
+    }
+
+    /// A warm connection is there; nothing has been exchanged on it.
+    pub fn begin_on_warm(&mut self, rescue: Rescue) {
+        self.untouched = true;
+        self.rescue = rescue;
+    }
+
+    /// Forgets the connection that turned out stale, on which nothing was exchanged.
+    pub fn forget_stale(&mut self) {
+        self.untouched = false;
+        self.flight = None;
+    }
+
+    /// Forgets the connection that died under the first flight; what comes after it gets the same bytes.
+    pub fn say_again(&mut self) {
+        let Some(flight) = self.flight.take() else { return };
+        self.replaying = self.bytes_to_backend;
+        self.untouched = false;
+        self.backend_was_reset = false;
+        self.to_client = Half::default();
+        self.to_backend = rescue::say_again(&flight);
+    }
+
+    /// Whether there is something for the next connection to a backend already.
+    #[must_use]
+    pub fn has_more_to_say(&self) -> bool {
+        self.to_backend.is_stuck()
+            || self.to_backend.phase() == Phase::Ending
+            || self.client.ready.is_readable()
+    }
+
+    /// Whether the backend has finished and may turn out to have closed: look again when that time comes.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        self.flight
+            .as_ref()
+            .is_some_and(|flight| flight.doubtful_since.is_some())
+    }
+
+    /// When a half that is paused by a limit may go on, the earlier one; none while neither is.
+    #[must_use]
+    pub fn resumes_at(&self) -> Option<Instant> {
+        self.throttle.as_ref()?.resumes_at()
+    }
+
+    /// Whether a limit holds back a half.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.resumes_at().is_some()
+    }
+
+    /// Gives back what it has reserved, at its end.
+    pub fn give_back(&mut self, bandwidth: &Bandwidth) {
+        if let Some(throttle) = self.throttle.take() {
+            throttle.give_back(bandwidth);
+        }
+    }
+
+    /// Whether one direction has finished and the other has not.
+    #[must_use]
+    pub fn is_half_closed(&self) -> bool {
+        (self.to_backend.phase() == Phase::Done) != (self.to_client.phase() == Phase::Done)
+    }
+
+    /// Moves what can be moved in both directions, and says how the relay stands then.
+    pub fn drive(&mut self, backend: &mut Peer<W>, tools: &mut Tools<'_>) -> (Moved, Verdict) {
+        let mut moved = Moved::default();
+        if self.untouched {
+            if self.is_stale(backend) {
+                return (moved, Verdict::Stale);
+            }
+            self.begin_flight();
+        }
+        let mut again = false;
+        let up = match tools.bandwidth {
+            None => self.upload(backend, tools, TURN_BYTES),
+            Some(limits) => self.run_limited(Direction::ToBackend, backend, limits, tools),
+        };
+        moved.to_backend = up.moved;
+        // What a limit of bandwidth holds back will be read.
+        let is_up_blocked = matches!(up.stop, Stop::Blocked) && !self.is_paused();
+        if let Some(ending) = self.after_upload(up.stop, backend, &mut again) {
+            self.account(&mut moved, tools.now);
+            return (moved, Verdict::End(ending));
+        }
+        let down = match tools.bandwidth {
+            None => self.run(Direction::ToClient, backend, tools, TURN_BYTES),
+            Some(limits) => self.run_limited(Direction::ToClient, backend, limits, tools),
+        };
+        moved.to_client = down.moved;
+        if self.flight.is_some()
+            && let Some(verdict) = self.judge(&down, backend, tools.now)
+        {
+            self.account(&mut moved, tools.now);
+            return (moved, verdict);
+        }
+        let ending = self
+            .after_download(down.stop, &mut again)
+            .or_else(|| self.after_failure(backend, is_up_blocked));
+        self.account(&mut moved, tools.now);
+        let verdict = match ending {
+            Some(ending) => Verdict::End(ending),
+            None if again => Verdict::Again,
+            None => Verdict::Wait,
+        };
+        (moved, verdict)
+    }
+
+    /// Whether a warm connection on which nothing was exchanged has been closed by the backend: its close was
+    /// seen (whatever it said before was not meant for this client), or is found right before the client's
+    /// first bytes go.
+    fn is_stale(&self, backend: &Peer<W>) -> bool {
+        backend.ready.is_read_closed() || (self.has_more_to_say() && backend.stream.is_dead())
+    }
+
+    fn upload(&mut self, backend: &mut Peer<W>, tools: &mut Tools<'_>, budget: u64) -> Pumped {
+        if self.flight.is_none() {
+            return self.run(Direction::ToBackend, backend, tools, budget);
+        }
+        let source = self.client.end();
+        let mut source = End {
+            stream: Recorder {
+                source: source.stream,
+                flight: &mut self.flight,
+            },
+            ready: source.ready,
+            short_io_blocks: source.short_io_blocks,
+        };
+        let half = &mut self.to_backend;
+        let scratch = at_most(tools.scratch, budget);
+        let up = pump(half, &mut source, &mut backend.end(), scratch, budget);
+        half.note_moved(up.moved);
+        self.note_upload(&up, backend);
+        up
+    }
+
+    /// Runs one direction. A finish that is met is passed on at once, unless it ends the relay: what is written
+    /// before it may wait for it, and leave in one packet with it.
+    fn run(&mut self, way: Direction, backend: &mut Peer<W>, tools: &mut Tools<'_>, budget: u64) -> Pumped {
+        let client = &mut self.client;
+        let (half, other, source, sink) = match way {
+            Direction::ToBackend => (&mut self.to_backend, &self.to_client, client, backend),
+            Direction::ToClient => (&mut self.to_client, &self.to_backend, backend, client),
+        };
+        let is_finish_passed = other.phase() != Phase::Done && !self.backend_was_reset;
+        let is_ending = is_finish_passed && source.ready.has_finished();
+        let scratch = at_most(tools.scratch, budget);
+        let pumped = match spliced(tools.pipes, half, source, sink, budget) {
+            Some(pumped) => pumped,
+            None if is_ending => pump_corked(half, source, sink, scratch, budget),
+            None => pump(half, &mut source.end(), &mut sink.end(), scratch, budget),
+        };
+        if pumped.moved > 0 {
+            half.note_moved(pumped.moved);
+        }
+        pumped
+    }
+
+    /// One turn of one half under limits.
+    fn run_limited(
+        &mut self,
+        direction: Direction,
+        backend: &mut Peer<W>,
+        bandwidth: &Bandwidth,
+        tools: &mut Tools<'_>,
+    ) -> Pumped {
+        let now = tools.clock;
+        let Some(budget) = self.budget(direction, backend, bandwidth, now) else {
+            return PAUSED;
+        };
+        let mut pumped = match direction {
+            Direction::ToBackend => self.upload(backend, tools, budget),
+            Direction::ToClient => self.run(direction, backend, tools, budget),
+        };
+        if budget == 0 && matches!(pumped.stop, Stop::Budget) {
+            pumped.stop = Stop::Blocked;
+        }
+        let gate = self.throttle.get_or_insert_default().gate(direction);
+        bandwidth.charge(gate, direction, pumped.moved, now);
+        pumped
+    }
+
+    /// What a half may move now; 0 is for bytes that are stuck in it, and none while there is nothing to do.
+    fn budget(
+        &mut self,
+        direction: Direction,
+        backend: &Peer<W>,
+        bandwidth: &Bandwidth,
+        now: Instant,
+    ) -> Option<u64> {
+        let (half, source, sink) = match direction {
+            Direction::ToBackend => (&self.to_backend, &self.client, backend),
+            Direction::ToClient => (&self.to_client, backend, &self.client),
+        };
+        let gate = self.throttle.get_or_insert_default().gate(direction);
+        gate.open();
+        // Only a half that can read on asks its limit.
+        if !half.wants_more(source.ready, sink.ready) || bandwidth.permit(gate, direction, now) {
+            Some(bandwidth.quantum())
+        } else {
+            half.is_stuck().then_some(0)
+        }
+    }
+
+    /// Begins to keep what the client is about to say to a warm connection.
+    fn begin_flight(&mut self) {
+        if self.rescue != Rescue::Off && self.flight.is_none() && self.has_more_to_say() {
+            self.flight = rescue::begin(&self.to_backend);
+        }
+    }
+
+    /// Takes note of what was sent of a flight that is being kept.
+    fn note_upload(&mut self, up: &Pumped, backend: &Peer<W>) {
+        let Some(flight) = &mut self.flight else { return };
+        rescue::note_upload(flight, up);
+        if !flight.has_hope(self.rescue, backend.stream.knows_acknowledged()) {
+            self.flight = None;
+        }
+    }
+
+    /// What follows for a flight that is being kept from what was, or was not, heard from the backend. `None`:
+    /// what would follow without a flight.
+    fn judge(&mut self, down: &Pumped, backend: &Peer<W>, now: Instant) -> Option<Verdict> {
+        let is_answered = down.moved > 0 || self.to_client.is_stuck();
+        if is_answered || self.client.ready.has_failed() {
+            self.flight = None;
+            return None;
+        }
+        let flight = self.flight.as_mut()?;
+        let end = match &down.stop {
+            // The reset was heard of by a write, and is no news to a read.
+            Stop::Finished if self.backend_was_reset => LastWords::RESET,
+            stop @ (Stop::Finished
+            | Stop::Blocked
+            | Stop::Budget
+            | Stop::SourceFailed(_)
+            | Stop::SinkFailed(_)) => rescue::last_words(stop, flight, backend)?,
+        };
+        match rescue::fate(flight, self.rescue, end, &backend.stream, now) {
+            Fate::Rescued => Some(Verdict::Rescue),
+            Fate::InDoubt(pause) => Some(Verdict::Doubt(pause)),
+            Fate::Lost(error) => {
+                self.flight = None;
+                let error = error?;
+                self.to_client.finish();
+                Some(Verdict::End(self.failed(Side::Backend, &error)))
+            }
+        }
+    }
+
+    /// Does the accounts of one turn, and takes off what was counted before.
+    fn account(&mut self, moved: &mut Moved, now: Instant) {
+        if moved.to_backend + moved.to_client > 0 {
+            self.last_activity = now;
+            self.untouched = false;
+            let replayed = self.replaying.min(moved.to_backend);
+            self.replaying -= replayed;
+            moved.to_backend -= replayed;
+            self.bytes_to_backend += moved.to_backend;
+            self.bytes_to_client += moved.to_client;
+        }
+    }
+
+    fn after_upload(&mut self, stop: Stop, backend: &mut Peer<W>, again: &mut bool) -> Option<Ending> {
+        match stop {
+            Stop::Blocked => None,
+            Stop::Budget => {
+                *again = true;
+                None
+            }
+            Stop::Finished => {
+                self.to_backend.finish();
+                self.untouched = false;
+                if self.to_client.phase() == Phase::Done {
+                    return Some(Ending::FINISHED);
+                }
+                backend.stream.finish();
+                None
+            }
+            Stop::SourceFailed(error) => Some(self.failed(Side::Client, &error)),
+            // The backend is well and waits for more, for ever if it is not told.
+            Stop::SinkFailed(error) if net::is_exhausted(&error) => Some(Ending::OUT_OF_MEMORY),
+            Stop::SinkFailed(error) => {
+                // The backend takes nothing any more, but what it said before is still to be delivered. An
+                // end of its stream after a reset is no end: the error was used up by the failed write.
+                self.to_backend.finish();
+                self.untouched = false;
+                self.backend_was_reset |= error.kind() != std::io::ErrorKind::BrokenPipe;
+                (self.to_client.phase() == Phase::Done).then(|| self.failed(Side::Backend, &error))
+            }
+        }
+    }
+
+    fn after_download(&mut self, stop: Stop, again: &mut bool) -> Option<Ending> {
+        match stop {
+            Stop::Blocked => None,
+            Stop::Budget => {
+                *again = true;
+                None
+            }
+            Stop::Finished if self.backend_was_reset => Some(Ending::RESET_BY_BACKEND),
+            Stop::Finished => {
+                self.to_client.finish();
+                if self.to_backend.phase() == Phase::Done {
+                    return Some(Ending::FINISHED);
+                }
+                self.client.stream.finish();
+                None
+            }
+            Stop::SourceFailed(error) => Some(self.failed(Side::Backend, &error)),
+            Stop::SinkFailed(error) => Some(self.failed(Side::Client, &error)),
+        }
+    }
+
+    /// The end after a side that has failed and will never be read again to find that out: a client whose
+    /// half is done or stuck, a backend whose half is done (its stuck bytes are its last ones, and wanted).
+    fn after_failure(&self, backend: &Peer<W>, is_up_blocked: bool) -> Option<Ending> {
+        let client = is_up_blocked.then(|| self.client.failure()).flatten();
+        if let Some(error) = client {
+            return Some(self.failed(Side::Client, &error));
+        }
+        let is_heard_out = self.to_client.phase() == Phase::Done;
+        let error = is_heard_out.then(|| backend.failure()).flatten()?;
+        Some(self.failed(Side::Backend, &error))
+    }
+
+    /// The end after the failure of a side: a reset for the other one, unless it has had the finish already.
+    fn failed(&self, side: Side, error: &std::io::Error) -> Ending {
+        if net::is_exhausted(error) {
+            return Ending::OUT_OF_MEMORY;
+        }
+        let half = match side {
+            Side::Client => &self.to_backend,
+            Side::Backend => &self.to_client,
+        };
+        let ending = Ending::reset_by(side, error);
+        match half.phase() {
+            Phase::Open | Phase::Ending => ending,
+            Phase::Done => Ending::quiet(ending.reason),
+        }
+    }
+}
+
+/// Runs one direction through a pipe, if both its ends are plain sockets and it can have one.
+fn spliced<W: Wire>(
+    pipes: &mut PipeReserve,
+    half: &mut Half,
+    source: &mut Peer<W>,
+    sink: &mut Peer<W>,
+    budget: u64,
+) -> Option<Pumped> {
+    let (mut source, mut sink) = (source.plain_end()?, sink.plain_end()?);
+    splice::pump(pipes, half, &mut source, &mut sink, budget)
+}
+
+/// Pumps what is left of a source that has finished; its end leaves with the finish, which the caller passes on.
+fn pump_corked<W: Wire>(
+    half: &mut Half,
+    source: &mut Peer<W>,
+    sink: &mut Peer<W>,
+    scratch: &mut [u8],
+    budget: u64,
+) -> Pumped {
+    let to = sink.end();
+    let mut corked = End {
+        stream: Corked(to.stream),
+        ready: to.ready,
+        short_io_blocks: to.short_io_blocks,
+    };
+    let pumped = pump(half, &mut source.end(), &mut corked, scratch, budget);
+    if pumped.moved > 0 && !matches!(pumped.stop, Stop::Finished) {
+        sink.stream.uncork();
+    }
+    pumped
+}
+
+#[cfg(test)]
+mod tests;
