@@ -202,6 +202,11 @@ impl Throttle {
         self.0.iter().filter_map(|gate| gate.paused_until).min()
     }
 
+    /// Whether a half is paused.
+    pub(super) fn is_paused(&self, direction: Direction) -> bool {
+        self.0[direction as usize].paused_until.is_some()
+    }
+
     /// The share of one half.
     pub(super) fn gate(&mut self, direction: Direction) -> &mut Gate {
         &mut self.0[direction as usize]

@@ -3,6 +3,8 @@
 //! Owns what has happened on the connection so far and decides what happens next, from readiness alone; the
 //! reactor owns the sockets' registration, the timers and the accounting. Knows its connections as [`Wire`]s only. The
 //! rules for the end of a connection are the truth table of [`close`](super::close).
+//!
+//! Invariants: those that `check` names; a debug build holds each turn to them.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -15,7 +17,7 @@ use super::flight::{Flight, Recorder};
 use super::half::{End, Half, Phase, Pumped, Stop};
 use super::peer::Peer;
 use super::pipe::PipeReserve;
-use super::pump::pump;
+use super::pump::{at_most, pump};
 use super::readiness::Readiness;
 use super::rescue::{self, Fate, LastWords};
 use super::splice;
@@ -193,6 +195,15 @@ impl<W: Wire> Relay<W> {
 
     /// Moves what can be moved in both directions, and says how the relay stands then.
     pub fn drive(&mut self, backend: &mut Peer<W>, tools: &mut Tools<'_>) -> (Moved, Verdict) {
+        let (moved, verdict) = self.turn(backend, tools);
+        if cfg!(debug_assertions) {
+            self.check(tools);
+            self.check_verdict(backend, verdict, tools.clock);
+        }
+        (moved, verdict)
+    }
+
+    fn turn(&mut self, backend: &mut Peer<W>, tools: &mut Tools<'_>) -> (Moved, Verdict) {
         let mut moved = Moved::default();
         if self.untouched {
             if self.is_stale(backend) {
@@ -256,7 +267,8 @@ impl<W: Wire> Relay<W> {
             short_io_blocks: source.short_io_blocks,
         };
         let half = &mut self.to_backend;
-        let up = pump(half, &mut source, &mut backend.end(), tools.scratch, budget);
+        let scratch = at_most(tools.scratch, budget);
+        let up = pump(half, &mut source, &mut backend.end(), scratch, budget);
         half.note_moved(up.moved);
         self.note_upload(&up, backend);
         up
@@ -272,10 +284,11 @@ impl<W: Wire> Relay<W> {
         };
         let is_finish_passed = other.phase() != Phase::Done && !self.backend_was_reset;
         let is_ending = is_finish_passed && source.ready.has_finished();
+        let scratch = at_most(tools.scratch, budget);
         let pumped = match spliced(tools.pipes, half, source, sink, budget) {
             Some(pumped) => pumped,
-            None if is_ending => pump_corked(half, source, sink, tools.scratch, budget),
-            None => pump(half, &mut source.end(), &mut sink.end(), tools.scratch, budget),
+            None if is_ending => pump_corked(half, source, sink, scratch, budget),
+            None => pump(half, &mut source.end(), &mut sink.end(), scratch, budget),
         };
         if pumped.moved > 0 {
             half.note_moved(pumped.moved);
@@ -465,6 +478,92 @@ impl<W: Wire> Relay<W> {
             Phase::Open | Phase::Ending => ending,
             Phase::Done => Ending::quiet(ending.reason),
         }
+    }
+
+    /// What holds after every turn.
+    fn check(&self, tools: &Tools<'_>) {
+        self.to_backend.check();
+        self.to_client.check();
+        debug_assert!(
+            self.replaying <= self.bytes_to_backend,
+            "what is said again was counted before"
+        );
+        debug_assert!(
+            !self.untouched || self.bytes_to_backend + self.bytes_to_client == 0,
+            "what was exchanged is no longer untouched"
+        );
+        debug_assert!(
+            !self.backend_was_reset || self.to_backend.phase() == Phase::Done,
+            "nothing goes to a backend that was reset"
+        );
+        debug_assert!(
+            self.throttle.is_none() || tools.bandwidth.is_some(),
+            "a half is held back only by a limit"
+        );
+        if let Some(flight) = &self.flight {
+            debug_assert!(self.rescue != Rescue::Off, "a flight is kept for a rescue");
+            debug_assert!(
+                self.bytes_to_client == 0 && !self.to_client.is_stuck(),
+                "a flight is kept until the backend says something"
+            );
+            debug_assert!(
+                self.replaying == 0,
+                "a flight is said again once, to a connection that is no warm one"
+            );
+            flight.check();
+        }
+    }
+
+    /// What a verdict says of the relay.
+    fn check_verdict(&self, backend: &Peer<W>, verdict: Verdict, clock: Instant) {
+        match verdict {
+            Verdict::Stale => debug_assert!(self.untouched, "something was exchanged on it"),
+            Verdict::Rescue => debug_assert!(self.flight.is_some(), "there is nothing to be said again"),
+            Verdict::Doubt(pause) => {
+                debug_assert!(self.is_in_doubt() && !pause.is_zero(), "a doubt has an end");
+                debug_assert!(
+                    self.to_client.phase() == Phase::Ending,
+                    "the backend's finish is kept from the client"
+                );
+            }
+            Verdict::Wait | Verdict::Again => {
+                debug_assert!(
+                    self.to_backend.phase() != Phase::Done || self.to_client.phase() != Phase::Done,
+                    "a relay whose halves are done has ended"
+                );
+                debug_assert!(
+                    self.resumes_at().is_none_or(|at| at > clock),
+                    "a pause has an end, and it lies ahead"
+                );
+                self.check_half(Direction::ToBackend, backend, verdict);
+                self.check_half(Direction::ToClient, backend, verdict);
+            }
+            Verdict::End(_) => {}
+        }
+    }
+
+    /// What a half waits for when its turn is over: something that will be told.
+    fn check_half(&self, way: Direction, backend: &Peer<W>, verdict: Verdict) {
+        let (half, source, sink) = match way {
+            Direction::ToBackend => (&self.to_backend, self.client.ready, backend.ready),
+            Direction::ToClient => (&self.to_client, backend.ready, self.client.ready),
+        };
+        debug_assert!(
+            half.phase() != Phase::Ending || half.is_stuck(),
+            "a finish is passed on once all is written"
+        );
+        debug_assert!(
+            !half.is_stuck() || !sink.is_writable(),
+            "bytes are held only while the sink takes none"
+        );
+        let is_paused = self
+            .throttle
+            .as_ref()
+            .is_some_and(|throttle| throttle.is_paused(way));
+        debug_assert!(
+            verdict == Verdict::Again || is_paused || !half.wants_more(source, sink),
+            "a half that can go on does not wait"
+        );
     }
 }
 

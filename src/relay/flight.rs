@@ -135,6 +135,14 @@ impl Flight {
         self.is_finished
     }
 
+    /// Holds the flight to what this file says of it, in a debug build.
+    pub(super) fn check(&self) {
+        debug_assert!(
+            self.bytes.len() <= MOST_BYTES,
+            "a flight is kept only while it is short"
+        );
+    }
+
     /// The bytes, to be said again.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {

@@ -101,6 +101,19 @@ impl Half {
         self.streak >= BULK_STREAK
     }
 
+    /// Holds the half to what this file says of it, in a debug build.
+    pub(super) fn check(&self) {
+        match &self.held {
+            Held::Nothing => {}
+            Held::Bytes(buffer) => debug_assert!(!buffer.unwritten().is_empty(), "bytes are held, but none"),
+            Held::Pipe(loaded) => debug_assert!(loaded.held > 0, "a pipe is held, but it is empty"),
+        }
+        debug_assert!(
+            self.phase != Phase::Done || !self.is_stuck(),
+            "a half that is done holds nothing"
+        );
+    }
+
     /// Ends the half: the FIN has been passed on, or there is nobody left to write to.
     pub fn finish(&mut self) {
         self.phase = Phase::Done;

@@ -12,8 +12,14 @@ use std::io::{self, ErrorKind, Read, Write};
 use super::buffer::Buffer;
 use super::half::{End, Half, Held, Phase, Pumped, Stop};
 
-/// Moves bytes until something stops it; at most `budget` plus one read, for which there is `scratch`. A budget that
-/// is smaller than that makes the read smaller.
+/// The part of a scratch buffer that a budget asks for: under a limit of bandwidth that is less than the whole.
+pub(super) fn at_most(scratch: &mut [u8], budget: u64) -> &mut [u8] {
+    let room = usize::try_from(budget).unwrap_or(usize::MAX);
+    let room = room.clamp(1, scratch.len().max(1));
+    scratch.get_mut(..room).unwrap_or_default()
+}
+
+/// Moves bytes until something stops it; at most `budget` plus one read, for which there is `scratch`.
 pub fn pump<R: Read, W: Write>(
     half: &mut Half,
     source: &mut End<'_, R>,
@@ -21,9 +27,6 @@ pub fn pump<R: Read, W: Write>(
     scratch: &mut [u8],
     budget: u64,
 ) -> Pumped {
-    let room = usize::try_from(budget).unwrap_or(usize::MAX);
-    let room = room.clamp(1, scratch.len().max(1));
-    let scratch = scratch.get_mut(..room).unwrap_or_default();
     let mut moved = 0;
     let stop = loop {
         if let Held::Bytes(buffer) = &mut half.held {
