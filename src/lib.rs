@@ -9,6 +9,7 @@
 pub mod clock; // the only reader of the clock
 pub mod last_words; // how the process ends when it must
 pub mod shutdown; // the stop signal, and sleeping so that a stop is seen at once
+pub mod signals; // what the process is asked to do from outside
 pub mod snapshot; // `Published<T>`: one writer, many readers, a version
 
 pub mod config; // YAML text -> checked `Config`, or every error with its line

@@ -1,7 +1,7 @@
 //! The edge to the operating system's sockets: options, bind, "did this connect succeed", limits.
 //!
-//! The only module (with `relay/splice.rs` and `shutdown.rs`) that may differ between systems. It owns no
-//! state and takes no decision about connections.
+//! One of the few doors to what differs between systems (`tests/portability.rs` has the list). It owns no state and
+//! takes no decision about connections.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
