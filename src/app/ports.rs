@@ -30,10 +30,10 @@ pub(super) fn listen(
     let mut rows: Vec<Vec<_>> = (0..reactors).map(|_| Vec::new()).collect();
     for one in reserved {
         let addr = one.addr();
-        let listeners = one.listen().map_err(|source| refused(addr, source))?;
+        let opened = one.listen().map_err(|source| refused(addr, source))?;
         addrs.push(addr);
-        for (row, listener) in rows.iter_mut().zip(listeners) {
-            row.push(listener);
+        for (row, listeners) in rows.iter_mut().zip(opened) {
+            row.extend(listeners);
         }
     }
     Ok((addrs, rows))
