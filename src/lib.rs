@@ -9,6 +9,7 @@
 pub mod base; // what knows nothing of forwarding: time, published values, slabs, timers
 pub mod last_words; // how the process ends when it must
 pub mod shutdown; // the stop signal, and sleeping so that a stop is seen at once
+pub mod signals; // what the process is asked to do from outside
 
 pub mod config; // YAML text -> checked `Config`, or every error with its line
 pub mod logging; // text and JSON lines, `RUST_LOG`

@@ -13,7 +13,8 @@ use tcp_forwarder::cli::{self, EarlyExit, Invocation};
 use tcp_forwarder::config::{self, Config};
 use tcp_forwarder::demo::{self, Setup, View};
 use tcp_forwarder::last_words::{self, EXIT_FAILURE};
-use tcp_forwarder::{logging, shutdown};
+use tcp_forwarder::logging;
+use tcp_forwarder::signals::{self, Signal};
 
 fn main() -> ExitCode {
     last_words::end_on_panic();
@@ -64,9 +65,9 @@ impl From<io::Error> for Failure {
 }
 
 fn run(path: &Path) -> Result<(), Failure> {
+    let launch = launch()?;
     let (config, candidates) = load(path)?;
     logging::init(&config.logging).map_err(Failure::start)?;
-    let launch = launch()?;
     let app = launch.start(&config, candidates).map_err(Failure::start)?;
     app.run().map(drop).map_err(Failure::start)
 }
@@ -81,9 +82,10 @@ fn check(path: &Path) -> Result<(), Failure> {
 }
 
 fn demo() -> Result<(), Failure> {
+    let launch = launch()?;
     demo::run(Box::new(io::stdout()), |setup: Setup| {
         logging::init(&setup.config.logging).map_err(Failure::start)?;
-        let app = launch()?
+        let app = launch
             .start(&setup.config, setup.candidates)
             .map_err(Failure::start)?;
         let Some(listen) = app.listen_addrs.first().copied() else {
@@ -136,11 +138,16 @@ fn bad_config(error: &config::LoadError) -> Failure {
     }
 }
 
-/// A process to be started, which a signal can stop already.
+/// A process to be started, which a signal can stop already. Comes before any other thread is made.
 fn launch() -> Result<Launch, Failure> {
+    let signals = signals::block().map_err(Failure::start)?;
     let launch = Launch::default();
     let handle = launch.stop_handle();
-    shutdown::on_signal(move || handle.stop()).map_err(Failure::start)?;
+    let tell = move |signal| match signal {
+        Signal::Stop => handle.stop(),
+        Signal::Reload | Signal::ReopenLogs => logging::reopen(),
+    };
+    signals.listen(tell).map_err(Failure::start)?;
     Ok(launch)
 }
 

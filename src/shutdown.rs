@@ -1,8 +1,8 @@
-//! The stop signal: Ctrl+C, SIGTERM, and sleeping so that a stop is seen at once.
+//! The stop of the process, and sleeping so that a stop is seen at once.
 //!
 //! Owns the phase of the process (`Running -> Draining`), the condition variable that background threads
-//! sleep on, the wakers of those that sleep elsewhere, and the signal handler. It knows nothing of what is
-//! being stopped.
+//! sleep on, and the wakers of those that sleep elsewhere. It knows nothing of what is being stopped, nor of who
+//! asked for it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,9 +10,6 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::base::clock;
-
-/// Exit status after a second signal, by shell convention 128 + SIGINT.
-pub const EXIT_FORCED: i32 = 130;
 
 /// Wakes a thread that does not sleep on [`Shutdown`] itself.
 type Wake = Box<dyn Fn() + Send>;
@@ -79,24 +76,6 @@ impl Shutdown {
         }
         true
     }
-}
-
-/// Installs the handler for Ctrl+C and SIGTERM: the first signal calls `on_stop`, a second one ends the
-/// process at once with status [`EXIT_FORCED`].
-///
-/// # Errors
-/// When a handler is already installed or the system refuses one.
-pub fn on_signal(on_stop: impl Fn() + Send + 'static) -> Result<(), ctrlc::Error> {
-    let mut stopping = false;
-    ctrlc::set_handler(move || {
-        if stopping {
-            log::logger().flush();
-            #[expect(clippy::exit, reason = "the second signal asks for exactly this")]
-            std::process::exit(EXIT_FORCED);
-        }
-        stopping = true;
-        on_stop();
-    })
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ fn bind(
     reactors: usize,
     keepalive: &Keepalive,
 ) -> io::Result<net::Reserved> {
-    let is_ours = open.iter().any(|port| net::overlap(port.bound, wanted));
+    let is_ours = open.iter().any(|port| net::overlaps(port.bound, wanted));
     if is_ours {
         net::reserve_beside(wanted, reactors, keepalive)
     } else {
@@ -106,7 +106,8 @@ fn bind(
 #[derive(Debug)]
 pub(super) struct Opened {
     ports: Vec<Port>,
-    listeners: Vec<(ListenerId, Vec<TcpListener>)>,
+    /// For each reactor its sockets, one at least.
+    listeners: Vec<(ListenerId, Vec<Vec<TcpListener>>)>,
 }
 
 impl Reservation {
@@ -134,12 +135,9 @@ impl Opened {
     pub(super) fn deliver(self, mailboxes: &[Arc<Mailbox>]) -> Vec<Port> {
         let mut rows: Vec<Vec<_>> = mailboxes.iter().map(|_| Vec::new()).collect();
         for (id, sockets) in self.listeners {
-            for (index, socket) in sockets.into_iter().enumerate() {
-                // More sockets than reactors were inherited, perhaps: each has a queue that is to be served.
-                let row = index % rows.len().max(1);
-                if let Some(row) = rows.get_mut(row) {
-                    row.push((id, socket));
-                }
+            debug_assert_eq!(sockets.len(), rows.len(), "sockets for each reactor");
+            for (row, sockets) in rows.iter_mut().zip(sockets) {
+                row.extend(sockets.into_iter().map(|socket| (id, socket)));
             }
         }
         for (mailbox, row) in mailboxes.iter().zip(rows) {

@@ -3,18 +3,24 @@
 //! Owns the lines that were logged and not written yet, and the output. It knows nothing of what a line says.
 //! Invariants: whoever logs never waits for the output, however slow that is; what waits has a bound, beyond
 //! which lines are dropped and counted; lines reach the output whole and in order, in writes that no other
-//! writer of the same pipe can get between.
+//! writer of the same pipe can get between; a line goes to the output that was turned to last before it.
 
-use std::io::{self, Write};
+use std::fmt;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use super::output::Output;
 
 /// Bytes that wait while the output takes nothing; what is logged beyond them is lost.
 pub(super) const MAX_BYTES: usize = 1 << 20;
 
 /// Bytes of one write, unless one line alone is longer: so much goes into a pipe undivided (`PIPE_BUF` of Linux).
 const WRITE_BYTES: usize = 4096;
+
+/// Outputs that wait while the present one takes nothing; one more takes the place of the last, with its lines.
+const MAX_TURNS: usize = 4;
 
 /// Room that is kept from one batch to the next.
 const KEPT_BYTES: usize = 16 * 1024;
@@ -34,14 +40,59 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// Whole lines, each with its line feed.
-    lines: Vec<u8>,
+    batch: Batch,
     /// Lines that found no room since the last batch was taken.
     dropped: u64,
     /// Whether a batch is being written.
     is_writing: bool,
     /// Whether the thread sleeps, so that it has to be woken.
     is_asleep: bool,
+}
+
+/// What is written in one go.
+#[derive(Debug, Default)]
+struct Batch {
+    /// Whole lines, each with its line feed.
+    lines: Vec<u8>,
+    /// Where lines go on in another output, in order.
+    turns: Vec<Turn>,
+}
+
+/// From some line on, lines go to another output.
+struct Turn {
+    /// Bytes of lines before.
+    at: usize,
+    to: Output,
+}
+
+impl fmt::Debug for Turn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Turn")
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.lines.is_empty() && self.turns.is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.lines.clear();
+        self.lines.shrink_to(KEPT_BYTES);
+        debug_assert!(self.turns.is_empty(), "a batch is cleared once it is written");
+    }
+
+    fn turn_to(&mut self, to: Output) {
+        let at = self.lines.len();
+        let is_full = self.turns.len() == MAX_TURNS;
+        match self.turns.last_mut() {
+            // Nothing would be written to the one before, or too many wait.
+            Some(last) if is_full || last.at == at => last.to = to,
+            Some(_) | None => self.turns.push(Turn { at, to }),
+        }
+    }
 }
 
 impl Queue {
@@ -52,12 +103,24 @@ impl Queue {
     /// Takes a line, which ends with a line feed, for the thread to write.
     pub(super) fn push(&self, line: &[u8]) {
         let mut waiting = self.waiting();
-        if waiting.lines.len() + line.len() > MAX_BYTES {
+        if waiting.batch.lines.len() + line.len() > MAX_BYTES {
             waiting.dropped += 1;
             LOST_LINES.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        waiting.lines.extend_from_slice(line);
+        waiting.batch.lines.extend_from_slice(line);
+        self.wake(&mut waiting);
+    }
+
+    /// Has every line that is pushed from now on go to `output`. Does not wait for the present one, which is closed
+    /// once it has what was pushed before.
+    pub(super) fn turn_to(&self, output: Output) {
+        let mut waiting = self.waiting();
+        waiting.batch.turn_to(output);
+        self.wake(&mut waiting);
+    }
+
+    fn wake(&self, waiting: &mut Waiting) {
         if waiting.is_asleep {
             waiting.is_asleep = false;
             self.pushed.notify_one();
@@ -66,24 +129,23 @@ impl Queue {
 
     /// Waits until all that was pushed before has been written, but no longer than `patience`.
     pub(super) fn flush(&self, patience: Duration) {
-        let is_busy = |waiting: &mut Waiting| waiting.is_writing || !waiting.lines.is_empty();
+        let is_busy = |waiting: &mut Waiting| waiting.is_writing || !waiting.batch.is_empty();
         drop(self.emptied.wait_timeout_while(self.waiting(), patience, is_busy));
     }
 
     /// Exchanges `batch`, which was written, for what waits; sleeps until there is something.
-    fn next(&self, batch: &mut Vec<u8>) -> u64 {
+    fn next(&self, batch: &mut Batch) -> u64 {
         batch.clear();
-        batch.shrink_to(KEPT_BYTES);
         let mut waiting = self.waiting();
         waiting.is_writing = false;
-        while waiting.lines.is_empty() {
+        while waiting.batch.is_empty() {
             self.emptied.notify_all();
             waiting.is_asleep = true;
             waiting = self.pushed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
         waiting.is_asleep = false;
         waiting.is_writing = true;
-        std::mem::swap(&mut waiting.lines, batch);
+        std::mem::swap(&mut waiting.batch, batch);
         std::mem::take(&mut waiting.dropped)
     }
 }
@@ -92,17 +154,17 @@ impl Queue {
 ///
 /// # Errors
 /// When the system gives no thread.
-pub(super) fn begin(out: Box<dyn Write + Send>) -> io::Result<Arc<Queue>> {
+pub(super) fn begin(out: Output) -> io::Result<Arc<Queue>> {
     let queue = Arc::<Queue>::default();
     let taken = Arc::clone(&queue);
     let mut page = Page { out, is_torn: false };
     std::thread::Builder::new()
         .name("log".to_owned())
         .spawn(move || {
-            let mut batch = Vec::new();
+            let mut batch = Batch::default();
             loop {
                 let dropped = taken.next(&mut batch);
-                page.write_batch(&batch);
+                page.write_batch(&mut batch);
                 if dropped > 0 {
                     log::warn!("{dropped} lines of the log were lost: its output took nothing for too long");
                 }
@@ -113,17 +175,29 @@ pub(super) fn begin(out: Box<dyn Write + Send>) -> io::Result<Arc<Queue>> {
 
 /// The output. It swallows errors: a log has nobody to tell them to.
 struct Page {
-    out: Box<dyn Write + Send>,
+    out: Output,
     /// Whether the last write failed and may have left part of a line.
     is_torn: bool,
 }
 
 impl Page {
-    fn write_batch(&mut self, mut batch: &[u8]) {
-        while !batch.is_empty() {
-            let (part, rest) = batch.split_at(whole_lines(batch));
+    fn write_batch(&mut self, batch: &mut Batch) {
+        let mut begun = 0;
+        for turn in batch.turns.drain(..) {
+            debug_assert!(begun <= turn.at, "turns are in order");
+            self.write_lines(batch.lines.get(begun..turn.at).unwrap_or_default());
+            begun = turn.at;
+            // What is torn may be the same file, so that is remembered: an empty line does no harm in another.
+            self.out = turn.to;
+        }
+        self.write_lines(batch.lines.get(begun..).unwrap_or_default());
+    }
+
+    fn write_lines(&mut self, mut lines: &[u8]) {
+        while !lines.is_empty() {
+            let (part, rest) = lines.split_at(whole_lines(lines));
             self.write(part);
-            batch = rest;
+            lines = rest;
         }
     }
 

@@ -1,12 +1,16 @@
 //! What a line looks like, what is filtered, and what a failing output costs.
 
-use super::*;
-use std::sync::Mutex;
-use std::sync::mpsc;
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, mpsc};
 
-use log::Level;
+use super::*;
+use crate::config::{LogFormat, LogOutput};
 use log::kv::{Source, ToValue, Value};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+
+mod changes;
 
 /// An output that is looked at, and that fails while it is told to.
 #[derive(Clone, Default)]
@@ -43,10 +47,15 @@ impl Page {
 
 fn logger(format: LogFormat, level: LevelFilter, rust_log: Option<&str>) -> (Logger, Page) {
     let page = Page::default();
-    let (filter, complaint) = filter(level, rust_log.map(OsStr::new));
-    assert_eq!(complaint, None);
+    let rust_log = rust_log.map(OsStr::new);
+    assert_eq!(filter(level, rust_log).1, None);
+    let logging = Logging {
+        level,
+        format,
+        output: LogOutput::Stdout,
+    };
     (
-        Logger::new(format, filter, Box::new(page.clone())).expect("a thread"),
+        Logger::new(&logging, rust_log, Box::new(page.clone())).expect("a thread"),
         page,
     )
 }
@@ -158,7 +167,7 @@ fn rust_log_overrides_by_target() {
         (4, 2, 0),
         "{text}"
     );
-    assert_eq!(logger.filter.filter(), LevelFilter::Debug);
+    assert_eq!(logger.most_verbose(), LevelFilter::Debug);
     assert!(logger.enabled(&Metadata::builder().level(Level::Warn).target("x").build()));
 }
 
@@ -224,8 +233,12 @@ fn an_output_that_takes_nothing_costs_lines_and_nobody_waits_for_it() {
         gate,
         page: page.clone(),
     });
-    let (filter, _) = filter(LevelFilter::Info, None);
-    let logger = Logger::new(LogFormat::Json, filter, gated).expect("a thread");
+    let logging = Logging {
+        level: LevelFilter::Info,
+        format: LogFormat::Json,
+        output: LogOutput::Stdout,
+    };
+    let logger = Logger::new(&logging, None, gated).expect("a thread");
     let said = 3 * queue::MAX_BYTES / 1000;
     let before = lost_lines();
     let message = "x".repeat(1000);

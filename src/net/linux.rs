@@ -8,14 +8,20 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, send, sockopt};
 use socket2::{Domain, Socket, Type};
 
-/// See [`super::skip_pacing`].
+use super::addr::is_within_machine;
+
+/// Gives a socket Reno, the one congestion control that every Linux has and that neither paces nor measures.
+///
+/// For connections within the machine, where nothing is lost and no link is shared: BBR (where that is the system's
+/// choice) would start a timer for every few packets. It has to be said before a connection stands, for a socket
+/// that was paced once stays so; what a listener accepts has it from the listener. A refusal costs speed only.
 pub(super) fn skip_pacing(socket: &Socket) {
     let _ = sockopt::set_tcp_congestion(socket, "reno");
 }
 
 /// What mio does; but towards this machine an option comes before the connect, which on loopback is over at once.
 pub(super) fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
-    if !super::is_within_machine(addr) {
+    if !is_within_machine(addr) {
         return TcpStream::connect(addr);
     }
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), None)?;

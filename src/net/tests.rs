@@ -1,9 +1,12 @@
 //! Sockets of the real system, on loopback.
 
 use super::*;
+use crate::config::Keepalive;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use std::io::{Read, Write};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+mod adoption;
 
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
