@@ -45,7 +45,8 @@ impl Family {
 use Kind::{Counter, Gauge, Histogram};
 
 const NONE: &[&str] = &[];
-const SERVER: &[&str] = &["server"];
+const SERVICE: &[&str] = &["service"];
+const SERVER: &[&str] = &["service", "server"];
 
 macro_rules! families {
     ($($ident:ident = $kind:ident $name:literal $labels:expr, $help:literal;)+) => {
@@ -60,35 +61,39 @@ macro_rules! families {
 }
 
 families! {
-    NEW_CONNECTIONS = Counter "tcp_forwarder_new_connections_total" NONE,
+    NEW_CONNECTIONS = Counter "tcp_forwarder_new_connections_total" SERVICE,
         "Client connections accepted.";
-    ACTIVE_CONNECTIONS = Gauge "tcp_forwarder_active_connections" NONE,
+    ACTIVE_CONNECTIONS = Gauge "tcp_forwarder_active_connections" SERVICE,
         "Client connections open now, from accept to close.";
-    CONNECTION_DURATION = Histogram "tcp_forwarder_connection_duration_seconds" NONE,
+    CONNECTION_DURATION = Histogram "tcp_forwarder_connection_duration_seconds" SERVICE,
         "How long client connections lived, from accept to close.";
-    BYTES_TRANSFERRED = Counter "tcp_forwarder_bytes_transferred_total" &["direction"],
+    BYTES_TRANSFERRED = Counter "tcp_forwarder_bytes_transferred_total" &["service", "direction"],
         "Bytes relayed, counted while they flow; direction is to_backend or to_client.";
-    CONNECTIONS_CLOSED = Counter "tcp_forwarder_connections_closed_total" &["reason"],
+    CONNECTIONS_CLOSED = Counter "tcp_forwarder_connections_closed_total" &["service", "reason"],
         "Client connections closed, by reason.";
-    CONNECTIONS_REJECTED = Counter "tcp_forwarder_connections_rejected_total" &["reason"],
+    CONNECTIONS_REJECTED = Counter "tcp_forwarder_connections_rejected_total" &["service", "reason"],
         "Client connections refused right after accept, by reason; they count as nothing else.";
-    ACCEPT_PAUSED = Counter "tcp_forwarder_accept_paused_total" NONE,
+    ACCEPT_PAUSED = Counter "tcp_forwarder_accept_paused_total" SERVICE,
         "Times that accepting paused: descriptors ran out or max_connections was reached.";
-    RESCUED_CONNECTIONS = Counter "tcp_forwarder_rescued_connections_total" NONE,
+    RESCUED_CONNECTIONS = Counter "tcp_forwarder_rescued_connections_total" SERVICE,
         "Client connections that went on with another backend connection, because the warm one they were given \
          turned out dead before its first reply.";
-    ERRORS = Counter "tcp_forwarder_errors_total" &["kind"],
-        "Errors, by kind.";
+    ERRORS = Counter "tcp_forwarder_errors_total" &["service", "kind"],
+        "Errors, by kind; those of the process itself name no service.";
+    CONFIG_RELOADS = Counter "tcp_forwarder_config_reloads_total" &["result"],
+        "Times that the configuration was read again; result is success or failure.";
+    CONFIG_RESTART_NEEDED = Gauge "tcp_forwarder_config_restart_needed" NONE,
+        "1 while something in the configuration takes effect only in a new process, else 0.";
     UPTIME = Gauge "tcp_forwarder_uptime_seconds" NONE,
         "Seconds since the process started.";
     BUILD_INFO = Gauge "tcp_forwarder_build_info" &["version"],
         "Always 1; the label tells the version.";
 
-    CANDIDATES = Gauge "tcp_forwarder_candidates" NONE,
+    CANDIDATES = Gauge "tcp_forwarder_candidates" SERVICE,
         "Addresses that the candidate list covers.";
-    CANDIDATES_TRACKED = Gauge "tcp_forwarder_candidates_tracked" NONE,
+    CANDIDATES_TRACKED = Gauge "tcp_forwarder_candidates_tracked" SERVICE,
         "Candidates of which a score is kept.";
-    HEALTH_CHECKS = Counter "tcp_forwarder_health_checks_total" &["result"],
+    HEALTH_CHECKS = Counter "tcp_forwarder_health_checks_total" &["service", "result"],
         "Probes finished; result is success or failure.";
     PROBE_SUCCESS = Counter "tcp_forwarder_server_probe_success_total" SERVER,
         "Successful probes of a backend, or of a candidate probed just now.";
@@ -98,22 +103,22 @@ families! {
         "Score of a backend, or of a candidate probed just now; higher is better.";
     CONSECUTIVE_FAILURES = Gauge "tcp_forwarder_server_consecutive_failures" SERVER,
         "Failed connects since the last one that succeeded.";
-    SELECTOR_SWITCHES = Counter "tcp_forwarder_selector_switches_total" &["reason"],
+    SELECTOR_SWITCHES = Counter "tcp_forwarder_selector_switches_total" &["service", "reason"],
         "Changes of the active set, by reason.";
-    SELECTOR_FALLBACK = Gauge "tcp_forwarder_selector_fallback" NONE,
+    SELECTOR_FALLBACK = Gauge "tcp_forwarder_selector_fallback" SERVICE,
         "1 while no candidate passes min_score_threshold and the last good set is kept, else 0.";
     LINK_DOWN = Gauge "tcp_forwarder_link_down" NONE,
         "1 while every candidate that used to answer fails, which is put down to our own link, else 0.";
     LINK_OUTAGES = Counter "tcp_forwarder_link_outages_total" NONE,
         "Times that our own link seemed to go down.";
 
-    LB_REQUESTS = Counter "tcp_forwarder_lb_requests_total" &["algorithm", "server"],
+    LB_REQUESTS = Counter "tcp_forwarder_lb_requests_total" &["service", "algorithm", "server"],
         "Client connections sent to a backend.";
     LB_BACKEND_CONNECTIONS = Gauge "tcp_forwarder_lb_backend_connections" SERVER,
         "Client connections that use a backend or wait for it.";
     DIAL_DURATION = Histogram "tcp_forwarder_dial_duration_seconds" SERVER,
         "Connect time of successful dials for clients and pools.";
-    POOL_CONNECTIONS = Gauge "tcp_forwarder_pool_connections" &["server", "state"],
+    POOL_CONNECTIONS = Gauge "tcp_forwarder_pool_connections" &["service", "server", "state"],
         "Connections to a backend; state is warm, in_use or dialling.";
     POOL_HITS = Counter "tcp_forwarder_pool_hits_total" SERVER,
         "Client connections that found a warm connection.";

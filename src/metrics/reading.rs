@@ -7,29 +7,50 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use super::Sources;
-use super::counters::{
-    CONNECT_BOUNDS_MICROS, Cell, ConnectHistogram, ErrorKind, HistogramReading, ReactorCounters,
-    RejectReason, SwitchReason,
-};
+use super::counters::{CONNECT_BOUNDS_MICROS, Cell, ConnectHistogram, HistogramReading};
 use super::family;
 use super::output::{Output, float};
+use crate::admission::RejectReason;
 use crate::backend::{ActiveSet, Backend, ReactorShare};
 use crate::config::Algorithm;
 use crate::relay::close::CloseReason;
+use crate::scorer::link::Phase;
 use crate::scorer::probe_stats::ProbeReading;
+use crate::selector::decide::SwitchReason;
+use crate::service::Service;
+use crate::service::traffic::{ErrorKind, Traffic};
 
 /// Adds every series but `process_*`.
 pub(super) fn collect(sources: &Sources, now: Instant, output: &mut Output) {
-    let active = sources.active.load();
-    let uptime = now.saturating_duration_since(sources.started_at);
+    let hub = &sources.hub;
+    let uptime = now.saturating_duration_since(hub.started_at);
     output.number(&family::UPTIME, &[], uptime.as_secs_f64());
     output.count(&family::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1);
-    data_path(&sources.reactors, output);
-    control(sources, output);
-    errors(sources, output);
-    probes(sources, &active, output);
+    let link = hub.link.load();
+    output.count(&family::LINK_DOWN, &[], u64::from(link.phase == Phase::Down));
+    output.count(&family::LINK_OUTAGES, &[], link.outages);
+    let reloads = hub.reloads.load();
+    output.count(&family::CONFIG_RELOADS, &["success"], reloads.applied);
+    output.count(&family::CONFIG_RELOADS, &["failure"], reloads.refused);
+    let is_restart_needed = u64::from(reloads.is_restart_needed);
+    output.count(&family::CONFIG_RESTART_NEEDED, &[], is_restart_needed);
+    let bad_requests = sources.bad_requests.load(Relaxed);
+    output.count(&family::ERRORS, &["", "metrics_request"], bad_requests);
+    let dropped = hub.samples.dropped();
+    output.count(&family::ERRORS, &["", "sample_dropped"], dropped);
+    for service in &hub.directory.load().services {
+        of_service(service, output);
+    }
+}
+
+fn of_service(service: &Service, output: &mut Output) {
+    let name = service.name.as_str();
+    let active = service.live.active.load();
+    traffic(name, &service.live.traffic, output);
+    control(service, &active, output);
+    probes(service, &active, output);
     for backend in &active.backends {
-        pool(backend, sources.algorithm, output);
+        pool(name, backend, service.spec.pools.algorithm, output);
     }
 }
 
@@ -39,73 +60,60 @@ fn sum<T>(parts: &[T], value: impl Fn(&T) -> u64) -> u64 {
         .fold(0, |total, part| total.wrapping_add(value(part)))
 }
 
-fn data_path(reactors: &[ReactorCounters], output: &mut Output) {
-    let total = |cell: fn(&ReactorCounters) -> &Cell| sum(reactors, |reactor| cell(reactor).value());
-    output.count(&family::NEW_CONNECTIONS, &[], total(|r| &r.accepted));
-    output.count(&family::ACTIVE_CONNECTIONS, &[], total(|r| &r.active));
-    output.count(&family::ACCEPT_PAUSED, &[], total(|r| &r.accept_paused));
-    output.count(&family::RESCUED_CONNECTIONS, &[], total(|r| &r.rescued));
+fn traffic(name: &str, reactors: &[Traffic], output: &mut Output) {
+    let total = |cell: fn(&Traffic) -> &Cell| sum(reactors, |reactor| cell(reactor).value());
+    output.count(&family::NEW_CONNECTIONS, &[name], total(|r| &r.accepted));
+    output.count(&family::ACTIVE_CONNECTIONS, &[name], total(|r| &r.active));
+    output.count(&family::ACCEPT_PAUSED, &[name], total(|r| &r.accept_paused));
+    output.count(&family::RESCUED_CONNECTIONS, &[name], total(|r| &r.rescued));
     let to_backend = total(|r| &r.bytes_to_backend);
-    output.count(&family::BYTES_TRANSFERRED, &["to_backend"], to_backend);
+    output.count(&family::BYTES_TRANSFERRED, &[name, "to_backend"], to_backend);
     let to_client = total(|r| &r.bytes_to_client);
-    output.count(&family::BYTES_TRANSFERRED, &["to_client"], to_client);
+    output.count(&family::BYTES_TRANSFERRED, &[name, "to_client"], to_client);
     for reason in CloseReason::ALL {
-        let closed = sum(reactors, |reactor| {
-            reactor.closed.get(reason as usize).map_or(0, Cell::value)
-        });
-        output.count(&family::CONNECTIONS_CLOSED, &[reason.label()], closed);
+        let closed = sum(reactors, |one| one.closed.get(reason as usize).map_or(0, Cell::value));
+        output.count(&family::CONNECTIONS_CLOSED, &[name, reason.label()], closed);
     }
     for reason in RejectReason::ALL {
-        let rejected = sum(reactors, |reactor| {
-            reactor.rejected.get(reason as usize).map_or(0, Cell::value)
+        let rejected = sum(reactors, |one| {
+            one.rejected.get(reason as usize).map_or(0, Cell::value)
         });
-        output.count(&family::CONNECTIONS_REJECTED, &[reason.label()], rejected);
+        output.count(&family::CONNECTIONS_REJECTED, &[name, reason.label()], rejected);
+    }
+    for kind in ErrorKind::ALL {
+        let errors = sum(reactors, |one| one.errors.get(kind as usize).map_or(0, Cell::value));
+        output.count(&family::ERRORS, &[name, kind.label()], errors);
     }
     let mut durations = HistogramReading::empty();
     for reactor in reactors {
         reactor.durations.add_to(&mut durations);
     }
-    output.histogram(&family::CONNECTION_DURATION, &[], &durations);
+    output.histogram(&family::CONNECTION_DURATION, &[name], &durations);
 }
 
-fn control(sources: &Sources, output: &mut Output) {
-    let control = &sources.control;
-    let ok = control.probes_ok.load(Relaxed);
-    output.count(&family::HEALTH_CHECKS, &["success"], ok);
-    let failed = control.probes_failed.load(Relaxed);
-    output.count(&family::HEALTH_CHECKS, &["failure"], failed);
+fn control(service: &Service, active: &ActiveSet, output: &mut Output) {
+    let name = service.name.as_str();
+    let counts = &service.live.counts;
+    let ok = counts.probes_ok.load(Relaxed);
+    output.count(&family::HEALTH_CHECKS, &[name, "success"], ok);
+    let failed = counts.probes_failed.load(Relaxed);
+    output.count(&family::HEALTH_CHECKS, &[name, "failure"], failed);
     for reason in SwitchReason::ALL {
-        let switches = control
-            .switches
-            .get(reason as usize)
-            .map_or(0, |c| c.load(Relaxed));
-        output.count(&family::SELECTOR_SWITCHES, &[reason.label()], switches);
+        let switches = counts.switches.get(reason as usize);
+        let switches = switches.map_or(0, |count| count.load(Relaxed));
+        output.count(&family::SELECTOR_SWITCHES, &[name, reason.label()], switches);
     }
-    output.count(&family::SELECTOR_FALLBACK, &[], control.fallback.load(Relaxed));
-    output.count(&family::LINK_DOWN, &[], control.link_down.load(Relaxed));
-    output.count(&family::LINK_OUTAGES, &[], control.link_outages.load(Relaxed));
+    let list_errors = counts.candidate_list_errors.load(Relaxed);
+    output.count(&family::ERRORS, &[name, "candidate_list"], list_errors);
+    let is_fallback = u64::from(active.footing.is_fallback());
+    output.count(&family::SELECTOR_FALLBACK, &[name], is_fallback);
     // 2^64 and more is beyond what a sample tells apart anyway.
-    let candidates = float(u64::try_from(sources.candidates.load().len()).unwrap_or(u64::MAX));
-    output.number(&family::CANDIDATES, &[], candidates);
-    let board = sources.board.read().unwrap_or_else(PoisonError::into_inner);
+    let candidates = u64::try_from(service.live.candidates.load().len()).unwrap_or(u64::MAX);
+    output.number(&family::CANDIDATES, &[name], float(candidates));
+    let board = service.live.board.read().unwrap_or_else(PoisonError::into_inner);
     let tracked = u64::try_from(board.len()).unwrap_or(u64::MAX);
     drop(board);
-    output.count(&family::CANDIDATES_TRACKED, &[], tracked);
-}
-
-fn errors(sources: &Sources, output: &mut Output) {
-    for kind in ErrorKind::ALL {
-        let reactors = sum(&sources.reactors, |reactor| {
-            reactor.errors.get(kind as usize).map_or(0, Cell::value)
-        });
-        let elsewhere = match kind {
-            ErrorKind::MetricsRequest => sources.control.bad_metrics_requests.load(Relaxed),
-            ErrorKind::SampleDropped => sources.inbox.dropped(),
-            ErrorKind::CandidateList => sources.control.candidate_list_errors.load(Relaxed),
-            ErrorKind::Accept | ErrorKind::Dial | ErrorKind::DialTimeout | ErrorKind::Relay => 0,
-        };
-        output.count(&family::ERRORS, &[kind.label()], reactors.wrapping_add(elsewhere));
-    }
+    output.count(&family::CANDIDATES_TRACKED, &[name], tracked);
 }
 
 fn connect_reading(histogram: &ConnectHistogram) -> HistogramReading {
@@ -115,8 +123,10 @@ fn connect_reading(histogram: &ConnectHistogram) -> HistogramReading {
 }
 
 /// The probe families: every member of the active set, probed or not, and the candidates probed last.
-fn probes(sources: &Sources, active: &ActiveSet, output: &mut Output) {
-    let mut servers: BTreeMap<SocketAddr, ProbeReading> = sources
+fn probes(service: &Service, active: &ActiveSet, output: &mut Output) {
+    let name = service.name.as_str();
+    let mut servers: BTreeMap<SocketAddr, ProbeReading> = service
+        .live
         .probes
         .read()
         .into_iter()
@@ -129,10 +139,10 @@ fn probes(sources: &Sources, active: &ActiveSet, output: &mut Output) {
     }
     for (addr, probed) in &servers {
         let server = addr.to_string();
-        output.count(&family::PROBE_SUCCESS, &[&server], probed.successes);
-        output.histogram(&family::PROBE_DURATION, &[&server], &probed.durations);
+        output.count(&family::PROBE_SUCCESS, &[name, &server], probed.successes);
+        output.histogram(&family::PROBE_DURATION, &[name, &server], &probed.durations);
     }
-    let board = sources.board.read().unwrap_or_else(PoisonError::into_inner);
+    let board = service.live.board.read().unwrap_or_else(PoisonError::into_inner);
     let scores: Vec<_> = servers
         .keys()
         .filter_map(|addr| Some((addr, board.score(addr)?)))
@@ -140,9 +150,9 @@ fn probes(sources: &Sources, active: &ActiveSet, output: &mut Output) {
     drop(board);
     for (addr, score) in scores {
         let server = addr.to_string();
-        output.number(&family::SCORE, &[&server], score.total);
+        output.number(&family::SCORE, &[name, &server], score.total);
         let failures = score.consecutive_failures.into();
-        output.count(&family::CONSECUTIVE_FAILURES, &[&server], failures);
+        output.count(&family::CONSECUTIVE_FAILURES, &[name, &server], failures);
     }
 }
 
@@ -155,16 +165,15 @@ fn never_probed(addr: SocketAddr) -> ProbeReading {
 }
 
 /// The families of one member of the active set.
-fn pool(backend: &Backend, algorithm: Algorithm, output: &mut Output) {
-    let server = backend.addr.to_string();
-    let server: &[&str] = &[&server];
+fn pool(name: &str, backend: &Backend, algorithm: Algorithm, output: &mut Output) {
+    let addr = backend.addr.to_string();
+    let server: &[&str] = &[name, &addr];
     let total = |value: fn(&ReactorShare) -> u64| sum(&backend.shares, value);
     let warm = total(|share| share.warm.load(Relaxed).into());
     let in_use = total(|share| share.in_use.load(Relaxed).into());
     let dialling = total(|share| share.dialling.load(Relaxed).into());
     for (state, count) in [("warm", warm), ("in_use", in_use), ("dialling", dialling)] {
-        let labels: Vec<&str> = server.iter().copied().chain([state]).collect();
-        output.count(&family::POOL_CONNECTIONS, &labels, count);
+        output.count(&family::POOL_CONNECTIONS, &[name, &addr, state], count);
     }
     let size = warm + in_use;
     output.count(&family::POOL_TOTAL, server, size);
@@ -191,11 +200,7 @@ fn pool(backend: &Backend, algorithm: Algorithm, output: &mut Output) {
     output.count(&family::POOL_PEAK, server, peak.into());
     output.count(&family::LB_BACKEND_CONNECTIONS, server, live.into());
     let requests = total(|share| share.requests.load(Relaxed));
-    let labels: Vec<&str> = [algorithm.name()]
-        .into_iter()
-        .chain(server.iter().copied())
-        .collect();
-    output.count(&family::LB_REQUESTS, &labels, requests);
+    output.count(&family::LB_REQUESTS, &[name, algorithm.name(), &addr], requests);
     let dials = connect_reading(&backend.dial_durations);
     output.histogram(&family::DIAL_DURATION, server, &dials);
 }

@@ -6,7 +6,7 @@ use crate::admission::RejectReason;
 use crate::metrics::counters::{CONNECTION_BOUNDS_MICROS, Cell, ConnectionHistogram};
 use crate::relay::close::CloseReason;
 
-/// What went wrong; label `kind` of `errors_total`.
+/// What went wrong with a connection; label `kind` of `errors_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// `accept` failed.
@@ -17,25 +17,11 @@ pub enum ErrorKind {
     DialTimeout,
     /// A relay's socket failed.
     Relay,
-    /// A request on the metrics port that is no HTTP, or not one we answer.
-    MetricsRequest,
-    /// A sample that found the scorer's inbox full.
-    SampleDropped,
-    /// A changed candidate list that could not be read.
-    CandidateList,
 }
 
 impl ErrorKind {
     /// Every kind, in label order.
-    pub const ALL: [Self; 7] = [
-        Self::Accept,
-        Self::Dial,
-        Self::DialTimeout,
-        Self::Relay,
-        Self::MetricsRequest,
-        Self::SampleDropped,
-        Self::CandidateList,
-    ];
+    pub const ALL: [Self; 4] = [Self::Accept, Self::Dial, Self::DialTimeout, Self::Relay];
 
     /// The label value.
     #[must_use]
@@ -45,9 +31,6 @@ impl ErrorKind {
             Self::Dial => "dial",
             Self::DialTimeout => "dial_timeout",
             Self::Relay => "relay",
-            Self::MetricsRequest => "metrics_request",
-            Self::SampleDropped => "sample_dropped",
-            Self::CandidateList => "candidate_list",
         }
     }
 }
