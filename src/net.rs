@@ -27,7 +27,7 @@ mod tcp_info;
 
 pub use addr::{canonical, overlaps};
 pub use connect::{ConnectState, begin_connect, connect_state, is_out_of_ports};
-pub use cork::{Corked, uncork};
+pub use cork::{uncork, write_corked};
 pub use listen::{BACKLOG, Reserved, adopt, duplicate, listen, reserve, reserve_beside};
 pub use options::{keep_alive, prepare_accepted, prepare_dialled};
 

@@ -230,7 +230,9 @@ impl Reader<'_> {
             file: file.to_owned(),
             errors: self.errors,
             omitted: self.omitted,
-            list: names_list.then(|| self.draft.finish(file)).and_then(|config| Some(config.services.values().next()?.remotes.provider.path.clone())),
+            list: names_list
+                .then(|| self.draft.finish(file))
+                .and_then(|config| Some(config.services.values().next()?.remotes.provider.path.clone())),
         })
     }
 }

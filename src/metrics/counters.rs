@@ -5,7 +5,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-
 /// A counter or gauge with one writer.
 #[derive(Debug, Default)]
 pub struct Cell(AtomicU64);

@@ -16,9 +16,9 @@ use crate::base::slots::Key;
 use crate::config::Rescue;
 use crate::net;
 use crate::pools::warm::{Pool, SHORTEST_LIFE};
+use crate::relay::Peer;
 use crate::relay::close::{CloseReason, Ending};
 use crate::relay::readiness::Readiness;
-use crate::relay::Peer;
 
 /// What the balancer says to a client.
 enum Choice {

@@ -43,9 +43,7 @@ impl Reactor {
             State::Warm { .. } => {
                 signal.apply(&mut upstream.peer.ready);
                 // What the backend says first stays in the kernel for the client; unless it has also closed.
-                if signal.closure > Closure::Open
-                    || (signal.readable && upstream.peer.is_dead())
-                {
+                if signal.closure > Closure::Open || (signal.readable && upstream.peer.is_dead()) {
                     self.warm_died(key);
                 }
             }

@@ -9,6 +9,8 @@ pub mod hub; // what all threads share
 pub mod id; // which service
 pub mod live; // what of a service outlives a reload
 pub mod reloads; // what became of reloads
+#[cfg(test)]
+pub(crate) mod stage; // tests: a hub with services, without threads
 pub mod traffic; // what a service's connections come to, for each reactor
 
 pub use directory::{Directory, ListenerId, Listening, Phase, Service};
