@@ -1,94 +1,87 @@
-//! The way of samples from whoever connects (probes, reactors) to the scorer thread.
+//! The way of reports from whoever connects (probes, reactors) to the scorer thread.
 //!
 //! Bounded: when the scorer cannot keep up, further samples are counted and dropped, so that nobody on the
-//! data path ever waits. The scorer is woken when the inbox stops being empty, not per sample, and while
-//! samples keep coming it takes them in batches [`PACE`] apart; a dial that failed shortens that to
-//! [`URGENT_PACE`], because clients are waiting for the selector to hear of it.
+//! data path ever waits. The scorer is rung for when the inbox stops being empty, not per sample, and once more
+//! for what is urgent; how long it lets reports gather is [`pace`](super::pace)'s.
+//!
+//! Invariants: at most [`INBOX_CAPACITY`] samples wait; reports are taken in the order in which they came; the end of a
+//! service's initial probing is never dropped (there are as many of these as services).
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Sample, Source};
-use crate::base::clock;
+use super::pace::Waiting;
+use super::sample::{Report, Sample, Source};
+use crate::base::doorbell::Doorbell;
+use crate::service::id::ServiceId;
 
 /// The most samples that wait at once.
 pub const INBOX_CAPACITY: usize = 8192;
-/// Least time between two batches.
-pub const PACE: Duration = Duration::from_millis(100);
-/// The same once a dial has failed.
-pub const URGENT_PACE: Duration = Duration::from_millis(10);
 
-/// A bounded, many-to-one queue of samples.
-#[derive(Debug, Default)]
+/// A bounded, many-to-one queue of reports.
+#[derive(Debug)]
 pub struct SampleInbox {
     state: Mutex<State>,
-    arrived: Condvar,
     dropped: AtomicU64,
+    bell: Arc<Doorbell>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: Vec<Sample>,
-    /// A failed dial is among them.
-    urgent: bool,
-    /// Somebody called `wake`; until the next `take` returns.
-    woken: bool,
-    taken_at: Option<Instant>,
-}
-
-impl State {
-    /// How long the next batch is still to be held back.
-    fn left_of(&self, pace: Duration) -> Duration {
-        match self.taken_at {
-            Some(at) => (at + pace).saturating_duration_since(clock::now()),
-            None => Duration::ZERO,
-        }
-    }
+    reports: Vec<Report>,
+    /// How many of them are samples.
+    samples: usize,
+    waiting: Waiting,
 }
 
 impl SampleInbox {
+    /// An empty inbox, whose reader sleeps at `bell`.
+    #[must_use]
+    pub fn new(bell: Arc<Doorbell>) -> Self {
+        Self {
+            state: Mutex::default(),
+            dropped: AtomicU64::new(0),
+            bell,
+        }
+    }
+
     /// Hands in one sample; never blocks for longer than another `push` or a swap takes.
     pub fn push(&self, sample: Sample) {
         let mut state = self.lock();
-        if state.waiting.len() >= INBOX_CAPACITY {
+        if state.samples >= INBOX_CAPACITY {
             drop(state);
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let urgent = sample.source == Source::Dial && !sample.outcome.is_success();
-        state.waiting.push(sample);
-        let news = state.waiting.len() == 1 || (urgent && !state.urgent);
-        state.urgent |= urgent;
-        drop(state);
-        if news {
-            self.arrived.notify_one();
-        }
+        state.samples += 1;
+        // Clients are waiting for the selector to hear of a dial that failed.
+        let is_urgent = sample.source == Source::Dial && !sample.outcome.is_success();
+        let waiting = if is_urgent {
+            Waiting::Urgent
+        } else {
+            Waiting::Patient
+        };
+        self.add(state, Report::Sample(sample), waiting);
     }
 
-    /// Waits up to `patience` for samples, then swaps all that wait into `batch` (emptied first). A batch
-    /// that follows the last one too soon is held back to collect more.
-    pub fn take(&self, batch: &mut Vec<Sample>, patience: Duration) {
+    /// Reports that initial probing of a service is over; its samples were handed in before.
+    pub fn swept(&self, service: ServiceId) {
+        // Its clients are waiting for the first set.
+        self.add(self.lock(), Report::Swept(service), Waiting::Urgent);
+    }
+
+    /// Swaps all that waits into `batch` (emptied first).
+    pub fn take(&self, batch: &mut Vec<Report>) {
         batch.clear();
         let mut state = self.lock();
-        state = self.wait(state, patience, |state| state.waiting.is_empty());
-        if !state.waiting.is_empty() {
-            let pace = state.left_of(PACE);
-            state = self.wait(state, pace, |state| !state.urgent);
-            let pace = state.left_of(URGENT_PACE);
-            state = self.wait(state, pace, |_| true);
-            state.taken_at = Some(clock::now());
-        }
-        state.woken = false;
-        state.urgent = false;
-        std::mem::swap(&mut state.waiting, batch);
+        std::mem::swap(&mut state.reports, batch);
+        state.samples = 0;
+        state.waiting = Waiting::Nothing;
     }
 
-    /// Ends the present or else the next [`take`](Self::take) at once, with or without samples, so that its
-    /// thread can look whether to stop.
-    pub fn wake(&self) {
-        self.lock().woken = true;
-        self.arrived.notify_all();
+    /// What waits to be taken.
+    pub fn waiting(&self) -> Waiting {
+        self.lock().waiting
     }
 
     /// Samples that found the inbox full.
@@ -96,39 +89,42 @@ impl SampleInbox {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn add(&self, mut state: MutexGuard<'_, State>, report: Report, waiting: Waiting) {
+        state.reports.push(report);
+        let is_news = waiting > state.waiting;
+        state.waiting = state.waiting.max(waiting);
+        debug_assert!(state.samples <= state.reports.len(), "samples are reports");
+        drop(state);
+        if is_news {
+            self.bell.ring();
+        }
     }
 
-    /// Waits as long as `goes_on` holds and nobody called `wake`, `patience` at most.
-    fn wait<'a>(
-        &self,
-        state: MutexGuard<'a, State>,
-        patience: Duration,
-        goes_on: impl Fn(&State) -> bool,
-    ) -> MutexGuard<'a, State> {
-        if patience.is_zero() {
-            return state;
-        }
-        self.arrived
-            .wait_timeout_while(state, patience, |state| !state.woken && goes_on(state))
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Outcome;
+    use super::super::sample::Outcome;
     use super::*;
+    use crate::base::clock;
+    use crate::service::id::Candidate;
     use std::net::SocketAddr;
-    use std::sync::Arc;
+    use std::time::Duration;
 
-    const LONG: Duration = Duration::from_secs(60);
+    fn inbox() -> (SampleInbox, Arc<Doorbell>) {
+        let bell = Arc::new(Doorbell::default());
+        (SampleInbox::new(Arc::clone(&bell)), bell)
+    }
 
     fn sample(source: Source, outcome: Outcome) -> Sample {
         Sample {
-            addr: SocketAddr::from(([127, 0, 0, 1], 1)),
+            candidate: Candidate {
+                service: ServiceId::fresh(),
+                addr: SocketAddr::from(([127, 0, 0, 1], 1)),
+            },
             outcome,
             source,
             began_at: clock::now(),
@@ -141,59 +137,64 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_takes_all_that_waits() {
-        let inbox = SampleInbox::default();
-        inbox.push(probe());
-        inbox.push(probe());
-        let mut batch = vec![probe(); 3];
-        inbox.take(&mut batch, LONG);
-        assert_eq!(batch.len(), 2);
-        inbox.take(&mut batch, Duration::from_millis(1));
-        assert!(batch.is_empty(), "patience ended");
+    fn a_batch_takes_all_that_waits_in_its_order() {
+        let (inbox, _) = inbox();
+        let (first, second, service) = (probe(), probe(), ServiceId::fresh());
+        inbox.push(first);
+        inbox.swept(service);
+        inbox.push(second);
+        let mut batch = vec![Report::Swept(service); 5];
+        inbox.take(&mut batch);
+        let expected = [
+            Report::Sample(first),
+            Report::Swept(service),
+            Report::Sample(second),
+        ];
+        assert_eq!(batch, expected);
+        assert_eq!(inbox.waiting(), Waiting::Nothing);
+        inbox.take(&mut batch);
+        assert_eq!(batch, []);
     }
 
     #[test]
-    fn what_finds_the_inbox_full_is_counted() {
-        let inbox = SampleInbox::default();
+    fn the_first_report_rings_and_so_does_what_is_urgent() {
+        let (inbox, bell) = inbox();
+        inbox.push(probe());
+        assert!(bell.answer());
+        inbox.push(probe());
+        inbox.push(sample(
+            Source::Dial,
+            Outcome::Success(Duration::from_millis(1)),
+        ));
+        inbox.push(sample(Source::Probe, Outcome::Failure));
+        assert!(!bell.answer());
+        assert_eq!(inbox.waiting(), Waiting::Patient);
+        inbox.push(sample(Source::Dial, Outcome::Failure));
+        assert!(bell.answer());
+        assert_eq!(inbox.waiting(), Waiting::Urgent);
+        inbox.push(sample(Source::Dial, Outcome::Failure));
+        assert!(!bell.answer(), "it is urgent already");
+        inbox.take(&mut Vec::new());
+        inbox.swept(ServiceId::fresh());
+        assert!(bell.answer());
+        assert_eq!(inbox.waiting(), Waiting::Urgent);
+    }
+
+    #[test]
+    fn what_finds_the_inbox_full_is_counted_but_an_end_of_probing_has_room() {
+        let (inbox, _) = inbox();
         for _ in 0..INBOX_CAPACITY + 3 {
             inbox.push(probe());
         }
-        assert_eq!(inbox.dropped(), 3);
-        let mut batch = Vec::new();
-        inbox.take(&mut batch, LONG);
-        assert_eq!(batch.len(), INBOX_CAPACITY);
-    }
-
-    #[test]
-    fn wake_ends_a_take_without_samples() {
-        let inbox = Arc::new(SampleInbox::default());
-        let taker = {
-            let inbox = Arc::clone(&inbox);
-            std::thread::spawn(move || {
-                let mut batch = Vec::new();
-                inbox.take(&mut batch, LONG);
-                batch.len()
-            })
-        };
-        inbox.wake();
-        assert_eq!(taker.join().expect("the taker does not panic"), 0);
-    }
-
-    #[test]
-    fn batches_keep_their_pace_unless_a_dial_failed() {
-        let inbox = SampleInbox::default();
-        let mut batch = Vec::new();
+        let services: Vec<_> = (0..5).map(|_| ServiceId::fresh()).collect();
+        services.iter().for_each(|service| inbox.swept(*service));
         inbox.push(probe());
-        inbox.take(&mut batch, LONG);
-        let first = clock::now();
+        assert_eq!(inbox.dropped(), 4);
+        let mut batch = Vec::new();
+        inbox.take(&mut batch);
+        assert_eq!(batch.len(), INBOX_CAPACITY + services.len());
+        assert_eq!(batch.last(), services.last().copied().map(Report::Swept).as_ref());
         inbox.push(probe());
-        inbox.take(&mut batch, LONG);
-        let second = clock::now();
-        // A little less than the pace: `first` was read after the batch was taken.
-        assert!(second - first >= PACE / 2, "{:?}", second - first);
-        inbox.push(sample(Source::Dial, Outcome::Failure));
-        inbox.take(&mut batch, LONG);
-        assert_eq!(batch.len(), 1);
-        assert!(clock::now() - second < PACE, "{:?}", clock::now() - second);
+        assert_eq!(inbox.dropped(), 4, "there is room again");
     }
 }

@@ -6,9 +6,10 @@
 //! Invariants: the moving averages stay within the range of their samples; the penalty stays within
 //! 0..=`max_penalty`; the total stays within 0..=[`ceiling`].
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::Outcome;
+use super::sample::{Outcome, Rated};
 use crate::config::{FailurePenalty, Scoring};
 
 /// An exponentially weighted moving average: `new = alpha * sample + (1 - alpha) * old`; the first sample is
@@ -93,6 +94,18 @@ pub struct Score {
     pub consecutive_failures: u32,
     /// Successes since the last failure.
     pub consecutive_successes: u32,
+}
+
+impl Score {
+    /// What a candidate with this score is ranked by.
+    #[must_use]
+    pub fn rated(&self, addr: SocketAddr) -> Rated {
+        Rated {
+            addr,
+            score: self.total,
+            latency: self.latency,
+        }
+    }
 }
 
 impl History {

@@ -10,7 +10,8 @@ use super::directory::{Directory, Phase};
 use crate::base::doorbell::{Doorbell, Listeners};
 use crate::base::published::Published;
 use crate::reactor::limits::Limits;
-use crate::scorer::{LinkView, SampleInbox};
+use crate::scorer::inbox::SampleInbox;
+use crate::scorer::link::LinkView;
 use crate::service::traffic::Gauges;
 
 /// One doorbell a thread.

@@ -14,7 +14,8 @@ use crate::base::doorbell::Request;
 use crate::base::published::Published;
 use crate::candidates::CandidateSet;
 use crate::config::Scoring;
-use crate::scorer::{ProbeStats, ScoreBoard};
+use crate::scorer::board::ScoreBoard;
+use crate::scorer::probe_stats::ProbeStats;
 use crate::selector::decide::SwitchReason;
 
 /// The living state of one service.

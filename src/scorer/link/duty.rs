@@ -1,26 +1,23 @@
-//! What the scorer thread does about our own link: tells the log, the metrics, the prober and the reactors.
+//! What the scorer thread does about our own link: tells the log and whoever listens.
 
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
-use super::{LinkView, LinkWatch, News, Phase};
+use super::view::{LinkView, News, Phase};
+use super::watch::LinkWatch;
 use crate::base::published::Published;
-use crate::metrics::counters::ControlCounters;
 
 /// Least time between two lines that say that the link is down: one that flaps is told of once.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// The judge, and those who hear of its verdicts.
+/// The judge, and what its verdicts are published as.
+#[derive(Debug)]
 pub struct LinkDuty {
     /// The judge.
     pub watch: LinkWatch,
     view: Arc<Published<LinkView>>,
-    /// Called after a view was published.
-    announce: Box<dyn Fn(&LinkView) + Send>,
     /// Phase and recoveries, as published last.
     published: (Phase, u64),
     told: Told,
@@ -51,17 +48,12 @@ impl Told {
 }
 
 impl LinkDuty {
-    /// A duty that publishes to `view` and calls `announce` afterwards.
+    /// A duty that publishes to `view`; nobody else does.
     #[must_use]
-    pub fn new(
-        watch: LinkWatch,
-        view: Arc<Published<LinkView>>,
-        announce: Box<dyn Fn(&LinkView) + Send>,
-    ) -> Self {
+    pub fn new(watch: LinkWatch, view: Arc<Published<LinkView>>) -> Self {
         Self {
             watch,
             view,
-            announce,
             published: (Phase::Up, 0),
             told: Told::default(),
         }
@@ -74,27 +66,18 @@ impl LinkDuty {
     }
 
     /// Tells everybody what has changed.
-    pub fn publish(&mut self, counters: &ControlCounters, now: Instant) {
-        let phase = self.watch.phase();
-        let present = (phase, self.watch.recoveries());
+    pub fn publish(&mut self, now: Instant) {
+        let present = (self.watch.phase(), self.watch.recoveries());
         if present == self.published {
             return;
         }
         self.published = present;
-        counters
-            .link_down
-            .store(u64::from(phase == Phase::Down), Ordering::Relaxed);
         for news in self.watch.take_news() {
-            if let News::Down { .. } = news {
-                counters.link_outages.fetch_add(1, Ordering::Relaxed);
-            }
             if self.told.is_due(news, now) {
                 tell(news);
             }
         }
-        let view = Arc::new(self.watch.view(now));
-        self.view.publish(Arc::clone(&view));
-        (self.announce)(&view);
+        self.view.publish(Arc::new(self.watch.view(now)));
     }
 }
 
@@ -112,14 +95,5 @@ fn tell(news: News) {
             "our own link is back after {:.1} s; {forgotten} failures are held against nobody",
             after.as_secs_f64()
         ),
-    }
-}
-
-impl fmt::Debug for LinkDuty {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LinkDuty")
-            .field("watch", &self.watch)
-            .field("told", &self.told)
-            .finish_non_exhaustive()
     }
 }

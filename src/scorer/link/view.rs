@@ -1,7 +1,8 @@
 //! How our own link stands, in the words of those who are told: threads, metrics and the log.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+use crate::service::id::Candidate;
 
 /// How our own link stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub enum Phase {
     Settling,
 }
 
-/// How our own link stands, as the prober and the reactors see it.
+/// How our own link stands, as all other threads see it.
 #[derive(Debug, Clone)]
 pub struct LinkView {
     /// How it stands.
@@ -24,11 +25,13 @@ pub struct LinkView {
     /// Since when; of no meaning before the first change.
     pub since: Instant,
     /// Who failed, at most [`WITNESSES`](super::WITNESSES) of them.
-    pub failed: Vec<SocketAddr>,
+    pub failed: Vec<Candidate>,
     /// Who answered, while it is settling; that answer may have been forgotten, so the board need not know of it.
-    pub answered: Option<SocketAddr>,
+    pub answered: Option<Candidate>,
     /// How often it came back after a doubt, so that nobody misses that it did.
     pub recoveries: u64,
+    /// How often it went down; metrics show it.
+    pub outages: u64,
 }
 
 impl LinkView {
@@ -41,6 +44,7 @@ impl LinkView {
             failed: Vec::new(),
             answered: None,
             recoveries: 0,
+            outages: 0,
         }
     }
 }
