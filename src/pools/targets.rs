@@ -159,7 +159,10 @@ fn retarget(backend: &Backend, target: u32, next: u32) {
 fn share_out(backend: &Backend, target: u32, peaks: &[u32], moved: &mut Moved) {
     let shares = sizing::distribute(target, peaks);
     debug_assert_eq!(shares.len(), backend.shares.len(), "each reactor has a share");
-    debug_assert!(shares.is_empty() || shares.iter().sum::<u32>() == target, "shares add up");
+    debug_assert!(
+        shares.is_empty() || shares.iter().sum::<u32>() == target,
+        "shares add up"
+    );
     let present: Vec<u32> = backend
         .shares
         .iter()

@@ -233,7 +233,11 @@ fn a_changed_strategy_takes_effect_at_once() {
     let one = bench.choose(&[1]).remove(0);
     bench.step();
     for (strategy, expected, rung) in [
-        (Strategy::Static { size_per_remote: 6 }, (6, vec![3, 3]), vec![0, 1]),
+        (
+            Strategy::Static { size_per_remote: 6 },
+            (6, vec![3, 3]),
+            vec![0, 1],
+        ),
         (Strategy::Off, (0, vec![0, 0]), vec![0, 1]),
         (Strategy::Static { size_per_remote: 1 }, (1, vec![1, 0]), vec![0]),
         (Strategy::Dynamic(dynamic()), (20, vec![10, 10]), vec![0, 1]),

@@ -86,7 +86,10 @@ impl Scaler {
     /// Backends whose demand is noted.
     #[cfg(test)]
     pub(super) fn backends(&self) -> usize {
-        self.services.values().map(|served| served.targets.backends()).sum()
+        self.services
+            .values()
+            .map(|served| served.targets.backends())
+            .sum()
     }
 
     /// Follows a changed directory.
