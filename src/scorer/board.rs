@@ -1,27 +1,29 @@
-//! The score board: what is known of every candidate that was touched.
+//! The score board of one service: what is known of every candidate that was touched.
 //!
 //! Owns the histories; it must not know probes, threads or the active set's purpose, only which addresses
 //! may not be forgotten. Written by the scorer thread alone; read by the scheduler, the selector and metrics.
 //!
-//! Invariants: at most [`BOARD_BOUND`] rows (or as many as are active), whatever the number of candidates;
+//! Invariants: at most [`BOARD_BOUND`] rows besides those of active candidates, whatever the number of candidates;
 //! an active candidate's row never leaves; memory follows what was touched.
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::sample::{Rated, Sample, Touched};
 use super::score::{History, Score};
-use super::table::Table;
-use super::{Rated, Sample, Touched};
+use crate::base::lru::Lru;
 use crate::config::Scoring;
 
-/// The most candidates that are remembered; a row takes about 120 bytes.
+/// The most candidates that are remembered besides the active ones; a row takes about 120 bytes.
 pub const BOARD_BOUND: usize = 8192;
 
 /// Histories and scores by candidate.
 #[derive(Debug)]
 pub struct ScoreBoard {
     rules: Scoring,
-    rows: Table<Row>,
+    rows: Lru<SocketAddr, Row>,
+    /// How many rows there are whose last sample was a success.
+    answering: usize,
 }
 
 /// `last_sample_at` is `None` only while a row is being made.
@@ -38,20 +40,26 @@ impl ScoreBoard {
         Self::bounded(rules, BOARD_BOUND)
     }
 
-    /// An empty board that remembers so many candidates (at least 1).
+    /// An empty board that remembers so many candidates (at least 1) besides the active ones.
     #[must_use]
     pub fn bounded(rules: Scoring, bound: usize) -> Self {
         Self {
             rules,
-            rows: Table::new(bound),
+            rows: Lru::new(bound),
+            answering: 0,
         }
     }
 
     /// Takes in one sample; the candidate that was touched least recently may be forgotten for it.
     pub fn record(&mut self, sample: &Sample) {
-        let row = self.rows.touch(sample.addr);
+        let (row, forgotten) = self.rows.touch(sample.candidate.addr);
+        let before = usize::from(row.history.answers());
         row.history.record(sample.outcome, &self.rules);
         row.last_sample_at = Some(sample.at);
+        self.answering += usize::from(row.history.answers());
+        let gone = usize::from(forgotten.is_some_and(|row| row.history.answers()));
+        debug_assert!(self.answering >= before + gone, "who answered was counted");
+        self.answering -= before + gone;
     }
 
     /// The score of a candidate, if it was touched and is still remembered.
@@ -75,7 +83,7 @@ impl ScoreBoard {
     /// How many candidates there are whose last sample was a success.
     #[must_use]
     pub fn answering(&self) -> usize {
-        self.rows.iter().filter(|(_, row)| row.history.answers()).count()
+        self.answering
     }
 
     /// Every remembered candidate, as the probing schedule sees it; in no particular order.
@@ -94,17 +102,24 @@ impl ScoreBoard {
     pub fn rated(&self) -> impl Iterator<Item = Rated> {
         self.rows
             .iter()
-            .map(|(addr, row)| Rated::new(addr, &row.history.score(&self.rules)))
+            .map(|(addr, row)| row.history.score(&self.rules).rated(addr))
     }
 
     /// Names the candidates that are not to be forgotten; those named before may be again.
     pub fn set_active(&mut self, active: &[SocketAddr]) {
         self.rows.pin(active);
+        self.recount();
     }
 
     /// Forgets every candidate that does not pass, active or not (a new candidate list).
     pub fn retain(&mut self, is_candidate: impl FnMut(&SocketAddr) -> bool) {
         self.rows.retain(is_candidate);
+        self.recount();
+    }
+
+    /// Gives points by other rules from now on; histories stay.
+    pub fn set_rules(&mut self, rules: Scoring) {
+        self.rules = rules;
     }
 
     /// How many candidates are remembered.
@@ -116,7 +131,7 @@ impl ScoreBoard {
     /// Whether nothing was touched yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rows.len() == 0
+        self.rows.is_empty()
     }
 
     /// The rules by which points are given.
@@ -124,17 +139,31 @@ impl ScoreBoard {
     pub fn rules(&self) -> &Scoring {
         &self.rules
     }
+
+    fn recount(&mut self) {
+        self.answering = self.rows.iter().filter(|(_, row)| row.history.answers()).count();
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Outcome, Source};
+    use super::super::sample::{Outcome, Source};
     use super::*;
+    use crate::service::id::{Candidate, ServiceId};
     use std::time::Duration;
+
+    const OK: Outcome = Outcome::Success(Duration::from_millis(20));
+
+    fn addr(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
 
     fn sample(port: u16, outcome: Outcome, at: Instant) -> Sample {
         Sample {
-            addr: SocketAddr::from(([127, 0, 0, 1], port)),
+            candidate: Candidate {
+                service: ServiceId::fresh(),
+                addr: addr(port),
+            },
             outcome,
             source: Source::Probe,
             began_at: at,
@@ -146,37 +175,69 @@ mod tests {
     fn samples_become_scores_and_rows() {
         let start = crate::base::clock::now();
         let mut board = ScoreBoard::new(Scoring::default());
-        let ok = Outcome::Success(Duration::from_millis(20));
-        board.record(&sample(1, ok, start));
+        board.record(&sample(1, OK, start));
         board.record(&sample(2, Outcome::Failure, start + Duration::from_secs(1)));
         assert_eq!(board.len(), 2);
-        let one = SocketAddr::from(([127, 0, 0, 1], 1));
-        assert!((board.score(&one).expect("touched").total - 100.0).abs() < 1e-9);
+        assert!((board.score(&addr(1)).expect("touched").total - 100.0).abs() < 1e-9);
         let newest = board.touched().max_by_key(|row| row.last_sample_at).expect("two");
         assert_eq!(
             (newest.addr.port(), newest.last_sample_at),
             (2, start + Duration::from_secs(1))
         );
         assert!(newest.score < 1e-9);
-        let rated = board.rated().find(|rated| rated.addr == one).expect("touched");
+        let rated = board
+            .rated()
+            .find(|rated| rated.addr == addr(1))
+            .expect("touched");
         assert_eq!(rated.latency, Some(Duration::from_millis(20)));
-        assert_eq!(board.score(&SocketAddr::from(([127, 0, 0, 1], 3))), None);
+        assert_eq!(board.score(&addr(3)), None);
     }
 
     #[test]
     fn a_flood_of_candidates_forgets_neither_the_active_nor_the_bound() {
         let now = crate::base::clock::now();
         let mut board = ScoreBoard::bounded(Scoring::default(), 100);
-        let active: Vec<_> = (1..=3)
-            .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
-            .collect();
+        let active = [1, 2, 3].map(addr);
         board.set_active(&active);
         for port in 1..5_000 {
-            board.record(&sample(port, Outcome::Success(Duration::from_millis(5)), now));
+            board.record(&sample(port, OK, now));
         }
-        assert_eq!(board.len(), 100);
+        assert_eq!(board.len(), 103);
         assert!(active.iter().all(|addr| board.score(addr).is_some()));
         board.retain(|addr| addr.port() > 4_950);
         assert_eq!(board.len(), 49);
+    }
+
+    #[test]
+    fn other_rules_leave_histories_as_they_are() {
+        let now = crate::base::clock::now();
+        let mut board = ScoreBoard::new(Scoring::default());
+        board.record(&sample(1, OK, now));
+        let before = board.score(&addr(1)).expect("touched");
+        let mut rules = Scoring::default();
+        rules.latency.max_score = 1.0;
+        board.set_rules(rules);
+        let after = board.score(&addr(1)).expect("touched");
+        assert!(after.total < before.total);
+        assert_eq!((after.latency, after.jitter), (before.latency, before.jitter));
+    }
+
+    #[test]
+    fn who_answers_is_counted_whatever_happens_to_the_rows() {
+        let now = crate::base::clock::now();
+        let mut rng = fastrand::Rng::with_seed(11);
+        let mut board = ScoreBoard::bounded(Scoring::default(), 20);
+        for turn in 0..5_000 {
+            let outcome = if rng.bool() { OK } else { Outcome::Failure };
+            board.record(&sample(rng.u16(1..60), outcome, now));
+            match turn % 200 {
+                50 => board.set_active(&[addr(rng.u16(1..60)), addr(rng.u16(1..60))]),
+                100 => board.set_active(&[]),
+                150 => board.retain(|addr| addr.port() % 3 != 0),
+                _ => {}
+            }
+            let counted = board.touched().filter(|row| row.answers).count();
+            assert_eq!(board.answering(), counted, "turn {turn}");
+        }
     }
 }

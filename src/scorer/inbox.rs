@@ -162,10 +162,7 @@ mod tests {
         inbox.push(probe());
         assert!(bell.answer());
         inbox.push(probe());
-        inbox.push(sample(
-            Source::Dial,
-            Outcome::Success(Duration::from_millis(1)),
-        ));
+        inbox.push(sample(Source::Dial, Outcome::Success(Duration::from_millis(1))));
         inbox.push(sample(Source::Probe, Outcome::Failure));
         assert!(!bell.answer());
         assert_eq!(inbox.waiting(), Waiting::Patient);
@@ -187,7 +184,9 @@ mod tests {
             inbox.push(probe());
         }
         let services: Vec<_> = (0..5).map(|_| ServiceId::fresh()).collect();
-        services.iter().for_each(|service| inbox.swept(*service));
+        for service in &services {
+            inbox.swept(*service);
+        }
         inbox.push(probe());
         assert_eq!(inbox.dropped(), 4);
         let mut batch = Vec::new();

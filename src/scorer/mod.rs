@@ -13,7 +13,6 @@ pub mod pace; // how long samples gather
 pub mod probe_stats; // probe counts of single servers, for metrics
 pub mod sample; // what is told of candidates
 pub mod score; // the formulas
-mod table;
 #[cfg(test)]
 mod tests;
 mod thread; // the thread
@@ -21,7 +20,7 @@ mod thread; // the thread
 pub use board::ScoreBoard;
 pub use failing::FailingDials;
 pub use inbox::SampleInbox;
-pub use link::{LinkDuty, LinkView, LinkWatch};
+pub use link::{Evidence, LinkDuty, LinkView, LinkWatch};
 pub use probe_stats::ProbeStats;
 pub use sample::{Outcome, Rated, Report, Sample, Source, Touched};
 pub use score::Score;

@@ -1,182 +1,387 @@
-//! The scorer's batches: what they write, count and report.
+//! The scorer's steps over services: what they write, count and ask for.
 
-use super::*;
-use crate::backend::Backend;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::inbox::INBOX_CAPACITY;
+use super::link::Phase;
+use super::pace::{PACE, URGENT_PACE};
+use super::sample::{Outcome, Source};
+use super::thread::Scorer;
 use crate::base::clock;
-use crate::base::published::Published;
-use crate::config::Scoring;
-use std::sync::atomic::AtomicUsize;
-
-struct Bench {
-    scorer: Scorer,
-    active: Arc<Published<ActiveSet>>,
-    candidates: Arc<Published<CandidateSet>>,
-    reports: Arc<AtomicUsize>,
-}
-
-fn addr(port: u16) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], port))
-}
-
-fn list(ports: impl Iterator<Item = u16>) -> CandidateSet {
-    let lines: Vec<_> = ports.map(|port| addr(port).to_string()).collect();
-    CandidateSet::parse(&lines.join("\n"), 80).expect("a list")
-}
-
-fn set(ports: &[u16]) -> Arc<ActiveSet> {
-    let backend = |port: &u16| Arc::new(Backend::new(addr(*port), clock::now(), 1));
-    Arc::new(ActiveSet {
-        backends: ports.iter().map(backend).collect(),
-    })
-}
-
-fn sample(port: u16, source: Source, outcome: Outcome) -> Sample {
-    Sample {
-        addr: addr(port),
-        outcome,
-        source,
-        began_at: clock::now(),
-        at: clock::now(),
-    }
-}
+use crate::selector::decide::Footing;
+use crate::service::stage::{activate, addr, hub, list, publish, sample, service, spec};
+use crate::service::{Candidate, Hub, Service};
 
 const OK: Outcome = Outcome::Success(Duration::from_millis(5));
+const PROBED: (Source, Outcome) = (Source::Probe, OK);
+const UNPROBED: (Source, Outcome) = (Source::Probe, Outcome::Failure);
+const DIALLED: (Source, Outcome) = (Source::Dial, OK);
+const UNDIALLED: (Source, Outcome) = (Source::Dial, Outcome::Failure);
 
-fn bench(bound: usize) -> Bench {
-    let active = Arc::new(Published::new(ActiveSet::default()));
-    let candidates = Arc::new(Published::new(list(1..=100)));
-    let reports = Arc::new(AtomicUsize::new(0));
-    let on_news = {
-        let reports = Arc::clone(&reports);
-        move || {
-            reports.fetch_add(1, Ordering::Relaxed);
-        }
-    };
-    let scorer = Scorer {
-        inbox: Arc::new(SampleInbox::default()),
-        board: Arc::new(RwLock::new(ScoreBoard::bounded(Scoring::default(), bound))),
-        counters: Arc::new(ControlCounters::default()),
-        probes: Arc::new(ProbeStats::default()),
-        active: Reader::new(Arc::clone(&active)),
-        candidates: Reader::new(Arc::clone(&candidates)),
-        failing: FailingDials::new(3),
-        link: LinkDuty::new(
-            LinkWatch::new(Duration::from_secs(1)),
-            Arc::new(Published::new(LinkView::unknown(clock::now()))),
-            Box::new(|_| ()),
-        ),
-        on_news: Box::new(on_news),
-    };
-    Bench {
-        scorer,
-        active,
-        candidates,
-        reports,
-    }
+struct Bench {
+    hub: Arc<Hub>,
+    scorer: Scorer,
+    now: Instant,
 }
 
 impl Bench {
-    fn knows(&self, port: u16) -> bool {
-        self.scorer
-            .board
-            .read()
-            .expect("not poisoned")
-            .score(&addr(port))
-            .is_some()
+    fn new() -> Self {
+        let hub = hub();
+        Self {
+            scorer: Scorer::new(Arc::clone(&hub)),
+            now: hub.started_at,
+            hub,
+        }
     }
 
-    /// Applies one batch and tells how many reports it made.
-    fn reports_of(&mut self, batch: &[Sample]) -> usize {
-        self.scorer.apply(batch);
-        self.reports.swap(0, Ordering::Relaxed)
+    /// One of the services that there are from the start, with a hundred candidates.
+    fn service(&self, name: &str) -> Arc<Service> {
+        service(&self.hub, name, 1..=100, spec(|_| ()))
     }
+
+    fn push(&self, service: &Service, port: u16, what: (Source, Outcome)) {
+        self.hub.samples.push(sample(service, port, what, self.now));
+    }
+
+    /// One of each service.
+    fn push_all(&self, services: &[Arc<Service>], what: (Source, Outcome)) {
+        for service in services {
+            self.push(service, 1, what);
+        }
+    }
+
+    /// Lets a second pass, and what waits be applied.
+    fn step(&mut self) -> Option<Instant> {
+        self.now += Duration::from_secs(1);
+        self.scorer.step(self.now)
+    }
+
+    /// Applies these and tells whether the service is to be evaluated.
+    fn asks(&mut self, service: &Service, batch: &[(u16, (Source, Outcome))]) -> bool {
+        for (port, what) in batch {
+            self.push(service, *port, *what);
+        }
+        self.step();
+        service.live.evaluation.take()
+    }
+}
+
+fn knows(service: &Service, port: u16) -> bool {
+    service
+        .live
+        .board
+        .read()
+        .expect("not poisoned")
+        .contains(&addr(port))
+}
+
+fn failures(service: &Service, port: u16) -> u32 {
+    let board = service.live.board.read().expect("not poisoned");
+    board
+        .score(&addr(port))
+        .map_or(0, |score| score.consecutive_failures)
 }
 
 #[test]
 fn probes_are_counted_and_dials_are_not() {
-    let mut bench = bench(100);
-    bench.scorer.apply(&[
-        sample(1, Source::Probe, OK),
-        sample(1, Source::Probe, Outcome::Failure),
-        sample(2, Source::Dial, OK),
-    ]);
-    assert_eq!(bench.scorer.counters.probes_ok.load(Ordering::Relaxed), 1);
-    assert_eq!(bench.scorer.counters.probes_failed.load(Ordering::Relaxed), 1);
-    let shown = bench.scorer.probes.read();
+    let mut bench = Bench::new();
+    let one = bench.service("one");
+    publish(&bench.hub, &[&one]);
+    for (port, what) in [(1, PROBED), (1, UNPROBED), (2, DIALLED)] {
+        bench.push(&one, port, what);
+    }
+    bench.step();
+    let counts = &one.live.counts;
+    assert_eq!(counts.probes_ok.load(Ordering::Relaxed), 1);
+    assert_eq!(counts.probes_failed.load(Ordering::Relaxed), 1);
+    let shown = one.live.probes.read();
     assert_eq!(shown.len(), 1);
     assert_eq!((shown[0].addr, shown[0].successes), (addr(1), 1));
-    assert!(bench.knows(2), "a dial counts for the score");
+    assert!(knows(&one, 2), "a dial counts for the score");
 }
 
 #[test]
 fn an_active_backend_that_fails_its_dials_in_a_row_is_reported_with_every_further_failure() {
-    let mut bench = bench(100);
-    bench.active.publish(set(&[1]));
-    let fail = |port| sample(port, Source::Dial, Outcome::Failure);
-    assert_eq!(bench.reports_of(&[fail(1), fail(1)]), 0);
-    assert_eq!(
-        bench.reports_of(&[sample(1, Source::Dial, OK), fail(1), fail(1)]),
-        0
+    let mut bench = Bench::new();
+    let one = service(
+        &bench.hub,
+        "one",
+        1..=9,
+        spec(|spec| spec.pools.dial_attempts = 3),
     );
-    assert_eq!(
-        bench.reports_of(&[sample(1, Source::Probe, OK), fail(1), fail(1)]),
-        1,
-        "coalesced"
-    );
-    assert_eq!(bench.reports_of(&[fail(1)]), 1);
-    assert_eq!(bench.reports_of(&[fail(2), fail(2), fail(2)]), 0, "not active");
-    assert_eq!(bench.reports_of(&[]), 0);
-    bench.active.publish(set(&[2]));
-    bench.reports_of(&[]);
-    bench.active.publish(set(&[1, 2]));
-    assert_eq!(
-        bench.reports_of(&[fail(1)]),
-        0,
+    activate(&one, &[1], Footing::Good);
+    publish(&bench.hub, &[&one]);
+    assert!(!bench.asks(&one, &[(1, UNDIALLED), (1, UNDIALLED)]));
+    assert!(!bench.asks(&one, &[(1, DIALLED), (1, UNDIALLED), (1, UNDIALLED)]));
+    assert!(bench.asks(&one, &[(1, PROBED), (1, UNDIALLED)]));
+    assert!(bench.asks(&one, &[(1, UNDIALLED)]));
+    assert!(!bench.asks(&one, &[(2, UNDIALLED); 3]), "not active");
+    assert!(!bench.asks(&one, &[]));
+    activate(&one, &[2], Footing::Good);
+    bench.step();
+    activate(&one, &[1, 2], Footing::Good);
+    assert!(
+        !bench.asks(&one, &[(1, UNDIALLED)]),
         "a run ends when the backend leaves"
     );
 }
 
 #[test]
 fn who_is_active_stays_on_the_board_and_who_is_off_the_list_leaves_it() {
-    let mut bench = bench(5);
-    bench.active.publish(set(&[1, 2]));
-    let flood: Vec<_> = (1..=100).map(|port| sample(port, Source::Probe, OK)).collect();
-    bench.scorer.apply(&flood);
-    assert!(bench.knows(1) && bench.knows(2) && bench.knows(100) && !bench.knows(50));
-    bench.candidates.publish(Arc::new(list(2..=99)));
-    bench.active.publish(set(&[2]));
-    bench.scorer.apply(&[]);
-    assert!(!bench.knows(1) && bench.knows(2) && bench.knows(99) && !bench.knows(100));
-}
-
-#[test]
-fn the_thread_applies_what_comes_and_ends_at_a_stop() {
-    let bench = bench(5);
-    let (inbox, board) = (Arc::clone(&bench.scorer.inbox), Arc::clone(&bench.scorer.board));
-    let shutdown = Arc::new(Shutdown::default());
-    let thread = {
-        let shutdown = Arc::clone(&shutdown);
-        std::thread::spawn(move || bench.scorer.run(&shutdown))
-    };
-    inbox.push(sample(7, Source::Probe, OK));
-    let deadline = clock::now() + Duration::from_secs(10);
-    while board.read().expect("not poisoned").is_empty() {
-        assert!(clock::now() < deadline, "no sample within ten seconds");
-        std::thread::yield_now();
+    let mut bench = Bench::new();
+    let one = service(&bench.hub, "one", 1..=20_000, spec(|_| ()));
+    activate(&one, &[1, 2], Footing::Good);
+    publish(&bench.hub, &[&one]);
+    for ports in (1..=20_000).collect::<Vec<_>>().chunks(INBOX_CAPACITY) {
+        for port in ports {
+            bench.push(&one, *port, PROBED);
+        }
+        bench.step();
     }
-    shutdown.begin();
-    inbox.wake();
-    thread.join().expect("the thread does not panic");
+    assert!(knows(&one, 1) && knows(&one, 2) && knows(&one, 20_000) && !knows(&one, 50));
+    one.live.candidates.publish(Arc::new(list(2..=19_999)));
+    activate(&one, &[2], Footing::Good);
+    bench.step();
+    assert!(!knows(&one, 1) && knows(&one, 2) && knows(&one, 19_999) && !knows(&one, 20_000));
 }
 
 #[test]
 fn an_answer_ends_the_wait_of_a_fallback() {
-    let mut bench = bench(10);
-    bench.scorer.apply(&[sample(1, Source::Probe, OK)]);
-    assert_eq!(bench.reports.load(Ordering::Relaxed), 0, "nothing is wrong");
-    bench.scorer.counters.fallback.store(1, Ordering::Relaxed);
-    bench.scorer.apply(&[sample(1, Source::Probe, Outcome::Failure)]);
-    assert_eq!(bench.reports.load(Ordering::Relaxed), 0, "a failure helps nobody");
-    bench.scorer.apply(&[sample(2, Source::Probe, OK)]);
-    assert_eq!(bench.reports.load(Ordering::Relaxed), 1);
+    let mut bench = Bench::new();
+    let one = bench.service("one");
+    activate(&one, &[1], Footing::Good);
+    publish(&bench.hub, &[&one]);
+    assert!(!bench.asks(&one, &[(1, PROBED)]), "nothing is wrong");
+    activate(&one, &[1], Footing::LastGood);
+    assert!(!bench.asks(&one, &[(1, UNPROBED)]), "a failure helps nobody");
+    assert!(bench.asks(&one, &[(2, PROBED)]));
+    activate(&one, &[1], Footing::BestScored);
+    assert!(bench.asks(&one, &[(1, PROBED)]));
+}
+
+#[test]
+fn the_first_set_is_asked_for_once_enough_answer() {
+    let mut bench = Bench::new();
+    let one = service(
+        &bench.hub,
+        "one",
+        1..=9,
+        spec(|spec| spec.remotes.selector.active_set_size = 3),
+    );
+    publish(&bench.hub, &[&one]);
+    assert!(!bench.asks(&one, &[(1, PROBED), (2, PROBED), (3, UNPROBED)]));
+    assert!(bench.asks(&one, &[(4, PROBED)]));
+    assert!(!one.live.is_swept.load(Ordering::Relaxed));
+    activate(&one, &[1, 2, 4], Footing::Good);
+    assert!(!bench.asks(&one, &[(5, PROBED)]), "it has a set");
+}
+
+#[test]
+fn the_first_set_is_asked_for_once_all_were_probed() {
+    let mut bench = Bench::new();
+    let (one, two) = (bench.service("one"), bench.service("two"));
+    publish(&bench.hub, &[&one, &two]);
+    bench.push(&one, 1, UNPROBED);
+    bench.hub.samples.swept(one.live.id);
+    assert!(bench.asks(&one, &[]));
+    assert!(one.live.is_swept.load(Ordering::Relaxed));
+    assert!(knows(&one, 1), "its samples are on the board");
+    assert!(!bench.asks(&two, &[(1, PROBED)]) && !two.live.is_swept.load(Ordering::Relaxed));
+    assert!(!bench.asks(&one, &[(1, UNPROBED)]));
+    assert!(bench.asks(&one, &[(1, PROBED)]), "there is no set yet");
+    activate(&one, &[1], Footing::Good);
+    bench.step();
+    bench.hub.samples.swept(one.live.id);
+    assert!(!bench.asks(&one, &[]), "a changed list was probed");
+}
+
+#[test]
+fn without_initial_probing_the_first_set_is_asked_for_at_once() {
+    let mut bench = Bench::new();
+    let unprobed = spec(|spec| spec.remotes.probing.initial.enabled = false);
+    let one = service(&bench.hub, "one", 1..=9, unprobed);
+    publish(&bench.hub, &[&one]);
+    assert!(bench.asks(&one, &[]));
+    assert!(one.live.is_swept.load(Ordering::Relaxed));
+}
+
+#[test]
+fn the_same_address_in_two_services_is_two_candidates() {
+    let mut bench = Bench::new();
+    let services: Vec<_> = (0..50).map(|i| bench.service(&format!("s{i}"))).collect();
+    publish(&bench.hub, &services.iter().collect::<Vec<_>>());
+    for (port, service) in (1..).zip(&services) {
+        // Everybody's own port, and one that all have: good for the even ones alone.
+        bench.push(service, port, PROBED);
+        let what = if port % 2 == 0 { PROBED } else { UNPROBED };
+        bench.push(service, 99, what);
+    }
+    bench.step();
+    for (port, service) in (1..).zip(&services) {
+        let known: Vec<_> = (1..=98).filter(|other| knows(service, *other)).collect();
+        assert_eq!(known, [port]);
+        assert_eq!(failures(service, 99), u32::from(port % 2 == 1));
+        let counts = &service.live.counts;
+        let probes = [&counts.probes_ok, &counts.probes_failed].map(|count| count.load(Ordering::Relaxed));
+        assert_eq!(probes.iter().sum::<u64>(), 2);
+        assert_eq!(service.live.probes.read().len(), 2);
+    }
+}
+
+#[test]
+fn the_boards_of_all_services_are_evidence() {
+    let mut bench = Bench::new();
+    let services = ["a", "b", "c"].map(|name| bench.service(name));
+    let [a, b, c] = &services;
+    publish(&bench.hub, &[a, b, c]);
+    // Nobody in its own service could be believed: it is the only witness there.
+    bench.push_all(&services, PROBED);
+    bench.step();
+    bench.now += Duration::from_secs(60);
+    bench.push(a, 1, UNPROBED);
+    bench.push(b, 1, UNPROBED);
+    let deadline = bench.step();
+    let view = bench.hub.link.load();
+    assert_eq!(view.phase, Phase::Suspect);
+    let candidate = |service: &Service| Candidate {
+        service: service.live.id,
+        addr: addr(1),
+    };
+    assert_eq!(view.failed, [candidate(a), candidate(b)]);
+    assert!(deadline.is_some_and(|at| at > bench.now), "a doubt has an end");
+    assert_eq!((failures(a, 1), failures(b, 1)), (0, 0), "held");
+    bench.push(c, 1, PROBED);
+    bench.step();
+    assert_eq!(bench.hub.link.load().phase, Phase::Up);
+    assert_eq!((failures(a, 1), failures(b, 1), failures(c, 1)), (1, 1, 0));
+}
+
+#[test]
+fn all_services_fail_together_and_nobody_pays() {
+    let mut bench = Bench::new();
+    let services = ["a", "b", "c"].map(|name| bench.service(name));
+    let [a, b, c] = &services;
+    publish(&bench.hub, &[a, b, c]);
+    bench.push_all(&services, PROBED);
+    bench.step();
+    bench.now += Duration::from_secs(60);
+    for _ in 0..5 {
+        bench.push_all(&services, UNPROBED);
+        bench.step();
+    }
+    let view = bench.hub.link.load();
+    assert_eq!((view.phase, view.outages), (Phase::Down, 1));
+    assert_eq!(services.each_ref().map(|service| failures(service, 1)), [0; 3]);
+    assert!(bench.hub.bells.prober.answer() && bench.hub.bells.selector.answer());
+    bench.push(b, 1, PROBED);
+    bench.step();
+    let view = bench.hub.link.load();
+    assert_eq!(
+        (view.phase, view.outages, view.recoveries),
+        (Phase::Settling, 1, 1)
+    );
+    assert_eq!(view.answered.map(|candidate| candidate.service), Some(b.live.id));
+}
+
+#[test]
+fn a_changed_spec_is_followed_and_histories_stay() {
+    let mut bench = Bench::new();
+    let one = bench.service("one");
+    activate(&one, &[1], Footing::Good);
+    publish(&bench.hub, &[&one]);
+    bench.asks(&one, &[(1, PROBED), (1, UNDIALLED)]);
+    let changed = spec(|spec| {
+        spec.remotes.scoring.latency.max_score = 1.0;
+        spec.pools.dial_attempts = 2;
+    });
+    let two = Arc::new(one.under(Arc::clone(&changed), bench.now));
+    publish(&bench.hub, &[&two]);
+    assert!(
+        bench.asks(&one, &[(1, UNDIALLED)]),
+        "two in a row are too many now"
+    );
+    let board = one.live.board.read().expect("not poisoned");
+    assert_eq!(*board.rules(), changed.remotes.scoring);
+    let score = board.score(&addr(1)).expect("touched");
+    assert_eq!((score.consecutive_failures, score.latency), (2, OK.latency()));
+}
+
+#[test]
+fn a_service_that_leaves_and_comes_back_begins_anew() {
+    let mut bench = Bench::new();
+    let [before, after, other, third] = ["one", "one", "two", "three"].map(|name| bench.service(name));
+    assert_ne!(before.live.id, after.live.id);
+    publish(&bench.hub, &[&before, &other, &third]);
+    for service in [&before, &other, &third] {
+        bench.push(service, 1, PROBED);
+    }
+    bench.step();
+    bench.now += Duration::from_secs(60);
+    bench.push(&before, 1, UNPROBED);
+    bench.step();
+    assert_eq!(bench.hub.link.load().phase, Phase::Suspect);
+    // What is held of it has nobody to count for when it is cleared, and what still comes has not either.
+    publish(&bench.hub, &[&after, &other, &third]);
+    bench.push(&before, 2, PROBED);
+    bench.hub.samples.swept(before.live.id);
+    bench.push(&other, 1, PROBED);
+    bench.step();
+    assert_eq!(bench.hub.link.load().phase, Phase::Up);
+    assert!(failures(&before, 1) == 0 && !knows(&before, 2));
+    assert!(!before.live.is_swept.load(Ordering::Relaxed) && !after.live.is_swept.load(Ordering::Relaxed));
+    assert!((1..=100).all(|port| !knows(&after, port)));
+    publish(&bench.hub, &[]);
+    bench.push(&other, 3, PROBED);
+    bench.step();
+    assert!(!knows(&other, 3));
+}
+
+#[test]
+fn samples_gather_unless_somebody_waits() {
+    let mut bench = Bench::new();
+    let one = bench.service("one");
+    activate(&one, &[1], Footing::Good);
+    publish(&bench.hub, &[&one]);
+    let start = bench.now;
+    let step = |bench: &mut Bench, after: Duration| bench.scorer.step(start + after);
+    assert_eq!(
+        step(&mut bench, Duration::ZERO),
+        None,
+        "it sleeps until it is rung for"
+    );
+    bench.push(&one, 1, PROBED);
+    step(&mut bench, Duration::ZERO);
+    assert!(knows(&one, 1), "after a rest, at once");
+    bench.push(&one, 2, PROBED);
+    assert_eq!(step(&mut bench, PACE / 2), Some(start + PACE));
+    assert!(!knows(&one, 2));
+    bench.push(&one, 3, UNDIALLED);
+    assert_eq!(step(&mut bench, PACE / 2), None);
+    assert!(knows(&one, 2) && knows(&one, 3), "a client waits");
+    let two = bench.service("two");
+    publish(&bench.hub, &[&one, &two]);
+    step(&mut bench, PACE / 2);
+    bench.push(&two, 1, PROBED);
+    let due = PACE / 2 + URGENT_PACE;
+    assert_eq!(step(&mut bench, PACE / 2), Some(start + due), "it has no set yet");
+    step(&mut bench, due);
+    assert!(knows(&two, 1));
+}
+
+#[test]
+fn the_thread_applies_what_comes_and_ends_at_a_stop() {
+    let bench = Bench::new();
+    let one = bench.service("one");
+    publish(&bench.hub, &[&one]);
+    let thread = std::thread::spawn(move || bench.scorer.run());
+    bench.hub.samples.push(sample(&one, 7, PROBED, clock::now()));
+    let deadline = clock::now() + Duration::from_secs(10);
+    while !knows(&one, 7) {
+        assert!(clock::now() < deadline, "no sample within ten seconds");
+        std::thread::yield_now();
+    }
+    bench.hub.stop();
+    thread.join().expect("the thread does not panic");
 }

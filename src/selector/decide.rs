@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::config;
-use crate::scorer::Rated;
+use crate::scorer::sample::Rated;
 
 /// Why the active set changed; label `reason` of `selector_switches_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

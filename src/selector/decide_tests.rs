@@ -3,8 +3,7 @@
 use super::decide::*;
 use crate::base::clock;
 use crate::config;
-use crate::metrics::counters::SwitchReason;
-use crate::scorer::Rated;
+use crate::scorer::sample::Rated;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

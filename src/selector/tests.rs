@@ -1,167 +1,382 @@
-//! The selector with a real board and published sets, without its thread.
+//! The selector's steps over services with real boards, without its thread.
 
-use super::*;
-use crate::scorer::{Outcome, Sample, Source};
-use std::sync::atomic::AtomicUsize;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::choice::even_sample;
+use super::decide::{Footing, SwitchReason};
+use super::thread::Selector;
+use crate::base::clock;
+use crate::candidates::CandidateSet;
+use crate::config::{Spec, Strategy};
+use crate::scorer::link::{LinkView, Phase};
+use crate::scorer::sample::{Outcome, Source};
+use crate::service::stage::{addr, hub, list, publish, sample, service, spec};
+use crate::service::{Hub, Service};
 
 struct Bench {
+    hub: Arc<Hub>,
     selector: Selector,
-    board: Arc<RwLock<ScoreBoard>>,
-    candidates: Arc<Published<CandidateSet>>,
-    active: Arc<Published<ActiveSet>>,
-    counters: Arc<ControlCounters>,
-    prepared: Arc<AtomicUsize>,
-    announced: Arc<AtomicUsize>,
     now: Instant,
 }
 
-fn addr(port: u16) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], port))
-}
-
-fn list(ports: impl Iterator<Item = u16>) -> CandidateSet {
-    let lines: Vec<_> = ports.map(|port| addr(port).to_string()).collect();
-    CandidateSet::parse(&lines.join("\n"), 80).expect("a list")
-}
-
 impl Bench {
-    fn new(ports: impl Iterator<Item = u16>) -> Self {
-        let candidates = Arc::new(Published::new(list(ports)));
-        let board = Arc::new(RwLock::new(ScoreBoard::new(config::Scoring::default())));
-        let active = Arc::new(Published::new(ActiveSet::default()));
-        let counters = Arc::new(ControlCounters::default());
-        let (prepared, announced) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let count = |counter: &Arc<AtomicUsize>| {
-            let counter = Arc::clone(counter);
-            move || {
-                counter.fetch_add(1, Ordering::Relaxed);
-            }
-        };
-        let (on_prepare, announce) = (count(&prepared), count(&announced));
-        let sources = Sources {
-            candidates: Reader::new(Arc::clone(&candidates)),
-            board: Arc::clone(&board),
-        };
-        let sinks = Sinks {
-            active: Arc::clone(&active),
-            counters: Arc::clone(&counters),
-            hooks: Hooks {
-                prepare: Box::new(move |_| on_prepare()),
-                announce: Box::new(announce),
-            },
-        };
+    fn new() -> Self {
+        let hub = hub();
         Self {
-            selector: Selector::new(config::Selector::default(), 2, sources, sinks),
-            board,
-            candidates,
-            active,
-            counters,
-            prepared,
-            announced,
-            now: clock::now(),
+            selector: Selector::new(Arc::clone(&hub)),
+            now: hub.started_at,
+            hub,
         }
     }
 
-    fn sample(&self, port: u16, outcome: Outcome) {
-        let sample = Sample {
-            addr: addr(port),
-            outcome,
-            source: Source::Probe,
-            began_at: self.now,
-            at: self.now,
+    /// A bench with one service, swept.
+    fn with_one(
+        ports: impl IntoIterator<Item = u16>,
+        change: impl FnOnce(&mut Spec),
+    ) -> (Self, Arc<Service>) {
+        let bench = Self::new();
+        let one = service(&bench.hub, "one", ports, spec(change));
+        one.live.is_swept.store(true, Ordering::Relaxed);
+        publish(&bench.hub, &[&one]);
+        (bench, one)
+    }
+
+    fn sample(&self, service: &Service, port: u16, outcome: Outcome) {
+        let sample = sample(service, port, (Source::Probe, outcome), self.now);
+        let board = service.live.board.write();
+        board.expect("not poisoned").record(&sample);
+    }
+
+    fn succeed(&self, service: &Service, port: u16, millis: u64) {
+        self.sample(service, port, Outcome::Success(Duration::from_millis(millis)));
+    }
+
+    fn fail(&self, service: &Service, port: u16) {
+        (0..9).for_each(|_| self.sample(service, port, Outcome::Failure));
+    }
+
+    fn step(&mut self) -> Option<Instant> {
+        self.selector.step(self.now)
+    }
+
+    /// Has the service evaluated now; its ports.
+    fn evaluate(&mut self, service: &Service) -> Vec<u16> {
+        service.live.evaluation.ask();
+        self.step();
+        ports(service)
+    }
+
+    fn link(&self, phase: Phase) {
+        let view = LinkView {
+            phase,
+            ..LinkView::unknown(self.now)
         };
-        self.board.write().expect("not poisoned").record(&sample);
-    }
-
-    fn succeed(&self, port: u16, millis: u64) {
-        self.sample(port, Outcome::Success(Duration::from_millis(millis)));
-    }
-
-    fn evaluate(&mut self) -> Option<SwitchReason> {
-        self.selector.evaluate(self.now)
-    }
-
-    fn ports(&self) -> Vec<u16> {
-        let active = self.active.load();
-        active
-            .backends
-            .iter()
-            .map(|backend| backend.addr.port())
-            .collect()
-    }
-
-    fn switches(&self, reason: SwitchReason) -> u64 {
-        self.counters.switches[reason as usize].load(Ordering::Relaxed)
+        self.hub.link.publish(Arc::new(view));
     }
 }
 
+fn ports(service: &Service) -> Vec<u16> {
+    let active = service.live.active.load();
+    let ports = active.backends.iter().map(|backend| backend.addr.port());
+    ports.collect()
+}
+
+fn footing(service: &Service) -> Footing {
+    service.live.active.load().footing
+}
+
+/// Switches by reason, in label order.
+fn switches(service: &Service) -> [u64; SwitchReason::ALL.len()] {
+    let switches = &service.live.counts.switches;
+    std::array::from_fn(|reason| switches[reason].load(Ordering::Relaxed))
+}
+
+/// How often the set was published.
+fn published(service: &Service) -> u64 {
+    service.live.active.version()
+}
+
 #[test]
-fn the_first_set_is_published_prepared_and_announced() {
-    let mut bench = Bench::new(1..=9);
+fn the_first_set_is_published_prepared_and_heard_of() {
+    let (mut bench, one) = Bench::with_one(1..=9, |spec| {
+        spec.pools.strategy = Strategy::Static { size_per_remote: 7 };
+    });
     for port in 1..=9 {
-        bench.succeed(port, 10 * u64::from(port));
+        bench.succeed(&one, port, 10 * u64::from(port));
     }
-    assert_eq!(bench.evaluate(), Some(SwitchReason::Initial));
-    assert_eq!(bench.ports(), [1, 2, 3]);
-    assert_eq!(bench.prepared.load(Ordering::Relaxed), 3);
-    assert_eq!(bench.announced.load(Ordering::Relaxed), 1);
-    assert_eq!(bench.switches(SwitchReason::Initial), 1);
-    assert_eq!(bench.active.load().backends[0].shares.len(), 2);
-    assert_eq!(bench.evaluate(), None);
-    assert_eq!(bench.announced.load(Ordering::Relaxed), 1);
+    bench.hub.bells.pools.answer();
+    bench.step();
+    assert_eq!(ports(&one), [1, 2, 3]);
+    assert_eq!(switches(&one), [1, 0, 0, 0, 0]);
+    let set = one.live.active.load();
+    for backend in &set.backends {
+        assert_eq!(backend.target.load(Ordering::Relaxed), 7);
+        let targets = backend
+            .shares
+            .iter()
+            .map(|share| share.target.load(Ordering::Relaxed));
+        assert_eq!((targets.clone().count(), targets.sum()), (2, 7));
+    }
+    let bells = &bench.hub.bells;
+    assert!(bells.pools.answer() && bells.scorer.answer() && bells.main.answer());
+    assert!(bells.reactors.iter().all(|bell| bell.answer()));
+    bench.evaluate(&one);
+    assert_eq!(published(&one), 1);
 }
 
 #[test]
 fn without_a_sample_the_set_is_spread_over_the_list() {
-    let mut bench = Bench::new(1..=9);
-    assert_eq!(bench.evaluate(), Some(SwitchReason::Fallback));
-    assert_eq!(bench.ports(), [1, 4, 7]);
-    assert_eq!(bench.counters.fallback.load(Ordering::Relaxed), 1);
-    assert_eq!(bench.evaluate(), None);
-    bench.succeed(5, 10);
-    assert_eq!(bench.evaluate(), Some(SwitchReason::Emergency));
-    assert_eq!(bench.ports(), [5]);
-    assert_eq!(bench.counters.fallback.load(Ordering::Relaxed), 0);
+    let (mut bench, one) = Bench::with_one(1..=9, |_| ());
+    assert_eq!(bench.evaluate(&one), [1, 4, 7]);
+    assert_eq!(
+        (footing(&one), switches(&one)),
+        (Footing::BestScored, [0, 0, 0, 0, 1])
+    );
+    bench.evaluate(&one);
+    assert_eq!(published(&one), 1);
+    bench.succeed(&one, 5, 10);
+    assert_eq!(bench.evaluate(&one), [5]);
+    assert_eq!((footing(&one), switches(&one)), (Footing::Good, [0, 0, 1, 0, 1]));
+}
+
+#[test]
+fn a_footing_that_changes_is_published_with_the_same_members() {
+    let (mut bench, one) = Bench::with_one(1..=3, |_| ());
+    (1..=3).for_each(|port| bench.succeed(&one, port, 10));
+    bench.evaluate(&one);
+    let before = one.live.active.load();
+    (1..=3).for_each(|port| bench.fail(&one, port));
+    bench.evaluate(&one);
+    let after = one.live.active.load();
+    assert_eq!((after.footing, published(&one)), (Footing::LastGood, 2));
+    let is_same = |(a, b): (&Arc<_>, &Arc<_>)| Arc::ptr_eq(a, b);
+    assert!(before.backends.iter().zip(&after.backends).all(is_same));
+    assert_eq!(after.backends.len(), 3);
+    bench.evaluate(&one);
+    assert_eq!(published(&one), 2, "nothing changed");
+    (1..=3).for_each(|port| (0..40).for_each(|_| bench.succeed(&one, port, 10)));
+    bench.evaluate(&one);
+    assert_eq!((footing(&one), published(&one)), (Footing::Good, 3));
+    assert_eq!(switches(&one), [1, 0, 0, 0, 0], "no switch in all that");
 }
 
 #[test]
 fn a_short_list_gives_a_short_set() {
-    let mut bench = Bench::new(1..=2);
-    bench.evaluate();
-    assert_eq!(bench.ports(), [1, 2]);
+    let (mut bench, one) = Bench::with_one(1..=2, |_| ());
+    assert_eq!(bench.evaluate(&one), [1, 2]);
 }
 
 #[test]
 fn a_candidate_off_the_list_leaves_and_cannot_come_back() {
-    let mut bench = Bench::new(1..=4);
-    (1..=4).for_each(|port| bench.succeed(port, 10));
-    bench.evaluate();
-    assert_eq!(bench.ports(), [1, 2, 3]);
-    bench.candidates.publish(Arc::new(list(2..=4)));
-    assert_eq!(bench.evaluate(), Some(SwitchReason::Emergency));
-    assert_eq!(bench.ports(), [2, 3, 4]);
+    let (mut bench, one) = Bench::with_one(1..=4, |_| ());
+    (1..=4).for_each(|port| bench.succeed(&one, port, 10));
+    assert_eq!(bench.evaluate(&one), [1, 2, 3]);
+    one.live.candidates.publish(Arc::new(list(2..=4)));
+    bench.step();
+    assert_eq!(ports(&one), [1, 2, 3], "newcomers are to be probed first");
+    assert_eq!(bench.evaluate(&one), [2, 3, 4]);
+    assert_eq!(switches(&one), [1, 0, 1, 0, 0]);
 }
 
 #[test]
 fn a_backend_with_a_relay_comes_back_as_the_same_object() {
-    let mut bench = Bench::new(1..=2);
-    bench.selector.rules.active_set_size = 1;
-    bench.succeed(1, 10);
-    bench.evaluate();
-    let relayed = Arc::clone(&bench.active.load().backends[0]);
+    let (mut bench, one) = Bench::with_one(1..=2, |spec| spec.remotes.selector.active_set_size = 1);
+    bench.succeed(&one, 1, 10);
+    bench.evaluate(&one);
+    let relayed = Arc::clone(&one.live.active.load().backends[0]);
     relayed.join();
-    (0..9).for_each(|_| bench.sample(1, Outcome::Failure));
-    bench.succeed(2, 10);
-    assert_eq!(bench.evaluate(), Some(SwitchReason::Emergency));
-    assert_eq!(bench.ports(), [2]);
-    let idle = Arc::downgrade(&bench.active.load().backends[0]);
-    (0..60).for_each(|_| bench.succeed(1, 10));
-    (0..9).for_each(|_| bench.sample(2, Outcome::Failure));
-    assert_eq!(bench.evaluate(), Some(SwitchReason::Emergency));
-    assert!(Arc::ptr_eq(&relayed, &bench.active.load().backends[0]));
+    bench.fail(&one, 1);
+    bench.succeed(&one, 2, 10);
+    assert_eq!(bench.evaluate(&one), [2]);
+    let idle = Arc::downgrade(&one.live.active.load().backends[0]);
+    (0..60).for_each(|_| bench.succeed(&one, 1, 10));
+    bench.fail(&one, 2);
+    assert_eq!(bench.evaluate(&one), [1]);
+    assert!(Arc::ptr_eq(&relayed, &one.live.active.load().backends[0]));
     assert_eq!(relayed.live(), 1);
     assert!(idle.upgrade().is_none(), "nobody holds what has no relay");
-    assert_eq!(bench.prepared.load(Ordering::Relaxed), 3);
+}
+
+#[test]
+fn the_first_set_waits_until_all_were_probed_or_enough_answer() {
+    let mut bench = Bench::new();
+    let [swept, answered, unprobed] = ["swept", "answered", "unprobed"].map(|name| {
+        let enabled = name != "unprobed";
+        let spec = spec(|spec| spec.remotes.probing.initial.enabled = enabled);
+        service(&bench.hub, name, 1..=9, spec)
+    });
+    publish(&bench.hub, &[&swept, &answered, &unprobed]);
+    bench.step();
+    assert_eq!(ports(&unprobed), [1, 4, 7], "nobody is probed at first");
+    bench.succeed(&swept, 5, 10);
+    bench.succeed(&answered, 5, 10);
+    bench.succeed(&answered, 6, 10);
+    bench.now += Duration::from_secs(3600);
+    bench.step();
+    assert_eq!((published(&swept), published(&answered)), (0, 0));
+    bench.succeed(&answered, 7, 10);
+    swept.live.is_swept.store(true, Ordering::Relaxed);
+    assert_eq!(bench.evaluate(&swept), [5]);
+    assert_eq!(published(&answered), 0, "it was not asked for");
+    assert_eq!(bench.evaluate(&answered), [5, 6, 7]);
+}
+
+#[test]
+fn services_with_the_same_interval_are_due_together() {
+    let mut bench = Bench::new();
+    let every =
+        |seconds| spec(|spec| spec.remotes.selector.evaluation_interval = Duration::from_secs(seconds));
+    let mut services: Vec<_> = Vec::new();
+    // They come one after the other, and each is asked for at some odd time.
+    for i in 0_u16..20 {
+        let seconds = if i < 10 { 30 } else { 40 };
+        let one = service(&bench.hub, &format!("s{i}"), 1..=9, every(seconds));
+        one.live.is_swept.store(true, Ordering::Relaxed);
+        services.push(one);
+        publish(&bench.hub, &services.iter().collect::<Vec<_>>());
+        bench.now += Duration::from_millis(137);
+        bench.step();
+    }
+    let start = bench.hub.started_at;
+    let mut wakes = Vec::new();
+    while wakes.len() < 6 {
+        bench.now = bench.step().expect("something is due");
+        wakes.push((bench.now - start).as_secs_f64());
+    }
+    assert_eq!(wakes, [30.0, 40.0, 60.0, 80.0, 90.0, 120.0]);
+}
+
+#[test]
+fn on_the_grid_everybody_is_evaluated_and_between_only_who_asked() {
+    let mut bench = Bench::new();
+    let services = ["a", "b"].map(|name| service(&bench.hub, name, 1..=9, spec(|_| ())));
+    let [a, b] = &services;
+    publish(&bench.hub, &[a, b]);
+    for service in &services {
+        service.live.is_swept.store(true, Ordering::Relaxed);
+        bench.succeed(service, 1, 10);
+    }
+    let due = bench.step().expect("a grid");
+    for service in &services {
+        bench.succeed(service, 2, 10);
+    }
+    assert_eq!(bench.step(), Some(due));
+    assert_eq!((ports(a), ports(b)), (vec![1], vec![1]));
+    assert_eq!(bench.evaluate(b), [1, 2]);
+    assert_eq!(ports(a), [1], "nobody asked for it");
+    bench.now = due;
+    assert!(bench.step().is_some_and(|next| next > due));
+    assert_eq!(ports(a), [1, 2]);
+}
+
+#[test]
+fn nothing_is_chosen_while_our_link_is_down() {
+    let (mut bench, one) = Bench::with_one(1..=4, |_| ());
+    bench.succeed(&one, 1, 10);
+    assert_eq!(bench.evaluate(&one), [1]);
+    bench.link(Phase::Down);
+    bench.succeed(&one, 2, 10);
+    bench.now += Duration::from_secs(3600);
+    assert_eq!(bench.evaluate(&one), [1]);
+    assert_eq!(bench.step(), None, "it sleeps until the link is back");
+    bench.link(Phase::Settling);
+    assert!(bench.step().is_some());
+    assert_eq!(ports(&one), [1, 2]);
+    // Nobody asks, and nothing is due: it looks because the link is back.
+    bench.link(Phase::Down);
+    bench.step();
+    bench.succeed(&one, 3, 10);
+    bench.link(Phase::Settling);
+    bench.step();
+    assert_eq!(ports(&one), [1, 2, 3]);
+}
+
+#[test]
+fn changed_rules_ask_for_an_evaluation_and_other_changes_do_not() {
+    let (mut bench, one) = Bench::with_one(1..=9, |_| ());
+    for port in 1..=9 {
+        bench.succeed(&one, port, 10 * u64::from(port));
+    }
+    assert_eq!(bench.evaluate(&one), [1, 2, 3]);
+    let sized = |size| {
+        spec(|spec| {
+            spec.remotes.selector.active_set_size = size;
+            spec.remotes.selector.evaluation_interval = Duration::from_secs(7);
+        })
+    };
+    let due = |bench: &Bench, seconds| Some(bench.hub.started_at + Duration::from_secs(seconds));
+    let mut change = |spec| {
+        publish(&bench.hub, &[&Arc::new(one.under(spec, bench.now))]);
+        let next = bench.step();
+        assert_eq!(next, due(&bench, 7), "the new interval counts");
+        ports(&one)
+    };
+    assert_eq!(change(sized(5)), [1, 2, 3, 4, 5]);
+    assert_eq!(change(sized(2)), [1, 2], "the best of them stay");
+    let mut other = (*sized(2)).clone();
+    other.pools.dial_attempts += 1;
+    bench.fail(&one, 1);
+    publish(&bench.hub, &[&Arc::new(one.under(Arc::new(other), bench.now))]);
+    bench.step();
+    assert_eq!(ports(&one), [1, 2], "nobody asked");
+    assert_eq!(bench.evaluate(&one), [2, 3]);
+}
+
+#[test]
+fn a_set_that_becomes_smaller_in_a_fallback_does_so_too() {
+    let (mut bench, one) = Bench::with_one(1..=9, |_| ());
+    (1..=3).for_each(|port| bench.succeed(&one, port, 10 * u64::from(port)));
+    assert_eq!(bench.evaluate(&one), [1, 2, 3]);
+    (1..=3).for_each(|port| bench.fail(&one, port));
+    bench.evaluate(&one);
+    assert_eq!(footing(&one), Footing::LastGood);
+    let smaller = spec(|spec| spec.remotes.selector.active_set_size = 1);
+    publish(&bench.hub, &[&Arc::new(one.under(smaller, bench.now))]);
+    bench.step();
+    assert_eq!((ports(&one), footing(&one)), (vec![1], Footing::LastGood));
+}
+
+#[test]
+fn the_same_address_in_two_services_has_two_backends() {
+    let mut bench = Bench::new();
+    let services = ["a", "b"].map(|name| service(&bench.hub, name, 1..=3, spec(|_| ())));
+    let [a, b] = &services;
+    publish(&bench.hub, &[a, b]);
+    for service in &services {
+        service.live.is_swept.store(true, Ordering::Relaxed);
+        (1..=3).for_each(|port| bench.succeed(service, port, 10));
+    }
+    bench.step();
+    bench.fail(a, 2);
+    bench.evaluate(a);
+    assert_eq!((ports(a), ports(b)), (vec![1, 3], vec![1, 2, 3]));
+    let [of_a, of_b] = services.each_ref().map(|service| service.live.active.load());
+    assert_eq!(of_a.backends[0].addr, of_b.backends[0].addr);
+    assert!(!Arc::ptr_eq(&of_a.backends[0], &of_b.backends[0]));
+}
+
+#[test]
+fn a_service_that_leaves_and_comes_back_begins_anew() {
+    let (mut bench, before) = Bench::with_one(1..=3, |_| ());
+    (1..=3).for_each(|port| bench.succeed(&before, port, 10));
+    bench.evaluate(&before);
+    let held = before.live.active.load();
+    publish(&bench.hub, &[]);
+    assert_eq!(bench.step(), None, "there is nothing to do");
+    bench.fail(&before, 1);
+    assert_eq!(bench.evaluate(&before), [1, 2, 3], "nobody looks at it any more");
+    let after = service(&bench.hub, "one", 1..=3, spec(|_| ()));
+    assert_ne!(before.live.id, after.live.id);
+    publish(&bench.hub, &[&after]);
+    bench.step();
+    assert_eq!(published(&after), 0);
+    (1..=3).for_each(|port| bench.succeed(&after, port, 10));
+    assert_eq!(bench.evaluate(&after), [1, 2, 3]);
+    let set = after.live.active.load();
+    let is_old = |backend: &Arc<_>| held.backends.iter().any(|old| Arc::ptr_eq(old, backend));
+    assert!(!set.backends.iter().any(is_old));
 }
 
 #[test]
@@ -171,24 +386,21 @@ fn an_even_sample_of_a_huge_list_does_not_overflow() {
     assert_eq!(sample.len(), 4);
     assert!(sample.windows(2).all(|pair| pair[0] < pair[1]));
     assert_eq!(even_sample(&list(1..=2), 0).count(), 0);
+    assert_eq!(even_sample(&list(1..=2), 5).collect::<Vec<_>>(), [1, 2].map(addr));
 }
 
 #[test]
 fn the_thread_evaluates_when_asked_and_ends_at_a_stop() {
-    let bench = Bench::new(1..=3);
-    bench.succeed(2, 10);
-    let (evaluate, shutdown) = (Arc::new(Evaluate::default()), Arc::new(Shutdown::default()));
-    let thread = {
-        let (evaluate, shutdown) = (Arc::clone(&evaluate), Arc::clone(&shutdown));
-        std::thread::spawn(move || bench.selector.run(&evaluate, &shutdown))
-    };
-    evaluate.ask();
+    let (bench, one) = Bench::with_one(1..=3, |_| ());
+    bench.succeed(&one, 2, 10);
+    let hub = Arc::clone(&bench.hub);
+    let thread = std::thread::spawn(move || bench.selector.run());
+    one.live.evaluation.ask();
     let deadline = clock::now() + Duration::from_secs(10);
-    while bench.active.version() == 0 {
+    while published(&one) == 0 {
         assert!(clock::now() < deadline, "no evaluation within ten seconds");
         std::thread::yield_now();
     }
-    shutdown.begin();
-    evaluate.ask();
+    hub.stop();
     thread.join().expect("the thread does not panic");
 }

@@ -10,6 +10,8 @@ pub(crate) mod fixture; // services and hubs for tests
 pub mod hub; // what all threads share
 pub mod id; // which service
 pub mod live; // what of a service outlives a reload
+#[cfg(test)]
+pub(crate) mod stage; // tests: a hub with services, without threads
 pub mod traffic; // what a service's connections come to, for each reactor
 
 pub use directory::{Directory, ListenerId, Listening, Phase, Service};

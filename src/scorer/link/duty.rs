@@ -1,16 +1,14 @@
 //! What the scorer thread does about our own link: tells the log and whoever listens.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use log::{info, warn};
 
 use super::view::{LinkView, News, Phase};
 use super::watch::LinkWatch;
 use crate::base::published::Published;
-
-/// Least time between two lines that say that the link is down: one that flaps is told of once.
-const QUIET: Duration = Duration::from_secs(10);
+use crate::base::told::Told;
 
 /// The judge, and what its verdicts are published as.
 #[derive(Debug)]
@@ -21,30 +19,6 @@ pub struct LinkDuty {
     /// Phase and recoveries, as published last.
     published: (Phase, u64),
     told: Told,
-}
-
-/// What the log said last.
-#[derive(Debug, Default)]
-struct Told {
-    down_at: Option<Instant>,
-    is_down: bool,
-}
-
-impl Told {
-    /// Whether the log is to hear of it: an end is told if its beginning was.
-    fn is_due(&mut self, news: News, now: Instant) -> bool {
-        match news {
-            News::Down { .. } => {
-                let since = self.down_at.map(|at| now.saturating_duration_since(at));
-                self.is_down = since.is_none_or(|since| since >= QUIET);
-                if self.is_down {
-                    self.down_at = Some(now);
-                }
-                self.is_down
-            }
-            News::Back { .. } => std::mem::take(&mut self.is_down),
-        }
-    }
 }
 
 impl LinkDuty {
@@ -73,7 +47,11 @@ impl LinkDuty {
         }
         self.published = present;
         for news in self.watch.take_news() {
-            if self.told.is_due(news, now) {
+            let is_down = match news {
+                News::Down { .. } => true,
+                News::Back { .. } => false,
+            };
+            if self.told.is_due(is_down, now) {
                 tell(news);
             }
         }

@@ -1,10 +1,17 @@
 //! Whose fault it is: by cases, and by properties of a random life.
 
-use super::*;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::view::{News, Phase};
+use super::watch::{FAILURES, HELD_BOUND, LinkWatch};
 use crate::base::clock;
 use crate::config::Scoring;
-use crate::scorer::Source;
-use proptest::prelude::*;
+use crate::scorer::board::ScoreBoard;
+use crate::scorer::sample::{Outcome, Sample, Source};
+use crate::service::id::{Candidate, ServiceId};
+use std::net::SocketAddr;
 
 const CONNECT: Duration = Duration::from_secs(1);
 const RTT: Duration = Duration::from_millis(30);
@@ -21,6 +28,7 @@ fn addr(host: u16) -> SocketAddr {
 
 /// A watch and a board, and what was put on it.
 struct Bench {
+    service: ServiceId,
     watch: LinkWatch,
     board: ScoreBoard,
     applied: Vec<Sample>,
@@ -34,6 +42,7 @@ impl Bench {
     fn new(witnesses: u16) -> Self {
         let start = clock::now();
         let mut bench = Self {
+            service: ServiceId::fresh(),
             watch: LinkWatch::new(CONNECT),
             board: ScoreBoard::new(Scoring::default()),
             applied: Vec::new(),
@@ -60,7 +69,10 @@ impl Bench {
     /// A connect that has ended now and took this long.
     fn end(&mut self, host: u16, outcome: Outcome, took: Duration) {
         let sample = Sample {
-            addr: addr(host),
+            candidate: Candidate {
+                service: self.service,
+                addr: addr(host),
+            },
             outcome,
             source: Source::Probe,
             began_at: self.now.checked_sub(took).expect("a minute has passed"),
@@ -98,7 +110,7 @@ impl Bench {
     }
 
     fn failures_of(&self, host: u16) -> usize {
-        let is_one = |sample: &&Sample| sample.addr == addr(host) && !sample.outcome.is_success();
+        let is_one = |sample: &&Sample| sample.candidate.addr == addr(host) && !sample.outcome.is_success();
         self.applied.iter().filter(is_one).count()
     }
 
@@ -356,7 +368,7 @@ proptest! {
             bench.end(host, outcome, if outcome == SILENT { CONNECT } else { RTT });
             if outcome.is_answer() {
                 answered.push((addr(host), bench.now));
-                let last = bench.applied.last().map(|sample| (sample.addr, sample.at));
+                let last = bench.applied.last().map(|sample| (sample.candidate.addr, sample.at));
                 if last != Some((addr(host), bench.now)) {
                     prop_assert!(matches!(bench.phase(), Phase::Settling | Phase::Down));
                     prop_assert!(outcome.is_success());
@@ -371,7 +383,7 @@ proptest! {
         }
         prop_assert!(matches!(bench.phase(), Phase::Up | Phase::Down));
         prop_assert!(bench.applied.len() <= came);
-        let passed: Vec<_> = bench.applied.iter().filter(|sample| sample.outcome.is_answer()).map(|sample| (sample.addr, sample.at)).collect();
+        let passed: Vec<_> = bench.applied.iter().filter(|sample| sample.outcome.is_answer()).map(|sample| (sample.candidate.addr, sample.at)).collect();
         prop_assert_eq!(passed, answered);
         prop_assert!(bench.start < bench.now);
         let mut ordered = bench.applied.clone();
@@ -379,7 +391,7 @@ proptest! {
         ordered.dedup();
         prop_assert!(ordered.len() <= came);
         for host in 0..12 {
-            let of_one: Vec<_> = bench.applied.iter().filter(|sample| sample.addr == addr(host) && !sample.outcome.is_answer()).map(|sample| sample.at).collect();
+            let of_one: Vec<_> = bench.applied.iter().filter(|sample| sample.candidate.addr == addr(host) && !sample.outcome.is_answer()).map(|sample| sample.at).collect();
             prop_assert!(of_one.is_sorted(), "failures of one candidate keep their order");
         }
     }

@@ -347,7 +347,8 @@ impl LinkWatch {
                 if works {
                     convict(&mut settling.held, sample.candidate, clear);
                     clear.push(*sample);
-                } else if sample.began_at >= settling.since || !settling.pardoned.contains(&sample.candidate) {
+                } else if sample.began_at >= settling.since || !settling.pardoned.contains(&sample.candidate)
+                {
                     hold(&mut settling.held, sample);
                 }
             }

@@ -1,0 +1,235 @@
+//! What the scorer keeps of one service, and of all of them.
+//!
+//! A book follows its service's published values and is the only one that writes the service's board and probe counts.
+//! It must not know whose fault a failure is: what it is given is the candidates' own doing.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLockReadGuard};
+use std::time::Duration;
+
+use log::{debug, trace};
+
+use super::board::ScoreBoard;
+use super::failing::FailingDials;
+use super::link::Evidence;
+use super::sample::{Sample, Source};
+use crate::backend::ActiveSet;
+use crate::base::published::Reader;
+use crate::candidates::CandidateSet;
+use crate::service::directory::{Directory, Service};
+use crate::service::id::{Candidate, ServiceId};
+
+/// What the scorer keeps of one service.
+#[derive(Debug)]
+pub(super) struct Book {
+    service: Arc<Service>,
+    /// Whom the board may not forget.
+    active: Reader<ActiveSet>,
+    /// Whom the board forgets once a new list is published.
+    candidates: Reader<CandidateSet>,
+    /// Failures of active backends' dials.
+    failing: FailingDials,
+}
+
+impl Book {
+    fn new(service: Arc<Service>) -> Self {
+        let live = &service.live;
+        let mut book = Self {
+            active: Reader::new(Arc::clone(&live.active)),
+            candidates: Reader::new(Arc::clone(&live.candidates)),
+            failing: FailingDials::default(),
+            service,
+        };
+        book.follow_spec();
+        book.adopt();
+        book
+    }
+
+    /// Follows the service under another configuration.
+    fn change(&mut self, service: &Arc<Service>) {
+        debug_assert!(
+            Arc::ptr_eq(&self.service.live, &service.live),
+            "a service's number is that of its living state"
+        );
+        if !Arc::ptr_eq(&self.service, service) {
+            self.service = Arc::clone(service);
+            self.follow_spec();
+        }
+    }
+
+    fn follow_spec(&mut self) {
+        let remotes = &self.service.spec.remotes;
+        if *self.board().rules() != remotes.scoring {
+            self.write(|board| board.set_rules(remotes.scoring.clone()));
+        }
+        if !remotes.probing.initial.enabled {
+            self.swept();
+        }
+    }
+
+    /// Follows a changed active set or candidate list.
+    fn follow(&mut self) {
+        if self.active.refresh() | self.candidates.refresh() {
+            self.adopt();
+        }
+    }
+
+    fn adopt(&mut self) {
+        let active: Vec<_> = self.active.backends.iter().map(|backend| backend.addr).collect();
+        self.write(|board| {
+            board.set_active(&active);
+            board.retain(|addr| self.candidates.contains(addr) || active.contains(addr));
+        });
+        self.service.live.probes.set_active(&active);
+        self.failing.retain(|addr| active.contains(addr));
+    }
+
+    /// Counts a probe, whosever fault it is if it failed.
+    pub(super) fn count_probe(&self, sample: &Sample) {
+        debug_assert!(sample.source == Source::Probe, "a dial is no probe");
+        let live = &self.service.live;
+        let counter = if sample.outcome.is_success() {
+            &live.counts.probes_ok
+        } else {
+            &live.counts.probes_failed
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        live.probes
+            .record(sample.candidate.addr, sample.outcome.latency());
+    }
+
+    /// Puts a sample on the board.
+    pub(super) fn record(&self, sample: &Sample) {
+        debug_assert!(
+            sample.candidate.service == self.service.live.id,
+            "it is of another service"
+        );
+        self.write(|board| board.record(sample));
+    }
+
+    /// Initial probing is over, and its samples are on the board; or there is none.
+    pub(super) fn swept(&self) {
+        // Published by the request or the lock of whoever asks.
+        self.service.live.is_swept.store(true, Ordering::Release);
+        if !self.has_set() {
+            self.service.live.evaluation.ask();
+        }
+    }
+
+    /// Asks for an evaluation if a sample that is on the board is a reason.
+    pub(super) fn consider(&mut self, sample: &Sample) {
+        let addr = &sample.candidate.addr;
+        let limit = self.service.spec.pools.dial_attempts;
+        let is_members_dial = sample.source == Source::Dial && self.active.contains(addr);
+        let fails = is_members_dial && self.failing.record(sample, limit);
+        if fails {
+            debug!(
+                target: "tcp_forwarder::scorer",
+                service = self.service.name.as_str(), backend:% = addr;
+                "too many dials failed in a row; the active set is looked at"
+            );
+        }
+        if fails || (sample.outcome.is_success() && self.waits_for_answers()) {
+            self.service.live.evaluation.ask();
+        }
+    }
+
+    /// Whether the active set might be another one now that somebody answers.
+    fn waits_for_answers(&self) -> bool {
+        let enough = || self.board().answering() >= self.service.spec.remotes.selector.active_set_size;
+        self.active.footing.is_fallback()
+            || (!self.has_set() && (self.service.live.is_swept.load(Ordering::Acquire) || enough()))
+    }
+
+    fn has_set(&self) -> bool {
+        !self.active.backends.is_empty()
+    }
+
+    /// The longest that a connect to one of its candidates takes.
+    fn longest_connect(&self) -> Duration {
+        let spec = &self.service.spec;
+        spec.remotes.probing.timeout.max(spec.pools.dial_timeout)
+    }
+
+    /// Logs a sample and the score that it came to.
+    pub(super) fn tell(&self, sample: &Sample) {
+        let addr = &sample.candidate.addr;
+        let Some(score) = self.board().score(addr) else {
+            return;
+        };
+        let latency = sample.outcome.latency();
+        trace!(
+            target: "tcp_forwarder::scorer",
+            service = self.service.name.as_str(),
+            candidate:% = addr,
+            outcome = sample.outcome.label(),
+            latency_ms = latency.map(|latency| latency.as_secs_f64() * 1e3),
+            score = score.total;
+            "sample taken in"
+        );
+    }
+
+    fn board(&self) -> RwLockReadGuard<'_, ScoreBoard> {
+        let board = self.service.live.board.read();
+        board.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, change: impl FnOnce(&mut ScoreBoard)) {
+        let board = self.service.live.board.write();
+        change(&mut board.unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// The books of all services.
+#[derive(Debug, Default)]
+pub(super) struct Books(HashMap<ServiceId, Book>);
+
+impl Books {
+    /// Follows another directory: of services that left nothing is kept.
+    pub(super) fn change(&mut self, directory: &Directory) {
+        let mut before = std::mem::take(&mut self.0);
+        for service in &directory.services {
+            let book = match before.remove(&service.live.id) {
+                Some(mut book) => {
+                    book.change(service);
+                    book
+                }
+                None => Book::new(Arc::clone(service)),
+            };
+            let other = self.0.insert(service.live.id, book);
+            debug_assert!(other.is_none(), "no two services have the same number");
+        }
+    }
+
+    /// Follows the published values of each service.
+    pub(super) fn follow(&mut self) {
+        self.0.values_mut().for_each(Book::follow);
+    }
+
+    /// The book of a service, unless that has left.
+    pub(super) fn of(&mut self, service: ServiceId) -> Option<&mut Book> {
+        self.0.get_mut(&service)
+    }
+
+    /// The longest that a connect takes; none without services.
+    pub(super) fn longest_connect(&self) -> Option<Duration> {
+        self.0.values().map(Book::longest_connect).max()
+    }
+
+    /// Whether some service has no active set yet.
+    pub(super) fn awaits_a_set(&self) -> bool {
+        self.0.values().any(|book| !book.has_set())
+    }
+}
+
+impl Evidence for Books {
+    fn answers(&self, candidate: &Candidate) -> bool {
+        let book = self.0.get(&candidate.service);
+        book.is_some_and(|book| book.board().answers(&candidate.addr))
+    }
+
+    fn answering(&self) -> usize {
+        self.0.values().map(|book| book.board().answering()).sum()
+    }
+}

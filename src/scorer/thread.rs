@@ -1,0 +1,149 @@
+//! The scorer thread: a loop around a step that takes the time.
+//!
+//! A simulation drives the same step. It sleeps at its doorbell: reports, another directory, another active set and
+//! another candidate list ring it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::book::Books;
+use super::link::{LinkDuty, LinkWatch};
+use super::pace::{Pace, Waiting};
+use super::sample::{Report, Sample, Source};
+use crate::base::clock;
+use crate::base::published::Reader;
+use crate::service::directory::{Directory, Phase};
+use crate::service::hub::Hub;
+
+/// All that the thread keeps.
+#[derive(Debug)]
+pub struct Scorer {
+    hub: Arc<Hub>,
+    directory: Reader<Directory>,
+    books: Books,
+    /// Which failures are not the candidates' fault.
+    link: LinkDuty,
+    pace: Pace,
+    /// Whether some service had no active set at the last look: clients wait for that.
+    is_awaited: bool,
+    /// Kept for its memory.
+    batch: Vec<Report>,
+}
+
+impl Scorer {
+    /// A scorer of the services that `hub` lists.
+    #[must_use]
+    pub fn new(hub: Arc<Hub>) -> Self {
+        let mut scorer = Self {
+            directory: Reader::new(Arc::clone(&hub.directory)),
+            books: Books::default(),
+            link: LinkDuty::new(LinkWatch::new(Duration::ZERO), Arc::clone(&hub.link)),
+            pace: Pace::default(),
+            is_awaited: false,
+            batch: Vec::new(),
+            hub,
+        };
+        scorer.change();
+        scorer
+    }
+
+    /// Applies reports until the stop begins.
+    pub fn run(mut self) {
+        loop {
+            let until = self.step(clock::now());
+            if self.directory.phase == Phase::Stopping {
+                return;
+            }
+            self.hub.bells.scorer.wait(until);
+        }
+    }
+
+    /// Applies what is due; returns when it is to be called again, if nobody rings before.
+    pub fn step(&mut self, now: Instant) -> Option<Instant> {
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.clear();
+        if self.batch_at(now).is_some_and(|at| at <= now) {
+            self.hub.samples.take(&mut batch);
+            self.pace.taken(now);
+        }
+        // After the batch was taken: whoever reports of a service has seen it in the directory. Before it is
+        // applied: a backend that just became active must not be forgotten for another candidate.
+        if self.directory.refresh() {
+            self.change();
+        }
+        self.books.follow();
+        self.is_awaited = self.books.awaits_a_set();
+        self.apply(&batch, now);
+        self.batch = batch;
+        self.batch_at(now).into_iter().chain(self.link.deadline()).min()
+    }
+
+    /// When what waits in the inbox is to be taken.
+    fn batch_at(&self, now: Instant) -> Option<Instant> {
+        let waiting = match self.hub.samples.waiting() {
+            Waiting::Patient if self.is_awaited => Waiting::Urgent,
+            waiting @ (Waiting::Nothing | Waiting::Patient | Waiting::Urgent) => waiting,
+        };
+        self.pace.due(waiting, now)
+    }
+
+    fn change(&mut self) {
+        self.books.change(&self.directory);
+        if let Some(longest) = self.books.longest_connect() {
+            self.link.watch.set_longest_connect(longest);
+        }
+    }
+
+    fn apply(&mut self, batch: &[Report], now: Instant) {
+        let mut cleared = Vec::with_capacity(batch.len());
+        let mut swept = Vec::new();
+        for report in batch {
+            match report {
+                Report::Sample(sample) => self.judge(sample, &mut cleared),
+                Report::Swept(service) => swept.push(*service),
+            }
+        }
+        let judged = cleared.len();
+        self.link.watch.on_time(now, &self.books, &mut cleared);
+        self.record(&cleared[judged..]);
+        self.link.publish(now);
+        // Asked once all is on the boards: an evaluation sees the whole batch.
+        let is_traced = log::log_enabled!(target: "tcp_forwarder::scorer", log::Level::Trace);
+        for sample in &cleared {
+            let Some(book) = self.books.of(sample.candidate.service) else {
+                continue;
+            };
+            if is_traced {
+                book.tell(sample);
+            }
+            book.consider(sample);
+        }
+        for service in swept {
+            if let Some(book) = self.books.of(service) {
+                book.swept();
+            }
+        }
+    }
+
+    /// Counts a sample, and puts on the boards what is the candidates' own doing: this one, or others that it clears.
+    fn judge(&mut self, sample: &Sample, cleared: &mut Vec<Sample>) {
+        let Some(book) = self.books.of(sample.candidate.service) else {
+            // Of a service that left.
+            return;
+        };
+        if sample.source == Source::Probe {
+            book.count_probe(sample);
+        }
+        let judged = cleared.len();
+        self.link.watch.observe(sample, &self.books, cleared);
+        self.record(&cleared[judged..]);
+    }
+
+    fn record(&mut self, cleared: &[Sample]) {
+        for sample in cleared {
+            if let Some(book) = self.books.of(sample.candidate.service) {
+                book.record(sample);
+            }
+        }
+    }
+}

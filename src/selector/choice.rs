@@ -1,0 +1,218 @@
+//! What the selector keeps of one service, and an evaluation of it.
+//!
+//! It reads the board and the candidates, and is the only one that publishes the service's active set. When it is to
+//! evaluate is the thread's affair.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::Instant;
+
+use super::decide::{self, Footing, Listed, Member, Situation, Switch, decide};
+use super::{grid, report};
+use crate::backend::{ActiveSet, Backend};
+use crate::base::published::Reader;
+use crate::base::told::Told;
+use crate::candidates::CandidateSet;
+use crate::config;
+use crate::pools;
+use crate::scorer::sample::Rated;
+use crate::service::directory::Service;
+
+/// What the selector keeps of one service.
+#[derive(Debug)]
+pub(super) struct Choice {
+    service: Arc<Service>,
+    /// Who may be chosen.
+    candidates: Reader<CandidateSet>,
+    /// Whether somebody asked, and was not heeded yet.
+    pub(super) is_asked: bool,
+    /// When it is evaluated unasked.
+    pub(super) due: Instant,
+    told: Told,
+    last_switch: Option<Instant>,
+    /// Backends by address, as long as anybody holds them.
+    known: HashMap<SocketAddr, Weak<Backend>>,
+}
+
+impl Choice {
+    /// Nothing is chosen yet; it is looked at when it can be.
+    pub(super) fn new(service: Arc<Service>, due: Instant) -> Self {
+        Self {
+            candidates: Reader::new(Arc::clone(&service.live.candidates)),
+            service,
+            is_asked: true,
+            due,
+            told: Told::default(),
+            last_switch: None,
+            known: HashMap::new(),
+        }
+    }
+
+    /// The rules of the choice.
+    pub(super) fn rules(&self) -> &config::Selector {
+        &self.service.spec.remotes.selector
+    }
+
+    /// When it is due next on the grid that began at `origin`.
+    pub(super) fn plan(&mut self, origin: Instant, now: Instant) {
+        self.due = grid::next(origin, self.rules().evaluation_interval, now);
+    }
+
+    /// Follows the service under another configuration; whether that has other rules. A changed candidate list is no
+    /// reason to look: its newcomers are to be probed first.
+    pub(super) fn change(&mut self, service: &Arc<Service>) -> bool {
+        debug_assert!(
+            Arc::ptr_eq(&self.service.live, &service.live),
+            "a service's number is that of its living state"
+        );
+        let before = std::mem::replace(&mut self.service, Arc::clone(service));
+        let (before, after) = (&before.spec.remotes, &service.spec.remotes);
+        let is_new = before.selector != after.selector
+            || before.probing.initial.enabled != after.probing.initial.enabled;
+        self.is_asked |= is_new;
+        is_new
+    }
+
+    /// Takes the request of whoever asked.
+    pub(super) fn hear(&mut self) {
+        self.is_asked |= self.service.live.evaluation.take();
+    }
+
+    /// Looks at all scores and publishes another set if one is due, unless it is too early for the first.
+    pub(super) fn evaluate(&mut self, now: Instant) {
+        self.is_asked = false;
+        let present = self.service.live.active.load();
+        if present.backends.is_empty() && !self.is_ready() {
+            return;
+        }
+        self.candidates.refresh();
+        let (ranked, current) = self.rate(&present);
+        let situation = Situation {
+            ranked: &ranked,
+            current: &current,
+            footing: present.footing,
+            last_switch: self.last_switch,
+            now,
+        };
+        let decision = decide(&situation, self.rules());
+        if self.told.is_due(decision.footing.is_fallback(), now) {
+            let threshold = self.rules().min_score_threshold;
+            report::footing(&self.service.name, decision.footing, threshold);
+        }
+        match decision.switch {
+            Some(switch) => {
+                report::switch(&self.service.name, &switch, &current);
+                self.switch(&switch, decision.footing, &present, now);
+                if !current.is_empty() {
+                    self.last_switch = Some(now);
+                }
+            }
+            None if decision.footing != present.footing => {
+                self.publish(present.backends.clone(), decision.footing);
+            }
+            None => {}
+        }
+    }
+
+    /// Whether a first set can be chosen: nobody is probed at first, or all were, or enough of them answer.
+    fn is_ready(&self) -> bool {
+        let Service { spec, live, .. } = &*self.service;
+        let enough = || {
+            let board = live.board.read().unwrap_or_else(PoisonError::into_inner);
+            board.answering() >= spec.remotes.selector.active_set_size
+        };
+        !spec.remotes.probing.initial.enabled || live.is_swept.load(Ordering::Acquire) || enough()
+    }
+
+    /// The best candidates, and the members of the present set, with their scores.
+    fn rate(&self, present: &ActiveSet) -> (Vec<Rated>, Vec<Member>) {
+        let candidates = &self.candidates;
+        let size = self.rules().active_set_size;
+        let board = &self.service.live.board;
+        let board = board.read().unwrap_or_else(PoisonError::into_inner);
+        let mut ranked = decide::best(size, board.rated(), |addr| candidates.contains(addr));
+        let member = |backend: &Arc<Backend>| {
+            let addr = backend.addr;
+            let score = board.score(&addr);
+            let listed = if candidates.contains(&addr) {
+                Listed::Yes
+            } else {
+                Listed::No
+            };
+            Member {
+                rated: score.map_or(Rated::unknown(addr), |score| score.rated(addr)),
+                listed,
+            }
+        };
+        let mut current: Vec<_> = present.backends.iter().map(member).collect();
+        drop(board);
+        strike_surplus(&mut current, size);
+        if ranked.len() < size {
+            // Too few were touched (initial probing is off): strangers rank last, and only a set that
+            // cannot be chosen by score is made of them.
+            for addr in even_sample(candidates, size) {
+                if ranked.len() < size && ranked.iter().all(|rated| rated.addr != addr) {
+                    ranked.push(Rated::unknown(addr));
+                }
+            }
+        }
+        (ranked, current)
+    }
+
+    fn switch(&mut self, switch: &Switch, footing: Footing, before: &ActiveSet, now: Instant) {
+        self.known.retain(|_, backend| backend.strong_count() > 0);
+        let members = switch.members.iter();
+        let backends: Vec<_> = members.map(|member| self.backend(member.addr, now)).collect();
+        for backend in &backends {
+            if !before.contains(&backend.addr) {
+                pools::prepare(backend, &self.service.spec.pools.strategy);
+            }
+        }
+        self.publish(backends, footing);
+        let counter = self.service.live.counts.switches.get(switch.reason as usize);
+        debug_assert!(counter.is_some(), "each reason has its counter");
+        if let Some(counter) = counter {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn publish(&self, backends: Vec<Arc<Backend>>, footing: Footing) {
+        debug_assert!(
+            !backends.is_empty() || self.candidates.is_empty(),
+            "whoever has candidates has members"
+        );
+        let set = ActiveSet { backends, footing };
+        self.service.live.active.publish(Arc::new(set));
+    }
+
+    /// The one backend of an address.
+    fn backend(&mut self, addr: SocketAddr, now: Instant) -> Arc<Backend> {
+        if let Some(known) = self.known.get(&addr).and_then(Weak::upgrade) {
+            return known;
+        }
+        let backend = Arc::new(Backend::new(addr, now, self.service.live.traffic.len()));
+        self.known.insert(addr, Arc::downgrade(&backend));
+        backend
+    }
+}
+
+/// Whom a set that has become smaller has no place for is as if it was off the list.
+fn strike_surplus(current: &mut [Member], size: usize) {
+    let is_listed = |member: &&mut Member| member.listed == Listed::Yes;
+    let mut listed: Vec<_> = current.iter_mut().filter(is_listed).collect();
+    listed.sort_by(|a, b| decide::by_rank(&a.rated, &b.rated));
+    for member in listed.into_iter().skip(size) {
+        member.listed = Listed::No;
+    }
+}
+
+/// Up to `count` candidates, evenly spread over the list.
+pub(super) fn even_sample(candidates: &CandidateSet, count: usize) -> impl Iterator<Item = SocketAddr> {
+    let len = candidates.len();
+    let count = u128::try_from(count).unwrap_or(u128::MAX).min(len);
+    // Quotient and remainder apart, so that a list of 2^127 addresses does not overflow.
+    let place = move |i: u128| (len / count) * i + (len % count) * i / count;
+    (0..count).filter_map(move |i| candidates.at(place(i)))
+}
