@@ -4,6 +4,7 @@
 //! be tried again. Sockets stay with the reactor. Every change is copied to the backend's [`ReactorShare`],
 //! where the pools thread, the balancer and the metrics read it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -35,7 +36,7 @@ pub struct Pool<K> {
     pub outdated: u32,
     reactor: usize,
     /// Newest last.
-    warm: Vec<K>,
+    warm: VecDeque<K>,
     dialling: u32,
     in_use: u32,
     refusals: u32,
@@ -53,7 +54,7 @@ impl<K: Copy + PartialEq> Pool<K> {
             is_due: false,
             outdated: 0,
             reactor,
-            warm: Vec::new(),
+            warm: VecDeque::new(),
             dialling: 0,
             in_use: 0,
             refusals: 0,
@@ -126,6 +127,7 @@ impl<K: Copy + PartialEq> Pool<K> {
 
     /// A connection has left the backend.
     pub fn leave(&mut self) {
+        debug_assert!(self.in_use > 0, "who leaves has joined");
         self.in_use = self.in_use.saturating_sub(1);
         self.backend.leave();
         self.publish(self.in_use, |share| &share.in_use);
@@ -133,7 +135,7 @@ impl<K: Copy + PartialEq> Pool<K> {
 
     /// Takes the newest warm connection for a client.
     pub fn checkout(&mut self) -> Option<K> {
-        let newest = self.warm.pop();
+        let newest = self.warm.pop_back();
         self.publish(self.warm_count(), |share| &share.warm);
         newest
     }
@@ -141,12 +143,12 @@ impl<K: Copy + PartialEq> Pool<K> {
     /// The warm connection that the next client would get.
     #[must_use]
     pub fn newest(&self) -> Option<K> {
-        self.warm.last().copied()
+        self.warm.back().copied()
     }
 
     /// Adds an established connection.
     pub fn add(&mut self, key: K) {
-        self.warm.push(key);
+        self.warm.push_back(key);
         self.publish(self.warm_count(), |share| &share.warm);
     }
 
@@ -158,13 +160,14 @@ impl<K: Copy + PartialEq> Pool<K> {
             if u32::try_from(place).is_ok_and(|place| place < self.outdated) {
                 self.outdated -= 1;
             }
+            debug_assert!(!self.warm.contains(&key), "a connection is warm once");
             self.publish(self.warm_count(), |share| &share.warm);
         }
     }
 
     /// Takes the oldest warm connection out.
     pub fn remove_oldest(&mut self) -> Option<K> {
-        let oldest = (!self.warm.is_empty()).then(|| self.warm.remove(0));
+        let oldest = self.warm.pop_front();
         self.outdated = self.outdated.saturating_sub(1);
         self.publish(self.warm_count(), |share| &share.warm);
         oldest
@@ -178,6 +181,7 @@ impl<K: Copy + PartialEq> Pool<K> {
 
     /// A dial for the pool has ended, one way or the other.
     pub fn dial_ended(&mut self) {
+        debug_assert!(self.dialling > 0, "a dial that ends has begun");
         self.dialling = self.dialling.saturating_sub(1);
         self.publish(self.dialling, |share| &share.dialling);
     }

@@ -69,7 +69,7 @@ impl Reactor {
             return;
         };
         // A duplicate elsewhere keeps the socket open, and events of it would come for ever.
-        drop(self.poll.registry().deregister(&mut listener.socket));
+        let _gone = self.poll.registry().deregister(&mut listener.socket);
         if let Ok(place) = u32::try_from(place) {
             self.listener_timers.clear(place);
         }
