@@ -29,10 +29,7 @@ pub mod net; // socket options, bind, "did this connect succeed"
 pub mod reactor; // poll loop: accept, checkout, dial, relay, close
 pub mod relay; // two halves of one connection
 
-pub mod metrics {
-    //! For now.
-    pub mod counters;
-}
+pub mod metrics; // every family with its help text
 
 // // composition root: makes the threads, starts and stops them in order
 // // what `check` prints

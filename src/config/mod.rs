@@ -115,6 +115,17 @@ pub struct Spec {
     pub pools: Pools,
 }
 
+impl Default for Spec {
+    /// The defaults of this build.
+    fn default() -> Self {
+        let spec = Config::default().services.into_values().next();
+        spec.map_or_else(
+            || unreachable!("the defaults have one service"),
+            Arc::unwrap_or_clone,
+        )
+    }
+}
+
 /// The name of a service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceName(Arc<str>);

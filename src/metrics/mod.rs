@@ -7,48 +7,28 @@
 
 pub mod counters;
 pub mod family;
-pub mod http;
 mod output;
 mod process;
 mod reading;
 
-use std::sync::{Arc, RwLock};
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Registry, TextEncoder};
 
-use crate::backend::ActiveSet;
-use crate::candidates::CandidateSet;
-use crate::config::Algorithm;
-use crate::scorer::{ProbeStats, SampleInbox, ScoreBoard};
-use crate::base::published::Published;
-use counters::{ControlCounters, ReactorCounters};
+use crate::service::Hub;
 use output::Output;
 use process::Process;
 
 /// Everything that a scrape reads.
 #[derive(Debug, Clone)]
 pub struct Sources {
-    /// Counts of the data path, one entry a reactor.
-    pub reactors: Arc<[ReactorCounters]>,
-    /// Counts of the control threads.
-    pub control: Arc<ControlCounters>,
-    /// The members that connections go to now.
-    pub active: Arc<Published<ActiveSet>>,
-    /// The candidate list.
-    pub candidates: Arc<Published<CandidateSet>>,
-    /// What is known of the candidates that were touched.
-    pub board: Arc<RwLock<ScoreBoard>>,
-    /// The way of samples to the scorer.
-    pub inbox: Arc<SampleInbox>,
-    /// Probe counts of the backends and of the candidates probed last.
-    pub probes: Arc<ProbeStats>,
-    /// How backends are chosen; a label.
-    pub algorithm: Algorithm,
-    /// When the process started.
-    pub started_at: Instant,
+    /// All that the threads share.
+    pub hub: Arc<Hub>,
+    /// Requests on the admin port that were not answered with what they asked for.
+    pub bad_requests: Arc<AtomicU64>,
 }
 
 /// Writes the text of a scrape.

@@ -71,7 +71,9 @@ fn traffic(name: &str, reactors: &[Traffic], output: &mut Output) {
     let to_client = total(|r| &r.bytes_to_client);
     output.count(&family::BYTES_TRANSFERRED, &[name, "to_client"], to_client);
     for reason in CloseReason::ALL {
-        let closed = sum(reactors, |one| one.closed.get(reason as usize).map_or(0, Cell::value));
+        let closed = sum(reactors, |one| {
+            one.closed.get(reason as usize).map_or(0, Cell::value)
+        });
         output.count(&family::CONNECTIONS_CLOSED, &[name, reason.label()], closed);
     }
     for reason in RejectReason::ALL {
@@ -81,7 +83,9 @@ fn traffic(name: &str, reactors: &[Traffic], output: &mut Output) {
         output.count(&family::CONNECTIONS_REJECTED, &[name, reason.label()], rejected);
     }
     for kind in ErrorKind::ALL {
-        let errors = sum(reactors, |one| one.errors.get(kind as usize).map_or(0, Cell::value));
+        let errors = sum(reactors, |one| {
+            one.errors.get(kind as usize).map_or(0, Cell::value)
+        });
         output.count(&family::ERRORS, &[name, kind.label()], errors);
     }
     let mut durations = HistogramReading::empty();

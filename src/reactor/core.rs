@@ -174,11 +174,6 @@ impl Reactor {
         tenant.map(|tenant| tenant.traffic(self.index))
     }
 
-    /// What it counts of the service of a pool.
-    pub(super) fn traffic_of_pool(&self, pool: Key) -> Option<&Traffic> {
-        self.traffic(self.pools.get(pool)?.tenant)
-    }
-
     /// Has a pool brought to its size at the end of this turn.
     pub(super) fn pool_is_due(&mut self, key: Key) {
         if let Some(pool) = self.pools.get_mut(key)

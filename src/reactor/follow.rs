@@ -34,7 +34,8 @@ impl Reactor {
                             self.remove_listener(place);
                         }
                     }
-                    drop(done.send(()));
+                    // As above.
+                    let _heard = done.send(());
                 }
             }
         }
