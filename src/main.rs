@@ -4,17 +4,16 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use tcp_forwarder::app::Launch;
-use tcp_forwarder::candidates::{CandidateSet, list_file};
+use tcp_forwarder::app::{App, Boot, Errand, Launch, Lists, load_lists};
+use tcp_forwarder::candidates::list_file;
 use tcp_forwarder::check::Report;
 use tcp_forwarder::cli::{self, EarlyExit, Invocation};
 use tcp_forwarder::config::{self, Config};
-use tcp_forwarder::demo::{self, Setup, View};
+use tcp_forwarder::demo::{self, Setup};
 use tcp_forwarder::last_words::{self, EXIT_FAILURE};
 use tcp_forwarder::logging;
-use tcp_forwarder::signals::{self, Signal};
+use tcp_forwarder::signals::{self, Blocked, Signal};
 
 fn main() -> ExitCode {
     last_words::end_on_panic();
@@ -65,11 +64,33 @@ impl From<io::Error> for Failure {
 }
 
 fn run(path: &Path) -> Result<(), Failure> {
-    let launch = launch()?;
-    let (config, candidates) = load(path)?;
-    logging::init(&config.logging).map_err(Failure::start)?;
-    let app = launch.start(&config, candidates).map_err(Failure::start)?;
+    let signals = signals::block()?;
+    let (config, lists) = load(path)?;
+    let app = start(
+        signals,
+        Boot {
+            config,
+            file: Some(path.to_owned()),
+            lists,
+        },
+    )?;
     app.run().map(drop).map_err(Failure::start)
+}
+
+/// Starts a process that hears signals from now on.
+fn start(signals: Blocked, boot: Boot) -> Result<App, Failure> {
+    logging::init(&boot.config.process.logging).map_err(Failure::start)?;
+    let launch = Launch::new(boot.config.process.reactors);
+    let handle = launch.handle();
+    signals.listen(move |signal| match signal {
+        Signal::Stop => handle.stop(),
+        Signal::Reload => {
+            handle.ask(Errand::ReopenLogs);
+            handle.ask(Errand::Reload);
+        }
+        Signal::ReopenLogs => handle.ask(Errand::ReopenLogs),
+    })?;
+    launch.start(boot).map_err(Failure::start)
 }
 
 fn check(path: &Path) -> Result<(), Failure> {
@@ -82,22 +103,15 @@ fn check(path: &Path) -> Result<(), Failure> {
 }
 
 fn demo() -> Result<(), Failure> {
-    let launch = launch()?;
+    let signals = signals::block()?;
     demo::run(Box::new(io::stdout()), |setup: Setup| {
-        logging::init(&setup.config.logging).map_err(Failure::start)?;
-        let app = launch
-            .start(&setup.config, setup.candidates)
-            .map_err(Failure::start)?;
-        let Some(listen) = app.listen_addrs.first().copied() else {
-            return Err(Failure::start("the demonstration listens nowhere"));
+        let boot = Boot {
+            config: setup.config,
+            file: None,
+            lists: setup.lists,
         };
-        let view = View {
-            listen,
-            metrics: app.metrics_addr,
-            active: Arc::clone(&app.active),
-            board: Arc::clone(&app.board),
-        };
-        let narration = setup.narrator.begin(view).map_err(Failure::start)?;
+        let app = start(signals, boot)?;
+        let narration = setup.narrator.begin(app.handle(), app.metrics_addr)?;
         let end = app.run().map(drop).map_err(Failure::start);
         drop(narration);
         end
@@ -105,50 +119,35 @@ fn demo() -> Result<(), Failure> {
 }
 
 /// The configuration and the candidates it names.
-fn load(path: &Path) -> Result<(Config, CandidateSet), Failure> {
+fn load(path: &Path) -> Result<(Config, Lists), Failure> {
     let config = config::load(path).map_err(|error| bad_config(&error))?;
-    let list = &config.remotes.provider.path;
-    let candidates = list_file::load(list, config.remotes.default_remote_port).map_err(|error| {
-        let status = match error {
-            list_file::LoadError::Unreadable { .. } => EXIT_FAILURE,
-            list_file::LoadError::Bad { .. } => cli::EXIT_USAGE,
-        };
-        Failure {
-            text: error.to_string(),
-            status,
-        }
+    let lists = load_lists(&config).map_err(|error| Failure {
+        status: if error.is_unreadable() {
+            EXIT_FAILURE
+        } else {
+            cli::EXIT_USAGE
+        },
+        text: error.to_string(),
     })?;
-    Ok((config, candidates))
+    Ok((config, lists))
 }
 
-/// What is wrong with a configuration, and with the list that it names: everything at once.
+/// What is wrong with a configuration, and with the lists that it names: everything at once.
 fn bad_config(error: &config::LoadError) -> Failure {
     let mut text = error.to_string();
-    if let config::LoadError::Invalid(errors) = error
-        && let Some(list) = &errors.list
-        // The port of entries without one is never wrong.
-        && let Err(error) = list_file::load(list, Config::default().remotes.default_remote_port)
-    {
-        text.push('\n');
-        text.push_str(&error.to_string());
+    if let config::LoadError::Invalid(errors) = error {
+        for list in &errors.lists {
+            // The port of entries without one is never wrong.
+            if let Err(error) = list_file::load(list, config::Remotes::default().default_remote_port) {
+                text.push('\n');
+                text.push_str(&error.to_string());
+            }
+        }
     }
     Failure {
         text,
         status: error.exit_status(),
     }
-}
-
-/// A process to be started, which a signal can stop already. Comes before any other thread is made.
-fn launch() -> Result<Launch, Failure> {
-    let signals = signals::block().map_err(Failure::start)?;
-    let launch = Launch::default();
-    let handle = launch.stop_handle();
-    let tell = move |signal| match signal {
-        Signal::Stop => handle.stop(),
-        Signal::Reload | Signal::ReopenLogs => logging::reopen(),
-    };
-    signals.listen(tell).map_err(Failure::start)?;
-    Ok(launch)
 }
 
 /// Prints to standard output; whoever closed it does not want to know.

@@ -11,11 +11,12 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
-use log::{error, info};
+use log::{error, info, warn};
 
+use super::admin::AdminPort;
 use super::assemble::{assemble, publish_lists};
 use super::complaints;
-use super::lists::{self};
+use super::lists::{self, Lists};
 use super::ports::{self, Inherited, Port};
 use crate::base::clock;
 use crate::base::file_watch::{FileWatch, LOOK_INTERVAL};
@@ -32,6 +33,8 @@ use crate::service::{Hub, Phase, Service};
 pub enum Errand {
     /// Read the configuration again, and the lists.
     Reload,
+    /// Put this configuration in force, which was made in memory.
+    Apply(Box<(Config, Lists)>),
     /// Open the log file again, by its name.
     ReopenLogs,
 }
@@ -48,6 +51,10 @@ pub(super) struct Worker {
     pub(super) ports: Vec<Port>,
     /// Descriptors for connections.
     pub(super) room: usize,
+    /// `server.reactors` as this process was started with.
+    pub(super) started_reactors: usize,
+    pub(super) is_restart_needed: bool,
+    pub(super) admin: AdminPort,
     pub(super) watches: Watches,
 }
 
@@ -75,6 +82,11 @@ impl Worker {
         while let Ok(errand) = self.errands.try_recv() {
             match errand {
                 Errand::Reload => self.reload("asked to"),
+                Errand::Apply(next) => {
+                    let (config, lists) = *next;
+                    let outcome = self.apply(config, &lists);
+                    self.note(outcome);
+                }
                 Errand::ReopenLogs => logging::reopen(),
             }
         }
@@ -91,23 +103,28 @@ impl Worker {
     /// Reads the configuration and the lists again; applies all of it or nothing.
     fn reload(&mut self, why: &str) {
         info!("reloading: {why}");
-        let outcome = match self.try_reload() {
+        let outcome = self.read().and_then(|(config, lists)| self.apply(config, &lists));
+        self.note(outcome);
+    }
+
+    /// Tells log, metrics and API what became of a reload.
+    fn note(&self, outcome: Result<Vec<String>, Vec<Complaint>>) {
+        let mut reloads = (*self.hub.reloads.load()).clone();
+        let outcome = match outcome {
             Ok(changes) => {
                 info!("reloaded: {}", in_words(&changes));
+                reloads.applied += 1;
                 Outcome::Applied(changes)
             }
             Err(complaints) => {
                 for complaint in &complaints {
                     error!("not reloaded: {complaint}");
                 }
+                reloads.refused += 1;
                 Outcome::Refused(complaints)
             }
         };
-        let mut reloads = (*self.hub.reloads.load()).clone();
-        match &outcome {
-            Outcome::Applied(_) => reloads.applied += 1,
-            Outcome::Refused(_) => reloads.refused += 1,
-        }
+        reloads.is_restart_needed = self.is_restart_needed;
         reloads.last = Some(Reload {
             at: clock::wall(),
             outcome,
@@ -115,27 +132,38 @@ impl Worker {
         self.hub.reloads.publish(Arc::new(reloads));
     }
 
-    fn try_reload(&mut self) -> Result<Vec<String>, Vec<Complaint>> {
+    /// Reads what is to be in force.
+    fn read(&self) -> Result<(Config, Lists), Vec<Complaint>> {
         let Some(file) = &self.file else {
             return Err(vec![Complaint::of("there is no configuration file")]);
         };
         let config = config::load(file).map_err(|error| complaints::of_config(&error))?;
         let lists = lists::load(&config).map_err(|error| complaints::of_lists(&error))?;
+        Ok((config, lists))
+    }
+
+    /// Puts a configuration in force, or nothing of it; what changes, in words.
+    fn apply(&mut self, config: Config, lists: &Lists) -> Result<Vec<String>, Vec<Complaint>> {
+        let refused = |error: &dyn std::fmt::Display| vec![Complaint::of(error)];
         let plan = config::plan(&self.config, &config);
-        let reactors = self.mailboxes.len();
-        let one = |error: &dyn std::fmt::Display| vec![Complaint::of(error)];
-        let reserved = ports::reserve(&config, &self.ports, &mut Inherited::default(), reactors);
-        let opened = reserved
-            .and_then(ports::Reservation::listen)
-            .map_err(|error| one(&error))?;
+        let reserved = ports::reserve(&config, &self.ports, &mut Inherited::default(), self.mailboxes.len());
+        let opened = reserved.and_then(ports::Reservation::listen);
+        let opened = opened.map_err(|error| refused(&error))?;
+        let admin = self.admin.prepare(&self.config.process, &config.process);
+        let admin = admin.map_err(|error| refused(&error))?;
         if self.config.process.logging != config.process.logging {
-            logging::reconfigure(&config.process.logging).map_err(|error| one(&error))?;
+            logging::reconfigure(&config.process.logging).map_err(|error| refused(&error))?;
         }
         // Nothing can be refused any more.
+        self.admin.change(admin);
         self.ports = opened.deliver(&self.mailboxes);
+        self.is_restart_needed = self.started_reactors != config.process.reactors;
         self.config = config;
-        self.publish(&lists);
+        self.publish(lists);
         self.watches.follow(&self.config, self.file.as_ref());
+        if self.is_restart_needed {
+            warn!("server.reactors takes effect in a new process only; the rest is in force");
+        }
         Ok(plan.changes)
     }
 

@@ -207,6 +207,8 @@ pub struct Metrics {
     pub listen_addr: SocketAddr,
     /// Its path; begins with `/`.
     pub path: String,
+    /// Who shows this may change things; none: nobody, but over the control socket.
+    pub admin_token: Option<String>,
 }
 
 /// `remotes`: the candidates.
