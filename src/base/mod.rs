@@ -3,6 +3,7 @@
 pub mod burst; // what is logged once a burst
 pub mod clock; // the only reader of the clock
 pub mod doorbell; // wakes one sleeping thread, from any thread
+pub mod grid; // multiples of an interval: what is due together
 pub mod lru; // a bounded table that forgets what was not touched for longest
 pub mod published; // one writer, many readers, a version; rings whoever listens
 pub mod slots; // a slab with generational keys

@@ -81,6 +81,13 @@ impl<T> Reader<T> {
         Self { source, seen, value }
     }
 
+    /// A reader to whom the current value will be news.
+    pub fn unaware(source: Arc<Published<T>>) -> Self {
+        let mut reader = Self::new(source);
+        reader.seen = reader.seen.wrapping_sub(1);
+        reader
+    }
+
     /// Takes over a newer value, if there is one, and tells so.
     pub fn refresh(&mut self) -> bool {
         let version = self.source.version();
@@ -122,5 +129,8 @@ mod tests {
         assert_eq!(*reader, 2);
         assert!(!reader.refresh());
         assert_eq!(published.version(), 1);
+        let mut newcomer = Reader::unaware(published);
+        assert!(newcomer.refresh());
+        assert!(!newcomer.refresh());
     }
 }

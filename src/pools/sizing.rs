@@ -101,6 +101,16 @@ pub fn first_target(strategy: &Strategy) -> u32 {
     }
 }
 
+/// The target nearest to this one that a strategy allows: `min_size` to `max_size` (dynamic), `size_per_remote`
+/// (static) or 0 (off).
+#[must_use]
+pub fn nearest_target(target: u32, strategy: &Strategy) -> u32 {
+    match strategy {
+        Strategy::Off | Strategy::Static { .. } => first_target(strategy),
+        Strategy::Dynamic(rules) => target.min(saturate(rules.max_size)).max(saturate(rules.min_size)),
+    }
+}
+
 /// The next target: `ceil(recent_peak * (1 + target_buffer_ratio))` within `min_size..=max_size`, at most
 /// one increment from the present target.
 #[must_use]
@@ -220,6 +230,15 @@ mod tests {
         assert_eq!(first_target(&Strategy::Off), 0);
         assert_eq!(first_target(&Strategy::Static { size_per_remote: 7 }), 7);
         assert_eq!(first_target(&Strategy::Dynamic(rules())), 20);
+    }
+
+    #[test]
+    fn a_changed_strategy_moves_a_target_no_further_than_it_must() {
+        assert_eq!(nearest_target(7, &Strategy::Off), 0);
+        assert_eq!(nearest_target(0, &Strategy::Static { size_per_remote: 7 }), 7);
+        for (target, nearest) in [(0, 20), (20, 20), (77, 77), (500, 500), (501, 500)] {
+            assert_eq!(nearest_target(target, &Strategy::Dynamic(rules())), nearest);
+        }
     }
 
     #[test]

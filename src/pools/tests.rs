@@ -1,17 +1,44 @@
 //! The scaling thread's turns, on backends without connections.
 
-use super::*;
-use crate::base::published::Published;
-use crate::config::Dynamic;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::{Scaler, prepare};
+use crate::backend::{ActiveSet, Backend};
+use crate::base::clock;
+use crate::config::{Dynamic, Pools, Spec, Strategy};
+use crate::service::directory::Service;
+use crate::service::fixture;
+use crate::service::hub::Hub;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 struct Bench {
+    hub: Arc<Hub>,
     scaler: Scaler,
-    active: Arc<Published<ActiveSet>>,
-    woken: Arc<Mutex<Vec<usize>>>,
-    strategy: Strategy,
+    services: BTreeMap<&'static str, Arc<Service>>,
     now: Instant,
+}
+
+/// Strategies have their turn every second.
+fn dynamic() -> Dynamic {
+    Dynamic {
+        interval: SECOND,
+        ..Dynamic::default()
+    }
+}
+
+fn spec(strategy: Strategy) -> Spec {
+    Spec {
+        pools: Pools {
+            strategy,
+            ..Pools::default()
+        },
+        ..fixture::spec()
+    }
 }
 
 fn backend(port: u16, strategy: &Strategy) -> Arc<Backend> {
@@ -20,40 +47,82 @@ fn backend(port: u16, strategy: &Strategy) -> Arc<Backend> {
     Arc::new(backend)
 }
 
+/// A bench with one service.
 fn bench(strategy: Strategy) -> Bench {
-    let active = Arc::new(Published::new(ActiveSet::default()));
-    let woken = Arc::new(Mutex::new(Vec::new()));
-    let on_share_moved = {
-        let woken = Arc::clone(&woken);
-        move |reactor| woken.lock().expect("not poisoned").push(reactor)
+    let now = clock::now();
+    let hub = fixture::hub(2, now);
+    let scaler = Scaler::new(Arc::clone(&hub));
+    let mut bench = Bench {
+        hub,
+        scaler,
+        services: BTreeMap::new(),
+        now,
     };
-    Bench {
-        scaler: Scaler::new(
-            strategy.clone(),
-            Reader::new(Arc::clone(&active)),
-            Box::new(on_share_moved),
-        ),
-        active,
-        woken,
-        strategy,
-        now: clock::now(),
-    }
+    bench.open("one", strategy);
+    bench.step();
+    bench
 }
 
 impl Bench {
-    fn publish(&self, ports: &[u16]) -> Vec<Arc<Backend>> {
-        let backends: Vec<_> = ports.iter().map(|port| backend(*port, &self.strategy)).collect();
-        self.active.publish(Arc::new(ActiveSet {
-            backends: backends.clone(),
+    fn open(&mut self, name: &'static str, strategy: Strategy) {
+        let service = fixture::service(&self.hub, name, spec(strategy), "127.0.0.1");
+        self.services.insert(name, service);
+        self.reload();
+    }
+
+    fn change(&mut self, name: &str, strategy: Strategy) {
+        let service = self.services.get_mut(name).expect("open");
+        *service = Arc::new(service.under(Arc::new(spec(strategy)), self.now));
+        self.reload();
+    }
+
+    fn close(&mut self, name: &str) {
+        self.services.remove(name);
+        self.reload();
+    }
+
+    fn reload(&self) {
+        let services: Vec<_> = self.services.values().cloned().collect();
+        fixture::publish(&self.hub, &services);
+        self.rung();
+    }
+
+    fn publish(&self, name: &str, backends: &[Arc<Backend>]) {
+        self.services[name].live.active.publish(Arc::new(ActiveSet {
+            backends: backends.to_vec(),
+            ..ActiveSet::default()
         }));
+        self.rung();
+    }
+
+    /// Fresh members of the set of `one`.
+    fn choose(&self, ports: &[u16]) -> Vec<Arc<Backend>> {
+        let strategy = &self.services["one"].spec.pools.strategy;
+        let backends: Vec<_> = ports.iter().map(|port| backend(*port, strategy)).collect();
+        self.publish("one", &backends);
         backends
     }
 
-    /// One turn a second later; whom it woke.
+    /// Which reactors were rung.
+    fn rung(&self) -> Vec<usize> {
+        let bells = self.hub.bells.reactors.iter().enumerate();
+        bells
+            .filter(|(_, bell)| bell.answer())
+            .map(|(reactor, _)| reactor)
+            .collect()
+    }
+
+    /// One step now; whom it rang.
+    fn step(&mut self) -> Vec<usize> {
+        let next = self.scaler.step(self.now);
+        assert!(next.is_none_or(|next| next > self.now), "no step without rest");
+        self.rung()
+    }
+
+    /// One step a second later; whom it rang.
     fn turn(&mut self) -> Vec<usize> {
-        self.now += Duration::from_secs(1);
-        self.scaler.turn(self.now);
-        std::mem::take(&mut self.woken.lock().expect("not poisoned"))
+        self.now += SECOND;
+        self.step()
     }
 }
 
@@ -65,19 +134,21 @@ fn targets(backend: &Backend) -> (u32, Vec<u32>) {
     (backend.target.load(Ordering::Relaxed), shares.collect())
 }
 
+const NOBODY: [usize; 0] = [];
+
 #[test]
 fn a_backend_starts_with_its_first_target() {
     let of = |strategy: &Strategy| targets(&backend(1, strategy));
-    assert_eq!(of(&Strategy::Dynamic(Dynamic::default())), (20, vec![10, 10]));
+    assert_eq!(of(&Strategy::Dynamic(dynamic())), (20, vec![10, 10]));
     assert_eq!(of(&Strategy::Static { size_per_remote: 5 }), (5, vec![3, 2]));
     assert_eq!(of(&Strategy::Off), (0, vec![0, 0]));
 }
 
 #[test]
-fn targets_follow_demand_by_increments_and_wake_whom_it_concerns() {
-    let mut bench = bench(Strategy::Dynamic(Dynamic::default()));
-    let one = bench.publish(&[1]).remove(0);
-    assert_eq!(bench.turn(), [] as [usize; 0], "no demand, nobody is woken");
+fn targets_follow_demand_by_increments_and_ring_whom_it_concerns() {
+    let mut bench = bench(Strategy::Dynamic(dynamic()));
+    let one = bench.choose(&[1]).remove(0);
+    assert_eq!(bench.turn(), NOBODY, "no demand, nobody is rung");
     for _ in 0..40 {
         one.join();
     }
@@ -85,11 +156,11 @@ fn targets_follow_demand_by_increments_and_wake_whom_it_concerns() {
     one.shares[0].peak.store(40, Ordering::Relaxed);
     bench.turn();
     assert_eq!(targets(&one), (30, vec![30, 0]));
-    bench.turn();
+    assert_eq!(bench.turn(), [0]);
     assert_eq!(targets(&one), (40, vec![40, 0]));
     assert_eq!(bench.turn(), [0, 1]);
     assert_eq!(targets(&one), (48, vec![44, 4]));
-    assert_eq!(bench.turn(), [] as [usize; 0], "48 = ceil(40 x 1.2) is enough");
+    assert_eq!(bench.turn(), NOBODY, "48 = ceil(40 x 1.2) is enough");
     assert_eq!(one.recent_peak.load(Ordering::Relaxed), 40);
     assert_eq!(one.scale_ups.load(Ordering::Relaxed), 3);
     for _ in 0..40 {
@@ -109,8 +180,8 @@ fn targets_follow_demand_by_increments_and_wake_whom_it_concerns() {
 
 #[test]
 fn a_peak_between_two_turns_counts() {
-    let mut bench = bench(Strategy::Dynamic(Dynamic::default()));
-    let one = bench.publish(&[1]).remove(0);
+    let mut bench = bench(Strategy::Dynamic(dynamic()));
+    let one = bench.choose(&[1]).remove(0);
     (0..25).for_each(|_| one.join());
     (0..25).for_each(|_| one.leave());
     bench.turn();
@@ -119,8 +190,8 @@ fn a_peak_between_two_turns_counts() {
 
 #[test]
 fn connections_on_order_are_demand() {
-    let mut bench = bench(Strategy::Dynamic(Dynamic::default()));
-    let one = bench.publish(&[1]).remove(0);
+    let mut bench = bench(Strategy::Dynamic(dynamic()));
+    let one = bench.choose(&[1]).remove(0);
     bench.turn();
     for turn in 1..=10 {
         one.shares[1].requests.store(300 * turn, Ordering::Relaxed);
@@ -134,44 +205,122 @@ fn connections_on_order_are_demand() {
 #[test]
 fn static_targets_stand_still_but_peaks_are_noted() {
     let mut bench = bench(Strategy::Static { size_per_remote: 8 });
-    let one = bench.publish(&[1]).remove(0);
+    let one = bench.choose(&[1]).remove(0);
+    bench.step();
     (0..90).for_each(|_| one.join());
-    assert_eq!(bench.turn(), [] as [usize; 0]);
+    for _ in 0..5 {
+        assert_eq!(bench.turn(), NOBODY);
+    }
     assert_eq!(targets(&one), (8, vec![4, 4]));
     assert_eq!(one.recent_peak.load(Ordering::Relaxed), 90);
 }
 
 #[test]
 fn who_leaves_is_forgotten() {
-    let mut bench = bench(Strategy::Dynamic(Dynamic::default()));
-    let one = Arc::downgrade(&bench.publish(&[1, 2])[0]);
+    let mut bench = bench(Strategy::Dynamic(dynamic()));
+    let one = Arc::downgrade(&bench.choose(&[1, 2])[0]);
     bench.turn();
-    assert_eq!(bench.scaler.demands.len(), 2);
-    bench.publish(&[2]);
+    assert_eq!(bench.scaler.backends(), 2);
+    bench.choose(&[2]);
     bench.turn();
-    assert_eq!(bench.scaler.demands.len(), 1);
+    assert_eq!(bench.scaler.backends(), 1);
     assert!(one.upgrade().is_none());
 }
 
 #[test]
+fn a_changed_strategy_takes_effect_at_once() {
+    let mut bench = bench(Strategy::Dynamic(dynamic()));
+    let one = bench.choose(&[1]).remove(0);
+    bench.step();
+    for (strategy, expected, rung) in [
+        (
+            Strategy::Static { size_per_remote: 6 },
+            (6, vec![3, 3]),
+            vec![0, 1],
+        ),
+        (Strategy::Off, (0, vec![0, 0]), vec![0, 1]),
+        (Strategy::Static { size_per_remote: 1 }, (1, vec![1, 0]), vec![0]),
+        (Strategy::Dynamic(dynamic()), (20, vec![10, 10]), vec![0, 1]),
+        (
+            Strategy::Dynamic(Dynamic {
+                max_size: 60,
+                ..dynamic()
+            }),
+            (20, vec![10, 10]),
+            vec![],
+        ),
+        (
+            Strategy::Dynamic(Dynamic {
+                min_size: 2,
+                max_size: 12,
+                ..dynamic()
+            }),
+            (12, vec![6, 6]),
+            vec![0, 1],
+        ),
+    ] {
+        bench.change("one", strategy.clone());
+        assert_eq!(bench.step(), rung, "{strategy:?}");
+        assert_eq!(targets(&one), expected, "{strategy:?}");
+    }
+    bench.turn();
+    assert_eq!(targets(&one).0, 7, "and on from there, by the increment");
+}
+
+#[test]
+fn who_was_prepared_under_the_strategy_before_is_put_right() {
+    let mut bench = bench(Strategy::Static { size_per_remote: 9 });
+    bench.change("one", Strategy::Off);
+    bench.step();
+    let late = backend(1, &Strategy::Static { size_per_remote: 9 });
+    bench.publish("one", &[Arc::clone(&late)]);
+    assert_eq!(bench.step(), [0, 1]);
+    assert_eq!(targets(&late), (0, vec![0, 0]));
+}
+
+#[test]
+fn services_come_and_go_and_one_interval_is_one_wake_up() {
+    let mut bench = bench(Strategy::Dynamic(dynamic()));
+    bench.step();
+    for name in ["two", "three", "four"] {
+        bench.now += SECOND / 7;
+        bench.open(name, Strategy::Dynamic(dynamic()));
+        bench.step();
+    }
+    let weak = Arc::downgrade(&bench.services["two"].live);
+    let second = bench.hub.started_at + SECOND;
+    assert_eq!(bench.scaler.step(bench.now), Some(second));
+    bench.now = second;
+    let of_two = backend(2, &Strategy::Dynamic(dynamic()));
+    bench.publish("two", &[Arc::clone(&of_two)]);
+    bench.step();
+    of_two.join();
+    (0..40).for_each(|_| of_two.join());
+    bench.turn();
+    assert_eq!(targets(&of_two).0, 30);
+    bench.close("two");
+    bench.turn();
+    bench.turn();
+    assert_eq!(targets(&of_two).0, 30, "its targets mean nothing any more");
+    assert_eq!(bench.scaler.backends(), 0);
+    assert!(weak.upgrade().is_none(), "nothing holds a service that left");
+    assert_eq!(Arc::strong_count(&of_two), 1);
+}
+
+#[test]
 fn the_thread_ends_at_a_stop() {
-    let strategy = Strategy::Dynamic(Dynamic {
+    let bench = bench(Strategy::Dynamic(Dynamic {
         interval: Duration::from_millis(1),
         ..Dynamic::default()
-    });
-    let bench = bench(strategy);
-    let one = bench.publish(&[1]).remove(0);
+    }));
+    let one = bench.choose(&[1]).remove(0);
     (0..100).for_each(|_| one.join());
-    let shutdown = Arc::new(Shutdown::default());
-    let thread = {
-        let shutdown = Arc::clone(&shutdown);
-        std::thread::spawn(move || bench.scaler.run(&shutdown))
-    };
+    let thread = std::thread::spawn(move || bench.scaler.run());
     let deadline = clock::now() + Duration::from_secs(10);
     while one.target.load(Ordering::Relaxed) < 120 {
         assert!(clock::now() < deadline, "no growth within ten seconds");
         std::thread::yield_now();
     }
-    shutdown.begin();
+    bench.hub.stop();
     thread.join().expect("the thread does not panic");
 }

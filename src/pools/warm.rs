@@ -4,6 +4,7 @@
 //! be tried again. Sockets stay with the reactor. Every change is copied to the backend's [`ReactorShare`],
 //! where the pools thread, the balancer and the metrics read it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -29,7 +30,7 @@ pub struct Pool<K> {
     pub retired_at: Option<Instant>,
     reactor: usize,
     /// Newest last.
-    warm: Vec<K>,
+    warm: VecDeque<K>,
     dialling: u32,
     in_use: u32,
     refusals: u32,
@@ -44,7 +45,7 @@ impl<K: Copy + PartialEq> Pool<K> {
             backend,
             retired_at: None,
             reactor,
-            warm: Vec::new(),
+            warm: VecDeque::new(),
             dialling: 0,
             in_use: 0,
             refusals: 0,
@@ -102,6 +103,7 @@ impl<K: Copy + PartialEq> Pool<K> {
 
     /// A connection has left the backend.
     pub fn leave(&mut self) {
+        debug_assert!(self.in_use > 0, "who leaves has joined");
         self.in_use = self.in_use.saturating_sub(1);
         self.backend.leave();
         self.publish(self.in_use, |share| &share.in_use);
@@ -109,7 +111,7 @@ impl<K: Copy + PartialEq> Pool<K> {
 
     /// Takes the newest warm connection for a client.
     pub fn checkout(&mut self) -> Option<K> {
-        let newest = self.warm.pop();
+        let newest = self.warm.pop_back();
         self.publish(self.warm_count(), |share| &share.warm);
         newest
     }
@@ -117,12 +119,12 @@ impl<K: Copy + PartialEq> Pool<K> {
     /// The warm connection that the next client would get.
     #[must_use]
     pub fn newest(&self) -> Option<K> {
-        self.warm.last().copied()
+        self.warm.back().copied()
     }
 
     /// Adds an established connection.
     pub fn add(&mut self, key: K) {
-        self.warm.push(key);
+        self.warm.push_back(key);
         self.publish(self.warm_count(), |share| &share.warm);
     }
 
@@ -131,13 +133,14 @@ impl<K: Copy + PartialEq> Pool<K> {
         // From the end: what dies soon is mostly young.
         if let Some(place) = self.warm.iter().rposition(|warm| *warm == key) {
             self.warm.remove(place);
+            debug_assert!(!self.warm.contains(&key), "a connection is warm once");
             self.publish(self.warm_count(), |share| &share.warm);
         }
     }
 
     /// Takes the oldest warm connection out.
     pub fn remove_oldest(&mut self) -> Option<K> {
-        let oldest = (!self.warm.is_empty()).then(|| self.warm.remove(0));
+        let oldest = self.warm.pop_front();
         self.publish(self.warm_count(), |share| &share.warm);
         oldest
     }
@@ -150,6 +153,7 @@ impl<K: Copy + PartialEq> Pool<K> {
 
     /// A dial for the pool has ended, one way or the other.
     pub fn dial_ended(&mut self) {
+        debug_assert!(self.dialling > 0, "a dial that ends has begun");
         self.dialling = self.dialling.saturating_sub(1);
         self.publish(self.dialling, |share| &share.dialling);
     }

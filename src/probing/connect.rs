@@ -3,8 +3,7 @@
 //! Owns the sockets of probes from connect to close, their deadlines and the clock readings that time them.
 //! Knows nothing of why a candidate is probed or what becomes of the sample.
 //!
-//! Invariants: at most `bound` sockets are open; each ends in exactly one sample, no later than its deadline
-//! plus one turn; a slot is used again only after the events of its predecessor's batch are through.
+//! Invariants: each socket ends in exactly one sample, no later than its deadline plus one turn; a slot is used again only after the events of its predecessor's batch are through.
 //!
 //! **Closing.** An established probe is reset, not finished, as `HAProxy` does with its checks: it has
 //! carried no data that a reset could destroy, and the candidate is rid of it at once even if it would
@@ -14,16 +13,17 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use super::probe::Probe;
 use crate::base::clock;
+use crate::base::doorbell::Doorbell;
 use crate::net::{self, ConnectState};
-use crate::scorer::{Outcome, Sample, Source};
+use crate::scorer::sample::{Outcome, Sample, Source};
+use crate::service::id::Candidate;
 
 /// The token of the waker; slots count from 0.
 const WAKE: Token = Token(usize::MAX);
@@ -36,8 +36,6 @@ const EVENTS: usize = 256;
 pub struct Connector {
     poll: Poll,
     events: Events,
-    waker: Arc<Waker>,
-    bound: usize,
     slots: Vec<Option<Flight>>,
     free: Vec<usize>,
     deadlines: BTreeSet<(Instant, usize)>,
@@ -47,7 +45,7 @@ pub struct Connector {
 #[derive(Debug)]
 struct Flight {
     stream: TcpStream,
-    addr: SocketAddr,
+    candidate: Candidate,
     began_at: Instant,
     timeout: Duration,
 }
@@ -59,34 +57,27 @@ pub enum Start {
     Begun,
     /// The system knew at once that it fails.
     Ended(Sample),
-    /// Descriptors or memory ran out, or `bound` connects are in flight: says nothing of the candidate.
+    /// Descriptors or memory ran out: says nothing of the candidate.
     Exhausted,
     /// No local port towards this candidate is free: says nothing of it, and nothing of others.
     NoPort,
 }
 
 impl Connector {
-    /// A connector for at most `bound` connects at once.
+    /// A connector whose [`turn`](Self::turn) ends when `bell` is rung.
     ///
     /// # Errors
     /// When the system has no poll or descriptor to give.
-    pub fn new(bound: usize) -> io::Result<Self> {
+    pub fn new(bell: &Doorbell) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+        bell.attach(Waker::new(poll.registry(), WAKE)?);
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS),
-            waker,
-            bound,
             slots: Vec::new(),
             free: Vec::new(),
             deadlines: BTreeSet::new(),
         })
-    }
-
-    /// Ends a [`turn`](Self::turn) early, from any thread.
-    pub fn waker(&self) -> Arc<Waker> {
-        Arc::clone(&self.waker)
     }
 
     /// Connects in flight.
@@ -94,16 +85,12 @@ impl Connector {
         self.deadlines.len()
     }
 
-    /// Whether one more connect may begin.
-    pub fn has_room(&self) -> bool {
-        self.in_flight() < self.bound
-    }
-
-    /// Begins a connect that fails after `timeout`.
-    pub fn start(&mut self, addr: SocketAddr, timeout: Duration) -> Start {
-        if !self.has_room() {
-            return Start::Exhausted;
-        }
+    /// Begins a connect that fails after its time-out.
+    pub fn start(&mut self, probe: &Probe) -> Start {
+        let Probe {
+            candidate, timeout, ..
+        } = *probe;
+        let addr = candidate.addr;
         let began_at = clock::now();
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -119,9 +106,10 @@ impl Connector {
             Ok(stream) => {
                 self.deadlines.insert((began_at + timeout, slot));
                 if let Some(empty) = self.slots.get_mut(slot) {
+                    debug_assert!(empty.is_none(), "a free slot is empty");
                     *empty = Some(Flight {
                         stream,
-                        addr,
+                        candidate,
                         began_at,
                         timeout,
                     });
@@ -131,16 +119,16 @@ impl Connector {
             Err(error) => {
                 self.free.push(slot);
                 if net::is_exhausted(&error) {
-                    log::debug!("probe of {addr} put off: {error}");
+                    log::debug!(target: "tcp_forwarder::probing", "probe of {addr} put off: {error}");
                     return Start::Exhausted;
                 }
                 if net::is_out_of_ports(&error) {
-                    log::debug!("probe of {addr} left out: {error}");
+                    log::debug!(target: "tcp_forwarder::probing", "probe of {addr} left out: {error}");
                     return Start::NoPort;
                 }
-                log::debug!("probe of {addr} failed: {error}");
+                log::debug!(target: "tcp_forwarder::probing", "probe of {addr} failed: {error}");
                 Start::Ended(Sample {
-                    addr,
+                    candidate,
                     outcome: Outcome::of(&error),
                     source: Source::Probe,
                     began_at,
@@ -194,7 +182,7 @@ impl Connector {
                 self.end(slot, now, Outcome::Success(took))
             }
             ConnectState::Failed(error) => {
-                log::debug!("probe of {} failed: {error}", flight.addr);
+                log::debug!(target: "tcp_forwarder::probing", "probe of {} failed: {error}", flight.candidate.addr);
                 self.end(slot, now, Outcome::of(&error))
             }
         }
@@ -206,7 +194,7 @@ impl Connector {
         self.deadlines.remove(&(flight.began_at + flight.timeout, slot));
         self.free.push(slot);
         Some(Sample {
-            addr: flight.addr,
+            candidate: flight.candidate,
             outcome,
             source: Source::Probe,
             began_at: flight.began_at,
@@ -217,13 +205,31 @@ impl Connector {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, TcpListener, TcpStream as StdStream};
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream as StdStream};
+    use std::sync::Arc;
 
     use socket2::{Domain, Socket, Type};
 
+    use super::super::probe::Errand;
     use super::*;
+    use crate::service::id::ServiceId;
 
     const LONG: Duration = Duration::from_secs(20);
+
+    fn connector() -> Connector {
+        Connector::new(&Doorbell::default()).expect("a connector")
+    }
+
+    fn probe(addr: SocketAddr, timeout: Duration) -> Probe {
+        Probe {
+            candidate: Candidate {
+                service: ServiceId::fresh(),
+                addr,
+            },
+            timeout,
+            errand: Errand::Sentinel,
+        }
+    }
 
     fn listener() -> (TcpListener, SocketAddr) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
@@ -242,7 +248,7 @@ mod tests {
 
     #[test]
     fn accepting_candidates_succeed_and_refusing_ones_fail_together() {
-        let mut connector = Connector::new(100).expect("a connector");
+        let mut connector = connector();
         let (listener, open) = listener();
         // Bound but not listening: refuses, and nobody else can come to listen there.
         let closed = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
@@ -257,7 +263,7 @@ mod tests {
 
         let mut ended = Vec::new();
         for addr in [open, refusing].repeat(20) {
-            match connector.start(addr, LONG) {
+            match connector.start(&probe(addr, LONG)) {
                 Start::Begun => {}
                 Start::Ended(sample) => ended.push(sample),
                 Start::Exhausted | Start::NoPort => panic!("40 sockets are to be had"),
@@ -268,22 +274,28 @@ mod tests {
         for sample in &ended {
             match sample.outcome {
                 Outcome::Success(took) => {
-                    assert!(sample.addr == open && took > Duration::ZERO && took < LONG);
+                    assert!(sample.candidate.addr == open && took > Duration::ZERO && took < LONG);
                 }
-                Outcome::Refused => assert_eq!(sample.addr, refusing),
+                Outcome::Refused => assert_eq!(sample.candidate.addr, refusing),
                 Outcome::NoRoute | Outcome::Failure => panic!("{sample:?}"),
             }
             assert_eq!(sample.source, Source::Probe);
         }
-        assert_eq!(ended.iter().filter(|sample| sample.addr == open).count(), 20);
+        assert_eq!(
+            ended
+                .iter()
+                .filter(|sample| sample.candidate.addr == open)
+                .count(),
+            20
+        );
         drop(listener);
     }
 
     #[test]
     fn an_established_probe_is_reset() {
-        let mut connector = Connector::new(1).expect("a connector");
+        let mut connector = connector();
         let (listener, open) = listener();
-        assert!(matches!(connector.start(open, LONG), Start::Begun));
+        assert!(matches!(connector.start(&probe(open, LONG)), Start::Begun));
         let (mut accepted, _) = listener.accept().expect("the connect");
         let mut ended = Vec::new();
         wait_for(&mut connector, &mut ended, 1);
@@ -311,16 +323,19 @@ mod tests {
         }
         assert!(!queued.is_empty());
 
-        let mut connector = Connector::new(10).expect("a connector");
+        let mut connector = connector();
         let (_listener, open) = listener();
         let (short, began_at) = (Duration::from_millis(80), clock::now());
-        assert!(matches!(connector.start(silent, LONG), Start::Begun));
-        assert!(matches!(connector.start(silent, short), Start::Begun));
-        assert!(matches!(connector.start(open, LONG), Start::Begun));
+        assert!(matches!(connector.start(&probe(silent, LONG)), Start::Begun));
+        assert!(matches!(connector.start(&probe(silent, short)), Start::Begun));
+        assert!(matches!(connector.start(&probe(open, LONG)), Start::Begun));
         let mut ended = Vec::new();
         wait_for(&mut connector, &mut ended, 2);
-        assert_eq!(ended[0].addr, open);
-        assert_eq!((ended[1].addr, ended[1].outcome), (silent, Outcome::Failure));
+        assert_eq!(ended[0].candidate.addr, open);
+        assert_eq!(
+            (ended[1].candidate.addr, ended[1].outcome),
+            (silent, Outcome::Failure)
+        );
         let took = ended[1].at - began_at;
         assert!(took >= short && took < LONG, "{took:?}");
         assert_eq!(connector.in_flight(), 1, "each has its own deadline");
@@ -341,9 +356,9 @@ mod tests {
         // More than one turn takes from the poll.
         let count = EVENTS + 50;
         let timeout = Duration::from_millis(50);
-        let mut connector = Connector::new(count).expect("a connector");
+        let mut connector = connector();
         for _ in 0..count {
-            assert!(matches!(connector.start(open, timeout), Start::Begun));
+            assert!(matches!(connector.start(&probe(open, timeout)), Start::Begun));
         }
         std::thread::park_timeout(timeout * 2);
         let mut ended = Vec::new();
@@ -354,15 +369,14 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_holds_and_slots_are_used_again() {
-        let mut connector = Connector::new(3).expect("a connector");
+    fn slots_are_used_again() {
+        let mut connector = connector();
         let (_listener, open) = listener();
         let mut ended = Vec::new();
         for round in 1..=10 {
             for _ in 0..3 {
-                assert!(matches!(connector.start(open, LONG), Start::Begun));
+                assert!(matches!(connector.start(&probe(open, LONG)), Start::Begun));
             }
-            assert!(matches!(connector.start(open, LONG), Start::Exhausted));
             wait_for(&mut connector, &mut ended, round * 3);
         }
         assert_eq!(connector.slots.len(), 3);
@@ -375,22 +389,22 @@ mod tests {
 
     #[test]
     fn an_address_without_a_route_fails_at_once() {
-        let mut connector = Connector::new(1).expect("a connector");
+        let mut connector = connector();
         let nowhere = SocketAddr::from((Ipv4Addr::BROADCAST, 9));
-        let Start::Ended(sample) = connector.start(nowhere, LONG) else {
+        let Start::Ended(sample) = connector.start(&probe(nowhere, LONG)) else {
             panic!("no connect to everybody")
         };
-        assert_eq!(sample.addr, nowhere);
+        assert_eq!(sample.candidate.addr, nowhere);
         assert!(!sample.outcome.is_answer());
         assert_eq!(connector.in_flight(), 0);
     }
 
     #[test]
-    fn a_waker_ends_a_turn() {
-        let mut connector = Connector::new(1).expect("a connector");
-        let waker = connector.waker();
-        let waking = std::thread::spawn(move || waker.wake());
+    fn a_ring_ends_a_turn() {
+        let bell = Arc::new(Doorbell::default());
+        let mut connector = Connector::new(&bell).expect("a connector");
+        let ringing = std::thread::spawn(move || bell.ring());
         connector.turn(None, &mut Vec::new()).expect("a turn");
-        waking.join().expect("no panic").expect("woken");
+        ringing.join().expect("no panic");
     }
 }

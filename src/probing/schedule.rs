@@ -1,6 +1,7 @@
-//! Who is probed next, and when. Pure.
+//! Who is probed in a round of one service, and when. Pure.
 //!
-//! Owns the order of probes and their places in time. Knows neither sockets nor how scores come about.
+//! Owns the choice and its order; the times are [`places`](super::places)'. Knows neither sockets nor how scores come
+//! about.
 //!
 //! Invariants: nobody is planned twice in a round; only members of the active set and of the candidate list
 //! are planned; every candidate of which something is known comes up again, whatever its score; as long as
@@ -11,8 +12,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::places::Places;
+use crate::base::grid::Grid;
 use crate::candidates::Sampler;
-use crate::scorer::Touched;
+use crate::scorer::sample::Touched;
 
 /// How long initial probing may take when every probe times out.
 pub const INITIAL_PATIENCE: Duration = Duration::from_secs(5);
@@ -45,10 +48,14 @@ pub struct Planned {
 /// What a round is planned from, besides what is known of candidates.
 #[derive(Debug, Clone, Copy)]
 pub struct Round<'a> {
-    /// When it begins.
+    /// The time.
     pub now: Instant,
-    /// How long it takes.
-    pub interval: Duration,
+    /// The rounds of the service.
+    pub grid: Grid,
+    /// Which of them it is.
+    pub number: u64,
+    /// Where its probes lie.
+    pub places: Places,
     /// Probes in it, at most.
     pub count: usize,
     /// The active set.
@@ -85,7 +92,8 @@ pub fn overdue(touched: &Touched, best_score: f64, now: Instant) -> f64 {
 }
 
 /// Plans one round: the active set, then never-touched candidates for a fifth of the other places (at least
-/// one), then the most overdue; in random order, spread over the interval.
+/// one), then the most overdue; in random order, spread over the interval. Who joins in the middle of a round takes
+/// what is left of it.
 ///
 /// `known` are all candidates of which something is known, `is_known` tells whether one is among them;
 /// never-touched ones come from `sampler`, which begins anew at its end. An active set that fills the round
@@ -125,7 +133,7 @@ pub fn plan(
     let mut chosen = fresh(fresh_count, round.active, is_known, sampler, rng);
     chosen.extend(most_overdue(&mut rest, room - chosen.len()));
     chosen.extend(most_overdue(&mut active, round.count - chosen.len()));
-    spread(chosen, round.now, round.interval, rng)
+    spread(chosen, round, rng)
 }
 
 /// Up to `count` candidates that are not known, in the order of the sample.
@@ -161,24 +169,18 @@ fn most_overdue(all: &mut [(f64, SocketAddr)], count: usize) -> impl Iterator<It
     all.iter().take(count).map(|(_, addr)| *addr)
 }
 
-/// Gives each a random place within a part of the interval of its own.
-fn spread(
-    mut chosen: Vec<SocketAddr>,
-    begin: Instant,
-    interval: Duration,
-    rng: &mut fastrand::Rng,
-) -> Vec<Planned> {
+/// Gives each a place of its own; those whose place is over already have their turn in another round.
+fn spread(mut chosen: Vec<SocketAddr>, round: &Round<'_>, rng: &mut fastrand::Rng) -> Vec<Planned> {
     rng.shuffle(&mut chosen);
-    let part = interval / u32::try_from(chosen.len()).unwrap_or(u32::MAX).max(1);
-    let mut part_begin = begin;
-    let mut planned = Vec::with_capacity(chosen.len());
-    for addr in chosen {
-        planned.push(Planned {
-            at: part_begin + part.mul_f64(rng.f64()),
-            addr,
-        });
-        part_begin += part;
-    }
+    let times = round.places.times(round.grid, round.number, chosen.len());
+    let planned: Vec<Planned> = chosen
+        .into_iter()
+        .zip(times)
+        .map(|(addr, at)| Planned { at, addr })
+        .filter(|planned| planned.at >= round.now)
+        .collect();
+    debug_assert!(planned.len() <= round.count, "a round has its bound");
+    debug_assert!(planned.is_sorted_by_key(|planned| planned.at), "in their order");
     planned
 }
 

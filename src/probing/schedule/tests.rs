@@ -24,17 +24,21 @@ struct World {
     known: HashMap<SocketAddr, Touched>,
     sampler: Sampler,
     rng: fastrand::Rng,
+    grid: Grid,
+    /// Always the beginning of a round, but for a test that says otherwise.
     now: Instant,
 }
 
 impl World {
     fn new(list: &str, seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
+        let now = clock::now();
         Self {
             known: HashMap::new(),
             sampler: sampler(list, &mut rng),
             rng,
-            now: clock::now(),
+            grid: Grid::new(now, INTERVAL),
+            now,
         }
     }
 
@@ -51,7 +55,9 @@ impl World {
     fn plan(&mut self, count: usize, active: &[SocketAddr]) -> Vec<Planned> {
         let round = Round {
             now: self.now,
-            interval: INTERVAL,
+            grid: self.grid,
+            number: self.grid.number(self.now),
+            places: Places::new(7),
             count,
             active,
             best_score: 110.0,
@@ -133,6 +139,7 @@ fn the_active_set_comes_first_then_fresh_ones_then_the_most_overdue() {
         world.touch(addr(number), 10.0);
         world.now += Duration::from_secs(1);
     }
+    world.now = world.grid.next(world.now);
     let planned: HashSet<SocketAddr> = world.plan(10, &active).iter().map(|probe| probe.addr).collect();
     assert_eq!(planned.len(), 10);
     assert!(active.iter().all(|addr| planned.contains(addr)));
@@ -198,6 +205,17 @@ fn fewer_candidates_than_places_are_each_probed_once() {
 }
 
 #[test]
+fn who_joins_in_the_middle_of_a_round_takes_what_is_left_of_it() {
+    let mut world = World::new("10.0.0.0/24", 4);
+    let whole = world.plan(10, &[]);
+    let times = |planned: &[Planned]| planned.iter().map(|probe| probe.at).collect::<Vec<_>>();
+    world.now += INTERVAL / 2;
+    let half = world.plan(10, &[]);
+    assert_eq!(half.len(), 5);
+    assert_eq!(times(&whole)[5..], times(&half));
+}
+
+#[test]
 fn never_touched_candidates_all_have_their_turn() {
     let mut world = World::new("10.0.0.0/23", 5);
     let active = [addr(1)];
@@ -248,6 +266,7 @@ proptest! {
             world.touch(addr(number), f64::from(number));
             world.now += Duration::from_millis(u64::from(number * 7919 % 1000));
         }
+        world.now = world.grid.next(world.now);
         let active: Vec<SocketAddr> = (0..active).map(|number| addr(number * 3)).collect();
         let planned = world.plan(count, &active);
         let distinct: HashSet<SocketAddr> = planned.iter().map(|probe| probe.addr).collect();

@@ -1,0 +1,134 @@
+//! The thread that sizes the pools of all services.
+//!
+//! Owns when each service has its turn: on the [`Grid`] of its interval, so that services of one interval are one
+//! wake-up. What is done with a target is [`targets`](super::targets)' business.
+//!
+//! Invariants: it is the only writer of targets once a backend is published; exactly those reactors are rung whose share
+//! moved; nothing is kept of a service that left.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::targets::{Moved, Targets};
+use crate::backend::ActiveSet;
+use crate::base::clock;
+use crate::base::grid::Grid;
+use crate::base::published::Reader;
+use crate::service::directory::{Directory, Phase, Service};
+use crate::service::hub::Hub;
+use crate::service::id::ServiceId;
+
+/// The pool scaling thread.
+#[derive(Debug)]
+pub struct Scaler {
+    hub: Arc<Hub>,
+    directory: Reader<Directory>,
+    services: BTreeMap<ServiceId, Served>,
+}
+
+/// One service.
+#[derive(Debug)]
+struct Served {
+    active: Reader<ActiveSet>,
+    targets: Targets,
+    next_at: Instant,
+}
+
+impl Scaler {
+    /// A scaler that knows no service yet.
+    #[must_use]
+    pub fn new(hub: Arc<Hub>) -> Self {
+        let directory = Reader::unaware(Arc::clone(&hub.directory));
+        Self {
+            hub,
+            directory,
+            services: BTreeMap::new(),
+        }
+    }
+
+    /// Adjusts targets until the stop begins.
+    pub fn run(mut self) {
+        let bell = Arc::clone(&self.hub.bells.pools);
+        loop {
+            let next = self.step(clock::now());
+            if self.directory.phase == Phase::Stopping {
+                return;
+            }
+            bell.wait(next);
+        }
+    }
+
+    /// Follows what was published and adjusts the targets that are due; when the next ones are.
+    pub fn step(&mut self, now: Instant) -> Option<Instant> {
+        let mut moved = Moved::new();
+        if self.directory.refresh() {
+            self.adopt(now, &mut moved);
+        }
+        for service in self.services.values_mut() {
+            if service.active.refresh() {
+                service.targets.follow(&service.active, now, &mut moved);
+            }
+            if service.next_at <= now {
+                service.targets.turn(now, &mut moved);
+                service.next_at = grid(&self.hub, &service.targets).next(now);
+            }
+        }
+        for reactor in moved {
+            match self.hub.bells.reactors.get(reactor) {
+                Some(bell) => bell.ring(),
+                None => debug_assert!(false, "a share belongs to a reactor"),
+            }
+        }
+        self.services.values().map(|service| service.next_at).min()
+    }
+
+    /// Backends whose demand is noted.
+    #[cfg(test)]
+    pub(super) fn backends(&self) -> usize {
+        self.services
+            .values()
+            .map(|served| served.targets.backends())
+            .sum()
+    }
+
+    /// Follows a changed directory.
+    fn adopt(&mut self, now: Instant, moved: &mut Moved) {
+        let directory = self.directory.shared();
+        let mut before = std::mem::take(&mut self.services);
+        for service in &directory.services {
+            let id = service.live.id;
+            let served = match before.remove(&id) {
+                Some(known) => self.keep(known, service, now, moved),
+                None => self.begin(service, now, moved),
+            };
+            let twin = self.services.insert(id, served);
+            debug_assert!(twin.is_none(), "a service is in the directory once");
+        }
+    }
+
+    fn keep(&self, mut known: Served, service: &Service, now: Instant, moved: &mut Moved) -> Served {
+        let interval = known.targets.interval();
+        known.targets.adopt(&service.spec.pools.strategy, moved);
+        if known.targets.interval() != interval {
+            known.next_at = grid(&self.hub, &known.targets).next(now);
+        }
+        known
+    }
+
+    fn begin(&self, service: &Service, now: Instant, moved: &mut Moved) -> Served {
+        let active = Reader::new(Arc::clone(&service.live.active));
+        let mut targets = Targets::new(service.spec.pools.strategy.clone());
+        targets.follow(&active, now, moved);
+        Served {
+            active,
+            next_at: grid(&self.hub, &targets).next(now),
+            targets,
+        }
+    }
+}
+
+/// When a service has its turns.
+fn grid(hub: &Hub, targets: &Targets) -> Grid {
+    Grid::new(hub.started_at, targets.interval())
+}

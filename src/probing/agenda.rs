@@ -1,0 +1,402 @@
+//! When one service probes whom. Pure.
+//!
+//! Owns what one service still has to probe: initially (and after a change of its list) everybody that was never
+//! touched, or of a large list an even sample; then rounds. Who is in a round is [`schedule`](super::schedule)'s
+//! decision. It must not know other services, sockets, nor what a sample does to a score.
+//!
+//! ```text
+//!          nobody is left and every probe has ended, or it took too long
+//!   Sweep ──────────────────────────────────────────────────────────────► Rounds
+//!     ▲                                                                     │
+//!     └─────────────────────────────────────────────────────────────────────┘
+//!                another list, if there is initial probing
+//! ```
+//!
+//! Invariants: a sweep has at most `max_concurrency` probes in flight; nobody waits for a sweep for good; a round is
+//! planned once, and none while our own link is down (a sweep goes on: whoever answers proves that the link works);
+//! what could not begin in a whole interval is dropped, not kept.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::places::Places;
+use super::probe::{Errand, Probe};
+use super::schedule::{self, Planned, Round};
+use crate::backend::ActiveSet;
+use crate::base::grid::Grid;
+use crate::candidates::{CandidateSet, Sampler};
+use crate::config::Probing;
+use crate::scorer::board::ScoreBoard;
+use crate::scorer::link::Phase;
+use crate::scorer::score;
+use crate::service::id::{Candidate, ServiceId};
+
+/// End of a sweep that cannot get on, for want of descriptors or of room beside other services.
+const SWEEP_LIMIT: Duration = Duration::from_secs(10);
+
+/// What an agenda never changes.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame {
+    /// Whose it is.
+    pub service: ServiceId,
+    /// What rounds are counted from.
+    pub origin: Instant,
+    /// Where their probes lie.
+    pub places: Places,
+}
+
+/// What a service knows when it is asked whom to probe.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// What is known of its candidates.
+    pub board: &'a ScoreBoard,
+    /// Who is probed in every round.
+    pub active: &'a ActiveSet,
+}
+
+/// What one service has to probe.
+#[derive(Debug)]
+pub struct Agenda {
+    frame: Frame,
+    config: Probing,
+    sampler: Sampler,
+    /// How our own link stands.
+    link: Phase,
+    in_flight: usize,
+    initial: Initial,
+    state: State,
+}
+
+/// Whether initial probing is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Initial {
+    UnderWay,
+    /// It is, and nobody was told.
+    Over,
+    Told,
+}
+
+#[derive(Debug)]
+enum State {
+    Sweep(Sweep),
+    Rounds(Rounds),
+}
+
+#[derive(Debug)]
+struct Sweep {
+    give_up_at: Instant,
+    /// Probes that may still begin.
+    left: usize,
+    /// Who could not be asked for want of descriptors, and comes first.
+    put_off: Vec<SocketAddr>,
+}
+
+#[derive(Debug)]
+struct Rounds {
+    /// What is left of the round that was planned last.
+    queue: VecDeque<Planned>,
+    /// The round that is planned next.
+    number: u64,
+}
+
+impl Agenda {
+    /// The agenda of a service of which nobody was touched yet.
+    pub fn new(
+        frame: Frame,
+        config: &Probing,
+        list: Arc<CandidateSet>,
+        now: Instant,
+        rng: &mut fastrand::Rng,
+    ) -> Self {
+        let mut agenda = Self {
+            frame,
+            config: config.clone(),
+            sampler: Sampler::new(list, rng),
+            link: Phase::Up,
+            in_flight: 0,
+            initial: Initial::UnderWay,
+            state: State::Rounds(Rounds {
+                queue: VecDeque::new(),
+                number: 0,
+            }),
+        };
+        agenda.begin_anew(now);
+        agenda
+    }
+
+    /// How many candidates are on the list.
+    pub fn listed(&self) -> u128 {
+        self.sampler.set().len()
+    }
+
+    /// Probes that may still begin in a sweep; none in rounds.
+    pub fn sweeps(&self) -> Option<usize> {
+        match &self.state {
+            State::Sweep(sweep) => Some(sweep.left),
+            State::Rounds(_) => None,
+        }
+    }
+
+    /// Whether initial probing is over (or was never begun); tells so once.
+    pub fn take_swept(&mut self) -> bool {
+        let is_news = self.initial == Initial::Over;
+        if is_news {
+            self.initial = Initial::Told;
+        }
+        is_news
+    }
+
+    /// Somebody on the list, to ask about our own link.
+    pub fn stranger(&mut self, rng: &mut fastrand::Rng) -> Option<SocketAddr> {
+        self.sampler.next(rng).or_else(|| {
+            self.sampler = Sampler::new(Arc::clone(self.sampler.set()), rng);
+            self.sampler.next(rng)
+        })
+    }
+
+    /// How long a probe of this service may take.
+    pub fn timeout(&self) -> Duration {
+        self.config.timeout
+    }
+
+    /// Follows a changed list: whoever was never touched is probed.
+    pub fn relist(&mut self, list: Arc<CandidateSet>, now: Instant, rng: &mut fastrand::Rng) {
+        self.sampler = Sampler::new(list, rng);
+        let list = self.sampler.set();
+        match &mut self.state {
+            // Its time is not prolonged: somebody may wait for its end.
+            State::Sweep(sweep) => {
+                sweep.left = budget(&self.config);
+                sweep.put_off.retain(|addr| list.contains(addr));
+            }
+            State::Rounds(_) if self.config.initial.enabled => self.begin_anew(now),
+            State::Rounds(rounds) => rounds.queue.retain(|planned| list.contains(&planned.addr)),
+        }
+    }
+
+    /// Follows a changed configuration. A sweep that is under way goes on; none begins.
+    pub fn adopt(&mut self, config: &Probing, now: Instant) {
+        if self.config == *config {
+            return;
+        }
+        self.config = config.clone();
+        match &mut self.state {
+            State::Sweep(sweep) if self.config.initial.enabled => {
+                sweep.left = sweep.left.min(budget(&self.config));
+            }
+            State::Sweep(_) | State::Rounds(_) => self.begin_rounds(now),
+        }
+    }
+
+    /// Follows our own link: what was planned when it went down is dropped, and once it is back a round begins.
+    pub fn follow_link(&mut self, phase: Phase, now: Instant) {
+        self.link = phase;
+        let number = self.grid().number(now);
+        let State::Rounds(rounds) = &mut self.state else {
+            return;
+        };
+        match phase {
+            Phase::Up | Phase::Suspect => {}
+            Phase::Down => rounds.queue.clear(),
+            Phase::Settling => rounds.number = number,
+        }
+    }
+
+    /// When [`begin`](Self::begin) should be asked, if there is no ending to wait for; never before `now`.
+    pub fn next_at(&self, now: Instant) -> Option<Instant> {
+        match &self.state {
+            State::Sweep(sweep) => {
+                let has_work = sweep.left > 0 || !sweep.put_off.is_empty();
+                (has_work && self.in_flight < self.config.initial.max_concurrency).then_some(now)
+            }
+            State::Rounds(_) if self.link == Phase::Down => None,
+            State::Rounds(rounds) => {
+                let next_round = self.grid().time(rounds.number);
+                let next = rounds.queue.front().map_or(next_round, |next| next.at);
+                Some(next.min(next_round).max(now))
+            }
+        }
+    }
+
+    /// When [`give_up`](Self::give_up) is due.
+    pub fn gives_up_at(&self) -> Option<Instant> {
+        match &self.state {
+            State::Sweep(sweep) => Some(sweep.give_up_at),
+            State::Rounds(_) => None,
+        }
+    }
+
+    /// Gives a sweep up that took too long; whether it did.
+    pub fn give_up(&mut self, now: Instant) -> bool {
+        let is_over = self.gives_up_at().is_some_and(|at| at <= now);
+        if is_over {
+            self.begin_rounds(now);
+        }
+        is_over
+    }
+
+    /// The probe that begins now, if any does.
+    pub fn begin(&mut self, now: Instant, facts: &Facts<'_>, rng: &mut fastrand::Rng) -> Option<Probe> {
+        let probe = match &self.state {
+            State::Sweep(_) => self.go_on_sweeping(now, facts, rng),
+            State::Rounds(_) => None,
+        };
+        let probe = probe.or_else(|| self.go_round(now, facts, rng));
+        self.in_flight += usize::from(probe.is_some());
+        debug_assert!(
+            probe.is_some() || self.next_at(now).is_none_or(|at| at > now),
+            "who has nothing to begin is not asked again at once"
+        );
+        probe
+    }
+
+    /// A probe of this service has begun that is none of the agenda's.
+    pub fn joined(&mut self) {
+        self.in_flight += 1;
+    }
+
+    /// A probe has ended, whosever it was.
+    pub fn ended(&mut self, now: Instant) {
+        debug_assert!(self.in_flight > 0, "what ends has begun");
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if let State::Sweep(sweep) = &self.state
+            && self.in_flight == 0
+            && sweep.left == 0
+            && sweep.put_off.is_empty()
+        {
+            self.begin_rounds(now);
+        }
+    }
+
+    /// A probe of the agenda could not begin: it comes first when one can.
+    pub fn put_off(&mut self, probe: &Probe, now: Instant) {
+        let addr = probe.candidate.addr;
+        let is_listed = self.sampler.set().contains(&addr);
+        match (&mut self.state, probe.errand) {
+            (State::Sweep(sweep), Errand::Sweep) if is_listed => sweep.put_off.push(addr),
+            (State::Rounds(rounds), Errand::Round { at }) => rounds.queue.push_front(Planned { at, addr }),
+            // It was planned before a change, or it is somebody else's.
+            (State::Sweep(_) | State::Rounds(_), Errand::Sweep | Errand::Round { .. } | Errand::Sentinel) => {
+            }
+        }
+        self.ended(now);
+    }
+
+    fn grid(&self) -> Grid {
+        Grid::new(self.frame.origin, self.config.interval)
+    }
+
+    /// A sweep, if there is initial probing, or rounds.
+    fn begin_anew(&mut self, now: Instant) {
+        if !self.config.initial.enabled {
+            self.begin_rounds(now);
+            return;
+        }
+        self.state = State::Sweep(Sweep {
+            give_up_at: now + SWEEP_LIMIT.max(self.config.initial.timeout * 2),
+            left: budget(&self.config),
+            put_off: Vec::new(),
+        });
+    }
+
+    fn begin_rounds(&mut self, now: Instant) {
+        if self.initial == Initial::UnderWay {
+            self.initial = Initial::Over;
+        }
+        self.state = State::Rounds(Rounds {
+            queue: VecDeque::new(),
+            number: self.grid().number(now),
+        });
+    }
+
+    fn go_on_sweeping(&mut self, now: Instant, facts: &Facts<'_>, rng: &mut fastrand::Rng) -> Option<Probe> {
+        let State::Sweep(sweep) = &mut self.state else {
+            return None;
+        };
+        if self.in_flight >= self.config.initial.max_concurrency {
+            return None;
+        }
+        let addr = sweep.put_off.pop().or_else(|| {
+            if sweep.left == 0 {
+                return None;
+            }
+            let untouched =
+                std::iter::from_fn(|| self.sampler.next(rng)).find(|addr| !facts.board.contains(addr));
+            sweep.left = untouched.map_or(0, |_| sweep.left - 1);
+            untouched
+        });
+        if addr.is_none() && self.in_flight == 0 {
+            self.begin_rounds(now);
+        }
+        addr.map(|addr| self.probe(addr, Errand::Sweep))
+    }
+
+    fn go_round(&mut self, now: Instant, facts: &Facts<'_>, rng: &mut fastrand::Rng) -> Option<Probe> {
+        let grid = self.grid();
+        let State::Rounds(rounds) = &mut self.state else {
+            return None;
+        };
+        let interval = self.config.interval;
+        while rounds.queue.front().is_some_and(|next| next.at + interval <= now) {
+            rounds.queue.pop_front();
+        }
+        // What is due of the round before is begun before another one is planned, which may have been due for a moment.
+        let is_waiting = |rounds: &Rounds| rounds.queue.front().is_some_and(|next| next.at <= now);
+        if self.link != Phase::Down && grid.time(rounds.number) <= now && !is_waiting(rounds) {
+            self.state = State::Rounds(self.plan(now, facts, rng));
+        }
+        let State::Rounds(rounds) = &mut self.state else {
+            return None;
+        };
+        if !is_waiting(rounds) {
+            return None;
+        }
+        let Planned { at, addr } = rounds.queue.pop_front()?;
+        Some(self.probe(addr, Errand::Round { at }))
+    }
+
+    /// What is left of the present round.
+    fn plan(&mut self, now: Instant, facts: &Facts<'_>, rng: &mut fastrand::Rng) -> Rounds {
+        let active: Vec<SocketAddr> = facts.active.backends.iter().map(|backend| backend.addr).collect();
+        let number = self.grid().number(now);
+        let round = Round {
+            now,
+            grid: self.grid(),
+            number,
+            places: self.frame.places,
+            count: self.config.probe_candidate_count,
+            active: &active,
+            best_score: score::ceiling(facts.board.rules()),
+        };
+        let is_known = |addr: &SocketAddr| facts.board.contains(addr);
+        let planned = schedule::plan(&round, facts.board.touched(), is_known, &mut self.sampler, rng);
+        Rounds {
+            queue: planned.into(),
+            number: number + 1,
+        }
+    }
+
+    fn probe(&self, addr: SocketAddr, errand: Errand) -> Probe {
+        Probe {
+            candidate: Candidate {
+                service: self.frame.service,
+                addr,
+            },
+            timeout: match errand {
+                Errand::Sweep => self.config.initial.timeout,
+                Errand::Round { .. } | Errand::Sentinel => self.config.timeout,
+            },
+            errand,
+        }
+    }
+}
+
+/// How many candidates a sweep looks at.
+fn budget(config: &Probing) -> usize {
+    schedule::initial_budget(config.initial.max_concurrency, config.initial.timeout)
+}
+
+#[cfg(test)]
+mod tests;

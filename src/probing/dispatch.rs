@@ -1,0 +1,429 @@
+//! Which probes begin now, over all services: a step from what ended to what begins, and when to go on.
+//!
+//! Owns the agendas of all services, the probes about our own link, and whose turn it is. It knows no sockets and reads
+//! no clock: whoever connects tells what became of each probe.
+//!
+//! Invariants: at most `max_in_flight` probes at once; at most [`STARTS_PER_TURN`] begin in one step; no service
+//! starves another: who has begun a probe and has another one due queues behind all whose probe is due already; a probe
+//! that could not begin for want of descriptors is put off, never counted against its candidate; of a service that left
+//! nothing is handed in any more; the end of initial probing is handed in once, after its samples.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
+
+use log::{debug, warn};
+
+use super::agenda::{Agenda, Facts, Frame};
+use super::places::Places;
+use super::probe::{Ending, Errand, Probe};
+use super::sentinels::{Manners, Others, Sentinels};
+use crate::base::burst::Burst;
+use crate::base::published::Reader;
+use crate::candidates::CandidateSet;
+use crate::scorer::board::ScoreBoard;
+use crate::scorer::link::LinkView;
+use crate::service::directory::{Directory, Phase, Service};
+use crate::service::hub::Hub;
+use crate::service::id::{Candidate, ServiceId};
+
+/// Probes that begin between two looks at the poll: answers are timed when they are seen, so a long burst of
+/// connects would make the first of them look slow.
+pub const STARTS_PER_TURN: usize = 16;
+
+/// Pause of probing when descriptors ran out.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// The prober without its sockets.
+#[derive(Debug)]
+pub struct Dispatch {
+    hub: Arc<Hub>,
+    directory: Reader<Directory>,
+    link: Reader<LinkView>,
+    max_in_flight: usize,
+    in_flight: usize,
+    places: Places,
+    rng: fastrand::Rng,
+    services: BTreeMap<ServiceId, Entry>,
+    /// When agendas are to be asked, those that wait for longest first.
+    queue: BTreeSet<Turn>,
+    /// When sweeps are given up.
+    patience: BTreeSet<(Instant, ServiceId)>,
+    turns: u64,
+    sentinels: Sentinels,
+    /// No probe begins before; set while descriptors are out.
+    held_until: Option<Instant>,
+    shortages: Burst,
+    given_up: Burst,
+}
+
+/// One service.
+#[derive(Debug)]
+struct Entry {
+    service: Arc<Service>,
+    candidates: Reader<CandidateSet>,
+    agenda: Agenda,
+    /// Its place in the queue.
+    turn: Option<Turn>,
+    /// Its place in the patience.
+    gives_up_at: Option<Instant>,
+}
+
+/// A place in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    at: Instant,
+    /// Who came first; never the same twice.
+    number: u64,
+    service: ServiceId,
+}
+
+impl Dispatch {
+    /// A dispatch that knows no service yet, for at most `max_in_flight` probes at once (at least 1).
+    #[must_use]
+    pub fn new(hub: Arc<Hub>, max_in_flight: usize, mut rng: fastrand::Rng) -> Self {
+        Self {
+            directory: Reader::unaware(Arc::clone(&hub.directory)),
+            link: Reader::unaware(Arc::clone(&hub.link)),
+            max_in_flight: max_in_flight.max(1),
+            in_flight: 0,
+            places: Places::new(rng.u64(..)),
+            rng,
+            services: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            patience: BTreeSet::new(),
+            turns: 0,
+            sentinels: Sentinels::new(Manners::of(std::iter::empty())),
+            held_until: None,
+            shortages: Burst::new(hub.started_at),
+            given_up: Burst::new(hub.started_at),
+            hub,
+        }
+    }
+
+    /// Whether there is nothing to do any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.directory.phase == Phase::Stopping
+    }
+
+    /// Probes that have begun and did not end.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Follows what was published; to be called at first, and whenever the prober is rung.
+    pub fn hear(&mut self, now: Instant) {
+        if self.directory.refresh() {
+            self.adopt(now);
+        }
+        for entry in self.services.values_mut() {
+            if entry.candidates.refresh() {
+                let list = entry.candidates.shared();
+                entry.agenda.relist(list, now, &mut self.rng);
+                tell_sweep(entry);
+            }
+        }
+        if self.link.refresh() {
+            self.sentinels.adopt(&self.link, now);
+            for entry in self.services.values_mut() {
+                entry.agenda.follow_link(self.link.phase, now);
+            }
+        }
+        let ids: Vec<ServiceId> = self.services.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.enlist(id, now));
+    }
+
+    /// One step: takes all `endings`, and adds to `begins` the probes that begin now; when to go on, if not at the next
+    /// ending.
+    pub fn step(
+        &mut self,
+        now: Instant,
+        endings: &mut Vec<Ending>,
+        begins: &mut Vec<Probe>,
+    ) -> Option<Instant> {
+        for ending in endings.drain(..) {
+            self.end(ending, now);
+        }
+        self.give_up(now);
+        if self.sentinels.is_due(now) {
+            self.plan_sentinels(now);
+        }
+        if self.held_until.is_some_and(|held| held <= now) {
+            self.held_until = None;
+        }
+        let mut starts = 0;
+        while starts < STARTS_PER_TURN
+            && self.can_begin()
+            && let Some(probe) = self.next_probe(now)
+        {
+            self.in_flight += 1;
+            starts += 1;
+            begins.push(probe);
+        }
+        debug_assert!(self.in_flight <= self.max_in_flight, "the bound holds");
+        let gives_up_at = self.patience.first().map(|(at, _)| *at);
+        let next = if self.can_begin() {
+            let turn = self.queue.first().map(|turn| turn.at);
+            [turn, self.sentinels.next_at()].into_iter().flatten().min()
+        } else {
+            self.held_until
+        };
+        [gives_up_at, next].into_iter().flatten().min()
+    }
+
+    fn can_begin(&self) -> bool {
+        self.held_until.is_none() && self.in_flight < self.max_in_flight
+    }
+
+    /// The probe that begins next, if any is due.
+    fn next_probe(&mut self, now: Instant) -> Option<Probe> {
+        while let Some(candidate) = self.sentinels.begin(now) {
+            // Who left meanwhile is not asked.
+            if let Some(entry) = self.services.get_mut(&candidate.service) {
+                entry.agenda.joined();
+                let timeout = entry.agenda.timeout();
+                self.enlist(candidate.service, now);
+                return Some(Probe {
+                    candidate,
+                    timeout,
+                    errand: Errand::Sentinel,
+                });
+            }
+        }
+        while let Some(turn) = self.queue.first().copied()
+            && turn.at <= now
+        {
+            let probe = self.ask(turn.service, now);
+            self.enlist_last(turn.service, now);
+            if probe.is_some() {
+                return probe;
+            }
+        }
+        None
+    }
+
+    fn ask(&mut self, id: ServiceId, now: Instant) -> Option<Probe> {
+        let entry = self.services.get_mut(&id);
+        debug_assert!(entry.is_some(), "who is in the queue is served");
+        let entry = entry?;
+        let live = &entry.service.live;
+        let active = live.active.load();
+        let board = read(&live.board);
+        let facts = Facts {
+            board: &board,
+            active: &active,
+        };
+        entry.agenda.begin(now, &facts, &mut self.rng)
+    }
+
+    /// Takes in what became of a probe.
+    fn end(&mut self, ending: Ending, now: Instant) {
+        debug_assert!(self.in_flight > 0, "what ends has begun");
+        self.in_flight = self.in_flight.saturating_sub(1);
+        let service = match &ending {
+            Ending::Ended(sample) => sample.candidate.service,
+            Ending::PutOff(probe) | Ending::LeftOut(probe) => probe.candidate.service,
+        };
+        if let Ending::PutOff(_) = ending {
+            if self.shortages.begins(now) {
+                warn!(target: "tcp_forwarder::probing", "probing pauses: out of descriptors or memory");
+            }
+            self.held_until = Some(now + EXHAUSTED_PAUSE);
+        }
+        let Some(entry) = self.services.get_mut(&service) else {
+            return;
+        };
+        match ending {
+            Ending::Ended(sample) => {
+                self.hub.samples.push(sample);
+                entry.agenda.ended(now);
+            }
+            Ending::LeftOut(_) => entry.agenda.ended(now),
+            Ending::PutOff(probe) => {
+                if probe.errand == Errand::Sentinel {
+                    self.sentinels.put_off(&probe, now);
+                }
+                entry.agenda.put_off(&probe, now);
+            }
+        }
+        self.enlist(service, now);
+    }
+
+    /// Gives up sweeps that took too long.
+    fn give_up(&mut self, now: Instant) {
+        while let Some((at, id)) = self.patience.first().copied()
+            && at <= now
+        {
+            let Some(entry) = self.services.get_mut(&id) else {
+                debug_assert!(false, "who sweeps is served");
+                self.patience.pop_first();
+                continue;
+            };
+            if entry.agenda.give_up(now) && self.given_up.begins(now) {
+                warn!(
+                    target: "tcp_forwarder::probing",
+                    service = entry.service.name.as_str();
+                    "initial probing of service {} is given up: it had to pause for too long",
+                    entry.service.name.as_str()
+                );
+            }
+            self.enlist(id, now);
+            debug_assert!(self.patience.first() > Some(&(at, id)) || self.patience.is_empty());
+        }
+    }
+
+    fn plan_sentinels(&mut self, now: Instant) {
+        let mut census = self.sentinels.census();
+        for id in census.route(self.services.keys().copied()) {
+            if !census.wants_more() {
+                break;
+            }
+            if let Some(entry) = self.services.get(&id) {
+                let board = read(&entry.service.live.board);
+                census.look_at(id, board.touched(), &mut self.rng);
+            }
+        }
+        let others = Others {
+            member: self.any_member(),
+            stranger: self.any_stranger(),
+        };
+        self.sentinels.plan(now, census, &others, &mut self.rng);
+    }
+
+    /// A member of an active set: of the first service that has any, from a random one on.
+    fn any_member(&mut self) -> Option<Candidate> {
+        let offset = self.rng.usize(0..self.services.len().max(1));
+        let from = self.services.iter().skip(offset);
+        let all = from.chain(self.services.iter().take(offset));
+        for (service, entry) in all {
+            let active = entry.service.live.active.load();
+            if let Some(backend) = self.rng.choice(&active.backends) {
+                return Some(Candidate {
+                    service: *service,
+                    addr: backend.addr,
+                });
+            }
+        }
+        None
+    }
+
+    /// Somebody on the list of a random service.
+    fn any_stranger(&mut self) -> Option<Candidate> {
+        let offset = self.rng.usize(0..self.services.len().max(1));
+        let (service, entry) = self.services.iter_mut().nth(offset)?;
+        let addr = entry.agenda.stranger(&mut self.rng)?;
+        Some(Candidate {
+            service: *service,
+            addr,
+        })
+    }
+
+    /// Follows a changed directory.
+    fn adopt(&mut self, now: Instant) {
+        let directory = self.directory.shared();
+        let mut before = std::mem::take(&mut self.services);
+        for service in &directory.services {
+            let id = service.live.id;
+            let mut entry = match before.remove(&id) {
+                Some(known) => known,
+                None => self.entry(service, now),
+            };
+            entry.agenda.adopt(&service.spec.remotes.probing, now);
+            entry.service = Arc::clone(service);
+            let twin = self.services.insert(id, entry);
+            debug_assert!(twin.is_none(), "a service is in the directory once");
+        }
+        for (id, gone) in before {
+            gone.turn.map(|turn| self.queue.remove(&turn));
+            gone.gives_up_at.map(|at| self.patience.remove(&(at, id)));
+        }
+        let configs = self
+            .services
+            .values()
+            .map(|entry| &entry.service.spec.remotes.probing);
+        self.sentinels.mind(Manners::of(configs));
+    }
+
+    fn entry(&mut self, service: &Arc<Service>, now: Instant) -> Entry {
+        let candidates = Reader::new(Arc::clone(&service.live.candidates));
+        let frame = Frame {
+            service: service.live.id,
+            origin: self.hub.started_at,
+            places: self.places,
+        };
+        let config = &service.spec.remotes.probing;
+        let mut agenda = Agenda::new(frame, config, candidates.shared(), now, &mut self.rng);
+        agenda.follow_link(self.link.phase, now);
+        let entry = Entry {
+            service: Arc::clone(service),
+            candidates,
+            agenda,
+            turn: None,
+            gives_up_at: None,
+        };
+        tell_sweep(&entry);
+        entry
+    }
+
+    /// Has a service queue for when its agenda is to be asked, unless it does already; and tells if its initial probing
+    /// is over.
+    fn enlist(&mut self, id: ServiceId, now: Instant) {
+        let Some(entry) = self.services.get_mut(&id) else {
+            return;
+        };
+        if entry.agenda.take_swept() {
+            self.hub.samples.swept(id);
+        }
+        let gives_up_at = entry.agenda.gives_up_at();
+        if gives_up_at != entry.gives_up_at {
+            let before = std::mem::replace(&mut entry.gives_up_at, gives_up_at);
+            before.map(|at| self.patience.remove(&(at, id)));
+            self.patience.extend(gives_up_at.map(|at| (at, id)));
+        }
+        let at = entry.agenda.next_at(now);
+        // Who waits keeps its place.
+        let is_kept = match (entry.turn, at) {
+            (Some(turn), Some(at)) => turn.at == at || (turn.at <= now && at <= now),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if is_kept {
+            return;
+        }
+        entry.turn.take().map(|turn| self.queue.remove(&turn));
+        entry.turn = at.map(|at| Turn {
+            at,
+            number: self.turns,
+            service: id,
+        });
+        self.turns += 1;
+        self.queue.extend(entry.turn);
+    }
+
+    /// The same, behind all that wait.
+    fn enlist_last(&mut self, id: ServiceId, now: Instant) {
+        if let Some(entry) = self.services.get_mut(&id) {
+            entry.turn.take().map(|turn| self.queue.remove(&turn));
+        }
+        self.enlist(id, now);
+    }
+}
+
+fn tell_sweep(entry: &Entry) {
+    if let Some(left) = entry.agenda.sweeps() {
+        debug!(
+            target: "tcp_forwarder::probing",
+            service = entry.service.name.as_str();
+            "sweep begins: up to {left} of {} candidates", entry.agenda.listed()
+        );
+    }
+}
+
+fn read(board: &RwLock<ScoreBoard>) -> RwLockReadGuard<'_, ScoreBoard> {
+    board.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;
