@@ -9,7 +9,7 @@ use super::draft::Draft;
 use super::{
     Algorithm, BandwidthLimits, Dynamic, FailurePenalty, FileProvider, HistoricalBonus, InitialProbing,
     JitterScoring, Keepalive, LatencyScoring, LogFormat, LogOutput, Logging, Metrics, Pools, Probing,
-    Remotes, Rescue, Scoring, Selector, Server, Splice, Strategy, SuccessScoring,
+    Process, Reload, Remotes, Rescue, Scoring, Selector, Server, Splice, Strategy, SuccessScoring,
 };
 
 /// Warm connections per backend of a static pool that names no size.
@@ -42,7 +42,7 @@ pub(super) const MOBILE: &[MobileDefault] = &[
     mobile(
         "server.reactors",
         "one thread carries more than a phone's link; more of them wake more cores",
-        |d| d.config.server.reactors = 1,
+        |d| d.config.process.reactors = 1,
     ),
     mobile(
         "server.keepalive.idle",
@@ -120,8 +120,6 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen_addrs: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1234))],
-            reactors: 0,
-            max_connections: 0,
             idle_timeout: Duration::from_secs(3600),
             half_close_timeout: Duration::from_secs(60),
             keepalive: Keepalive::default(),
@@ -156,12 +154,26 @@ impl Default for Logging {
     }
 }
 
+impl Default for Process {
+    fn default() -> Self {
+        Self {
+            reactors: 0,
+            max_connections: 0,
+            control_socket: None,
+            logging: Logging::default(),
+            metrics: Metrics::default(),
+            reload: Reload { watch: false },
+        }
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self {
             enabled: true,
             listen_addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 9099)),
             path: "/metrics".to_owned(),
+            admin_token: None,
         }
     }
 }

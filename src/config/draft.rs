@@ -4,22 +4,19 @@
 //! sizes of a strategy that is not in use). Each of its values is in range; [`Draft::conflicts`] says which do
 //! not go together.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::defaults::{MOBILE, STATIC_SIZE_PER_REMOTE};
 use super::value::show_duration;
 use super::{
-    Config, Dynamic, LogOutput, Logging, Metrics, Platform, Pools, Remotes, Server, Splice, Strategy,
-    networks,
+    Config, Dynamic, LogOutput, Platform, Pools, Process, Remotes, Server, Spec, Splice, Strategy, networks,
 };
 
 /// The sections, as they were read.
 #[derive(Debug, Clone)]
 pub(super) struct Sections {
+    pub(super) process: Process,
     pub(super) server: Server,
-    pub(super) logging: Logging,
-    pub(super) metrics: Metrics,
     pub(super) remotes: Remotes,
     pub(super) pools: Pools,
 }
@@ -79,10 +76,17 @@ impl Default for Draft {
     }
 }
 
-impl Default for Config {
+impl Default for Spec {
     /// The defaults of this build: see the feature `mobile` for what it changes.
     fn default() -> Self {
-        Draft::default().compose()
+        Draft::default().spec_as_given()
+    }
+}
+
+impl Default for Config {
+    /// One service called `default`, with the defaults of this build.
+    fn default() -> Self {
+        Self::of_one(Draft::default().config.process, Spec::default())
     }
 }
 
@@ -99,12 +103,16 @@ impl Draft {
     /// The defaults of desktops and servers, whatever this build has.
     pub(super) fn desktop() -> Self {
         let config = Sections {
+            process: Process::default(),
             server: Server::default(),
-            logging: Logging::default(),
-            metrics: Metrics::default(),
             remotes: Remotes::default(),
             pools: Pools::default(),
         };
+        Self::of(config)
+    }
+
+    /// The draft that such sections come from, as far as they tell.
+    pub(super) fn of(config: Sections) -> Self {
         let scoring = &config.remotes.scoring;
         let weights = Weights {
             latency: scoring.latency.max_score / 100.0,
@@ -129,7 +137,7 @@ impl Draft {
 }
 
 /// Values that are in range each, and do not go together.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Conflict {
     /// The keys concerned; the error stands at the first of them that the file gives.
     pub(super) keys: &'static [&'static str],
@@ -266,12 +274,12 @@ impl Draft {
     }
 
     fn address_conflicts(&self, found: &mut Vec<Conflict>) {
-        let metrics = &self.config.metrics;
+        let metrics = &self.config.process.metrics;
         if !metrics.enabled {
             return;
         }
         for server in &self.config.server.listen_addrs {
-            if overlap(*server, metrics.listen_addr) {
+            if crate::net::overlaps(*server, metrics.listen_addr) {
                 found.push(Conflict {
                     keys: &["metrics.listen_addr", "server.listen_addr"],
                     message: format!(
@@ -297,53 +305,41 @@ impl Draft {
         }
     }
 
-    /// The configuration; relative paths become relative to the folder of `file`.
-    pub(super) fn finish(self, file: &Path) -> Config {
-        let mut config = self.compose();
-        for spec in config.services.values_mut() {
-            let spec = std::sync::Arc::make_mut(spec);
-            spec.remotes.provider.path = beside(file, &spec.remotes.provider.path);
-        }
-        if let LogOutput::File(path) = &mut config.process.logging.output {
+    /// The process; relative paths become relative to the folder of `file`.
+    pub(super) fn process(&self, file: &Path) -> Process {
+        let mut process = self.config.process.clone();
+        if let LogOutput::File(path) = &mut process.logging.output {
             *path = beside(file, path);
         }
-        config
+        if let Some(path) = &mut process.control_socket {
+            *path = beside(file, path);
+        }
+        process
     }
 
-    /// The configuration, with paths as they were given.
-    fn compose(self) -> Config {
-        let mut config = self.config;
-        config.pools.strategy = match self.strategy {
+    /// The service; relative paths become relative to the folder of `file`.
+    pub(super) fn spec(&self, file: &Path) -> Spec {
+        let mut spec = self.spec_as_given();
+        spec.remotes.provider.path = beside(file, &spec.remotes.provider.path);
+        spec
+    }
+
+    /// The service, with paths as they were given.
+    fn spec_as_given(&self) -> Spec {
+        let mut pools = self.config.pools.clone();
+        pools.strategy = match self.strategy {
             StrategyKind::Off => Strategy::Off,
             StrategyKind::Static => Strategy::Static {
                 size_per_remote: self.static_size,
             },
-            StrategyKind::Dynamic => Strategy::Dynamic(self.dynamic),
+            StrategyKind::Dynamic => Strategy::Dynamic(self.dynamic.clone()),
         };
-        let process = super::Process {
-            reactors: config.server.reactors,
-            max_connections: config.server.max_connections,
-            control_socket: None,
-            logging: config.logging,
-            metrics: config.metrics,
-            reload: super::Reload { watch: false },
-        };
-        Config::of_one(
-            process,
-            super::Spec {
-                server: config.server,
-                remotes: config.remotes,
-                pools: config.pools,
-            },
-        )
+        Spec {
+            server: self.config.server.clone(),
+            remotes: self.config.remotes.clone(),
+            pools,
+        }
     }
-}
-
-/// Whether one of two listeners would find its port taken by the other.
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    let one_takes_all = a.ip().is_unspecified() || b.ip().is_unspecified();
-    let same_family = a.is_ipv4() == b.is_ipv4();
-    a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || (one_takes_all && same_family))
 }
 
 /// `path` seen from the folder of `file`; an absolute path stays what it is.

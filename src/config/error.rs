@@ -24,8 +24,8 @@ pub struct ConfigErrors {
     pub errors: Vec<ConfigError>,
     /// Errors beyond those listed; a file that is no configuration at all has thousands.
     pub omitted: usize,
-    /// The candidate list that the file names all the same, so that its errors can be said too.
-    pub list: Option<PathBuf>,
+    /// The candidate lists that the file names all the same, so that their errors can be said too.
+    pub lists: Vec<PathBuf>,
 }
 
 impl fmt::Display for ConfigErrors {

@@ -12,14 +12,19 @@
 //! - `value.rs`: one value: from YAML, or refused, and in words.
 //! - `draft.rs`: the rules between keys; from what was read to a [`Config`].
 //! - `tree.rs`: YAML text as a bounded tree, and the line of each of its nodes.
+//! - `layer.rs`: one level of keys: the whole file, or one service of it.
 //! - `reader.rs`: walks the tree along the table and collects every error.
+//! - `plan.rs`: what a reload changes.
 
 mod byte_rate;
 mod defaults;
 mod draft;
 mod error;
 mod keys;
+mod layer;
+mod name;
 mod networks;
+mod plan;
 mod reader;
 mod server;
 mod slot;
@@ -36,6 +41,8 @@ use std::time::Duration;
 
 pub use error::{ConfigError, ConfigErrors, LoadError};
 pub use keys::{KeyDoc, MobileDoc, reference};
+pub use name::ServiceName;
+pub use plan::{Plan, plan};
 pub use server::{BandwidthLimits, Keepalive, Server, Splice};
 
 /// Reads and checks the configuration file.
@@ -115,41 +122,6 @@ pub struct Spec {
     pub pools: Pools,
 }
 
-impl Default for Spec {
-    /// The defaults of this build.
-    fn default() -> Self {
-        let spec = Config::default().services.into_values().next();
-        spec.map_or_else(
-            || unreachable!("the defaults have one service"),
-            Arc::unwrap_or_clone,
-        )
-    }
-}
-
-/// The name of a service.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ServiceName(Arc<str>);
-
-impl ServiceName {
-    /// The name of the only service of a file without `services`.
-    #[must_use]
-    pub fn default_service() -> Self {
-        Self("default".into())
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Display for ServiceName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 impl Config {
     /// A configuration of one service called `default`.
     #[must_use]
@@ -162,8 +134,28 @@ impl Config {
 
     /// The key that names the listen addresses of a service.
     #[must_use]
-    pub fn listen_key(&self, _service: &ServiceName) -> String {
-        "server.listen_addr".to_owned()
+    pub fn listen_key(&self, service: &ServiceName) -> String {
+        if self.services.len() == 1 && *service == ServiceName::default_service() {
+            "server.listen_addr".to_owned()
+        } else {
+            format!("services.{service}.listen_addr")
+        }
+    }
+
+    /// Changes the spec of every service: for configurations that are made in memory.
+    pub fn edit(&mut self, change: impl Fn(&mut Spec)) {
+        for spec in self.services.values_mut() {
+            change(Arc::make_mut(spec));
+        }
+    }
+
+    /// The spec of the first service; of a configuration of one, that one.
+    #[must_use]
+    pub fn only(&self) -> &Spec {
+        match self.services.values().next() {
+            Some(spec) => spec,
+            None => unreachable!("a configuration has a service"),
+        }
     }
 }
 

@@ -3,14 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::draft::Draft;
+use super::draft::{Conflict, Draft};
 use super::error::{ConfigError, ConfigErrors, LoadError};
-use super::keys::{self, Key};
+use super::keys::Key;
+use super::layer::{Entry, Layer};
+use super::name::ServiceName;
 use super::tree::{self, Address, Node};
 use super::value::{show, show_text};
 use super::{Config, Platform};
+use crate::net;
+
+/// The section of services.
+const SERVICES: &str = "services";
 
 /// Size of a configuration file. The shipped one, comments and all, has a hundredth of it.
 const MAX_BYTES: u64 = 1 << 20;
@@ -49,34 +57,40 @@ pub(super) fn parse(text: &str, file: &Path, platform: Platform) -> Result<Confi
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let root = tree::parse(text)
         .map_err(|error| only(file, error.line, format!("not valid YAML: {}", error.message)))?;
-    let mut reader = Reader {
-        text,
-        draft: Draft::default(),
-        given: BTreeMap::new(),
-        refused: BTreeSet::new(),
-        errors: Vec::new(),
-        omitted: 0,
-    };
-    reader.section("", &root, &mut Vec::new());
-    reader.check_between_keys(platform);
-    reader.finish(file)
+    let mut reader = Reader::new(text);
+    let mut top = Layer::top(Draft::default());
+    reader.section(&mut top, "", &root, &mut Vec::new());
+    // Before services inherit them.
+    let given = &top.given;
+    top.draft.apply_weights(|key| given.contains_key(key));
+    let services = reader.services(&mut top, &root);
+    let conflicts = top.draft.conflicts(platform);
+    for conflict in &conflicts {
+        reader.report_conflict(&top, &top, conflict);
+    }
+    if let Some(services) = &services {
+        for layer in services.values() {
+            for conflict in layer.draft.conflicts(platform) {
+                // What is wrong at the top level already has been said there.
+                let is_own = conflict.keys.iter().any(|key| layer.given.contains_key(key));
+                if is_own || !conflicts.contains(&conflict) {
+                    reader.report_conflict(layer, &top, &conflict);
+                }
+            }
+        }
+        reader.check_addresses(services);
+    }
+    reader.finish(&top, services, file)
 }
 
-/// The keys that the text gives, in its order; none when it is no configuration.
+/// The keys that the text gives at its top level, in its order; none when it is no configuration.
 #[cfg(test)]
 pub(super) fn keys_given(text: &str) -> Vec<&'static str> {
-    let mut reader = Reader {
-        text,
-        draft: Draft::default(),
-        given: BTreeMap::new(),
-        refused: BTreeSet::new(),
-        errors: Vec::new(),
-        omitted: 0,
-    };
+    let mut top = Layer::top(Draft::default());
     if let Ok(root) = tree::parse(text) {
-        reader.section("", &root, &mut Vec::new());
+        Reader::new(text).section(&mut top, "", &root, &mut Vec::new());
     }
-    let mut given: Vec<_> = reader.given.into_iter().collect();
+    let mut given: Vec<_> = top.given.into_iter().collect();
     given.sort_by(|a, b| a.1.cmp(&b.1));
     given.into_iter().map(|(path, _)| path).collect()
 }
@@ -90,22 +104,27 @@ fn only(file: &Path, line: usize, message: String) -> ConfigErrors {
             message,
         }],
         omitted: 0,
-        list: None,
+        lists: Vec::new(),
     }
 }
 
+type Services = BTreeMap<ServiceName, Layer>;
+
 struct Reader<'t> {
     text: &'t str,
-    draft: Draft,
-    /// Keys that the text gives, and where.
-    given: BTreeMap<&'static str, Address>,
-    /// Keys whose value was refused: rules between keys say nothing about them.
-    refused: BTreeSet<&'static str>,
     errors: Vec<ConfigError>,
     omitted: usize,
 }
 
-impl Reader<'_> {
+impl<'t> Reader<'t> {
+    fn new(text: &'t str) -> Self {
+        Self {
+            text,
+            errors: Vec::new(),
+            omitted: 0,
+        }
+    }
+
     fn report(&mut self, address: &[usize], key: &str, message: String) {
         if self.errors.len() == MAX_ERRORS {
             self.omitted += 1;
@@ -118,121 +137,263 @@ impl Reader<'_> {
         });
     }
 
-    /// Reads the section at `path`; the empty path is the whole file. A section without entries is what is
+    /// Reads the section at `path` of the table; the empty path is the whole level. A section without entries is what is
     /// left when all of them are commented out, so it means defaults.
-    fn section(&mut self, path: &str, node: &Node, address: &mut Address) {
-        let entries = match node {
-            Node::Map(entries) => entries,
-            Node::Null => return,
+    fn section(&mut self, layer: &mut Layer, path: &str, node: &Node, address: &mut Address) {
+        let shown = if path.is_empty() {
+            layer.place.clone()
+        } else {
+            layer.shown(path)
+        };
+        let allowed = |layer: &Layer| layer.children(path).join(", ");
+        let Some(entries) = self.entries(node, &shown, address, || {
+            format!("a section with {}", allowed(layer))
+        }) else {
+            return;
+        };
+        for (index, name, value) in self.named(entries, &shown, address, || allowed(layer)) {
+            address.push(index);
+            self.entry(layer, path, name, value, address);
+            address.pop();
+        }
+    }
+
+    /// The entries of a section; none if it is no section, or is empty.
+    fn entries<'n>(
+        &mut self,
+        node: &'n Node,
+        shown: &str,
+        address: &[usize],
+        allowed: impl Fn() -> String,
+    ) -> Option<&'n [(Node, Node)]> {
+        match node {
+            Node::Map(entries) => Some(entries),
+            Node::Null => None,
             Node::Flag(_)
             | Node::Integer(_)
             | Node::Number(_)
             | Node::Text(_)
             | Node::List(_)
             | Node::Tagged(_) => {
-                let message = format!(
-                    "{} is not a section; allowed: a section with {}",
-                    show(node),
-                    children(path).join(", ")
-                );
-                self.report(address, path, message);
-                return;
+                let message = format!("{} is not a section; allowed: {}", show(node), allowed());
+                self.report(address, shown, message);
+                None
             }
-        };
+        }
+    }
+
+    /// The entries whose key is a text and the first of its name, with their places.
+    fn named<'n>(
+        &mut self,
+        entries: &'n [(Node, Node)],
+        shown: &str,
+        address: &[usize],
+        allowed: impl Fn() -> String,
+    ) -> Vec<(usize, &'n str, &'n Node)> {
+        let mut named = Vec::with_capacity(entries.len());
         let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
         for (index, (key, value)) in entries.iter().enumerate() {
-            address.push(index);
-            if let Node::Text(name) = key {
-                let here = join(path, &plain(name));
-                if let Some(first) = seen.insert(name, index) {
-                    let mut before = address.clone();
-                    before.pop();
-                    before.push(first);
-                    let line = tree::line_of(self.text, &before);
-                    self.report(
-                        address,
-                        &here,
-                        format!("given twice, first on line {line}; allowed: once"),
-                    );
-                } else {
-                    self.entry(path, name, value, address);
-                }
+            let mut here = address.to_vec();
+            here.push(index);
+            let Node::Text(name) = key else {
+                let message = format!("{} is not a key; allowed: {}", show(key), allowed());
+                self.report(&here, shown, message);
+                continue;
+            };
+            if let Some(first) = seen.insert(name, index) {
+                let mut before = address.to_vec();
+                before.push(first);
+                let line = tree::line_of(self.text, &before);
+                let message = format!("given twice, first on line {line}; allowed: once");
+                self.report(&here, &join(shown, &plain(name)), message);
             } else {
-                let message = format!(
-                    "{} is not a key; allowed: {}",
-                    show(key),
-                    children(path).join(", ")
-                );
-                self.report(address, path, message);
+                named.push((index, name.as_str(), value));
             }
-            address.pop();
+        }
+        named
+    }
+
+    fn entry(&mut self, layer: &mut Layer, section: &str, name: &str, value: &Node, address: &mut Address) {
+        if section.is_empty() && layer.place.is_empty() && name == SERVICES {
+            // They are read once the defaults are known.
+            return;
+        }
+        match layer.entry(section, name) {
+            Entry::Key(key) => self.value(layer, key, value, address),
+            Entry::Section(path) => self.section(layer, &path, value, address),
+            Entry::Misplaced(key) => {
+                let place = key.path;
+                let message = format!("belongs to the whole process; allowed: {place} at the top level");
+                self.report(address, &join(&layer.place, &plain(name)), message);
+            }
+            Entry::Unknown => {
+                let shown = if section.is_empty() {
+                    layer.place.clone()
+                } else {
+                    layer.shown(section)
+                };
+                self.report(
+                    address,
+                    &join(&shown, &plain(name)),
+                    unknown(layer, section, name),
+                );
+            }
         }
     }
 
-    fn entry(&mut self, section: &str, name: &str, value: &Node, address: &mut Address) {
-        // A dot would make a key of this section look like one of a section within.
-        let path = if name.contains('.') {
-            String::new()
-        } else {
-            join(section, name)
-        };
-        if let Some(key) = keys::all().find(|key| key.path == path) {
-            self.value(key, value, address);
-        } else if !name.is_empty() && !path.is_empty() && !children(&path).is_empty() {
-            self.section(&path, value, address);
-        } else {
-            let message = unknown(section, name);
-            self.report(address, &join(section, &plain(name)), message);
-        }
-    }
-
-    fn value(&mut self, key: &'static Key, value: &Node, address: &mut Address) {
-        self.given.insert(key.path, address.clone());
-        let Err(refusals) = key.slot.fill(&mut self.draft, value) else {
+    fn value(&mut self, layer: &mut Layer, key: &'static Key, value: &Node, address: &mut Address) {
+        layer.given.insert(key.path, address.clone());
+        let Err(refusals) = key.slot.fill(&mut layer.draft, value) else {
             return;
         };
-        self.refused.insert(key.path);
+        layer.refused.insert(key.path);
+        let shown = layer.shown(key.path);
         for refusal in refusals {
             let message = format!("{}; allowed: {}", refusal.what, key.slot.allowed());
             if let Some(item) = refusal.item {
                 address.push(item);
-                self.report(address, &format!("{}[{item}]", key.path), message);
+                self.report(address, &format!("{shown}[{item}]"), message);
                 address.pop();
             } else {
-                self.report(address, key.path, message);
+                self.report(address, &shown, message);
             }
         }
     }
 
-    fn check_between_keys(&mut self, platform: Platform) {
-        let given = &self.given;
-        self.draft.apply_weights(|key| given.contains_key(key));
-        for conflict in self.draft.conflicts(platform) {
-            if conflict.keys.iter().any(|key| self.refused.contains(key)) {
-                continue;
+    /// Reads `services`, if the file has them; what the top level says are their defaults.
+    fn services(&mut self, top: &mut Layer, root: &Node) -> Option<Services> {
+        let Node::Map(entries) = root else { return None };
+        let is_it = |(key, _): &(Node, Node)| *key == Node::Text(SERVICES.to_owned());
+        let place = entries.iter().position(is_it)?;
+        let (_, node) = entries.get(place)?;
+        let mut address = vec![place];
+        if let Some(given) = top.given.get("server.listen_addr") {
+            let message = "each service has its own; allowed: services.NAME.listen_addr".to_owned();
+            self.report(&given.clone(), "server.listen_addr", message);
+        }
+        let allowed = || format!("at least one service, under {}", ServiceName::ALLOWED);
+        let mut services = Services::new();
+        let entries = self
+            .entries(node, SERVICES, &address, allowed)
+            .unwrap_or_default();
+        if entries.is_empty() && matches!(node, Node::Null | Node::Map(_)) {
+            self.report(
+                &address,
+                SERVICES,
+                format!("there is none; allowed: {}", allowed()),
+            );
+        }
+        for (index, name, value) in self.named(entries, SERVICES, &address.clone(), allowed) {
+            address.push(index);
+            let shown = join(SERVICES, &plain(name));
+            match ServiceName::new(name) {
+                Some(name) => {
+                    let layer = self.service(&name, value, top, &mut address);
+                    services.insert(name, layer);
+                }
+                None => {
+                    let message = format!("is no name of a service; allowed: {}", ServiceName::ALLOWED);
+                    self.report(&address, &shown, message);
+                }
             }
-            let place = conflict.keys.iter().find_map(|key| {
-                let address = self.given.get(key)?;
-                Some((*key, address.clone()))
-            });
-            let (key, address) = place.unwrap_or_default();
-            self.report(&address, key, conflict.message);
+            address.pop();
+        }
+        Some(services)
+    }
+
+    fn service(&mut self, name: &ServiceName, node: &Node, top: &Layer, address: &mut Address) -> Layer {
+        const LISTEN: &str = "server.listen_addr";
+        let mut layer = Layer::of_service(name.as_str(), &top.draft);
+        self.section(&mut layer, "", node, address);
+        if !layer.given.contains_key(LISTEN) {
+            // Errors about what it inherits would be about nothing.
+            layer.refused.insert(LISTEN);
+            let message =
+                "is missing; allowed: the address or addresses where its clients connect".to_owned();
+            self.report(address, &layer.shown(LISTEN), message);
+        }
+        let given = &layer.given;
+        layer
+            .draft
+            .apply_weights(|key| given.contains_key(key) || top.given.contains_key(key));
+        layer
+    }
+
+    /// Says that values do not go together: at the first of their keys that the layer gives, or else the top level.
+    fn report_conflict(&mut self, layer: &Layer, top: &Layer, conflict: &Conflict) {
+        let is_refused = |key: &&str| layer.refused.contains(key) || top.refused.contains(key);
+        if conflict.keys.iter().any(is_refused) {
+            return;
+        }
+        let place_in = |layer: &Layer| {
+            conflict.keys.iter().find_map(|key| {
+                let address = layer.given.get(key)?;
+                Some((layer.shown(key), address.clone()))
+            })
+        };
+        let (key, address) = place_in(layer).or_else(|| place_in(top)).unwrap_or_default();
+        self.report(&address, &key, conflict.message.clone());
+    }
+
+    /// Two services may not listen on the same address.
+    fn check_addresses(&mut self, services: &Services) {
+        const LISTEN: &str = "server.listen_addr";
+        let mut by_port: BTreeMap<u16, Vec<(SocketAddr, &Layer)>> = BTreeMap::new();
+        let is_known = |layer: &&Layer| !layer.refused.contains(LISTEN);
+        for layer in services.values().filter(is_known) {
+            for addr in &layer.draft.config.server.listen_addrs {
+                let others = by_port.entry(addr.port()).or_default();
+                let is_taken = |(other, owner): &&(SocketAddr, &Layer)| {
+                    owner.place != layer.place && net::overlaps(*addr, *other)
+                };
+                if let Some((other, owner)) = others.iter().find(is_taken) {
+                    let message = format!(
+                        "{addr} is taken by {} {other}; allowed: addresses that do not overlap",
+                        owner.shown(LISTEN)
+                    );
+                    let address = layer.given.get(LISTEN).cloned().unwrap_or_default();
+                    self.report(&address, &layer.shown(LISTEN), message);
+                }
+                others.push((*addr, layer));
+            }
         }
     }
 
-    fn finish(mut self, file: &Path) -> Result<Config, ConfigErrors> {
+    fn finish(
+        mut self,
+        top: &Layer,
+        services: Option<Services>,
+        file: &Path,
+    ) -> Result<Config, ConfigErrors> {
         if self.errors.is_empty() {
-            return Ok(self.draft.finish(file));
+            let process = top.draft.process(file);
+            return Ok(match services {
+                None => Config::of_one(process, top.draft.spec(file)),
+                Some(services) => Config {
+                    process,
+                    services: services
+                        .into_iter()
+                        .map(|(name, layer)| (name, Arc::new(layer.draft.spec(file))))
+                        .collect(),
+                },
+            });
         }
         self.errors.sort();
-        let names_list = !self.refused.contains("remotes.provider.file.path");
+        let names_list = |layer: &&Layer| !layer.refused.contains("remotes.provider.file.path");
+        let layers: Vec<&Layer> = match &services {
+            None => vec![top],
+            Some(services) => services.values().collect(),
+        };
+        let lists: BTreeSet<PathBuf> = layers
+            .into_iter()
+            .filter(names_list)
+            .map(|layer| layer.draft.spec(file).remotes.provider.path)
+            .collect();
         Err(ConfigErrors {
             file: file.to_owned(),
             errors: self.errors,
             omitted: self.omitted,
-            list: names_list
-                .then(|| self.draft.finish(file))
-                .and_then(|config| Some(config.services.values().next()?.remotes.provider.path.clone())),
+            lists: lists.into_iter().collect(),
         })
     }
 }
@@ -255,40 +416,15 @@ fn plain(name: &str) -> String {
     }
 }
 
-/// Names of the keys and sections directly in a section, in the order of the table.
-fn children(section: &str) -> Vec<&'static str> {
-    let mut names = Vec::new();
-    for key in keys::all() {
-        let inside = if section.is_empty() {
-            Some(key.path)
-        } else {
-            key.path
-                .strip_prefix(section)
-                .and_then(|rest| rest.strip_prefix('.'))
-        };
-        if let Some(name) = inside.and_then(|rest| rest.split('.').next())
-            && !names.contains(&name)
-        {
-            names.push(name);
-        }
-    }
-    names
-}
-
 /// What to say about an unknown key: the nearest name in this section, or the same name in another one.
-fn unknown(section: &str, name: &str) -> String {
-    let known = children(section);
+fn unknown(layer: &Layer, section: &str, name: &str) -> String {
+    let known = layer.children(section);
     let allowed = known.join(", ");
     if name == "<<" {
         return format!("merge keys are not supported; allowed: {allowed}");
     }
-    let suggestion = nearest(name, &known).map(str::to_owned).or_else(|| {
-        keys::all()
-            .map(|key| key.path)
-            .find(|path| path.rsplit('.').next() == Some(name))
-            .map(str::to_owned)
-    });
-    match suggestion {
+    let suggestion = nearest(name, &known).map(str::to_owned);
+    match suggestion.or_else(|| layer.elsewhere(name)) {
         Some(suggestion) => format!("unknown key, did you mean {suggestion}? allowed: {allowed}"),
         None => format!("unknown key; allowed: {allowed}"),
     }
@@ -346,8 +482,16 @@ mod tests {
 
     #[test]
     fn an_unknown_key_finds_its_neighbour() {
-        assert!(unknown("server", "listen_adr").contains("did you mean listen_addr?"));
-        assert!(unknown("pools", "dial_timeout").contains("did you mean pools.common.dial_timeout?"));
-        assert!(unknown("server", "colour").starts_with("unknown key; allowed: listen_addr, reactors"));
+        let top = Layer::top(Draft::default());
+        assert!(unknown(&top, "server", "listen_adr").contains("did you mean listen_addr?"));
+        assert!(unknown(&top, "pools", "dial_timeout").contains("did you mean pools.common.dial_timeout?"));
+        assert!(unknown(&top, "server", "colour").starts_with("unknown key; allowed: listen_addr, reactors"));
+        let web = Layer::of_service("web", &Draft::default());
+        assert!(unknown(&web, "", "listen_adr").contains("did you mean listen_addr?"));
+        let elsewhere = unknown(&web, "", "dial_timeout");
+        assert!(
+            elsewhere.contains("did you mean services.web.pools.common.dial_timeout?"),
+            "{elsewhere}"
+        );
     }
 }

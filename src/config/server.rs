@@ -10,10 +10,6 @@ use ipnet::IpNet;
 pub struct Server {
     /// Addresses to listen on; at least one.
     pub listen_addrs: Vec<SocketAddr>,
-    /// Reactor threads; 0 = one per core.
-    pub reactors: usize,
-    /// Relays at once; 0 = derived from the file-descriptor limit.
-    pub max_connections: usize,
     /// A relay that moves no byte for this long is closed.
     pub idle_timeout: Duration,
     /// The same once one direction has finished.

@@ -34,6 +34,10 @@ pub(super) enum Slot {
     Networks(Field<Vec<IpNet>>),
     ByteRate(Field<u64>),
     File(Field<PathBuf>),
+    /// A file, or none for an empty text.
+    OptionalFile(Field<Option<PathBuf>>),
+    /// A text that is not shown to anybody, or none for an empty one.
+    Secret(Field<Option<String>>),
     Output(Field<LogOutput>),
     UrlPath(Field<String>),
 }
@@ -68,6 +72,21 @@ impl Slot {
             Self::Networks(field) => *field(draft) = networks::read(node)?,
             Self::ByteRate(field) => *field(draft) = byte_rate::read(node)?,
             Self::File(field) => *field(draft) = PathBuf::from(file_name(node)?),
+            Self::OptionalFile(field) => {
+                let name = text(node)?;
+                *field(draft) = if name.is_empty() {
+                    None
+                } else {
+                    Some(PathBuf::from(file_name(node)?))
+                };
+            }
+            Self::Secret(field) => {
+                let secret = text(node)?;
+                if !secret.chars().all(|c| c.is_ascii_graphic()) {
+                    return Err(Refusal::of_secret("has a character that cannot be sent in a header").into());
+                }
+                *field(draft) = (!secret.is_empty()).then(|| secret.to_owned());
+            }
             Self::Output(field) => {
                 *field(draft) = match file_name(node)? {
                     "stdout" => LogOutput::Stdout,
@@ -92,7 +111,9 @@ impl Slot {
             Self::Addresses(_) => "address or list",
             Self::Networks(_) => "network or list",
             Self::ByteRate(_) => "byte rate",
-            Self::File(_) | Self::Output(_) | Self::UrlPath(_) => "text",
+            Self::File(_) | Self::OptionalFile(_) | Self::Secret(_) | Self::Output(_) | Self::UrlPath(_) => {
+                "text"
+            }
         }
     }
 
@@ -117,6 +138,10 @@ impl Slot {
             Self::Networks(_) => networks::allowed(),
             Self::ByteRate(_) => byte_rate::allowed(),
             Self::File(_) => "a file path; a relative one is relative to this file".to_owned(),
+            Self::OptionalFile(_) => {
+                "a file path, or an empty text; a relative one is relative to this file".to_owned()
+            }
+            Self::Secret(_) => "an empty text, or one of visible ASCII characters".to_owned(),
             Self::Output(_) => {
                 "stdout, stderr, or a file path; a relative one is relative to this file".to_owned()
             }
@@ -142,6 +167,11 @@ impl Slot {
             Self::Networks(field) => networks::shown(field(draft)),
             Self::ByteRate(field) => byte_rate::shown(*field(draft)),
             Self::File(field) => field(draft).display().to_string(),
+            Self::OptionalFile(field) => {
+                let path = field(draft).as_ref();
+                path.map_or_else(String::new, |path| path.display().to_string())
+            }
+            Self::Secret(field) => field(draft).as_ref().map_or("", |_| "***").to_owned(),
             Self::Output(field) => match field(draft) {
                 LogOutput::Stdout => "stdout".to_owned(),
                 LogOutput::Stderr => "stderr".to_owned(),

@@ -13,8 +13,8 @@ use serde::de::{
     Visitor,
 };
 
-/// Nodes of one tree. A complete configuration has under 200; the rest is room for lists of addresses.
-const MAX_NODES: usize = 10_000;
+/// Nodes of one tree. A complete configuration of one service has under 200; the rest is room for thousands of services.
+const MAX_NODES: usize = 100_000;
 
 /// One value of the text.
 #[derive(Debug, Clone, PartialEq)]
@@ -263,7 +263,7 @@ mod tests {
         }
         let error = parse(&laughs).expect_err("a billion laughs");
         assert!(
-            error.message.contains("more than 10000 values"),
+            error.message.contains("more than 100000 values"),
             "{}",
             error.message
         );

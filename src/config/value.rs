@@ -29,6 +29,14 @@ impl Refusal {
             what: format!("{} {reason}", show(node)),
         }
     }
+
+    /// Of a value that no error may show.
+    pub(super) fn of_secret(reason: &str) -> Self {
+        Self {
+            item: None,
+            what: format!("the secret {reason}"),
+        }
+    }
 }
 
 impl From<Refusal> for Vec<Refusal> {

@@ -50,7 +50,7 @@ pub(crate) fn service(
     spec: Arc<Spec>,
 ) -> Arc<Service> {
     let live = Live::new(list(ports), &spec.remotes.scoring, &hub.bells);
-    let name = ServiceName(Arc::from(name));
+    let name = ServiceName::new(name).expect("a name");
     Arc::new(Service::new(name, spec, Arc::new(live), clock::now()))
 }
 

@@ -18,6 +18,33 @@ pub(super) struct Key {
     pub(super) meaning: &'static str,
 }
 
+/// Whose a key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// The process's alone.
+    Process,
+    /// Each service's; at the top level the default of all.
+    Service,
+}
+
+impl Key {
+    pub(super) fn scope(&self) -> Scope {
+        const OF_PROCESS: [&str; 3] = [
+            "server.reactors",
+            "server.max_connections",
+            "server.control_socket",
+        ];
+        const SECTIONS: [&str; 3] = ["logging.", "metrics.", "reload."];
+        let is_of_process =
+            OF_PROCESS.contains(&self.path) || SECTIONS.iter().any(|section| self.path.starts_with(section));
+        if is_of_process {
+            Scope::Process
+        } else {
+            Scope::Service
+        }
+    }
+}
+
 /// What the documentation says about one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyDoc {
@@ -86,6 +113,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
         SERVER,
         LOGGING,
         METRICS,
+        RELOAD,
         remotes::REMOTES,
         remotes::SCORING,
         remotes::SELECTOR,
@@ -121,13 +149,18 @@ const SERVER: &[Key] = &[
     ),
     key(
         "server.reactors",
-        Size((0, 256), |d| &mut d.config.server.reactors),
+        Size((0, 256), |d| &mut d.config.process.reactors),
         "threads that accept and relay; 0 = one per core",
     ),
     key(
         "server.max_connections",
-        Size((0, 10_000_000), |d| &mut d.config.server.max_connections),
+        Size((0, 10_000_000), |d| &mut d.config.process.max_connections),
         "clients at once, beyond that accepting pauses; 0 = from the file-descriptor limit",
+    ),
+    key(
+        "server.control_socket",
+        Slot::OptionalFile(|d| &mut d.config.process.control_socket),
+        "Unix socket of those who may change this process or take its place, for its owner alone; empty = none",
     ),
     key(
         "server.idle_timeout",
@@ -216,7 +249,7 @@ const LOGGING: &[Key] = &[
         "logging.level",
         Slot::Choice(Choice {
             names: &["trace", "debug", "info", "warn", "error"],
-            name: |d| match d.config.logging.level {
+            name: |d| match d.config.process.logging.level {
                 log::LevelFilter::Trace => "trace",
                 log::LevelFilter::Debug => "debug",
                 log::LevelFilter::Info => "info",
@@ -225,7 +258,7 @@ const LOGGING: &[Key] = &[
             },
             choose: |d, name| {
                 if let Ok(level) = name.parse() {
-                    d.config.logging.level = level;
+                    d.config.process.logging.level = level;
                 }
             },
         }),
@@ -235,12 +268,12 @@ const LOGGING: &[Key] = &[
         "logging.format",
         Slot::Choice(Choice {
             names: &["text", "json"],
-            name: |d| match d.config.logging.format {
+            name: |d| match d.config.process.logging.format {
                 LogFormat::Text => "text",
                 LogFormat::Json => "json",
             },
             choose: |d, name| {
-                d.config.logging.format = if name == "json" {
+                d.config.process.logging.format = if name == "json" {
                     LogFormat::Json
                 } else {
                     LogFormat::Text
@@ -251,7 +284,7 @@ const LOGGING: &[Key] = &[
     ),
     key(
         "logging.output",
-        Output(|d| &mut d.config.logging.output),
+        Output(|d| &mut d.config.process.logging.output),
         "where lines go; a file is appended to",
     ),
 ];
@@ -259,20 +292,31 @@ const LOGGING: &[Key] = &[
 const METRICS: &[Key] = &[
     key(
         "metrics.enabled",
-        Flag(|d| &mut d.config.metrics.enabled),
+        Flag(|d| &mut d.config.process.metrics.enabled),
         "whether the Prometheus port is opened",
     ),
     key(
         "metrics.listen_addr",
-        Address(|d| &mut d.config.metrics.listen_addr),
+        Address(|d| &mut d.config.process.metrics.listen_addr),
         "address of the Prometheus port",
     ),
     key(
         "metrics.path",
-        UrlPath(|d| &mut d.config.metrics.path),
+        UrlPath(|d| &mut d.config.process.metrics.path),
         "path of the metrics page",
     ),
+    key(
+        "metrics.admin_token",
+        Slot::Secret(|d| &mut d.config.process.metrics.admin_token),
+        "who shows this may change things on the metrics port; empty = nobody may",
+    ),
 ];
+
+const RELOAD: &[Key] = &[key(
+    "reload.watch",
+    Flag(|d| &mut d.config.process.reload.watch),
+    "whether this file is read again when it has changed",
+)];
 
 const POOLS: &[Key] = &[
     key(
