@@ -9,12 +9,12 @@ use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tcp_forwarder::admin::http::{HttpPort, MAX_CONNECTIONS, STACK_BYTES, Stopper};
 use tcp_forwarder::backend::{ActiveSet, Backend};
 use tcp_forwarder::candidates::CandidateSet;
 use tcp_forwarder::clock;
 use tcp_forwarder::config::{Algorithm, Scoring};
 use tcp_forwarder::metrics::counters::{ControlCounters, ReactorCounters};
-use tcp_forwarder::metrics::http::{HttpPort, MAX_CONNECTIONS, STACK_BYTES, Stopper};
 use tcp_forwarder::metrics::{Exporter, Sources};
 use tcp_forwarder::scorer::ScoreBoard;
 use tcp_forwarder::snapshot::Published;

@@ -1,6 +1,6 @@
 //! The head of a request to the metrics port, whole and in pieces.
 
-use tcp_forwarder::metrics::http::{MAX_HEAD_BYTES, Parsed, Request, parse};
+use tcp_forwarder::admin::http::{MAX_HEAD_BYTES, Parsed, Request, parse};
 
 use super::choices::Choices;
 

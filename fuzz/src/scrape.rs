@@ -7,12 +7,12 @@ use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
+use tcp_forwarder::admin::http::{After, HttpPort, Parsed, parse};
 use tcp_forwarder::backend::ActiveSet;
 use tcp_forwarder::candidates::CandidateSet;
 use tcp_forwarder::clock;
 use tcp_forwarder::config::{Algorithm, Scoring};
 use tcp_forwarder::metrics::counters::{ControlCounters, ReactorCounters};
-use tcp_forwarder::metrics::http::{After, HttpPort, Parsed, parse};
 use tcp_forwarder::metrics::{Exporter, Sources};
 use tcp_forwarder::scorer::ScoreBoard;
 use tcp_forwarder::snapshot::Published;

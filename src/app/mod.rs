@@ -14,11 +14,11 @@ use std::thread::JoinHandle;
 
 use log::info;
 
+use crate::admin::http::{HttpPort, Stopper};
 use crate::backend::ActiveSet;
 use crate::candidates::CandidateSet;
 use crate::clock;
 use crate::config::Config;
-use crate::metrics::http::{HttpPort, Stopper};
 use crate::net;
 use crate::reactor::Farewell;
 use crate::reactor::limits::{self, Limits};

@@ -8,8 +8,8 @@ use mio::net::TcpListener;
 
 use super::AppError;
 use super::threads::Common;
+use crate::admin::http::HttpPort;
 use crate::config::Config;
-use crate::metrics::http::HttpPort;
 use crate::metrics::{Exporter, Sources};
 use crate::net;
 

@@ -10,6 +10,7 @@ use mio::Waker;
 use mio::net::TcpListener;
 
 use super::{AppError, Occurrence, StopHandle};
+use crate::admin::http::{HttpPort, Stopper};
 use crate::admission::Admission;
 use crate::backend::ActiveSet;
 use crate::candidates::CandidateSet;
@@ -18,7 +19,6 @@ use crate::clock;
 use crate::config::{Config, FileProvider};
 use crate::loadbalancer::LoadBalancer;
 use crate::metrics::counters::{ControlCounters, ReactorCounters};
-use crate::metrics::http::{HttpPort, Stopper};
 use crate::pools::{self, Scaler};
 use crate::probing::{Links, Prober};
 use crate::reactor::bursts::Burst;

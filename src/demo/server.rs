@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 
-use crate::metrics::http::{After, Parsed, Request, parse};
+use crate::admin::http::{After, Parsed, Request, parse};
 
 /// What a backend is like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,6 @@
 
 pub mod counters;
 pub mod family;
-pub mod http;
 mod output;
 mod process;
 mod reading;
@@ -113,4 +112,4 @@ impl Collector for Everything {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

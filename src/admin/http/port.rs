@@ -10,14 +10,10 @@
 //! # Bounds
 //! One thread (the caller's); [`MAX_CONNECTIONS`] connections, of which the one idle for longest is closed
 //! when one more comes, so that neither silent nor slow peers keep a scraper out; heads of
-//! [`MAX_HEAD_BYTES`]; a deadline on every phase of a connection. An idle connection owns no buffer.
+//! [`MAX_HEAD_BYTES`](super::MAX_HEAD_BYTES); a deadline on every phase of a connection. An idle connection owns no buffer.
 //!
 //! It must not know what is measured, and touches nothing of the data path: a flood here costs the time of
 //! this one thread. Bytes that are no HTTP close the connection without an answer and are counted.
-
-mod connection;
-mod request;
-mod site;
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,14 +24,12 @@ use std::time::{Duration, Instant};
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use super::Exporter;
-use super::counters::ControlCounters;
+use super::connection::{Connection, Turn};
+use crate::admin::site::Site;
 use crate::config::Keepalive;
+use crate::metrics::Exporter;
+use crate::metrics::counters::ControlCounters;
 use crate::{clock, net};
-use connection::{Connection, Turn};
-use site::Site;
-
-pub use request::{After, MAX_HEAD_BYTES, Parsed, Request, parse};
 
 /// Connections at once.
 pub const MAX_CONNECTIONS: usize = 32;

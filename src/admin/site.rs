@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use tiny_http::{HTTPVersion, Header, Method, Response, StatusCode};
 
-use super::request::{After, Request};
+use super::http::request::{After, Request};
 use crate::metrics::Exporter;
 use crate::metrics::counters::ControlCounters;
 

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 
 use super::request::{After, MAX_HEAD_BYTES, Parsed, parse};
-use super::site::Site;
+use crate::admin::site::Site;
 
 /// A head that has begun must be whole after this long.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
