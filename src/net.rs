@@ -19,6 +19,8 @@ mod cork;
 mod elsewhere;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod linux;
+#[cfg(not(unix))]
+mod no_local;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod tcp_info;
 
@@ -29,6 +31,15 @@ use elsewhere as system;
 use linux as system;
 
 pub use cork::{Corked, uncork};
+
+#[cfg(not(unix))]
+pub use no_local::{BlockingLocalStream, LocalListener, LocalStream};
+/// Sockets that are files: a listener, a stream under a poll, and a stream that blocks.
+#[cfg(unix)]
+pub use {
+    mio::net::UnixListener as LocalListener, mio::net::UnixStream as LocalStream,
+    std::os::unix::net::UnixStream as BlockingLocalStream,
+};
 
 /// Connections that the kernel may queue for one listener before we accept them.
 pub const BACKLOG: i32 = 4096;

@@ -1,6 +1,21 @@
-//! The admin port: what the process tells over HTTP, on one thread, with a fixed bound on everything.
+//! The admin port: what the process tells and takes over HTTP, at a TCP port and a Unix socket.
 //!
-//! It must not know how a value came about, and touches nothing of the data path.
+//! One thread, with a fixed bound on everything; a flood costs the time of this thread and nothing else. It
+//! must not know how a value came about, decides nothing about the data path and touches none of it. What takes time
+//! or may block is left on a [`Desk`] for others, whose answers come back through the [`AdminHandle`].
 
+mod access;
+mod desk;
 pub mod http;
+mod page;
+mod reload;
 mod site;
+mod status;
+
+pub use access::Door;
+pub use desk::{Desk, Errand, Guest, Ticket, Unavailable};
+pub use http::{AdminHandle, AdminLoop};
+pub use page::Page;
+pub use reload::{Fault, Outcome, Reloads, RestartNeeded};
+pub use site::{Site, TAKEOVER};
+pub use status::{ServiceSource, StatusSources};

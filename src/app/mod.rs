@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 
 use log::info;
 
-use crate::admin::http::{HttpPort, Stopper};
+use crate::admin::AdminHandle;
 use crate::backend::ActiveSet;
 use crate::candidates::CandidateSet;
 use crate::clock;
@@ -29,7 +29,7 @@ use crate::snapshot::Published;
 mod ports;
 mod threads;
 
-use ports::{listen, open_metrics, reserve_ports};
+use ports::{listen, open_admin, reserve_ports};
 use threads::Common;
 
 /// Descriptors of a reactor's poll and its waker.
@@ -160,7 +160,7 @@ pub struct App {
     occurrences: Receiver<Occurrence>,
     reactors: Vec<JoinHandle<Option<Farewell>>>,
     background: Vec<JoinHandle<Option<()>>>,
-    metrics: Option<(JoinHandle<Option<()>>, Stopper)>,
+    metrics: (JoinHandle<Option<()>>, AdminHandle),
 }
 
 impl App {
@@ -192,10 +192,9 @@ impl App {
         for thread in self.background {
             drop(thread.join());
         }
-        if let Some((thread, stopper)) = self.metrics {
-            stopper.stop();
-            drop(thread.join());
-        }
+        let (thread, admin) = self.metrics;
+        admin.stop();
+        drop(thread.join());
         info!(
             "stopped: {} connections finished, {} were cut",
             farewell.finished, farewell.cut
@@ -217,7 +216,7 @@ fn start(launch: Launch, config: &Config, candidates: CandidateSet) -> Result<Ap
     let mut common = Common::new(&launch.handle, config, candidates, reactors);
     // Everything that can be refused comes first, so that a refusal finds nothing started.
     let reserved = reserve_ports(config, reactors)?;
-    let metrics_port = open_metrics(config, &common)?;
+    let admin = open_admin(config, &common)?;
     let prober = common.prober(config, limits::max_probes(descriptors))?;
     let room = room_for_connections(descriptors, reactors)?;
     let limits = Limits::of(room, config.server.max_connections);
@@ -226,11 +225,12 @@ fn start(launch: Launch, config: &Config, candidates: CandidateSet) -> Result<Ap
         limits.max_connections
     );
 
-    let metrics_addr = metrics_port.as_ref().map(HttpPort::local_addr);
+    let metrics_addr = admin.metrics_addr;
     if let Some(addr) = metrics_addr {
         info!("metrics on http://{addr}{}", config.metrics.path);
     }
-    let metrics = metrics_port.map(|port| common.serve_metrics(port)).transpose()?;
+    let services = admin.services;
+    let metrics = (common.serve_admin(admin.port)?, admin.handle);
     let mut scorer = common.scorer(config);
     let progress = prober.progress();
     let mut background = vec![common.spawn_background("prober", move |shutdown| prober.run(shutdown))?];
@@ -243,6 +243,7 @@ fn start(launch: Launch, config: &Config, candidates: CandidateSet) -> Result<Ap
     background.push(common.spawn_background("scorer", move |shutdown| scorer.run(shutdown))?);
     let scaler = common.scaler(config);
     let (listen_addrs, rows) = listen(reserved, reactors)?;
+    services.publish(common.services(&listen_addrs));
     let reactor_threads = common.start_reactors(config, limits, rows)?;
     background.push(common.spawn_background("pools", move |shutdown| scaler.run(shutdown))?);
     let evaluate = Arc::clone(&common.evaluate);

@@ -8,10 +8,12 @@ use mio::net::TcpListener;
 
 use super::AppError;
 use super::threads::Common;
-use crate::admin::http::HttpPort;
+use crate::admin::{self, AdminHandle, AdminLoop, Desk, Reloads, ServiceSource, Site, StatusSources};
+use crate::clock;
 use crate::config::Config;
 use crate::metrics::{Exporter, Sources};
 use crate::net;
+use crate::snapshot::Published;
 
 /// Binds every listen address, so that one in use is known before anything starts; nobody can connect yet.
 pub(super) fn reserve_ports(config: &Config, reactors: usize) -> Result<Vec<net::Reserved>, AppError> {
@@ -47,11 +49,15 @@ fn refused(addr: SocketAddr, source: io::Error) -> AppError {
     }
 }
 
-pub(super) fn open_metrics(config: &Config, common: &Common) -> Result<Option<HttpPort>, AppError> {
-    if !config.metrics.enabled {
-        return Ok(None);
-    }
-    let addr = config.metrics.listen_addr;
+/// The admin port before it runs, and what it has open.
+pub(super) struct Admin {
+    pub(super) port: AdminLoop,
+    pub(super) handle: AdminHandle,
+    pub(super) metrics_addr: Option<SocketAddr>,
+    pub(super) services: Arc<Published<Vec<ServiceSource>>>,
+}
+
+pub(super) fn open_admin(config: &Config, common: &Common) -> Result<Admin, AppError> {
     let sources = Sources {
         reactors: Arc::clone(&common.counters),
         control: Arc::clone(&common.control),
@@ -63,12 +69,41 @@ pub(super) fn open_metrics(config: &Config, common: &Common) -> Result<Option<Ht
         algorithm: config.pools.algorithm,
         started_at: common.started_at,
     };
-    let refused = |source| AppError::Listen {
+    let system = |source| AppError::System {
+        what: "admin port",
+        source,
+    };
+    let exporter = Exporter::new(sources).map_err(|error| system(io::Error::other(error)))?;
+    let services = Arc::new(Published::new(Vec::new()));
+    let status = StatusSources {
+        started_at: common.started_at,
+        started: clock::wall(),
+        services: Arc::clone(&services),
+        reloads: Arc::new(Published::new(Reloads::default())),
+    };
+    // Nobody does errands yet.
+    let (desk, _) = Desk::new();
+    let site = Site::new(exporter, Arc::clone(&common.control), status, desk);
+    let (port, handle) = AdminLoop::new(site).map_err(system)?;
+    let metrics_addr = open_metrics(config, &handle)?;
+    Ok(Admin {
+        port,
+        handle,
+        metrics_addr,
+        services,
+    })
+}
+
+fn open_metrics(config: &Config, admin: &AdminHandle) -> Result<Option<SocketAddr>, AppError> {
+    if !config.metrics.enabled {
+        return Ok(None);
+    }
+    let addr = config.metrics.listen_addr;
+    let (listener, addr) = admin::http::bind(addr).map_err(|source| AppError::Listen {
         key: "metrics.listen_addr",
         addr,
         source,
-    };
-    let exporter = Exporter::new(sources).map_err(|error| refused(io::Error::other(error)))?;
-    let port = HttpPort::bind(addr, &config.metrics.path, exporter, Arc::clone(&common.control));
-    port.map(Some).map_err(refused)
+    })?;
+    admin.open_metrics(listener, config.metrics.path.clone());
+    Ok(Some(addr))
 }

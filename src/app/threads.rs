@@ -1,5 +1,6 @@
 //! What the threads share, how each of them is made, and who hears of its end.
 
+use std::net::SocketAddr;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -10,7 +11,7 @@ use mio::Waker;
 use mio::net::TcpListener;
 
 use super::{AppError, Occurrence, StopHandle};
-use crate::admin::http::{HttpPort, Stopper};
+use crate::admin::{AdminLoop, ServiceSource};
 use crate::admission::Admission;
 use crate::backend::ActiveSet;
 use crate::candidates::CandidateSet;
@@ -121,15 +122,20 @@ impl Common {
         })
     }
 
-    pub(super) fn serve_metrics(
-        &self,
-        port: HttpPort,
-    ) -> Result<(JoinHandle<Option<()>>, Stopper), AppError> {
-        let stopper = port.stopper();
-        let thread = self.spawn("metrics".to_owned(), move |_| {
+    pub(super) fn serve_admin(&self, port: AdminLoop) -> Result<JoinHandle<Option<()>>, AppError> {
+        self.spawn("metrics".to_owned(), move |_| {
             port.run().map_err(|error| error.to_string())
-        })?;
-        Ok((thread, stopper))
+        })
+    }
+
+    /// The services of the process, as its status tells them.
+    pub(super) fn services(&self, listen_addrs: &[SocketAddr]) -> Arc<Vec<ServiceSource>> {
+        Arc::new(vec![ServiceSource {
+            name: "default".into(),
+            listen_addrs: listen_addrs.to_vec(),
+            active: Arc::clone(&self.active),
+            counters: Arc::clone(&self.counters),
+        }])
     }
 
     pub(super) fn prober(&mut self, config: &Config, max_probes: usize) -> Result<Prober, AppError> {
