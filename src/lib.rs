@@ -8,7 +8,6 @@
 
 pub mod base; // what knows nothing of forwarding: time, published values, slabs, timers
 pub mod last_words; // how the process ends when it must
-pub mod shutdown; // the stop signal, and sleeping so that a stop is seen at once
 pub mod signals; // what the process is asked to do from outside
 
 pub mod config; // YAML text -> checked `Config`, or every error with its line
@@ -30,8 +29,9 @@ pub mod reactor; // poll loop: accept, checkout, dial, relay, close
 pub mod relay; // two halves of one connection
 
 pub mod metrics; // every family with its help text
+pub mod admin; // what the process tells and takes over HTTP
 
-// // composition root: makes the threads, starts and stops them in order
-// // what `check` prints
-// // arguments
-// // embedded backends and configuration
+pub mod app; // composition root: makes the threads, starts and stops them in order
+pub mod check; // what `check` prints
+pub mod cli; // arguments
+pub mod demo; // embedded backends and configuration

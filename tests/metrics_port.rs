@@ -1,20 +1,23 @@
-//! The metrics port from outside: scrapes, refusals, garbage, floods.
+//! The admin port from outside: scrapes, refusals, garbage, floods, orders, and who may do what.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, RwLock};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tcp_forwarder::admin::http::{self, CONTROL_CONNECTIONS, MAX_CONNECTIONS, STACK_BYTES};
+use tcp_forwarder::admin::{AdminHandle, AdminLoop, Desk, Errand, Reloads, Site, StatusSources};
 use tcp_forwarder::backend::{ActiveSet, Backend};
 use tcp_forwarder::candidates::CandidateSet;
 use tcp_forwarder::clock;
 use tcp_forwarder::config::{Algorithm, Scoring};
 use tcp_forwarder::metrics::counters::{ControlCounters, ReactorCounters};
-use tcp_forwarder::metrics::http::{HttpPort, MAX_CONNECTIONS, STACK_BYTES, Stopper};
 use tcp_forwarder::metrics::{Exporter, Sources};
 use tcp_forwarder::scorer::ScoreBoard;
 use tcp_forwarder::snapshot::Published;
@@ -24,33 +27,52 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Port {
     addr: SocketAddr,
     control: Arc<ControlCounters>,
-    stopper: Stopper,
+    admin: AdminHandle,
+    errands: Mutex<Receiver<Errand>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// A port over one backend that has nothing open, and its counters.
+fn closed_port() -> (AdminLoop, AdminHandle, Receiver<Errand>, Arc<ControlCounters>) {
+    let now = clock::now();
+    let backend = Arc::new(Backend::new(SocketAddr::from(([127, 0, 0, 2], 80)), now, 1));
+    let control = Arc::new(ControlCounters::default());
+    let exporter = Exporter::new(Sources {
+        reactors: [ReactorCounters::default()].into_iter().collect(),
+        control: Arc::clone(&control),
+        active: Arc::new(Published::new(ActiveSet {
+            backends: vec![backend],
+        })),
+        candidates: Arc::new(Published::new(CandidateSet::parse("127.0.0.2", 80).unwrap())),
+        board: Arc::new(RwLock::new(ScoreBoard::new(Scoring::default()))),
+        inbox: Arc::default(),
+        probes: Arc::default(),
+        algorithm: Algorithm::Random,
+        started_at: now,
+    })
+    .unwrap();
+    let status = StatusSources {
+        started_at: now,
+        started: clock::wall(),
+        services: Arc::new(Published::new(Vec::new())),
+        reloads: Arc::new(Published::new(Reloads::default())),
+    };
+    let (desk, errands) = Desk::new();
+    let (port, admin) = AdminLoop::new(Site::new(exporter, Arc::clone(&control), status, desk)).unwrap();
+    (port, admin, errands, control)
+}
+
+fn open_metrics(admin: &AdminHandle) -> SocketAddr {
+    let (listener, addr) = http::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    admin.open_metrics(listener, "/metrics".to_owned());
+    addr
 }
 
 impl Port {
     /// A port over one backend; its thread has this name.
     fn start(name: &str) -> Self {
-        let now = clock::now();
-        let backend = Arc::new(Backend::new(SocketAddr::from(([127, 0, 0, 2], 80)), now, 1));
-        let control = Arc::new(ControlCounters::default());
-        let exporter = Exporter::new(Sources {
-            reactors: [ReactorCounters::default()].into_iter().collect(),
-            control: Arc::clone(&control),
-            active: Arc::new(Published::new(ActiveSet {
-                backends: vec![backend],
-            })),
-            candidates: Arc::new(Published::new(CandidateSet::parse("127.0.0.2", 80).unwrap())),
-            board: Arc::new(RwLock::new(ScoreBoard::new(Scoring::default()))),
-            inbox: Arc::default(),
-            probes: Arc::default(),
-            algorithm: Algorithm::Random,
-            started_at: now,
-        })
-        .unwrap();
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let port = HttpPort::bind(any, "/metrics", exporter, Arc::clone(&control)).unwrap();
-        let (addr, stopper) = (port.local_addr(), port.stopper());
+        let (port, admin, errands, control) = closed_port();
+        let addr = open_metrics(&admin);
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .stack_size(STACK_BYTES)
@@ -59,9 +81,14 @@ impl Port {
         Self {
             addr,
             control,
-            stopper,
+            admin,
+            errands: Mutex::new(errands),
             thread: Some(thread),
         }
+    }
+
+    fn next_errand(&self) -> Errand {
+        self.errands.lock().unwrap().recv_timeout(PATIENCE).unwrap()
     }
 
     fn connect(&self) -> TcpStream {
@@ -102,7 +129,7 @@ impl Port {
 
 impl Drop for Port {
     fn drop(&mut self) {
-        self.stopper.stop();
+        self.admin.stop();
         if let Some(thread) = self.thread.take() {
             assert!(thread.join().is_ok() || std::thread::panicking());
         }
@@ -110,7 +137,7 @@ impl Drop for Port {
 }
 
 /// Head and body of one response of a connection that goes on; the length is in the head.
-fn read_response(stream: &mut TcpStream) -> (String, String) {
+fn read_response(stream: &mut impl Read) -> (String, String) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -145,7 +172,8 @@ fn pages_and_refusals() {
     assert_eq!(port.bad_requests(), 0);
 
     assert!(port.get("/metric").starts_with("HTTP/1.1 404 Not Found\r\n"));
-    let refused = port.exchange(b"POST /metrics HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello");
+    let refused =
+        port.exchange(b"POST /metrics HTTP/1.1\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello");
     assert!(
         refused.starts_with("HTTP/1.1 405 Method Not Allowed\r\n"),
         "{refused}"
@@ -326,7 +354,7 @@ fn a_stop_is_prompt_and_closes_everything() {
     idle.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     read_response(&mut idle);
     let begun = clock::now();
-    port.stopper.stop();
+    port.admin.stop();
     port.thread.take().unwrap().join().unwrap();
     assert!(clock::now() - begun < Duration::from_secs(2));
     assert_eq!(idle.read(&mut [0]).unwrap_or(0), 0);
@@ -336,19 +364,302 @@ fn a_stop_is_prompt_and_closes_everything() {
 #[test]
 fn a_port_in_use_is_an_error() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let exporter = Exporter::new(Sources {
-        reactors: Arc::default(),
-        control: Arc::default(),
-        active: Arc::new(Published::new(ActiveSet::default())),
-        candidates: Arc::new(Published::new(CandidateSet::parse("127.0.0.2", 80).unwrap())),
-        board: Arc::new(RwLock::new(ScoreBoard::new(Scoring::default()))),
-        inbox: Arc::default(),
-        probes: Arc::default(),
-        algorithm: Algorithm::Random,
-        started_at: clock::now(),
-    })
-    .unwrap();
-    let error =
-        HttpPort::bind(taken.local_addr().unwrap(), "/metrics", exporter, Arc::default()).unwrap_err();
+    let error = http::bind(taken.local_addr().unwrap()).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+}
+
+#[test]
+fn bodies_are_read_and_what_follows_is_the_next_request() {
+    let port = Port::start("bodies");
+    let mut stream = port.connect();
+    let body = "GET / HTTP/1.1\r\n\r\n".repeat(4000);
+    let mut requests = String::new();
+    for length in [0, 1, 20, 2048, 2049, 60_000] {
+        let body = &body[..length];
+        write!(
+            requests,
+            "POST /none HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        requests += "GET / HTTP/1.1\r\n\r\n";
+    }
+    // In pieces of any size, from another thread, so that nobody waits for the other's buffers.
+    let mut writer = stream.try_clone().unwrap();
+    let feeding = std::thread::spawn(move || {
+        let mut rng = fastrand::Rng::with_seed(7);
+        let mut left = requests.as_bytes();
+        while !left.is_empty() {
+            let (now, later) = left.split_at(rng.usize(1..=left.len().min(5000)));
+            writer.write_all(now).unwrap();
+            left = later;
+        }
+    });
+    for i in 0..12 {
+        let (head, _) = read_response(&mut stream);
+        let status = if i % 2 == 0 { "404" } else { "200" };
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{i}: {head}");
+    }
+    feeding.join().unwrap();
+    for (lines, status) in [
+        ("Content-Length: 65537", 413),
+        ("Transfer-Encoding: chunked", 411),
+        ("Content-Length: 5, 6", 400),
+        ("Expect: magic", 417),
+    ] {
+        let answer = port.exchange(format!("POST /none HTTP/1.1\r\n{lines}\r\n\r\n").as_bytes());
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+    }
+}
+
+#[test]
+fn the_port_moves_closes_and_opens_while_it_runs() {
+    let mut port = Port::start("moves");
+    let mut kept = port.connect();
+    kept.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    read_response(&mut kept);
+    let (listener, second) = http::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    port.admin.open_metrics(listener, "/other".to_owned());
+    let first = std::mem::replace(&mut port.addr, second);
+    assert!(port.get("/other").starts_with("HTTP/1.1 200 "));
+    assert!(port.get("/metrics").starts_with("HTTP/1.1 404 "));
+    assert!(TcpStream::connect(first).is_err(), "the first listener is gone");
+    kept.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let (head, _) = read_response(&mut kept);
+    assert!(
+        head.contains("\r\nConnection: close\r\n"),
+        "the last answer: {head}"
+    );
+
+    port.admin.set_path("/metrics".to_owned());
+    port.admin.close_metrics();
+    let give_up = clock::now() + PATIENCE;
+    while TcpStream::connect(second).is_ok() {
+        assert!(clock::now() < give_up, "it stays open");
+        std::thread::yield_now();
+    }
+    port.addr = open_metrics(&port.admin);
+    port.assert_serves();
+}
+
+#[test]
+fn a_stop_without_a_door_and_before_the_start_is_heard() {
+    let (port, admin, _errands, _) = closed_port();
+    admin.stop();
+    port.run().unwrap();
+    // Orders to nobody are lost, and hold up nobody.
+    for _ in 0..200 {
+        admin.close_metrics();
+    }
+}
+
+#[test]
+fn over_tcp_only_the_token_writes() {
+    let port = Port::start("token");
+    let reload = |lines: &str| {
+        port.exchange(
+            format!("POST /api/v1/reload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}\r\n")
+                .as_bytes(),
+        )
+    };
+    let answer = reload("Authorization: Bearer secret\r\n");
+    assert!(answer.starts_with("HTTP/1.1 403 "), "no token is set: {answer}");
+    port.admin.set_token(Some("secret".to_owned()));
+    // Orders are carried out before what comes after them.
+    let answer = reload("Authorization: Bearer Secret\r\n");
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    assert!(answer.contains("\r\nWWW-Authenticate: Bearer"), "{answer}");
+    let answer = reload("Authorization: Bearer secret\r\nOrigin: http://evil.example\r\n");
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    assert!(answer.contains("{\"error\":"), "{answer}");
+    let answer =
+        port.exchange(b"GET /api/v1/status HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    assert!(
+        port.errands.lock().unwrap().try_recv().is_err(),
+        "nothing was asked for"
+    );
+
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| reload("Authorization: Bearer secret\r\n"));
+        let Errand::Reload(Some(ticket)) = port.next_errand() else {
+            panic!("a reload was asked for");
+        };
+        // Meanwhile others are served.
+        port.assert_serves();
+        port.admin
+            .deliver(ticket, tcp_forwarder::admin::Page::error(422, "line 3"));
+        let answer = asked.join().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 422 "), "{answer}");
+        assert!(answer.ends_with("{\"error\":\"line 3\"}\n"), "{answer}");
+    });
+}
+
+#[test]
+fn status_is_json() {
+    let port = Port::start("status");
+    let request = b"GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+    let mut stream = port.connect();
+    stream.write_all(request).unwrap();
+    let (head, body) = read_response(&mut stream);
+    assert!(head.contains("\r\nContent-Type: application/json\r\n"), "{head}");
+    assert!(head.contains("\r\nX-Content-Type-Options: nosniff\r\n"), "{head}");
+    assert!(head.contains("\r\nCache-Control: no-store\r\n"), "{head}");
+    let status: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(status["pid"], std::process::id());
+    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[cfg(unix)]
+mod control {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+    use std::path::PathBuf;
+
+    struct Socket {
+        port: Port,
+        path: PathBuf,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Socket {
+        fn start(name: &str) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("control");
+            let port = Port::start(name);
+            port.admin
+                .open_control(mio::net::UnixListener::bind(&path).unwrap());
+            Self {
+                port,
+                path,
+                _folder: folder,
+            }
+        }
+
+        fn connect(&self) -> UnixStream {
+            let stream = UnixStream::connect(&self.path).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.set_write_timeout(Some(PATIENCE)).unwrap();
+            stream
+        }
+
+        fn ask(&self, request: &str) -> (String, String) {
+            let mut stream = self.connect();
+            stream.write_all(request.as_bytes()).unwrap();
+            read_response(&mut stream)
+        }
+    }
+
+    #[test]
+    fn whoever_can_open_it_may_do_everything() {
+        let socket = Socket::start("socket");
+        let (head, body) = socket.ask("GET /metrics HTTP/1.1\r\n\r\n");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        assert!(body.contains("\ntcp_forwarder_uptime_seconds "));
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| socket.ask("POST /api/v1/reload HTTP/1.1\r\nHost: any.name\r\n\r\n"));
+            let Errand::Reload(Some(ticket)) = socket.port.next_errand() else {
+                panic!("a reload was asked for");
+            };
+            let page = tcp_forwarder::admin::Page::json(200, &"done");
+            socket.port.admin.deliver(ticket, page);
+            let (head, body) = asked.join().unwrap();
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+            assert_eq!(body, "\"done\"\n");
+        });
+        let (head, _) = socket.ask("POST /api/v1/reload HTTP/1.1\r\nOrigin: http://a\r\n\r\n");
+        assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
+    }
+
+    #[test]
+    fn a_takeover_loses_no_byte_on_its_way() {
+        let mut socket = Socket::start("takeover");
+        let mut new = socket.connect();
+        let request = "POST /api/v1/takeover HTTP/1.1\r\nConnection: Upgrade\r\n\
+                       Upgrade: tcp-forwarder-takeover/1\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+        // More than one read brings, so that some of it is read ahead and some is not.
+        let words: Vec<u8> = (0..5000u32).flat_map(u32::to_le_bytes).collect();
+        new.write_all(request.as_bytes()).unwrap();
+        new.write_all(&words).unwrap();
+        let Errand::Takeover(mut guest) = socket.port.next_errand() else {
+            panic!("a takeover was asked for");
+        };
+        let mut heard = guest.read_ahead;
+        let mut rest = vec![0; words.len() - heard.len()];
+        guest.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        guest.stream.read_exact(&mut rest).unwrap();
+        heard.extend_from_slice(&rest);
+        assert_eq!(heard, words);
+        // The loop has let go of it: its end is no end of the connection.
+        socket.port.admin.stop();
+        socket.port.thread.take().unwrap().join().unwrap();
+        guest.stream.write_all(b"yours").unwrap();
+        drop(guest.stream);
+        let mut answer = String::new();
+        new.read_to_string(&mut answer).unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 101 Switching Protocols\r\n"),
+            "{answer}"
+        );
+        assert!(answer.ends_with("\r\n\r\nyours"), "{answer}");
+    }
+
+    #[test]
+    fn an_unknown_takeover_and_one_over_tcp_are_refused() {
+        let socket = Socket::start("unknown");
+        let request = "POST /api/v1/takeover HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer t\r\n\
+                       Connection: Upgrade\r\nUpgrade: tcp-forwarder-takeover/";
+        let (head, body) = socket.ask(&format!("{request}2\r\n\r\n"));
+        assert!(head.starts_with("HTTP/1.1 426 "), "{head}");
+        assert!(
+            head.contains("\r\nUpgrade: tcp-forwarder-takeover/1\r\n"),
+            "{head}"
+        );
+        assert!(body.starts_with("{\"error\":"), "{body}");
+        socket.port.admin.set_token(Some("t".to_owned()));
+        let answer = socket.port.exchange(format!("{request}1\r\n\r\n").as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    }
+
+    #[test]
+    fn scrapers_lock_no_operator_out_nor_the_other_way_round() {
+        let socket = Socket::start("full");
+        let _scrapers: Vec<_> = (0..=MAX_CONNECTIONS)
+            .map(|_| {
+                let mut stream = socket.port.connect();
+                stream.write_all(b"GET /metrics HTTP/1.1\r\nX: ").unwrap();
+                stream
+            })
+            .collect();
+        let mut operators: Vec<_> = (0..CONTROL_CONNECTIONS).map(|_| socket.connect()).collect();
+        for operator in &mut operators {
+            operator
+                .write_all(b"GET /api/v1/status HTTP/1.1\r\n\r\n")
+                .unwrap();
+            let (head, _) = read_response(operator);
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        }
+        socket.port.assert_serves();
+        for operator in &mut operators {
+            operator
+                .write_all(b"GET /api/v1/status HTTP/1.1\r\n\r\n")
+                .unwrap();
+            read_response(operator);
+        }
+    }
+
+    #[test]
+    fn a_closed_socket_leaves_the_port_alone() {
+        let socket = Socket::start("closed");
+        socket.ask("GET / HTTP/1.1\r\n\r\n");
+        socket.port.admin.close_control();
+        socket.port.assert_serves();
+        assert!(UnixStream::connect(&socket.path).is_err());
+        std::fs::remove_file(&socket.path).unwrap();
+        socket
+            .port
+            .admin
+            .open_control(mio::net::UnixListener::bind(&socket.path).unwrap());
+        socket.ask("GET / HTTP/1.1\r\n\r\n");
+    }
 }

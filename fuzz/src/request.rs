@@ -1,6 +1,6 @@
-//! The head of a request to the metrics port, whole and in pieces.
+//! The head of a request to the admin port, whole and in pieces.
 
-use tcp_forwarder::metrics::http::{MAX_HEAD_BYTES, Parsed, Request, parse};
+use tcp_forwarder::admin::http::{Body, MAX_HEAD_BYTES, Parsed, Request, parse};
 
 use super::choices::Choices;
 
@@ -45,4 +45,15 @@ fn checked(bytes: &[u8], request: &Request) {
     assert!(request.path.bytes().all(|byte| byte.is_ascii_graphic()));
     assert_eq!(request.version.0, 1);
     assert_eq!(parse(head), parse(bytes), "what follows does not count");
+    let text = String::from_utf8_lossy(head).to_ascii_lowercase();
+    let names = |name: &str| text.lines().any(|line| line.starts_with(name));
+    match request.body {
+        Body::Length(0) => {}
+        Body::Length(_) => assert!(names("content-length:"), "a body has a length"),
+        Body::Encoded => assert!(names("transfer-encoding:"), "a coding has a name"),
+    }
+    assert!(request.body == Body::Encoded || !names("transfer-encoding:"));
+    assert_eq!(request.claims.host.is_some(), names("host:"));
+    assert_eq!(request.claims.origin.is_some(), names("origin:"));
+    assert!(request.claims.upgrade.is_none() || names("connection:"));
 }

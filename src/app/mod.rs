@@ -5,11 +5,12 @@
 //! first active set, the ports are opened. A reload does the last steps again. Stop: an empty directory, the last one;
 //! reactors drain, the admin port ends last.
 
+mod admin; // the sockets of the admin port
 mod assemble; // from a configuration to the next directory
 mod boot; // the ordered start
 mod error; // why it cannot start or go on
 mod lists; // candidate lists of all services
-mod complaints; // what is wrong with a reload
+mod faults; // what is wrong with a reload
 mod ports; // listen addresses: bound, opened, kept
 mod run; // a running process, and its end
 mod threads; // how each thread is made, and who hears of its end

@@ -15,7 +15,7 @@ use log::{error, info, warn};
 
 use super::admin::AdminPort;
 use super::assemble::{assemble, publish_lists};
-use super::complaints;
+use super::faults;
 use super::lists::{self, Lists};
 use super::ports::{self, Inherited, Port};
 use crate::base::clock;
@@ -25,7 +25,7 @@ use crate::config::{self, Config};
 use crate::logging;
 use crate::reactor::Mailbox;
 use crate::reactor::limits::Limits;
-use crate::service::reloads::{Complaint, Outcome, Reload};
+use crate::service::reloads::{Fault, Outcome};
 use crate::service::{Hub, Phase, Service};
 
 /// What the worker is asked for.
@@ -53,7 +53,7 @@ pub(super) struct Worker {
     pub(super) room: usize,
     /// `server.reactors` as this process was started with.
     pub(super) started_reactors: usize,
-    pub(super) is_restart_needed: bool,
+    pub(super) needs_restart: bool,
     pub(super) admin: AdminPort,
     pub(super) watches: Watches,
 }
@@ -108,7 +108,7 @@ impl Worker {
     }
 
     /// Tells log, metrics and API what became of a reload.
-    fn note(&self, outcome: Result<Vec<String>, Vec<Complaint>>) {
+    fn note(&self, outcome: Result<Vec<String>, Vec<Fault>>) {
         let mut reloads = (*self.hub.reloads.load()).clone();
         let outcome = match outcome {
             Ok(changes) => {
@@ -116,35 +116,32 @@ impl Worker {
                 reloads.applied += 1;
                 Outcome::Applied(changes)
             }
-            Err(complaints) => {
-                for complaint in &complaints {
-                    error!("not reloaded: {complaint}");
+            Err(faults) => {
+                for fault in &faults {
+                    error!("not reloaded: {fault}");
                 }
                 reloads.refused += 1;
-                Outcome::Refused(complaints)
+                Outcome::Refused(faults)
             }
         };
-        reloads.is_restart_needed = self.is_restart_needed;
-        reloads.last = Some(Reload {
-            at: clock::wall(),
-            outcome,
-        });
+        reloads.needs_restart = self.needs_restart;
+        reloads.last = Some((clock::wall(), outcome));
         self.hub.reloads.publish(Arc::new(reloads));
     }
 
     /// Reads what is to be in force.
-    fn read(&self) -> Result<(Config, Lists), Vec<Complaint>> {
+    fn read(&self) -> Result<(Config, Lists), Vec<Fault>> {
         let Some(file) = &self.file else {
-            return Err(vec![Complaint::of("there is no configuration file")]);
+            return Err(vec![Fault::of("there is no configuration file")]);
         };
-        let config = config::load(file).map_err(|error| complaints::of_config(&error))?;
-        let lists = lists::load(&config).map_err(|error| complaints::of_lists(&error))?;
+        let config = config::load(file).map_err(|error| faults::of_config(&error))?;
+        let lists = lists::load(&config).map_err(|error| faults::of_lists(&error))?;
         Ok((config, lists))
     }
 
     /// Puts a configuration in force, or nothing of it; what changes, in words.
-    fn apply(&mut self, config: Config, lists: &Lists) -> Result<Vec<String>, Vec<Complaint>> {
-        let refused = |error: &dyn std::fmt::Display| vec![Complaint::of(error)];
+    fn apply(&mut self, config: Config, lists: &Lists) -> Result<Vec<String>, Vec<Fault>> {
+        let refused = |error: &dyn std::fmt::Display| vec![Fault::of(error)];
         let plan = config::plan(&self.config, &config);
         let reserved = ports::reserve(&config, &self.ports, &mut Inherited::default(), self.mailboxes.len());
         let opened = reserved.and_then(ports::Reservation::listen);
@@ -157,11 +154,11 @@ impl Worker {
         // Nothing can be refused any more.
         self.admin.change(admin);
         self.ports = opened.deliver(&self.mailboxes);
-        self.is_restart_needed = self.started_reactors != config.process.reactors;
+        self.needs_restart = self.started_reactors != config.process.reactors;
         self.config = config;
         self.publish(lists);
         self.watches.follow(&self.config, self.file.as_ref());
-        if self.is_restart_needed {
+        if self.needs_restart {
             warn!("server.reactors takes effect in a new process only; the rest is in force");
         }
         Ok(plan.changes)

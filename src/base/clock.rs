@@ -15,7 +15,7 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
-/// The wall clock, now; for log timestamps and file ages only.
+/// The wall clock, now; for what people read and for file ages only.
 #[must_use]
 #[expect(
     clippy::disallowed_methods,

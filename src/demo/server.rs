@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 
-use crate::metrics::http::{After, Parsed, Request, parse};
+use crate::admin::http::{After, Body, Parsed, Request, parse};
 
 /// What a backend is like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl Server {
 
     fn reply(&self, request: &Request) -> Vec<u8> {
         let body = format!("hello from {} at {}\n", self.role.name, self.addr);
-        let connection = match request.after {
+        let connection = match after(request) {
             After::KeepAlive => "",
             After::Close => "Connection: close\r\n",
         };
@@ -105,6 +105,14 @@ impl Server {
         };
         format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n{connection}\r\n{body}")
             .into_bytes()
+    }
+}
+
+/// A body is not read here, so a request that has one is the last of its connection.
+fn after(request: &Request) -> After {
+    match request.body {
+        Body::Length(0) => request.after,
+        Body::Length(_) | Body::Encoded => After::Close,
     }
 }
 
@@ -157,7 +165,7 @@ impl Client {
                         self.phase = Phase::Thinking {
                             until: now + server.role.delay,
                             reply: server.reply(&request),
-                            after: request.after,
+                            after: after(&request),
                         };
                     }
                     Parsed::Incomplete => {

@@ -93,4 +93,4 @@ impl Collector for Everything {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -32,8 +32,8 @@ pub(super) fn collect(sources: &Sources, now: Instant, output: &mut Output) {
     let reloads = hub.reloads.load();
     output.count(&family::CONFIG_RELOADS, &["success"], reloads.applied);
     output.count(&family::CONFIG_RELOADS, &["failure"], reloads.refused);
-    let is_restart_needed = u64::from(reloads.is_restart_needed);
-    output.count(&family::CONFIG_RESTART_NEEDED, &[], is_restart_needed);
+    let needs_restart = u64::from(reloads.needs_restart);
+    output.count(&family::CONFIG_RESTART_NEEDED, &[], needs_restart);
     let bad_requests = sources.bad_requests.load(Relaxed);
     output.count(&family::ERRORS, &["", "metrics_request"], bad_requests);
     let dropped = hub.samples.dropped();

@@ -72,8 +72,8 @@ fn full_name(name: &str) -> String {
 }
 
 /// The shared structures, as the threads see them, and an exporter over them.
-pub(super) struct World {
-    pub(super) sources: Sources,
+pub(crate) struct World {
+    pub(crate) sources: Sources,
     exporter: Exporter,
 }
 
@@ -86,7 +86,7 @@ impl Deref for World {
 }
 
 impl World {
-    pub(super) fn new(backends: &[Arc<Backend>]) -> Self {
+    pub(crate) fn new(backends: &[Arc<Backend>]) -> Self {
         let sources = Sources {
             reactors: (0..REACTORS).map(|_| ReactorCounters::default()).collect(),
             control: Arc::default(),

@@ -1,8 +1,7 @@
 //! What became of reloads, for whoever asks.
 
+use std::fmt;
 use std::time::SystemTime;
-
-use crate::config::ConfigError;
 
 /// What became of reloads since the process started.
 #[derive(Debug, Clone, Default)]
@@ -11,63 +10,60 @@ pub struct Reloads {
     pub applied: u64,
     /// Those that changed nothing because something was wrong.
     pub refused: u64,
-    /// Whether something that was applied needs a new process to take effect.
-    pub is_restart_needed: bool,
-    /// The last one.
-    pub last: Option<Reload>,
-}
-
-/// One reload.
-#[derive(Debug, Clone)]
-pub struct Reload {
-    /// When it ended.
-    pub at: SystemTime,
-    /// What it came to.
-    pub outcome: Outcome,
+    /// Whether something that was applied takes effect in a new process only.
+    pub needs_restart: bool,
+    /// The last one, and when it ended.
+    pub last: Option<(SystemTime, Outcome)>,
 }
 
 /// What a reload came to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was applied: what changed, in words, one change each.
+    /// It is in force: what changed, in words, one change each.
     Applied(Vec<String>),
     /// It changed nothing.
-    Refused(Vec<Complaint>),
+    Refused(Vec<Fault>),
 }
 
-/// One thing that is wrong.
+/// One thing that is wrong, located.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Complaint {
-    /// The file, if it is about one.
+pub struct Fault {
+    /// The file, as the user named it, if it is about one.
     pub file: Option<String>,
-    /// Where and what, if it is about a key.
-    pub error: ConfigError,
+    /// The line, counted from 1; none where no line is to blame.
+    pub line: Option<usize>,
+    /// Path of the key; empty where no key is to blame.
+    pub key: String,
+    /// What is wrong, and what is allowed.
+    pub message: String,
 }
 
-impl Complaint {
+impl Fault {
     /// About something that has no place in a file.
     #[must_use]
-    pub fn of(message: impl ToString) -> Self {
+    pub fn of(message: impl fmt::Display) -> Self {
         Self {
             file: None,
-            error: ConfigError {
-                line: 0,
-                key: String::new(),
-                message: message.to_string(),
-            },
+            line: None,
+            key: String::new(),
+            message: message.to_string(),
         }
     }
 }
 
-impl std::fmt::Display for Complaint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let ConfigError { line, key, message } = &self.error;
+impl fmt::Display for Fault {
+    /// `file:line: key: what is wrong`, as far as it is known.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = &self.file {
-            write!(f, "{file}:{line}: ")?;
+            write!(f, "{file}:")?;
+            if let Some(line) = self.line {
+                write!(f, "{line}:")?;
+            }
+            f.write_str(" ")?;
         }
-        if !key.is_empty() {
-            write!(f, "{key}: ")?;
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
         }
-        f.write_str(message)
+        f.write_str(&self.message)
     }
 }

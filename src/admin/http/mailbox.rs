@@ -1,0 +1,100 @@
+//! The way of orders to the loop, from any thread.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use mio::net::TcpListener;
+use mio::{Poll, Token, Waker};
+
+use crate::admin::desk::Ticket;
+use crate::admin::page::Page;
+use crate::net::LocalListener;
+
+/// Orders on their way; who gives more waits for the loop.
+const ORDERS: usize = 64;
+
+/// What the loop is asked for.
+#[derive(Debug)]
+pub(super) enum Order {
+    OpenMetrics(TcpListener, String),
+    CloseMetrics,
+    OpenControl(LocalListener),
+    CloseControl,
+    SetPath(String),
+    SetToken(Option<String>),
+    Deliver(Ticket, Page),
+    Stop,
+}
+
+/// Gives orders to the loop of the admin port, from any thread. They are carried out in order; after the end of
+/// the loop they are lost, and so are the listeners in them.
+///
+/// Sockets are opened by who gives the order, so that a refusal by the system is known there.
+#[derive(Debug, Clone)]
+pub struct AdminHandle {
+    orders: SyncSender<Order>,
+    waker: Arc<Waker>,
+}
+
+impl AdminHandle {
+    /// Serves the TCP port on this listener from now on, with the scrape at `path`. One that was open
+    /// before closes once who waits there has been let in; its connections may finish.
+    pub fn open_metrics(&self, listener: TcpListener, path: String) {
+        self.order(Order::OpenMetrics(listener, path));
+    }
+
+    /// Closes the TCP port; its connections may finish.
+    pub fn close_metrics(&self) {
+        self.order(Order::CloseMetrics);
+    }
+
+    /// Serves the control socket on this listener from now on; otherwise as [`open_metrics`](Self::open_metrics).
+    pub fn open_control(&self, listener: LocalListener) {
+        self.order(Order::OpenControl(listener));
+    }
+
+    /// Closes the control socket; its connections may finish.
+    pub fn close_control(&self) {
+        self.order(Order::CloseControl);
+    }
+
+    /// Moves the scrape to another path.
+    pub fn set_path(&self, path: String) {
+        self.order(Order::SetPath(path));
+    }
+
+    /// Sets what has to be shown to change something over TCP; without a token nobody may.
+    pub fn set_token(&self, token: Option<String>) {
+        self.order(Order::SetToken(token));
+    }
+
+    /// Brings the answer of an errand. Thrown away if its client waits no longer.
+    pub fn deliver(&self, ticket: Ticket, page: Page) {
+        self.order(Order::Deliver(ticket, page));
+    }
+
+    /// Makes the loop close everything and return.
+    ///
+    /// Meant to be called last in a stop, so that a drain can still be watched.
+    pub fn stop(&self) {
+        self.order(Order::Stop);
+    }
+
+    fn order(&self, order: Order) {
+        if self.orders.send(order).is_err() {
+            // The loop has ended, and with it what it could be asked for.
+            return;
+        }
+        if let Err(error) = self.waker.wake() {
+            log::warn!("the admin port cannot be woken: {error}");
+        }
+    }
+}
+
+/// A mailbox that wakes a poll under this token.
+pub(super) fn mailbox(poll: &Poll, token: Token) -> io::Result<(AdminHandle, Receiver<Order>)> {
+    let waker = Arc::new(Waker::new(poll.registry(), token)?);
+    let (orders, taken) = sync_channel(ORDERS);
+    Ok((AdminHandle { orders, waker }, taken))
+}

@@ -1,0 +1,95 @@
+//! The state of the process on one page: services, and how the last reload went.
+//!
+//! Reads what others publish; owns nothing.
+
+use std::net::SocketAddr;
+use std::time::{Instant, SystemTime};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::reload::Written;
+use crate::base::clock;
+use crate::service::reloads::Outcome;
+use crate::service::{Directory, Hub};
+
+/// The page, as it is written.
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    version: &'static str,
+    pid: u32,
+    started: String,
+    uptime_seconds: u64,
+    services: Vec<Service>,
+    last_reload: Option<LastReload>,
+    restart_needed: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Service {
+    name: String,
+    listen_addrs: Vec<SocketAddr>,
+    active_set: Vec<SocketAddr>,
+    is_fallback: bool,
+    connections: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct LastReload {
+    result: &'static str,
+    time: String,
+    changes: Vec<String>,
+    errors: Value,
+}
+
+impl Status {
+    pub(super) fn of(hub: &Hub, now: Instant) -> Self {
+        let reloads = hub.reloads.load();
+        let uptime = now.saturating_duration_since(hub.started_at);
+        let started = clock::wall().checked_sub(uptime);
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            started: started.map_or_else(String::new, time),
+            uptime_seconds: uptime.as_secs(),
+            services: services(&hub.directory.load()),
+            last_reload: reloads.last.as_ref().map(LastReload::of),
+            restart_needed: reloads.needs_restart,
+        }
+    }
+}
+
+fn services(directory: &Directory) -> Vec<Service> {
+    let service = |service: &std::sync::Arc<crate::service::Service>| {
+        let active = service.live.active.load();
+        let listens = |one: &&crate::service::Listening| one.service.live.id == service.live.id;
+        let connections = service.live.traffic.iter().map(|traffic| traffic.active.value());
+        Service {
+            name: service.name.to_string(),
+            listen_addrs: directory.listening.iter().filter(listens).map(|one| one.bound).collect(),
+            active_set: active.backends.iter().map(|backend| backend.addr).collect(),
+            is_fallback: active.footing.is_fallback(),
+            connections: connections.fold(0, u64::wrapping_add),
+        }
+    };
+    directory.services.iter().map(service).collect()
+}
+
+impl LastReload {
+    fn of((at, outcome): &(SystemTime, Outcome)) -> Self {
+        let (result, changes, faults) = match outcome {
+            Outcome::Applied(changes) => ("success", changes.clone(), &[][..]),
+            Outcome::Refused(faults) => ("failure", Vec::new(), faults.as_slice()),
+        };
+        Self {
+            result,
+            time: time(*at),
+            changes,
+            errors: serde_json::to_value(Written::all(faults)).unwrap_or_default(),
+        }
+    }
+}
+
+fn time(at: SystemTime) -> String {
+    humantime::format_rfc3339_millis(at).to_string()
+}
