@@ -24,6 +24,9 @@ pub mod backend; // one member of the active set and its live counts
 pub mod loadbalancer; // active set -> order of backends for one connection
 pub mod pools; // demand -> pool size
 
+pub mod control_socket; // the Unix socket that steers this process
+pub mod handover; // a new process takes the listening sockets of an old one
+
 pub mod admission; // who may connect
 pub mod net; // socket options, bind, "did this connect succeed"
 pub mod reactor; // poll loop: accept, checkout, dial, relay, close
