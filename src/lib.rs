@@ -23,6 +23,9 @@ pub mod loadbalancer; // active set -> order of backends for one connection
 pub mod pools; // demand -> pool size
 pub mod service; // what the file says of a service, what outlives a reload, and all services as one value
 
+pub mod control_socket; // the Unix socket that steers this process
+pub mod handover; // a new process takes the listening sockets of an old one
+
 pub mod admission; // who may connect
 pub mod net; // socket options, bind, "did this connect succeed"
 pub mod reactor; // poll loop: accept, checkout, dial, relay, close

@@ -9,7 +9,14 @@ use std::process::Command;
 use tcp_forwarder::config;
 
 /// The files and folders that may know the operating system.
-const DOORS: [&str; 4] = ["net.rs", "net/", "relay/splice.rs", "signals/"];
+const DOORS: [&str; 6] = [
+    "control_socket/",
+    "handover/",
+    "net.rs",
+    "net/",
+    "relay/splice.rs",
+    "signals/",
+];
 
 /// Whether a line asks for the operating system, in an attribute, in `cfg!` or by a path.
 fn asks_for_the_system(code: &str) -> bool {

@@ -13,13 +13,14 @@ pub mod pump;
 pub mod request;
 pub mod scrape;
 pub mod slots;
+pub mod takeover;
 pub mod timers;
 
 /// Takes an input; panics when what it checks does not hold.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its folder in the corpus.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("admission", admission::run),
     ("candidates", candidates::run),
     ("configuration", configuration::run),
@@ -29,5 +30,6 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("request", request::run),
     ("scrape", scrape::run),
     ("slots", slots::run),
+    ("takeover", takeover::run),
     ("timers", timers::run),
 ];
