@@ -31,8 +31,8 @@ pub mod net; // socket options, bind, "did this connect succeed"
 pub mod reactor; // poll loop: accept, checkout, dial, relay, close
 pub mod relay; // two halves of one connection
 
-pub mod metrics; // every family with its help text
-pub mod admin; // what the process tells and takes over HTTP
+pub mod admin;
+pub mod metrics; // every family with its help text // what the process tells and takes over HTTP
 
 pub mod app; // composition root: makes the threads, starts and stops them in order
 pub mod check; // what `check` prints

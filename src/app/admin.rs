@@ -20,7 +20,7 @@ use crate::service::Hub;
 pub(super) struct Admin {
     port: AdminLoop,
     handle: AdminHandle,
-    pub(super) errands: Receiver<admin::Errand>,
+    errands: Receiver<admin::Errand>,
     pub(super) metrics_addr: Option<SocketAddr>,
 }
 
@@ -36,19 +36,18 @@ impl Admin {
             what: "admin port",
             source,
         };
-        let exporter = Exporter::new(sources).map_err(std::io::Error::other).map_err(refused)?;
+        let exporter = Exporter::new(sources)
+            .map_err(std::io::Error::other)
+            .map_err(refused)?;
         let (desk, errands) = Desk::new(Arc::clone(&hub.bells.worker));
         let site = Site::new(exporter, bad_requests, Arc::clone(hub), desk);
         let (port, handle) = AdminLoop::new(site).map_err(refused)?;
-        let mut admin = AdminPort {
-            handle: handle.clone(),
-        };
-        let change = admin.prepare(None, process)?;
+        let change = AdminChange::prepare(None, process)?;
         let metrics_addr = change.metrics_addr;
         if let Some(addr) = metrics_addr {
             info!("metrics on http://{addr}{}", process.metrics.path);
         }
-        admin.change(change);
+        change.make(&handle);
         Ok(Self {
             port,
             handle,
@@ -58,19 +57,20 @@ impl Admin {
     }
 
     /// Starts the loop, in a thread of its own.
-    pub(super) fn start(self, spawner: &Spawner) -> Result<(JoinHandle<Option<()>>, AdminHandle), AppError> {
-        let port = self.port;
+    pub(super) fn start(self, spawner: &Spawner) -> Result<(JoinHandle<Option<()>>, AdminPort), AppError> {
+        let (port, handle, errands) = (self.port, self.handle, self.errands);
         let thread = spawner.spawn("metrics".to_owned(), move || {
             port.run().map_err(|error| error.to_string())
         })?;
-        Ok((thread, self.handle))
+        Ok((thread, AdminPort { handle, errands }))
     }
 }
 
-/// Changes the sockets of the loop while it runs.
+/// The way to the loop, and what it asks for.
 #[derive(Debug)]
 pub(super) struct AdminPort {
     pub(super) handle: AdminHandle,
+    pub(super) errands: Receiver<admin::Errand>,
 }
 
 /// What is to change, opened already.
@@ -82,12 +82,12 @@ pub(super) struct AdminChange {
     token: Option<String>,
 }
 
-impl AdminPort {
+impl AdminChange {
     /// Opens what the next configuration has and the present one has not.
-    pub(super) fn prepare(&self, present: Option<&Process>, next: &Process) -> Result<AdminChange, AppError> {
+    pub(super) fn prepare(present: Option<&Process>, next: &Process) -> Result<Self, AppError> {
         let addr = |metrics: &Metrics| metrics.enabled.then_some(metrics.listen_addr);
         let (before, after) = (present.and_then(|one| addr(&one.metrics)), addr(&next.metrics));
-        let mut change = AdminChange {
+        let mut change = Self {
             metrics: None,
             metrics_addr: None,
             path: next.metrics.path.clone(),
@@ -108,13 +108,13 @@ impl AdminPort {
         Ok(change)
     }
 
-    /// Changes it.
-    pub(super) fn change(&mut self, change: AdminChange) {
-        match change.metrics {
-            Some(Some(listener)) => self.handle.open_metrics(listener, change.path),
-            Some(None) => self.handle.close_metrics(),
-            None => self.handle.set_path(change.path),
+    /// Makes the change.
+    pub(super) fn make(self, handle: &AdminHandle) {
+        match self.metrics {
+            Some(Some(listener)) => handle.open_metrics(listener, self.path),
+            Some(None) => handle.close_metrics(),
+            None => handle.set_path(self.path),
         }
-        self.handle.set_token(change.token);
+        handle.set_token(self.token);
     }
 }

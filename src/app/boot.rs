@@ -8,12 +8,12 @@ use std::thread::JoinHandle;
 
 use log::info;
 
+use super::admin::Admin;
 use super::error::AppError;
 use super::lists::Lists;
 use super::ports::{self, Inherited};
 use super::run::{App, Handle};
 use super::threads::{Occurrence, Spawner};
-use super::admin::Admin;
 use super::worker::{Errand, Watches, Worker};
 use crate::base::clock;
 use crate::base::doorbell::Doorbell;
@@ -119,7 +119,7 @@ fn start(launch: Launch, boot: Boot) -> Result<App, AppError> {
     let made = make(handle, &boot.config)?;
     let metrics_addr = made.admin.metrics_addr;
     let spawner = made.spawner.clone();
-    let admin = made.admin.start(&spawner)?;
+    let (admin_thread, admin) = made.admin.start(&spawner)?;
     let mut background = start_control(&spawner, made.prober)?;
     let mut worker = Worker {
         hub: Arc::clone(&hub),
@@ -127,8 +127,11 @@ fn start(launch: Launch, boot: Boot) -> Result<App, AppError> {
         errands,
         file: boot.file,
         ports: reserved.ports.clone(),
+        started_reactors: boot.config.process.reactors,
         config: boot.config,
         room: made.room,
+        needs_restart: false,
+        admin,
         watches: Watches::default(),
     };
     worker.publish(&boot.lists);
@@ -141,7 +144,7 @@ fn start(launch: Launch, boot: Boot) -> Result<App, AppError> {
         handle: made.handle,
         occurrences,
         reactors,
-        admin,
+        admin: (admin_thread, worker.admin.handle.clone()),
         background: Vec::new(),
     };
     for addr in app.listen_addrs() {
@@ -162,7 +165,7 @@ fn make(handle: Handle, config: &Config) -> Result<Made, AppError> {
     let descriptors = net::raise_descriptor_limit();
     #[expect(clippy::disallowed_methods, reason = "this is the one place that makes seeds")]
     let mut rng = fastrand::Rng::new();
-    let admin = Admin::open(config, &hub)?;
+    let admin = Admin::open(&config.process, &hub)?;
     let prober = Prober::new(Arc::clone(&hub), limits::max_probes(descriptors), rng.fork());
     let prober = prober.map_err(|source| AppError::System {
         what: "poll for probing",
@@ -175,7 +178,10 @@ fn make(handle: Handle, config: &Config) -> Result<Made, AppError> {
         let first = || Arc::new(Directory::empty(limits));
         (present.phase == Phase::Serving).then(first)
     });
-    info!("{reactors} reactors, up to {} connections", limits.max_connections);
+    info!(
+        "{reactors} reactors, up to {} connections",
+        limits.max_connections
+    );
     let bursts = Arc::new(Bursts::new(hub.started_at));
     let mailbox = |bell: &Arc<Doorbell>| Arc::new(Mailbox::new(Arc::clone(bell)));
     let mailboxes: Arc<[Arc<Mailbox>]> = hub.bells.reactors.iter().map(mailbox).collect();
@@ -186,7 +192,11 @@ fn make(handle: Handle, config: &Config) -> Result<Made, AppError> {
             source,
         })
     };
-    let reactors = mailboxes.iter().enumerate().map(reactor).collect::<Result<_, _>>()?;
+    let reactors = mailboxes
+        .iter()
+        .enumerate()
+        .map(reactor)
+        .collect::<Result<_, _>>()?;
     Ok(Made {
         spawner,
         handle,

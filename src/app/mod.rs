@@ -9,8 +9,8 @@ mod admin; // the sockets of the admin port
 mod assemble; // from a configuration to the next directory
 mod boot; // the ordered start
 mod error; // why it cannot start or go on
-mod lists; // candidate lists of all services
 mod faults; // what is wrong with a reload
+mod lists; // candidate lists of all services
 mod ports; // listen addresses: bound, opened, kept
 mod run; // a running process, and its end
 mod threads; // how each thread is made, and who hears of its end

@@ -13,7 +13,7 @@ use super::channel::Channel;
 use super::protocol::encode;
 use super::take::receive;
 use super::*;
-use crate::clock;
+use crate::base::clock;
 
 /// For what is to come.
 const PATIENCE: Duration = Duration::from_secs(20);
