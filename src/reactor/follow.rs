@@ -16,8 +16,8 @@ use crate::service::{ListenerId, Phase, Service, ServiceId};
 
 impl Reactor {
     /// Takes over what was delivered, and gives away what was asked for.
-    pub(super) fn open_letters(&mut self) {
-        for letter in self.mailbox.take() {
+    pub(super) fn open_letters(&mut self, letters: Vec<Letter>) {
+        for letter in letters {
             match letter {
                 Letter::Open(sockets) => {
                     for (id, socket) in sockets {
@@ -54,6 +54,23 @@ impl Reactor {
                 self.current.insert(service.live.id, key);
             }
         }
+        self.assign_listeners();
+        for key in left.into_values() {
+            self.retire_tenant(key);
+        }
+        if directory.phase == Phase::Stopping && self.farewell.is_none() {
+            self.begin_stop();
+        }
+        // Only now nobody listens for those any more that were succeeded.
+        let tenants: Vec<Key> = self.tenants.keys().collect();
+        for key in tenants {
+            self.drop_tenant_if_done(key);
+        }
+    }
+
+    /// Has each listener accept for whom the directory says; one that had somebody and has nobody now is closed.
+    pub(super) fn assign_listeners(&mut self) {
+        let directory = self.directory.shared();
         let owners: HashMap<ListenerId, ServiceId> = directory
             .listening
             .iter()
@@ -73,17 +90,6 @@ impl Reactor {
             } else if had_owner {
                 self.close_listener(place);
             }
-        }
-        for key in left.into_values() {
-            self.retire_tenant(key);
-        }
-        if directory.phase == Phase::Stopping && self.farewell.is_none() {
-            self.begin_stop();
-        }
-        // Only now nobody listens for those any more that were succeeded.
-        let tenants: Vec<Key> = self.tenants.keys().collect();
-        for key in tenants {
-            self.drop_tenant_if_done(key);
         }
     }
 

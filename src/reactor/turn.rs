@@ -70,9 +70,13 @@ impl Reactor {
 
     /// Looks at all that the doorbell may have been rung for.
     fn look_around(&mut self) {
-        self.open_letters();
+        let letters = self.mailbox.take();
+        let has_mail = !letters.is_empty();
+        self.open_letters(letters);
         if self.directory.refresh() {
             self.follow_directory();
+        } else if has_mail {
+            self.assign_listeners();
         }
         self.follow_active_sets();
         self.forgive_after_an_outage();
