@@ -259,6 +259,43 @@ fn the_boards_of_all_services_are_evidence() {
 }
 
 #[test]
+fn who_answers_in_one_service_is_no_witness_in_another() {
+    let mut bench = Bench::new();
+    let services = ["a", "b", "c"].map(|name| bench.service(name));
+    let [a, b, c] = &services;
+    publish(&bench.hub, &[a, b, c]);
+    bench.push(a, 1, PROBED);
+    bench.push(c, 2, PROBED);
+    bench.step();
+    bench.now += Duration::from_secs(60);
+    bench.push(b, 1, UNPROBED);
+    bench.step();
+    assert_eq!((bench.hub.link.load().phase, failures(b, 1)), (Phase::Up, 1));
+}
+
+#[test]
+fn the_slowest_connect_of_all_services_says_how_long_a_doubt_lasts() {
+    let mut bench = Bench::new();
+    let slow = spec(|spec| spec.pools.dial_timeout = Duration::from_secs(5));
+    let [one, two] = ["one", "two"].map(|name| bench.service(name));
+    let three = service(&bench.hub, "three", 1..=9, slow);
+    let mut doubt = |services: &[&Arc<Service>]| {
+        publish(&bench.hub, services);
+        bench.push(&one, 1, PROBED);
+        bench.push(&two, 1, PROBED);
+        bench.step();
+        bench.now += Duration::from_secs(60);
+        bench.push(&one, 1, UNPROBED);
+        let began_at = bench.now;
+        let until = bench.step().expect("a doubt has an end");
+        assert_eq!(bench.hub.link.load().phase, Phase::Suspect);
+        until - began_at
+    };
+    assert!(doubt(&[&one, &two, &three]) > Duration::from_secs(20));
+    assert!(doubt(&[&one, &two]) < Duration::from_secs(5));
+}
+
+#[test]
 fn all_services_fail_together_and_nobody_pays() {
     let mut bench = Bench::new();
     let services = ["a", "b", "c"].map(|name| bench.service(name));

@@ -10,13 +10,14 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::Instant;
 
 use super::decide::{self, Footing, Listed, Member, Situation, Switch, decide};
-use super::{grid, report};
+use super::report;
 use crate::backend::{ActiveSet, Backend};
+use crate::base::grid::Grid;
 use crate::base::published::Reader;
 use crate::base::told::Told;
 use crate::candidates::CandidateSet;
 use crate::config;
-use crate::pools;
+use crate::pools::targets;
 use crate::scorer::sample::Rated;
 use crate::service::directory::Service;
 
@@ -57,7 +58,7 @@ impl Choice {
 
     /// When it is due next on the grid that began at `origin`.
     pub(super) fn plan(&mut self, origin: Instant, now: Instant) {
-        self.due = grid::next(origin, self.rules().evaluation_interval, now);
+        self.due = Grid::new(origin, self.rules().evaluation_interval).next(now);
     }
 
     /// Follows the service under another configuration; whether that has other rules. A changed candidate list is no
@@ -167,7 +168,7 @@ impl Choice {
         let backends: Vec<_> = members.map(|member| self.backend(member.addr, now)).collect();
         for backend in &backends {
             if !before.contains(&backend.addr) {
-                pools::prepare(backend, &self.service.spec.pools.strategy);
+                targets::prepare(backend, &self.service.spec.pools.strategy);
             }
         }
         self.publish(backends, footing);

@@ -11,7 +11,6 @@ mod choice; // what the selector keeps of one service
 pub mod decide; // scores + present set + now -> next set and its reason
 #[cfg(test)]
 mod decide_tests;
-mod grid; // when evaluations are due
 mod report; // what the selector says in the log
 #[cfg(test)]
 mod tests;

@@ -294,6 +294,19 @@ fn who_never_answers_again_pays_when_it_has_settled() {
 }
 
 #[test]
+fn the_same_address_in_another_service_is_pardoned_for_itself_alone() {
+    let mut bench = Bench::new(10);
+    bench.all_fail(0..5);
+    bench.answer(9);
+    let one = std::mem::replace(&mut bench.service, ServiceId::fresh());
+    (0..5).for_each(|host| bench.answer(host));
+    bench.pass(CONNECT * 2);
+    assert_eq!((bench.phase(), bench.failures()), (Phase::Up, 5));
+    let failed = bench.applied.iter().filter(|sample| !sample.outcome.is_success());
+    assert!(failed.clone().all(|sample| sample.candidate.service == one));
+}
+
+#[test]
 fn a_gap_shorter_than_a_time_out_is_nobody_s_fault() {
     // Answers before and after, none in between; the failures arrive when all is well again.
     let mut bench = Bench::new(6);

@@ -285,6 +285,7 @@ impl LinkWatch {
     }
 
     fn settle(&mut self, answer: &Sample, held: Vec<Sample>, mut failed: Vec<Candidate>) {
+        debug_assert!(held.len() <= HELD_BOUND, "what is held has a bound");
         failed.truncate(WITNESSES);
         let mut settling = Settling {
             since: answer.at,
@@ -371,6 +372,7 @@ impl Suspicion {
     fn hold(&mut self, sample: &Sample, is_witness: bool) {
         hold(&mut self.held, sample);
         // The failures that raised the suspicion do not prove it: those that were asked since do.
+        debug_assert!(!sample.outcome.is_answer(), "an answer is never held");
         if is_witness && sample.began_at >= self.since {
             self.failures += 1;
             self.failed.insert(sample.candidate);
