@@ -25,7 +25,8 @@ pub mod loadbalancer; // active set -> order of backends for one connection
 pub mod pools; // demand -> pool size
 
 pub mod control_socket; // the Unix socket that steers this process
-pub mod handover; // a new process takes the listening sockets of an old one
+pub mod handover;
+pub mod systemd; // what a service manager is told, and the sockets that it passes // a new process takes the listening sockets of an old one
 
 pub mod admission; // who may connect
 pub mod net; // socket options, bind, "did this connect succeed"
