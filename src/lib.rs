@@ -24,7 +24,8 @@ pub mod pools; // demand -> pool size
 pub mod service; // what the file says of a service, what outlives a reload, and all services as one value
 
 pub mod control_socket; // the Unix socket that steers this process
-pub mod handover; // a new process takes the listening sockets of an old one
+pub mod handover;
+pub mod systemd; // what a service manager is told, and the sockets that it passes // a new process takes the listening sockets of an old one
 
 pub mod admission; // who may connect
 pub mod net; // socket options, bind, "did this connect succeed"

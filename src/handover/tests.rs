@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use socket2::Socket;
 
 use super::channel::Channel;
-use super::protocol::encode;
 use super::take::receive;
 use super::*;
 use crate::base::clock;
