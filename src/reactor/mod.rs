@@ -41,6 +41,6 @@ mod turn; // the loop
 mod upstream; // a connection to a backend
 mod upstreams; // dialling, warm, in use: events and deadlines
 
-pub use self::core::Reactor;
+pub use self::core::{Bursts, Reactor};
 pub use mailbox::{Letter, Mailbox};
 pub use turn::Farewell;
