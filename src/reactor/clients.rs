@@ -7,6 +7,7 @@ use super::core::Reactor;
 use super::signal::Signal;
 use super::upstream::KEEPALIVE_AFTER;
 use crate::base::slots::Key;
+use crate::config::Splice;
 use crate::net;
 use crate::relay::close::{CloseReason, Ending, Side};
 use crate::relay::readiness::Closure;
@@ -59,7 +60,10 @@ impl Reactor {
             let was_half_closed = client.relay.is_half_closed();
             let mut tools = Tools {
                 scratch: &mut self.scratch,
-                pipes: &mut self.pipes,
+                pipes: match tenant.spec().server.splice {
+                    Splice::Auto | Splice::On => &mut self.pipes,
+                    Splice::Off => &mut self.no_pipes,
+                },
                 bandwidth: tenant.service.bandwidth.as_deref(),
                 now: self.now,
                 clock: self.time.clock(),

@@ -91,6 +91,8 @@ pub struct Reactor {
     pub(super) closing_pools: Vec<Key>,
     pub(super) scratch: Box<[u8]>,
     pub(super) pipes: PipeReserve,
+    /// What services get whose spec forbids pipes.
+    pub(super) no_pipes: PipeReserve,
     pub(super) rng: fastrand::Rng,
     pub(super) time: ReactorTime,
     /// The time of the present turn: the reactor's own, see [`time`](super::time).
@@ -124,6 +126,7 @@ impl Reactor {
             bursts,
             poll,
             pipes: PipeReserve::of(directory.limits.pipes(hub.gauges.len())),
+            no_pipes: PipeReserve::of(0),
             directory,
             recoveries: link.recoveries,
             link,

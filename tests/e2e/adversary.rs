@@ -7,20 +7,20 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use socket2::SockRef;
-use tcp_forwarder::config::{Config, Splice, Strategy};
+use tcp_forwarder::config::{Spec, Splice, Strategy};
 use tcp_forwarder::relay::close::{CloseReason, RESET_GRACE};
 
 use crate::rig::{PATIENCE, Rig, TestBackend, wait_for};
 use crate::support::comes_true;
 
-fn config(strategy: Strategy) -> Config {
-    let mut config = Config::default();
-    config.pools.strategy = strategy;
-    config
+fn spec(strategy: Strategy) -> Spec {
+    let mut spec = Spec::default();
+    spec.pools.strategy = strategy;
+    spec
 }
 
-fn cold() -> Config {
-    config(Strategy::Off)
+fn cold() -> Spec {
+    spec(Strategy::Off)
 }
 
 /// Closes with a reset.
@@ -29,14 +29,10 @@ fn reset(stream: TcpStream) {
     drop(stream);
 }
 
-fn upstreams(rig: &Rig) -> u64 {
-    rig.shared.counters.iter().map(|one| one.upstreams.value()).sum()
-}
-
 /// Waits until neither relays nor connections to backends are left, but for warm ones.
 fn wait_until_quiet(rig: &Rig) {
     wait_for("nothing is left", || {
-        rig.active() == 0 && upstreams(rig) == u64::from(rig.warm())
+        rig.active() == 0 && rig.upstreams() == u64::from(rig.warm())
     });
 }
 
@@ -45,9 +41,9 @@ fn a_warm_connection_that_is_dead_at_birth_does_not_stay() {
     // Dials of one wave are looked at after the backend has closed the first of them: connect and close come
     // as one event.
     let backend = TestBackend::start(drop);
-    let config = config(Strategy::Static { size_per_remote: 60 });
-    let rig = Rig::start(&config, &[backend.addr], 1);
-    let dials = || rig.shared.active_set.load().backends[0].dial_durations.totals().0;
+    let spec = spec(Strategy::Static { size_per_remote: 60 });
+    let rig = Rig::start(&spec, &[backend.addr], 1);
+    let dials = || rig.set().backends[0].dial_durations.totals().0;
     wait_for("a few waves of dials", || dials() > 150);
     wait_for("none is left of what the backend has closed", || rig.warm() == 0);
     wait_until_quiet(&rig);
@@ -63,9 +59,9 @@ fn a_client_that_resets_behind_a_stuck_upload_is_noticed() {
         drop(stream);
     });
     for splice in [Splice::Off, Splice::Auto] {
-        let mut config = cold();
-        config.server.splice = splice;
-        let rig = Rig::start(&config, &[backend.addr], 1);
+        let mut spec = cold();
+        spec.server.splice = splice;
+        let rig = Rig::start(&spec, &[backend.addr], 1);
         let mut client = rig.connect();
         client.set_nonblocking(true).unwrap();
         let chunk = vec![1; 256 * 1024];
@@ -103,7 +99,7 @@ fn a_reset_after_a_half_close_is_noticed() {
     client.write_all(b"question").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     wait_for("the question is through", || {
-        rig.shared.counters[0].bytes_to_backend.value() == 8
+        rig.traffic(0).bytes_to_backend.value() == 8
     });
     reset(client);
     wait_for("the reset is seen", || rig.closed(CloseReason::ClientReset) == 1);
@@ -146,7 +142,7 @@ fn a_reset_takes_nothing_back_of_a_stream_that_had_finished() {
     client.write_all(&vec![1; BYTES]).unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     wait_for("all is written", || {
-        rig.shared.counters[0].bytes_to_backend.value() == BYTES as u64
+        rig.traffic(0).bytes_to_backend.value() == BYTES as u64
     });
     reset(client);
     wait_for("the reset is seen", || rig.closed(CloseReason::ClientReset) == 1);
@@ -167,7 +163,7 @@ fn a_client_that_reads_late_gets_all_that_came_before_a_reset() {
     let rig = Rig::start(&cold(), &[backend.addr], 1);
     let mut client = rig.connect();
     wait_for("all is written", || {
-        rig.shared.counters[0].bytes_to_client.value() == BYTES as u64
+        rig.traffic(0).bytes_to_client.value() == BYTES as u64
     });
     release.send(()).unwrap();
     // A client twice as late as a reset is held back for those that are not.
@@ -188,12 +184,12 @@ fn a_client_that_never_reads_holds_a_reset_back_for_as_long_as_a_half_close() {
         stream.read_exact(&mut [0]).unwrap();
         reset(stream);
     });
-    let mut config = cold();
-    config.server.half_close_timeout = Duration::from_millis(500);
-    let rig = Rig::start(&config, &[backend.addr], 1);
+    let mut spec = cold();
+    spec.server.half_close_timeout = Duration::from_millis(500);
+    let rig = Rig::start(&spec, &[backend.addr], 1);
     let mut client = rig.connect();
     wait_for("all is written", || {
-        rig.shared.counters[0].bytes_to_client.value() == 700_000
+        rig.traffic(0).bytes_to_client.value() == 700_000
     });
     client.write_all(b"x").unwrap();
     wait_for("it ends", || rig.closed(CloseReason::BackendReset) == 1);
@@ -204,9 +200,9 @@ fn a_client_that_never_reads_holds_a_reset_back_for_as_long_as_a_half_close() {
 fn urgent_bytes_stay_in_their_place_and_stop_nothing() {
     let backend = TestBackend::echo();
     for splice in [Splice::Off, Splice::Auto] {
-        let mut config = cold();
-        config.server.splice = splice;
-        let rig = Rig::start(&config, &[backend.addr], 1);
+        let mut spec = cold();
+        spec.server.splice = splice;
+        let rig = Rig::start(&spec, &[backend.addr], 1);
         let mut client = rig.connect();
         let mut rng = fastrand::Rng::with_seed(5);
         for round in 0..300 {
@@ -309,10 +305,10 @@ fn all_counts_return_to_nothing_whatever_peers_do() {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut rng = fastrand::Rng::with_seed(seed);
-    let mut config = config(Strategy::Static { size_per_remote: 6 });
-    config.pools.reset_on_removal = rng.bool();
-    config.pools.drain_timeout = Duration::from_millis(50);
-    config.server.splice = if rng.bool() { Splice::Auto } else { Splice::Off };
+    let mut spec = spec(Strategy::Static { size_per_remote: 6 });
+    spec.pools.reset_on_removal = rng.bool();
+    spec.pools.drain_timeout = Duration::from_millis(50);
+    spec.server.splice = if rng.bool() { Splice::Auto } else { Splice::Off };
     let nowhere = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap()
@@ -321,8 +317,8 @@ fn all_counts_return_to_nothing_whatever_peers_do() {
         .map(|_| fickle_backend(rng.u64(..)).addr)
         .chain([nowhere])
         .collect();
-    let rig = Rig::start(&config, &backends, 2);
-    let mut sets = vec![rig.shared.active_set.load()];
+    let rig = Rig::start(&spec, &backends, 2);
+    let mut sets = vec![rig.set()];
     let whole = std::sync::atomic::AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..8 {
@@ -337,20 +333,14 @@ fn all_counts_return_to_nothing_whatever_peers_do() {
         for _ in 0..20 {
             crate::support::pause(Duration::from_millis(rng.u64(1..60)));
             let members: Vec<_> = backends.iter().copied().filter(|_| rng.bool()).collect();
-            rig.publish(&config, if members.is_empty() { &backends } else { &members });
-            sets.push(rig.shared.active_set.load());
+            rig.activate(if members.is_empty() { &backends } else { &members });
+            sets.push(rig.set());
         }
     });
     assert!(whole.load(Ordering::Relaxed) > 20, "{whole:?} were served whole");
-    rig.publish(&config, &backends[..1]);
+    rig.activate(&backends[..1]);
     // Also those who left while they were still queued: each of them is a relay for a moment.
-    let accepted = || {
-        rig.shared
-            .counters
-            .iter()
-            .map(|one| one.accepted.value())
-            .sum::<u64>()
-    };
+    let accepted = || rig.sum_counters(|one| &one.accepted);
     wait_for("every client is accepted", || accepted() == 8 * 40);
     wait_for("relays end", || rig.active() == 0);
     for backend in sets.iter().flat_map(|set| &set.backends) {
@@ -364,14 +354,14 @@ fn all_counts_return_to_nothing_whatever_peers_do() {
             backend.live() == 0 && shares == 0
         });
     }
-    let present = rig.shared.active_set.load();
+    let present = rig.set();
     wait_for("sockets are those of the present set", || {
         let of: u32 = present.backends[0]
             .shares
             .iter()
             .map(|share| share.warm.load(Ordering::Relaxed) + share.dialling.load(Ordering::Relaxed))
             .sum();
-        upstreams(&rig) == u64::from(of)
+        rig.upstreams() == u64::from(of)
     });
     assert_eq!(rig.stop().cut, 0);
 }
@@ -379,9 +369,9 @@ fn all_counts_return_to_nothing_whatever_peers_do() {
 #[test]
 fn warm_connections_that_live_short_by_configuration_are_replaced_at_once() {
     let backend = TestBackend::echo();
-    let mut config = config(Strategy::Static { size_per_remote: 3 });
-    config.pools.idle_timeout = Duration::from_millis(50);
-    let rig = Rig::start(&config, &[backend.addr], 1);
-    let dials = || rig.shared.active_set.load().backends[0].dial_durations.totals().0;
+    let mut spec = spec(Strategy::Static { size_per_remote: 3 });
+    spec.pools.idle_timeout = Duration::from_millis(50);
+    let rig = Rig::start(&spec, &[backend.addr], 1);
+    let dials = || rig.set().backends[0].dial_durations.totals().0;
     wait_for("twenty generations", || dials() >= 60);
 }

@@ -1,22 +1,22 @@
 //! Who gets a connection, and what becomes of it when that one cannot or may not have it.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tcp_forwarder::config::{Algorithm, Config, Strategy};
-use tcp_forwarder::metrics::counters::ErrorKind;
+use tcp_forwarder::config::{Algorithm, Spec, Strategy};
 use tcp_forwarder::relay::close::CloseReason;
+use tcp_forwarder::service::traffic;
 
 use crate::rig::{Rig, TestBackend, wait_for};
 use crate::support::{Silent, ping};
 
-fn config(algorithm: Algorithm, strategy: Strategy) -> Config {
-    let mut config = Config::default();
-    config.pools.algorithm = algorithm;
-    config.pools.strategy = strategy;
-    config
+fn spec(algorithm: Algorithm, strategy: Strategy) -> Spec {
+    let mut spec = Spec::default();
+    spec.pools.algorithm = algorithm;
+    spec.pools.strategy = strategy;
+    spec
 }
 
 fn backends(count: usize) -> Vec<SocketAddr> {
@@ -25,7 +25,7 @@ fn backends(count: usize) -> Vec<SocketAddr> {
 
 /// Connections that each backend was sent.
 fn sent(rig: &Rig) -> Vec<u64> {
-    let set = rig.shared.active_set.load();
+    let set = rig.set();
     let of_backend = |backend: &std::sync::Arc<tcp_forwarder::backend::Backend>| {
         let shares = backend.shares.iter();
         shares.map(|share| share.requests.load(Ordering::Relaxed)).sum()
@@ -46,7 +46,7 @@ fn open(rig: &Rig, count: usize) -> Vec<TcpStream> {
 #[test]
 fn round_robin_is_exact_over_all_reactors() {
     for strategy in [Strategy::Off, Strategy::Static { size_per_remote: 6 }] {
-        let rig = Rig::start(&config(Algorithm::RoundRobin, strategy), &backends(4), 3);
+        let rig = Rig::start(&spec(Algorithm::RoundRobin, strategy), &backends(4), 3);
         drop(open(&rig, 120));
         assert_eq!(sent(&rig), [30; 4]);
     }
@@ -54,14 +54,10 @@ fn round_robin_is_exact_over_all_reactors() {
 
 #[test]
 fn least_connections_is_exact_over_all_reactors() {
-    let rig = Rig::start(
-        &config(Algorithm::LeastConnections, Strategy::Off),
-        &backends(4),
-        2,
-    );
+    let rig = Rig::start(&spec(Algorithm::LeastConnections, Strategy::Off), &backends(4), 2);
     let mut held = open(&rig, 100);
     let live = || -> Vec<u32> {
-        let set = rig.shared.active_set.load();
+        let set = rig.set();
         set.backends.iter().map(|backend| backend.live()).collect()
     };
     assert_eq!(live(), [25; 4]);
@@ -76,7 +72,7 @@ fn least_connections_is_exact_over_all_reactors() {
 
 #[test]
 fn random_is_even_in_the_long_run() {
-    let rig = Rig::start(&config(Algorithm::Random, Strategy::Off), &backends(4), 2);
+    let rig = Rig::start(&spec(Algorithm::Random, Strategy::Off), &backends(4), 2);
     drop(open(&rig, 400));
     let sent = sent(&rig);
     assert_eq!(sent.iter().sum::<u64>(), 400);
@@ -87,9 +83,9 @@ fn random_is_even_in_the_long_run() {
 #[test]
 fn a_dial_that_takes_too_long_moves_on_to_the_next_backend() {
     let silent = Silent::on(Ipv4Addr::LOCALHOST);
-    let mut config = config(Algorithm::RoundRobin, Strategy::Off);
-    config.pools.dial_timeout = Duration::from_millis(200);
-    let rig = Rig::start(&config, &[silent.addr, TestBackend::echo().addr], 1);
+    let mut spec = spec(Algorithm::RoundRobin, Strategy::Off);
+    spec.pools.dial_timeout = Duration::from_millis(200);
+    let rig = Rig::start(&spec, &[silent.addr, TestBackend::echo().addr], 1);
     let mut waited = 0;
     for _ in 0..4 {
         let began = Instant::now();
@@ -98,23 +94,24 @@ fn a_dial_that_takes_too_long_moves_on_to_the_next_backend() {
     }
     // A dial that moves on takes a turn as well.
     assert!(waited >= 1, "nobody was sent to the silent one");
-    let timeouts = rig.shared.counters[0].errors[ErrorKind::DialTimeout as usize].value();
+    let timeouts = rig.traffic(0).errors[traffic::ErrorKind::DialTimeout as usize].value();
     assert_eq!(timeouts, u64::from(waited));
     assert_eq!(rig.closed(CloseReason::DialFailed), 0);
 }
 
 #[test]
 fn relays_of_a_backend_that_left_end_when_asked_for() {
-    let mut config = config(Algorithm::RoundRobin, Strategy::Static { size_per_remote: 2 });
-    config.pools.reset_on_removal = true;
-    config.pools.drain_timeout = Duration::from_millis(400);
-    let rig = Rig::start(&config, &backends(1), 1);
+    let mut spec = spec(Algorithm::RoundRobin, Strategy::Static { size_per_remote: 2 });
+    spec.pools.reset_on_removal = true;
+    spec.pools.drain_timeout = Duration::from_millis(400);
+    let rig = Rig::start(&spec, &backends(1), 1);
     let mut staying = open(&rig, 2);
     let began = Instant::now();
-    rig.publish(&config, &backends(1));
+    rig.activate(&backends(1));
     let mut client = staying.pop().unwrap();
     ping(&mut client, b"it has time to finish");
-    assert_eq!(client.read(&mut [0]).unwrap_or(0), 0, "closed");
+    let error = client.read(&mut [0]).expect_err("a reset, not an end");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     assert!(began.elapsed() >= Duration::from_millis(400));
     wait_for("both are counted", || {
         rig.closed(CloseReason::BackendRemoved) == 2

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use tcp_forwarder::config::{BandwidthLimits, Config, Splice, Strategy};
+use tcp_forwarder::config::{BandwidthLimits, Spec, Splice, Strategy};
 use tcp_forwarder::relay::close::CloseReason;
 
 use crate::rig::{PATIENCE, Rig, TestBackend, wait_for};
@@ -12,14 +12,14 @@ use crate::rig::{PATIENCE, Rig, TestBackend, wait_for};
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
-fn config(per_connection: u64, total: u64) -> Config {
-    let mut config = Config::default();
-    config.pools.strategy = Strategy::Off;
-    config.server.bandwidth = BandwidthLimits {
+fn spec(per_connection: u64, total: u64) -> Spec {
+    let mut spec = Spec::default();
+    spec.pools.strategy = Strategy::Off;
+    spec.server.bandwidth = BandwidthLimits {
         per_connection,
         total,
     };
-    config
+    spec
 }
 
 /// Bytes that tell where they stand.
@@ -49,9 +49,9 @@ fn a_connection_keeps_to_its_limit_whole_and_in_order() {
     const LENGTH: usize = 3 << 19;
     let bytes = pattern(LENGTH);
     for splice in [Splice::Auto, Splice::Off] {
-        let mut config = config(3 * MIB, 0);
-        config.server.splice = splice;
-        let rig = Rig::start(&config, &[TestBackend::echo().addr], 1);
+        let mut spec = spec(3 * MIB, 0);
+        spec.server.splice = splice;
+        let rig = Rig::start(&spec, &[TestBackend::echo().addr], 1);
         let took = echoed(rig.connect(), &bytes);
         // 1.5 MiB at 3 MiB/s, less what is saved up at the start and under way at the end; both directions at once.
         assert!(took >= Duration::from_millis(350), "{splice:?}: {took:?}");
@@ -63,10 +63,10 @@ fn a_connection_keeps_to_its_limit_whole_and_in_order() {
 /// A relay that waits for its turn for longer than it may be idle is not idle; one that has nothing to move is.
 #[test]
 fn a_paused_relay_is_not_idle() {
-    let mut config = config(2 * KIB, 0);
-    config.server.idle_timeout = Duration::from_millis(100);
-    config.server.half_close_timeout = Duration::from_millis(100);
-    let rig = Rig::start(&config, &[TestBackend::echo().addr], 1);
+    let mut spec = spec(2 * KIB, 0);
+    spec.server.idle_timeout = Duration::from_millis(100);
+    spec.server.half_close_timeout = Duration::from_millis(100);
+    let rig = Rig::start(&spec, &[TestBackend::echo().addr], 1);
     let bytes = pattern(3 * 1024);
     let mut stream = rig.connect();
     let begun = Instant::now();
@@ -110,7 +110,7 @@ fn a_total_is_kept_and_shared_evenly_over_all_reactors() {
         let bytes = vec![1; 1 << 16];
         while stream.write_all(&bytes).is_ok() {}
     });
-    let rig = Rig::start(&config(0, 8 * MIB), &[source.addr], 3);
+    let rig = Rig::start(&spec(0, 8 * MIB), &[source.addr], 3);
     let counts = race(&rig, 6);
     let all: u64 = counts.iter().sum();
     // 1.2 s and the burst, and a quantum and a pipe for each; a busy machine may make it less.

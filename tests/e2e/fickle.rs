@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token, Waker};
 use socket2::{SockFilter, SockRef};
-use tcp_forwarder::config::Config;
+use tcp_forwarder::config::Spec;
 
 /// Doomed connections end within this time.
 pub const SPREAD: Duration = Duration::from_millis(60);
@@ -109,7 +109,7 @@ pub struct Fickle {
 impl Fickle {
     pub fn start(speech: Speech, seed: u64, executed: &Executed) -> Self {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut listener = tcp_forwarder::net::listen(listen, 1, &Config::default().server.keepalive)
+        let mut listener = tcp_forwarder::net::listen(listen, 1, &Spec::default().server.keepalive)
             .unwrap()
             .remove(0);
         let addr = listener.local_addr().unwrap();

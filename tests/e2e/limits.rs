@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, prlimit};
 use serde_json::json;
-use tcp_forwarder::config::{Config, Strategy};
+use tcp_forwarder::config::{Spec, Strategy};
 
 use crate::rig::{Rig, TestBackend, wait_for};
 use crate::support::{Files, Forwarder, comes_true, echo_on, ping, settings};
@@ -36,10 +36,9 @@ fn expect_reply(stream: &mut TcpStream) {
 
 #[test]
 fn over_max_connections_accepting_pauses_and_resumes() {
-    let mut config = Config::default();
-    config.pools.strategy = Strategy::Off;
-    config.server.max_connections = 5;
-    let rig = Rig::start(&config, &[TestBackend::echo().addr], 2);
+    let mut spec = Spec::default();
+    spec.pools.strategy = Strategy::Off;
+    let rig = Rig::start_with(&spec, &[TestBackend::echo().addr], 2, 5);
     let mut established: Vec<_> = (0..5).map(|_| rig.connect()).collect();
     for stream in &mut established {
         ping(stream, b"one of five");
@@ -59,13 +58,7 @@ fn over_max_connections_accepting_pauses_and_resumes() {
         });
         assert_eq!((waiting.len(), rig.active()), (left, 5));
     }
-    let pauses: u64 = rig
-        .shared
-        .counters
-        .iter()
-        .map(|one| one.accept_paused.value())
-        .sum();
-    assert!(pauses > 0);
+    assert!(rig.sum_counters(|one| &one.accept_paused) > 0);
 }
 
 #[test]

@@ -5,23 +5,23 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
-use tcp_forwarder::config::{Config, Splice, Strategy};
+use tcp_forwarder::config::{Spec, Splice, Strategy};
 use tcp_forwarder::relay::close::CloseReason;
 
 use crate::rig::{Rig, TestBackend, wait_for};
 
-fn config(strategy: Strategy) -> Config {
-    let mut config = Config::default();
-    config.pools.strategy = strategy;
-    config
+fn spec(strategy: Strategy) -> Spec {
+    let mut spec = Spec::default();
+    spec.pools.strategy = strategy;
+    spec
 }
 
-fn warm(size_per_remote: usize) -> Config {
-    config(Strategy::Static { size_per_remote })
+fn warm(size_per_remote: usize) -> Spec {
+    spec(Strategy::Static { size_per_remote })
 }
 
-fn cold() -> Config {
-    config(Strategy::Off)
+fn cold() -> Spec {
+    spec(Strategy::Off)
 }
 
 /// Bytes that differ at every place, so that any loss or swap is seen.
@@ -38,9 +38,9 @@ fn read_all(stream: &mut TcpStream) -> Vec<u8> {
     all
 }
 
-fn echo_through(config: &Config, len: usize) {
+fn echo_through(spec: &Spec, len: usize) {
     let backend = TestBackend::echo();
-    let rig = Rig::start(config, &[backend.addr], 1);
+    let rig = Rig::start(spec, &[backend.addr], 1);
     let sent = pattern(len, 11);
     let mut client = rig.connect();
     let mut reader = client.try_clone().unwrap();
@@ -52,7 +52,7 @@ fn echo_through(config: &Config, len: usize) {
         "every byte comes back, in order"
     );
     wait_for("the relay ends", || rig.closed(CloseReason::Finished) == 1);
-    let counters = &rig.shared.counters[0];
+    let counters = rig.traffic(0);
     assert_eq!(counters.bytes_to_backend.value(), len as u64);
     assert_eq!(counters.bytes_to_client.value(), len as u64);
 }
@@ -69,9 +69,9 @@ fn bytes_pass_whole_over_a_warm_connection() {
 
 #[test]
 fn bytes_pass_whole_without_splice() {
-    let mut config = warm(2);
-    config.server.splice = Splice::Off;
-    echo_through(&config, 20 * 1024 * 1024 + 17);
+    let mut spec = warm(2);
+    spec.server.splice = Splice::Off;
+    echo_through(&spec, 20 * 1024 * 1024 + 17);
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_reset_of_the_client_reaches_the_backend() {
     let mut client = rig.connect();
     client.write_all(b"x").unwrap();
     wait_for("the byte is through", || {
-        rig.shared.counters[0].bytes_to_backend.value() == 1
+        rig.traffic(0).bytes_to_backend.value() == 1
     });
     SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
@@ -200,13 +200,13 @@ fn a_slow_reader_pushes_back() {
             }
         }
     });
-    let mut config = cold();
-    config.server.splice = Splice::Off;
-    let rig = Rig::start(&config, &[backend.addr], 1);
+    let mut spec = cold();
+    spec.server.splice = Splice::Off;
+    let rig = Rig::start(&spec, &[backend.addr], 1);
     let mut client = rig.connect();
     let mut still = (0, Instant::now());
     wait_for("the flow stands still while nobody reads", || {
-        let moved = rig.shared.counters[0].bytes_to_client.value();
+        let moved = rig.traffic(0).bytes_to_client.value();
         if moved != still.0 {
             still = (moved, Instant::now());
         }
@@ -227,10 +227,10 @@ fn idle_and_half_closed_relays_end() {
         let _ = stream.read(&mut [0]);
         std::thread::park_timeout(crate::rig::PATIENCE);
     });
-    let mut config = cold();
-    config.server.idle_timeout = Duration::from_millis(300);
-    config.server.half_close_timeout = Duration::from_millis(100);
-    let rig = Rig::start(&config, &[backend.addr], 1);
+    let mut spec = cold();
+    spec.server.idle_timeout = Duration::from_millis(300);
+    spec.server.half_close_timeout = Duration::from_millis(100);
+    let rig = Rig::start(&spec, &[backend.addr], 1);
     let mut idle = rig.connect();
     let began = Instant::now();
     assert_eq!(idle.read(&mut [0]).unwrap(), 0, "closed");
@@ -268,14 +268,14 @@ fn when_every_backend_is_dead_the_client_is_closed() {
 fn a_backend_that_leaves_keeps_its_relays_and_loses_its_warm_connections() {
     let old = TestBackend::echo();
     let new = TestBackend::echo();
-    let config = warm(3);
-    let rig = Rig::start(&config, &[old.addr], 1);
+    let spec = warm(3);
+    let rig = Rig::start(&spec, &[old.addr], 1);
     wait_for("warm connections", || rig.warm() == 3);
     let mut client = rig.connect();
     client.write_all(b"a").unwrap();
     client.read_exact(&mut [0]).unwrap();
-    let before = rig.shared.active_set.load();
-    rig.publish(&config, &[new.addr]);
+    let before = rig.set();
+    rig.activate(&[new.addr]);
     wait_for("the old ones close", || {
         before.backends[0].shares[0]
             .warm
@@ -290,10 +290,21 @@ fn a_backend_that_leaves_keeps_its_relays_and_loses_its_warm_connections() {
 
 #[test]
 fn a_stop_lets_relays_finish_and_cuts_the_rest() {
-    let backend = TestBackend::echo();
-    let mut config = warm(2);
-    config.pools.drain_timeout = Duration::from_millis(400);
-    let rig = Rig::start(&config, &[backend.addr], 2);
+    let (told, ends) = std::sync::mpsc::channel();
+    let backend = TestBackend::start(move |mut stream| {
+        let mut byte = [0];
+        let end = loop {
+            match stream.read(&mut byte) {
+                Ok(1..) => stream.write_all(&byte).unwrap(),
+                Ok(0) => break Ok(()),
+                Err(error) => break Err(error.kind()),
+            }
+        };
+        let _nobody_asks_any_more = told.send(end);
+    });
+    let mut spec = warm(2);
+    spec.pools.drain_timeout = Duration::from_millis(400);
+    let rig = Rig::start(&spec, &[backend.addr], 2);
     let mut finishing = rig.connect();
     let mut staying = rig.connect();
     for client in [&mut finishing, &mut staying] {
@@ -307,7 +318,12 @@ fn a_stop_lets_relays_finish_and_cuts_the_rest() {
     let addr = rig.addr;
     let farewell = rig.stop();
     assert_eq!((farewell.finished, farewell.cut), (1, 1));
-    assert_eq!(staying.read(&mut [0]).unwrap(), 0, "cut");
+    // A cut must not look like an end, to neither side.
+    let error = staying.read(&mut [0]).expect_err("a reset, not an end");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    wait_for("the backend has heard of it", || {
+        ends.try_iter().any(|end| end == Err(ErrorKind::ConnectionReset))
+    });
     assert!(TcpStream::connect(addr).is_err(), "nobody listens any more");
 }
 

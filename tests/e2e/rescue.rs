@@ -6,7 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 
-use tcp_forwarder::config::{Config, Rescue, Strategy};
+use tcp_forwarder::config::{Rescue, Spec, Strategy};
 use tcp_forwarder::relay::close::CloseReason;
 
 use crate::fickle::{client_hello, deafen, hear_again, reset};
@@ -62,11 +62,11 @@ struct Scene {
 impl Scene {
     /// One backend, whose first connection is warm and handed out, while further ones are served: they read
     /// a request and send it back.
-    fn new(config: &Config, length: usize, is_deaf: bool) -> Self {
-        Self::of(config, Request::Bytes(length), is_deaf)
+    fn new(spec: &Spec, length: usize, is_deaf: bool) -> Self {
+        Self::of(spec, Request::Bytes(length), is_deaf)
     }
 
-    fn of(config: &Config, expected: Request, is_deaf: bool) -> Self {
+    fn of(spec: &Spec, expected: Request, is_deaf: bool) -> Self {
         let (hand_out, doomed) = mpsc::sync_channel(1);
         let is_first = AtomicBool::new(true);
         let served = Arc::new(AtomicU64::new(0));
@@ -94,7 +94,7 @@ impl Scene {
                 stream.write_all(&request).unwrap();
             }
         });
-        let rig = Rig::start(config, &[backend.addr], 1);
+        let rig = Rig::start(spec, &[backend.addr], 1);
         Self { rig, doomed, served }
     }
 
@@ -114,11 +114,11 @@ impl Scene {
     }
 }
 
-fn config(rescue: Rescue) -> Config {
-    let mut config = Config::default();
-    config.pools.strategy = Strategy::Static { size_per_remote: 1 };
-    config.pools.rescue = rescue;
-    config
+fn spec(rescue: Rescue) -> Spec {
+    let mut spec = Spec::default();
+    spec.pools.strategy = Strategy::Static { size_per_remote: 1 };
+    spec.pools.rescue = rescue;
+    spec
 }
 
 /// Reads to the end, whichever it is.
@@ -129,13 +129,13 @@ fn hear(client: &mut TcpStream) -> Vec<u8> {
 }
 
 /// A client says `pieces`, one after the other, to a warm connection that dies.
-fn play(config: &Config, pieces: &[&[u8]], fate: Fate) -> Outcome {
+fn play(spec: &Spec, pieces: &[&[u8]], fate: Fate) -> Outcome {
     let flight = pieces.concat();
     let reads = matches!(
         fate,
         Fate::ReadThenReset | Fate::ReadThenClosed | Fate::AnsweredThenReset
     );
-    let scene = Scene::new(config, flight.len(), !reads && fate != Fate::SaidThenClosed);
+    let scene = Scene::new(spec, flight.len(), !reads && fate != Fate::SaidThenClosed);
     let mut doomed = scene.warm_one();
     let mut client = scene.rig.connect();
     if fate == Fate::SaidThenClosed {
@@ -205,7 +205,7 @@ fn lost(flight: &[u8]) -> Outcome {
 
 #[test]
 fn bytes_that_met_a_close_are_said_again_and_once_only() {
-    let safe = config(Rescue::Safe);
+    let safe = spec(Rescue::Safe);
     assert_eq!(play(&safe, &[REQUEST], Fate::Closed), rescued(REQUEST));
     assert_eq!(
         play(&safe, &[&REQUEST[..9], &REQUEST[9..]], Fate::Closed),
@@ -213,7 +213,7 @@ fn bytes_that_met_a_close_are_said_again_and_once_only() {
     );
     let longest = vec![b'x'; 16 * 1024];
     assert_eq!(play(&safe, &[&longest], Fate::Closed), rescued(&longest));
-    let off = config(Rescue::Off);
+    let off = spec(Rescue::Off);
     assert_eq!(
         play(&off, &[REQUEST], Fate::Closed),
         lost(REQUEST),
@@ -223,7 +223,7 @@ fn bytes_that_met_a_close_are_said_again_and_once_only() {
 
 #[test]
 fn bytes_that_a_backend_may_have_read_are_not_said_again() {
-    let safe = config(Rescue::Safe);
+    let safe = spec(Rescue::Safe);
     for fate in [
         Fate::Reset,
         Fate::ReadThenReset,
@@ -246,7 +246,7 @@ fn bytes_that_a_backend_may_have_read_are_not_said_again() {
 
 #[test]
 fn a_client_hello_is_said_again_whatever_the_backend_did() {
-    let safe = config(Rescue::Safe);
+    let safe = spec(Rescue::Safe);
     let hello = client_hello(9);
     for fate in [
         Fate::Closed,
@@ -258,13 +258,13 @@ fn a_client_hello_is_said_again_whatever_the_backend_did() {
     }
     let in_pieces = [&hello[..3], &hello[3..300], &hello[300..]];
     assert_eq!(play(&safe, &in_pieces, Fate::ReadThenReset), rescued(&hello));
-    let off = config(Rescue::Off);
+    let off = spec(Rescue::Off);
     assert_eq!(play(&off, &[&hello], Fate::ReadThenReset), lost(&hello));
 }
 
 #[test]
 fn always_means_always() {
-    let always = config(Rescue::Always);
+    let always = spec(Rescue::Always);
     for fate in [
         Fate::Closed,
         Fate::Reset,
@@ -279,7 +279,7 @@ fn always_means_always() {
         lost(&too_long),
         "too long to be kept"
     );
-    let mut only_once = config(Rescue::Always);
+    let mut only_once = spec(Rescue::Always);
     only_once.pools.dial_attempts = 1;
     assert_eq!(
         play(&only_once, &[REQUEST], Fate::ReadThenReset),
@@ -293,7 +293,7 @@ fn a_backend_that_has_spoken_ends_the_keeping() {
     for rescue in [Rescue::Safe, Rescue::Always] {
         let hello = client_hello(1);
         for fate in [Fate::SaidThenClosed, Fate::AnsweredThenReset] {
-            let outcome = play(&config(rescue), &[&hello], fate);
+            let outcome = play(&spec(rescue), &[&hello], fate);
             assert_eq!(outcome, lost(&hello), "{rescue:?}, {fate:?}");
         }
     }
@@ -302,7 +302,7 @@ fn a_backend_that_has_spoken_ends_the_keeping() {
 #[test]
 fn a_backend_that_finishes_and_reads_on_gets_every_byte_once() {
     for rescue in [Rescue::Off, Rescue::Safe] {
-        let scene = Scene::new(&config(rescue), REQUEST.len(), true);
+        let scene = Scene::new(&spec(rescue), REQUEST.len(), true);
         let mut doomed = scene.warm_one();
         let mut client = scene.rig.connect();
         client.write_all(REQUEST).unwrap();
@@ -322,7 +322,7 @@ fn a_backend_that_finishes_and_reads_on_gets_every_byte_once() {
 
 #[test]
 fn a_finish_behind_the_first_bytes_is_passed_on_again() {
-    let scene = Scene::of(&config(Rescue::Safe), Request::Finished(REQUEST.len()), true);
+    let scene = Scene::of(&spec(Rescue::Safe), Request::Finished(REQUEST.len()), true);
     let doomed = scene.warm_one();
     let mut client = scene.rig.connect();
     client.write_all(REQUEST).unwrap();
@@ -340,7 +340,7 @@ fn a_finish_behind_the_first_bytes_is_passed_on_again() {
 #[test]
 fn an_exchange_in_which_only_the_client_speaks_is_not_repeated() {
     for rescue in [Rescue::Safe, Rescue::Always] {
-        let scene = Scene::new(&config(rescue), REQUEST.len(), false);
+        let scene = Scene::new(&spec(rescue), REQUEST.len(), false);
         let mut doomed = scene.warm_one();
         let mut client = scene.rig.connect();
         client.write_all(REQUEST).unwrap();
@@ -366,7 +366,7 @@ fn said_to_the_last(hello: &[u8]) -> (Rig, SocketAddr, TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let accepting = std::thread::spawn(move || listener.accept().unwrap().0);
-    let rig = Rig::start(&config(Rescue::Safe), &[addr], 1);
+    let rig = Rig::start(&spec(Rescue::Safe), &[addr], 1);
     let mut doomed = accepting.join().unwrap();
     wait_for("it is warm", || rig.warm() == 1);
     let mut client = rig.connect();
@@ -380,7 +380,7 @@ fn a_rescue_goes_to_another_backend() {
     let hello = client_hello(2);
     let (rig, gone, mut client, doomed) = said_to_the_last(&hello);
     let alive = TestBackend::echo();
-    rig.publish(&config(Rescue::Safe), &[gone, alive.addr]);
+    rig.activate(&[gone, alive.addr]);
     reset(doomed);
     let mut heard = vec![0; hello.len()];
     client.read_exact(&mut heard).unwrap();

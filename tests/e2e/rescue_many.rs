@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use tcp_forwarder::config::{Config, Dynamic, Rescue, Strategy};
+use tcp_forwarder::config::{Dynamic, Rescue, Spec, Strategy};
 
 use crate::fickle::{
     Executed, Fickle, HELLO_BYTES, Order, REQUEST_BYTES, SPREAD, Speech, client_hello, http_reply,
@@ -74,15 +74,15 @@ fn run(rescue: Rescue, speech: Speech, rounds: usize, seed: u64) -> Tally {
         .map(|place| Fickle::start(speech, seed + place, &executed))
         .collect();
     let addrs: Vec<SocketAddr> = backends.iter().map(|backend| backend.addr).collect();
-    let mut config = Config::default();
-    config.pools.rescue = rescue;
+    let mut spec = Spec::default();
+    spec.pools.rescue = rescue;
     // A pool that counts what is in use is not refilled under the clients.
-    config.pools.strategy = Strategy::Dynamic(Dynamic {
+    spec.pools.strategy = Strategy::Dynamic(Dynamic {
         min_size: BURST / BACKENDS,
         max_size: BURST / BACKENDS,
         ..Dynamic::default()
     });
-    let rig = Rig::start(&config, &addrs, 2);
+    let rig = Rig::start(&spec, &addrs, 2);
     let mut rng = fastrand::Rng::with_seed(seed + 10);
     let mut failed = 0;
     for round in 0..rounds {

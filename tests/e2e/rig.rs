@@ -1,26 +1,26 @@
-//! A data path without control threads: reactors over a fixed active set, and backends made of closures.
+//! A data path without control threads: reactors, services that a test makes and publishes, and backends made of
+//! closures.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use tcp_forwarder::admission::Admission;
-use tcp_forwarder::backend::{ActiveSet, Backend};
-use tcp_forwarder::config::{Config, Strategy};
-use tcp_forwarder::loadbalancer::LoadBalancer;
-use tcp_forwarder::metrics::counters::{Cell, ReactorCounters};
+use tcp_forwarder::backend::{ActiveSet, Backend, ReactorShare};
+use tcp_forwarder::candidates::CandidateSet;
+use tcp_forwarder::config::{ServiceName, Spec};
+use tcp_forwarder::metrics::counters::Cell;
 use tcp_forwarder::net;
-use tcp_forwarder::reactor::bursts::Burst;
+use tcp_forwarder::pools::sizing::first_target;
 use tcp_forwarder::reactor::limits::Limits;
-use tcp_forwarder::reactor::{Farewell, Reactor, Shared};
-use tcp_forwarder::relay::bandwidth::Bandwidth;
+use tcp_forwarder::reactor::{Bursts, Farewell, Letter, Mailbox, Reactor};
 use tcp_forwarder::relay::close::CloseReason;
-use tcp_forwarder::scorer::{LinkView, SampleInbox};
-use tcp_forwarder::shutdown::Shutdown;
-use tcp_forwarder::snapshot::Published;
+use tcp_forwarder::selector::decide::Footing;
+use tcp_forwarder::service::traffic::Traffic;
+use tcp_forwarder::service::{Directory, Hub, ListenerId, Listening, Live, Service};
 
 pub use crate::support::{PATIENCE, wait_for};
 
@@ -57,127 +57,86 @@ impl TestBackend {
     }
 }
 
-/// Reactors over a fixed active set.
-pub struct Rig {
-    pub addr: SocketAddr,
-    pub shared: Arc<Shared>,
-    pub wakers: Vec<Arc<mio::Waker>>,
+/// Reactors of one hub, without control threads.
+pub struct Reactors {
+    pub hub: Arc<Hub>,
+    pub mailboxes: Vec<Arc<Mailbox>>,
     threads: Vec<JoinHandle<std::io::Result<Farewell>>>,
 }
 
-impl Rig {
-    /// Starts reactors as `config` says, with every pool at its smallest size.
-    pub fn start(config: &Config, backends: &[SocketAddr], reactors: usize) -> Self {
-        let active = Arc::new(Published::new(set_of(config, backends, reactors)));
-        let shared = Arc::new(Shared {
-            server: config.server.clone(),
-            pools: config.pools.clone(),
-            limits: Limits::of(net::raise_descriptor_limit(), config.server.max_connections),
-            admission: Admission::of(&config.server, Instant::now()),
-            bandwidth: Bandwidth::of(&config.server.bandwidth, Instant::now()),
-            pauses: Burst::new(Instant::now()),
-            shortages: Burst::new(Instant::now()),
-            active_set: active,
-            link: Arc::new(Published::new(LinkView::unknown(Instant::now()))),
-            samples: Arc::new(SampleInbox::default()),
-            counters: (0..reactors).map(|_| ReactorCounters::default()).collect(),
-            balancer: LoadBalancer::new(config.pools.algorithm),
-            shutdown: Arc::new(Shutdown::default()),
-        });
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listeners = net::listen(listen, reactors, &config.server.keepalive).unwrap();
-        let addr = listeners[0].local_addr().unwrap();
-        let mut wakers = Vec::new();
-        let mut threads = Vec::new();
-        for (index, listener) in listeners.into_iter().enumerate() {
+impl Reactors {
+    /// Starts so many, which serve nobody yet.
+    pub fn start(count: usize, limits: Limits) -> Self {
+        let hub = Arc::new(Hub::new(count, Instant::now()));
+        hub.directory.publish(Arc::new(Directory::empty(limits)));
+        let bursts = Arc::new(Bursts::new(hub.started_at));
+        let bells = hub.bells.reactors.iter();
+        let mailboxes: Vec<_> = bells
+            .map(|bell| Arc::new(Mailbox::new(Arc::clone(bell))))
+            .collect();
+        let start = |(index, mailbox): (usize, &Arc<Mailbox>)| {
             let rng = fastrand::Rng::with_seed(index as u64);
-            let (reactor, waker) = Reactor::new(index, Arc::clone(&shared), vec![listener], rng).unwrap();
-            wakers.push(waker);
-            threads.push(std::thread::spawn(move || reactor.run()));
-        }
+            let (hub, mailbox, bursts) = (Arc::clone(&hub), Arc::clone(mailbox), Arc::clone(&bursts));
+            let reactor = Reactor::new(index, hub, mailbox, bursts, rng).unwrap();
+            std::thread::spawn(move || reactor.run())
+        };
+        let threads = mailboxes.iter().enumerate().map(start).collect();
         Self {
-            addr,
-            shared,
-            wakers,
+            hub,
+            mailboxes,
             threads,
         }
     }
 
-    pub fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.addr).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream
+    /// A new service, which is in no directory yet and has no active set.
+    pub fn service(&self, name: &str, spec: &Spec) -> Arc<Service> {
+        let candidates = CandidateSet::parse("127.0.0.1", 80).unwrap();
+        let live = Live::new(Arc::new(candidates), &spec.remotes.scoring, &self.hub.bells);
+        let (name, spec) = (ServiceName::new(name).unwrap(), spec.clone());
+        Arc::new(Service::new(name, Arc::new(spec), Arc::new(live), Instant::now()))
     }
 
-    /// Relays closed for this reason so far.
-    pub fn closed(&self, reason: CloseReason) -> u64 {
-        self.shared
-            .counters
-            .iter()
-            .map(|one| one.closed[reason as usize].value())
-            .sum()
-    }
-
-    pub fn active(&self) -> u64 {
-        self.sum_counters(|one| &one.active)
-    }
-
-    pub fn sum_counters(&self, cell: impl Fn(&ReactorCounters) -> &Cell) -> u64 {
-        self.shared.counters.iter().map(|one| cell(one).value()).sum()
-    }
-
-    pub fn in_use(&self) -> u32 {
-        self.sum(|share| share.in_use.load(Ordering::Relaxed))
-    }
-
-    /// Connections sent to backends.
-    pub fn requests(&self) -> u64 {
-        let set = self.shared.active_set.load();
-        let shares = set.backends.iter().flat_map(|backend| backend.shares.iter());
-        shares.map(|share| share.requests.load(Ordering::Relaxed)).sum()
-    }
-
-    pub fn warm(&self) -> u32 {
-        self.sum(|share| share.warm.load(Ordering::Relaxed))
-    }
-
-    pub fn hits(&self) -> u64 {
-        let set = self.shared.active_set.load();
-        set.backends
-            .iter()
-            .flat_map(|b| b.shares.iter())
-            .map(|s| s.hits.load(Ordering::Relaxed))
-            .sum()
-    }
-
-    pub fn misses(&self) -> u64 {
-        let set = self.shared.active_set.load();
-        let shares = set.backends.iter().flat_map(|backend| backend.shares.iter());
-        shares.map(|share| share.misses.load(Ordering::Relaxed)).sum()
-    }
-
-    fn sum(&self, field: impl Fn(&tcp_forwarder::backend::ReactorShare) -> u32) -> u32 {
-        let set = self.shared.active_set.load();
-        set.backends
-            .iter()
-            .flat_map(|backend| backend.shares.iter())
-            .map(field)
-            .sum()
-    }
-
-    pub fn publish(&self, config: &Config, backends: &[SocketAddr]) {
-        let reactors = self.shared.counters.len();
-        self.shared
-            .active_set
-            .publish(Arc::new(set_of(config, backends, reactors)));
-        self.wake();
-    }
-
-    pub fn wake(&self) {
-        for waker in &self.wakers {
-            waker.wake().unwrap();
+    /// Opens a port for a service, in every reactor; nobody is accepted there before a directory says so.
+    pub fn open_for(&self, service: &Arc<Service>) -> Listening {
+        let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let keepalive = &service.spec.server.keepalive;
+        let listeners = net::listen(wanted, self.mailboxes.len(), keepalive).unwrap();
+        let id = ListenerId::fresh();
+        let bound = listeners[0].local_addr().unwrap();
+        for (mailbox, listener) in self.mailboxes.iter().zip(listeners) {
+            mailbox.send(Letter::Open(vec![(id, listener)]));
         }
+        let service = Arc::clone(service);
+        Listening {
+            id,
+            wanted,
+            bound,
+            service,
+        }
+    }
+
+    /// Makes these all services there are, and these their listeners.
+    pub fn publish(&self, services: &[&Arc<Service>], listening: &[&Listening]) {
+        let present = self.hub.directory.load();
+        self.hub.directory.publish(Arc::new(Directory {
+            services: services.iter().copied().cloned().collect(),
+            listening: listening.iter().copied().cloned().collect(),
+            ..Directory::empty(present.limits)
+        }));
+    }
+
+    /// Clients of all services.
+    pub fn clients(&self) -> u64 {
+        self.hub.gauges.iter().map(|one| one.clients.value()).sum()
+    }
+
+    /// Connections to backends, whatever for.
+    pub fn upstreams(&self) -> u64 {
+        self.hub.gauges.iter().map(|one| one.upstreams.value()).sum()
+    }
+
+    pub fn begin_stop(&self) {
+        self.hub.stop();
     }
 
     /// Stops the reactors and says how they ended.
@@ -194,36 +153,162 @@ impl Rig {
         }
         sum
     }
-
-    pub fn begin_stop(&self) {
-        self.shared.shutdown.begin();
-        self.wake();
-    }
 }
 
-impl Drop for Rig {
+impl Drop for Reactors {
     fn drop(&mut self) {
         self.begin_stop();
+        // A reactor that panicked (its books do not add up, say) fails the test, whatever else that has looked at.
+        for thread in self.threads.drain(..).filter(JoinHandle::is_finished) {
+            let has_ended = matches!(thread.join(), Ok(Ok(_)));
+            assert!(has_ended || std::thread::panicking(), "a reactor failed");
+        }
     }
 }
 
-fn set_of(config: &Config, backends: &[SocketAddr], reactors: usize) -> ActiveSet {
-    let size = match &config.pools.strategy {
-        Strategy::Off => 0,
-        Strategy::Static { size_per_remote } => *size_per_remote,
-        Strategy::Dynamic(dynamic) => dynamic.min_size,
-    };
-    let backends = backends
-        .iter()
-        .map(|addr| {
-            let backend = Backend::new(*addr, Instant::now(), reactors);
-            for share in &backend.shares {
-                share
-                    .target
-                    .store(u32::try_from(size / reactors).unwrap(), Ordering::Relaxed);
-            }
-            Arc::new(backend)
-        })
-        .collect();
-    ActiveSet { backends }
+/// One service under one spec, with a fixed active set.
+pub struct Rig {
+    pub addr: SocketAddr,
+    pub service: Arc<Service>,
+    reactors: Reactors,
+}
+
+impl Rig {
+    /// Starts reactors of a service, with every pool at its smallest size.
+    pub fn start(spec: &Spec, backends: &[SocketAddr], reactors: usize) -> Self {
+        Self::start_with(spec, backends, reactors, 0)
+    }
+
+    /// The same, with so many clients at once; 0 is as many as descriptors allow.
+    pub fn start_with(spec: &Spec, backends: &[SocketAddr], reactors: usize, max_connections: usize) -> Self {
+        let limits = Limits::of(net::raise_descriptor_limit(), max_connections);
+        let reactors = Reactors::start(reactors, limits);
+        let service = reactors.service("default", spec);
+        activate(&service, backends);
+        let listening = reactors.open_for(&service);
+        reactors.publish(&[&service], &[&listening]);
+        Self {
+            addr: listening.bound,
+            service,
+            reactors,
+        }
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        connect(self.addr)
+    }
+
+    /// The members that connections go to.
+    pub fn set(&self) -> Arc<ActiveSet> {
+        self.service.live.active.load()
+    }
+
+    /// What the reactor with this index counts.
+    pub fn traffic(&self, reactor: usize) -> &Traffic {
+        &self.service.live.traffic[reactor]
+    }
+
+    /// Relays closed for this reason so far.
+    pub fn closed(&self, reason: CloseReason) -> u64 {
+        self.sum_counters(|one| &one.closed[reason as usize])
+    }
+
+    pub fn active(&self) -> u64 {
+        self.sum_counters(|one| &one.active)
+    }
+
+    pub fn sum_counters(&self, cell: impl Fn(&Traffic) -> &Cell) -> u64 {
+        sum_counters(&self.service, cell)
+    }
+
+    pub fn in_use(&self) -> u32 {
+        self.sum(|share| share.in_use.load(Ordering::Relaxed))
+    }
+
+    /// Connections sent to backends.
+    pub fn requests(&self) -> u64 {
+        self.sum(|share| share.requests.load(Ordering::Relaxed))
+    }
+
+    pub fn warm(&self) -> u32 {
+        warm(&self.service)
+    }
+
+    pub fn hits(&self) -> u64 {
+        self.sum(|share| share.hits.load(Ordering::Relaxed))
+    }
+
+    pub fn misses(&self) -> u64 {
+        self.sum(|share| share.misses.load(Ordering::Relaxed))
+    }
+
+    fn sum<N: std::iter::Sum>(&self, field: impl Fn(&ReactorShare) -> N) -> N {
+        sum_shares(&self.set(), field)
+    }
+
+    /// Makes these the active set: members that are new, even if their addresses are not.
+    pub fn activate(&self, backends: &[SocketAddr]) {
+        activate(&self.service, backends);
+    }
+
+    /// Stops the reactors and says how they ended.
+    pub fn stop(self) -> Farewell {
+        self.reactors.stop()
+    }
+}
+
+impl Deref for Rig {
+    type Target = Reactors;
+
+    fn deref(&self) -> &Reactors {
+        &self.reactors
+    }
+}
+
+/// A connection to `addr`, with deadlines.
+pub fn connect(addr: SocketAddr) -> TcpStream {
+    crate::support::patient(TcpStream::connect(addr).unwrap())
+}
+
+/// Makes these the active set of a service: members that are new, with pools at their smallest size.
+pub fn activate(service: &Service, backends: &[SocketAddr]) {
+    let members = backends.iter().map(|addr| member(service, *addr)).collect();
+    publish_set(service, members);
+}
+
+/// Makes these the active set of a service.
+pub fn publish_set(service: &Service, backends: Vec<Arc<Backend>>) {
+    service.live.active.publish(Arc::new(ActiveSet {
+        backends,
+        footing: Footing::default(),
+    }));
+}
+
+/// A backend that is yet to be a member of the active set of this service, its pool at its smallest size.
+pub fn member(service: &Service, addr: SocketAddr) -> Arc<Backend> {
+    let reactors = service.live.traffic.len();
+    let backend = Backend::new(addr, Instant::now(), reactors);
+    let share = first_target(&service.spec.pools.strategy) / u32::try_from(reactors).unwrap();
+    for one in &backend.shares {
+        one.target.store(share, Ordering::Relaxed);
+    }
+    Arc::new(backend)
+}
+
+/// One counter of a service over all reactors.
+pub fn sum_counters(service: &Service, cell: impl Fn(&Traffic) -> &Cell) -> u64 {
+    service.live.traffic.iter().map(|one| cell(one).value()).sum()
+}
+
+/// Warm connections to the members of a service.
+pub fn warm(service: &Service) -> u32 {
+    sum_shares(&service.live.active.load(), |share| {
+        share.warm.load(Ordering::Relaxed)
+    })
+}
+
+/// One number over the members of a set and all reactors.
+pub fn sum_shares<N: std::iter::Sum>(set: &ActiveSet, field: impl Fn(&ReactorShare) -> N) -> N {
+    let shares = set.backends.iter().flat_map(|backend| backend.shares.iter());
+    shares.map(field).sum()
 }

@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
-use tcp_forwarder::config::{Config, Dynamic, Strategy};
+use tcp_forwarder::config::{Dynamic, Spec, Strategy};
 
 use crate::rig::{Rig, TestBackend, wait_for};
 use crate::support::ping;
 
-fn warm(size_per_remote: usize) -> Config {
-    let mut config = Config::default();
-    config.pools.strategy = Strategy::Static { size_per_remote };
-    config
+fn warm(size_per_remote: usize) -> Spec {
+    let mut spec = Spec::default();
+    spec.pools.strategy = Strategy::Static { size_per_remote };
+    spec
 }
 
 /// Clients that got another connection for one that had turned out dead.
@@ -75,13 +75,13 @@ fn stale_warm_connections_cost_clients_nothing() {
     let backends = [impatient(seed, &tally), impatient(seed + 1, &tally)];
     let addrs = backends.each_ref().map(|backend| backend.addr);
     // A pool that counts what is in use is not refilled under the clients: they get the old ones too.
-    let mut config = Config::default();
-    config.pools.strategy = Strategy::Dynamic(Dynamic {
+    let mut spec = Spec::default();
+    spec.pools.strategy = Strategy::Dynamic(Dynamic {
         min_size: 250,
         max_size: 250,
         ..Dynamic::default()
     });
-    let rig = Rig::start(&config, &addrs, 2);
+    let rig = Rig::start(&spec, &addrs, 2);
     let mut rng = fastrand::Rng::with_seed(seed + 2);
     let mut failures = 0;
     for round in 0..ROUNDS {
