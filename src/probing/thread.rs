@@ -50,6 +50,9 @@ impl Prober {
             let now = clock::now();
             if self.bell.answer() {
                 self.dispatch.hear(now);
+                if self.dispatch.is_over() {
+                    return;
+                }
             }
             if self.dispatch.is_over() {
                 return;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use log::{debug, warn};
 
 use super::notice::{Notice, message};
-use crate::clock;
+use crate::base::clock;
 
 /// Longest wait for a service manager whose queue is full.
 const PATIENCE: Duration = Duration::from_secs(1);
