@@ -44,6 +44,11 @@ impl Reactor {
     /// Compares what there is with a new directory.
     pub(super) fn follow_directory(&mut self) {
         let directory = self.directory.shared();
+        let stops = directory.phase == Phase::Stopping && self.farewell.is_none();
+        if stops {
+            // Whoever ends from now on is counted.
+            self.farewell = Some(Farewell::default());
+        }
         let mut left = std::mem::take(&mut self.current);
         for service in &directory.services {
             let key = match left.remove(&service.live.id) {
@@ -77,8 +82,8 @@ impl Reactor {
         for key in left.into_values() {
             self.retire_tenant(key);
         }
-        if directory.phase == Phase::Stopping && self.farewell.is_none() {
-            self.begin_stop();
+        if stops {
+            self.begin_drain();
         }
         // Only now nobody listens for those any more that were succeeded.
         let tenants: Vec<Key> = self.tenants.keys().collect();
@@ -97,10 +102,8 @@ impl Reactor {
             return Some(old);
         }
         let is_outdated = before.spec().server.keepalive != service.spec.server.keepalive;
-        before.standing = Standing::Retired;
-        let pools = std::mem::take(&mut before.pools);
-        before.members.clear();
         let new = self.tenants.insert(Tenant::new(Arc::clone(service))).ok()?;
+        let pools = self.inherit(old, new);
         for key in &pools {
             let Some(pool) = self.pools.get_mut(*key) else {
                 continue;
@@ -118,6 +121,30 @@ impl Reactor {
         self.current.insert(service.live.id, new);
         self.adopt_active_set(new);
         Some(new)
+    }
+
+    /// Retires the tenant `old` in favour of `new`; the pools that go on.
+    fn inherit(&mut self, old: Key, new: Key) -> Vec<Key> {
+        let Some(before) = self.tenants.get_mut(old) else {
+            return Vec::new();
+        };
+        before.standing = Standing::Retired;
+        before.heir = Some(new);
+        before.members.clear();
+        let pools = std::mem::take(&mut before.pools);
+        let ancestors = std::mem::take(&mut before.ancestors);
+        if ancestors > 0 {
+            let all: Vec<Key> = self.tenants.keys().collect();
+            for key in all {
+                if let Some(ancestor) = self.tenants.get_mut(key).filter(|one| one.heir == Some(old)) {
+                    ancestor.heir = Some(new);
+                }
+            }
+        }
+        if let Some(heir) = self.tenants.get_mut(new) {
+            heir.ancestors = ancestors + 1;
+        }
+        pools
     }
 
     /// Takes over the active sets that have changed, and looks at all pools: their targets may have moved.
@@ -212,9 +239,8 @@ impl Reactor {
     }
 
     /// The stop: what is left of every tenant may finish for as long as its spec says.
-    fn begin_stop(&mut self) {
+    fn begin_drain(&mut self) {
         debug_assert!(self.current.is_empty(), "the last directory has no services");
-        self.farewell = Some(Farewell::default());
         let tenants: Vec<Key> = self.tenants.keys().collect();
         for key in tenants {
             if let Some(tenant) = self.tenants.get(key) {
@@ -285,11 +311,10 @@ impl Reactor {
         }
     }
 
-    /// Forgets a tenant that has retired, once it has no client any more, no listener that is still to be closed (what is
-    /// queued there is served under it), and no pool.
+    /// Forgets a tenant that has retired, once no client turns to it any more, no listener is left that is still to be
+    /// closed (what is queued there is served under it), and no pool.
     pub(super) fn drop_tenant_if_done(&mut self, key: Key) {
-        let is_done = |tenant: &&mut Tenant| tenant.standing == Standing::Retired && tenant.clients == 0;
-        let Some(tenant) = self.tenants.get_mut(key).filter(is_done) else {
+        let Some(tenant) = self.tenants.get_mut(key).filter(|tenant| tenant.is_done()) else {
             return;
         };
         let is_its = |listener: &Listener| listener.tenant == Some(key);
@@ -297,8 +322,15 @@ impl Reactor {
             return;
         }
         if tenant.pools.is_empty() {
+            let heir = tenant.heir;
             self.tenants.remove(key);
             self.tenant_timers.clear(key.index());
+            if let Some(heir) = heir {
+                if let Some(tenant) = self.tenants.get_mut(heir) {
+                    tenant.ancestors -= 1;
+                }
+                self.drop_tenant_if_done(heir);
+            }
             return;
         }
         tenant.members.clear();
@@ -308,10 +340,9 @@ impl Reactor {
         }
     }
 
-    /// The tenant whose members a client of `tenant` turns to now: that of the same service which gets new clients, if
-    /// there is one.
+    /// The tenant whose members a client of `tenant` turns to: the last one of the same service.
     pub(super) fn heir(&self, tenant: Key) -> Key {
-        let id = self.tenants.get(tenant).map(|tenant| tenant.service.live.id);
-        id.and_then(|id| self.current.get(&id)).copied().unwrap_or(tenant)
+        let heir = self.tenants.get(tenant).and_then(|tenant| tenant.heir);
+        heir.unwrap_or(tenant)
     }
 }
