@@ -135,12 +135,19 @@ impl Reactor {
             let of_heir = |one: &&Tenant| one.heir == Some(key);
             if is_cheap {
                 let tenants = self.tenants.keys().filter_map(|key| self.tenants.get(key));
-                assert_eq!(tenant.ancestors, tenants.filter(of_heir).count(), "who has an heir");
+                assert_eq!(
+                    tenant.ancestors,
+                    tenants.filter(of_heir).count(),
+                    "who has an heir"
+                );
             }
             if let Some(heir) = tenant.heir {
                 assert!(tenant.pools.is_empty(), "the heir has all pools");
                 let heir = self.tenants.get(heir);
-                assert!(heir.is_some_and(|heir| heir.heir.is_none()), "the heir is the last one");
+                assert!(
+                    heir.is_some_and(|heir| heir.heir.is_none()),
+                    "the heir is the last one"
+                );
             }
             let current = self.current.get(&tenant.service.live.id);
             match tenant.standing {

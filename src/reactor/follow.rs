@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::client::{Client, Stage, Wait};
+use super::client::{Stage, Wait};
 use super::core::Reactor;
 use super::listener::Listener;
 use super::mailbox::Letter;
 use super::tenant::{Standing, Tenant};
 use super::turn::Farewell;
 use crate::base::slots::Key;
+use crate::config::Spec;
 use crate::pools::warm::Pool;
 use crate::relay::close::{CloseReason, Ending};
 use crate::service::{ListenerId, Phase, Service, ServiceId};
@@ -252,7 +254,9 @@ impl Reactor {
 
     /// Ends what a tenant has left, after the time to drain.
     pub(super) fn cut_tenant(&mut self, key: Key) {
-        self.cut(CloseReason::Drained, |client| client.tenant == key);
+        let is_its = |client: &Key| self.clients.get(*client).is_some_and(|one| one.tenant == key);
+        let clients = self.clients.keys().filter(is_its).collect();
+        self.cut(clients, CloseReason::Drained);
     }
 
     /// A pool gets nobody new and gives up what is warm; with `reset_on_removal` its relays end in a while.
@@ -262,30 +266,62 @@ impl Reactor {
         };
         if pool.retired_at.is_none() {
             pool.retired_at = Some(self.now);
-            let spec = self.tenants.get(pool.tenant).map(Tenant::spec);
-            match spec.filter(|spec| spec.pools.reset_on_removal) {
-                Some(spec) => self
-                    .pool_timers
-                    .set(key.index(), self.now + spec.pools.drain_timeout),
-                None => self.pool_timers.clear(key.index()),
-            }
+            let tenant = pool.tenant;
+            self.pool_timers.clear(key.index());
             if pool.warm_count() > 0 {
                 self.closing_pools.push(key);
+            }
+            if let Some(grace) = self.shortest_grace(tenant) {
+                self.pool_timers.set(key.index(), self.now + grace);
             }
         }
         self.drop_pool_if_done(key);
     }
 
-    /// Ends the relays of a backend that left `drain_timeout` ago.
-    pub(super) fn cut_pool(&mut self, key: Key) {
-        self.cut(CloseReason::BackendRemoved, |client| client.pool() == Some(key));
+    /// How long relays of a backend that left go on, at the least, if they end then: those of this tenant, and of the
+    /// tenants whose heir it is.
+    fn shortest_grace(&self, tenant: Key) -> Option<Duration> {
+        let heir = self.tenants.get(tenant)?;
+        let grace = |tenant: &Tenant| grace_after_removal(tenant.spec());
+        if heir.ancestors == 0 {
+            return grace(heir);
+        }
+        let tenants = self.tenants.keys().filter_map(|key| self.tenants.get(key));
+        let ancestors = tenants.filter(|one| one.heir == Some(tenant));
+        ancestors.chain([heir]).filter_map(grace).min()
+    }
+
+    /// Ends the relays of a backend that left `drain_timeout` ago, each as its spec says.
+    pub(super) fn cut_pool(&mut self, key: Key, retired_at: Instant) {
+        let mut next: Option<Instant> = None;
+        let mut due = Vec::new();
+        for client_key in self.clients.keys() {
+            let Some(client) = self.clients.get(client_key).filter(|one| one.pool() == Some(key)) else {
+                continue;
+            };
+            let grace = self
+                .tenants
+                .get(client.tenant)
+                .map(Tenant::spec)
+                .and_then(grace_after_removal);
+            let Some(until) = grace.map(|grace| retired_at + grace) else {
+                continue;
+            };
+            if until <= self.now {
+                due.push(client_key);
+            } else {
+                next = Some(next.map_or(until, |next| next.min(until)));
+            }
+        }
+        if let Some(next) = next {
+            self.pool_timers.set(key.index(), next);
+        }
+        self.cut(due, CloseReason::BackendRemoved);
     }
 
     /// Ends these clients, which may be in the middle of something: with a reset, for a cut must not look like an end.
-    fn cut(&mut self, reason: CloseReason, is_one: impl Fn(&Client) -> bool) {
-        let is_one = |key: &Key| self.clients.get(*key).is_some_and(&is_one);
-        let cut: Vec<Key> = self.clients.keys().filter(is_one).collect();
-        for key in cut {
+    fn cut(&mut self, clients: Vec<Key>, reason: CloseReason) {
+        for key in clients {
             self.close(key, Ending::cut(reason));
         }
     }
@@ -345,4 +381,9 @@ impl Reactor {
         let heir = self.tenants.get(tenant).and_then(|tenant| tenant.heir);
         heir.unwrap_or(tenant)
     }
+}
+
+/// How long relays of a backend that left go on, if they end then.
+fn grace_after_removal(spec: &Spec) -> Option<Duration> {
+    spec.pools.reset_on_removal.then_some(spec.pools.drain_timeout)
 }
