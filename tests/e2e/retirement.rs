@@ -241,3 +241,36 @@ fn a_pool_that_could_not_be_filled_goes_with_its_backend() {
         rig.upstreams() == 0 && set.backends.iter().all(|one| Arc::strong_count(one) == 1)
     });
 }
+
+/// Whether relays of a backend that left are cut, and when, is what the spec says under which each of them began.
+#[test]
+fn relays_of_a_backend_that_left_end_as_their_own_spec_says() {
+    let graces = [None, Some(800), Some(300), None];
+    let specs = graces.map(|grace: Option<u64>| {
+        let mut spec = spec(Strategy::Static { size_per_remote: 1 });
+        spec.pools.reset_on_removal = grace.is_some();
+        spec.pools.drain_timeout = Duration::from_millis(grace.unwrap_or(100));
+        spec
+    });
+    let rig = Rig::start(&specs[0], &[TestBackend::echo().addr], 1);
+    let mut service = Arc::clone(&rig.service);
+    let mut clients = Vec::new();
+    for spec in specs {
+        service = Arc::new(service.under(Arc::new(spec), Instant::now()));
+        rig.succeed(&service);
+        let mut client = rig.connect();
+        ping(&mut client, b"early");
+        clients.push(client);
+    }
+    rig.activate(&[TestBackend::echo().addr]);
+    let left_at = Instant::now();
+    for (place, millis) in [(2, 300), (1, 800)] {
+        let error = clients[place].read(&mut [0]).expect_err("a reset, not an end");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        assert!(left_at.elapsed() >= Duration::from_millis(millis));
+    }
+    assert_eq!(rig.closed(CloseReason::BackendRemoved), 2);
+    for place in [0, 3] {
+        ping(&mut clients[place], b"goes on");
+    }
+}

@@ -206,7 +206,7 @@ impl Rig {
         }
     }
 
-    /// Makes its service this one.
+    /// Makes its service this one: it is when this returns.
     pub fn succeed(&self, service: &Arc<Service>) {
         let (id, wanted) = self.listening;
         let listening = Listening {
@@ -216,6 +216,11 @@ impl Rig {
             service: Arc::clone(service),
         };
         self.publish(&[service], &[&listening]);
+        drop(listening);
+        // The directory has it twice, a reactor once, the caller once.
+        wait_for("it is in force", || {
+            Arc::strong_count(service) >= 3 + self.mailboxes.len()
+        });
     }
 
     pub fn connect(&self) -> TcpStream {
