@@ -136,6 +136,8 @@ impl<K: Copy + PartialEq> Pool<K> {
     /// Takes the newest warm connection for a client.
     pub fn checkout(&mut self) -> Option<K> {
         let newest = self.warm.pop_back();
+        // It may be an outdated one: good for this client, and no other will take its place in the count.
+        self.outdated = self.outdated.min(self.warm_count());
         self.publish(self.warm_count(), |share| &share.warm);
         newest
     }
@@ -249,6 +251,25 @@ mod tests {
         assert_eq!(share.hits.load(Ordering::Relaxed), 2);
         assert_eq!(share.misses.load(Ordering::Relaxed), 1);
         assert_eq!(share.warm.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn exactly_what_was_outdated_is_unwanted() {
+        let mut pool = pool();
+        (0..5).for_each(|key| pool.add(key));
+        pool.outdated = pool.warm_count();
+        assert_eq!((pool.unwanted(), pool.checkout()), (5, Some(4)));
+        pool.add(5);
+        pool.remove(5);
+        pool.remove(0);
+        pool.add(6);
+        assert_eq!((pool.unwanted(), pool.remove_oldest()), (3, Some(1)));
+        assert_eq!((pool.checkout(), pool.checkout()), (Some(6), Some(3)));
+        pool.add(7);
+        assert_eq!((pool.unwanted(), pool.remove_oldest()), (1, Some(2)));
+        assert_eq!((pool.unwanted(), pool.warm_count()), (0, 1));
+        pool.retired_at = Some(clock::now());
+        assert_eq!(pool.unwanted(), 1, "all of a pool that has retired");
     }
 
     #[test]

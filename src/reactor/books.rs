@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use super::client::{Stage, Wait};
 use super::core::Reactor;
-use super::tenant::Standing;
+use super::tenant::{Standing, Tenant};
 use super::upstream::State;
 use crate::base::slots::Key;
 
@@ -123,7 +123,8 @@ impl Reactor {
             clients.filter(|client| client.tenant == tenant).count()
         };
         // Counted only where that is cheap: with many services there are too many pairs.
-        let is_cheap = self.clients.len() * self.tenants.len() <= 64 * ENTRIES_PER_TURN;
+        let pairs = (self.clients.len() + self.tenants.len()) * self.tenants.len();
+        let is_cheap = pairs <= 64 * ENTRIES_PER_TURN;
         for key in self.tenants.keys() {
             let Some(tenant) = self.tenants.get(key) else {
                 continue;
@@ -131,13 +132,30 @@ impl Reactor {
             if is_cheap {
                 assert_eq!(tenant.clients, of_clients(key), "clients of a tenant");
             }
+            let of_heir = |one: &&Tenant| one.heir == Some(key);
+            if is_cheap {
+                let tenants = self.tenants.keys().filter_map(|key| self.tenants.get(key));
+                assert_eq!(
+                    tenant.ancestors,
+                    tenants.filter(of_heir).count(),
+                    "who has an heir"
+                );
+            }
+            if let Some(heir) = tenant.heir {
+                assert!(tenant.pools.is_empty(), "the heir has all pools");
+                let heir = self.tenants.get(heir);
+                assert!(
+                    heir.is_some_and(|heir| heir.heir.is_none()),
+                    "the heir is the last one"
+                );
+            }
             let current = self.current.get(&tenant.service.live.id);
             match tenant.standing {
                 Standing::Current => assert_eq!(current, Some(&key), "who is current is found"),
                 Standing::Retired => {
                     assert_ne!(current, Some(&key), "who has retired gets nobody new");
                     assert!(
-                        tenant.clients > 0 || !tenant.pools.is_empty(),
+                        !tenant.is_done() || !tenant.pools.is_empty(),
                         "a tenant that is done is forgotten"
                     );
                 }

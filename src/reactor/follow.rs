@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::client::{Client, Stage, Wait};
+use super::client::{Stage, Wait};
 use super::core::Reactor;
 use super::listener::Listener;
 use super::mailbox::Letter;
 use super::tenant::{Standing, Tenant};
 use super::turn::Farewell;
 use crate::base::slots::Key;
+use crate::config::Spec;
 use crate::pools::warm::Pool;
 use crate::relay::close::{CloseReason, Ending};
 use crate::service::{ListenerId, Phase, Service, ServiceId};
@@ -28,6 +30,12 @@ impl Reactor {
                     // Whoever asked and does not wait any more asked for nothing.
                     drop(reply.send(self.lend_listeners()));
                 }
+                Letter::Hold(ids, done) => {
+                    self.hold_listeners(&ids, true);
+                    // As above.
+                    let _heard = done.send(());
+                }
+                Letter::Resume(ids) => self.hold_listeners(&ids, false),
                 Letter::Yield(ids, done) => {
                     for place in 0..self.listeners.len() {
                         if self.listener(place).is_some_and(|one| ids.contains(&one.id)) {
@@ -44,6 +52,11 @@ impl Reactor {
     /// Compares what there is with a new directory.
     pub(super) fn follow_directory(&mut self) {
         let directory = self.directory.shared();
+        let stops = directory.phase == Phase::Stopping && self.farewell.is_none();
+        if stops {
+            // Whoever ends from now on is counted.
+            self.farewell = Some(Farewell::default());
+        }
         let mut left = std::mem::take(&mut self.current);
         for service in &directory.services {
             let key = match left.remove(&service.live.id) {
@@ -58,8 +71,8 @@ impl Reactor {
         for key in left.into_values() {
             self.retire_tenant(key);
         }
-        if directory.phase == Phase::Stopping && self.farewell.is_none() {
-            self.begin_stop();
+        if stops {
+            self.begin_drain();
         }
         // Only now nobody listens for those any more that were succeeded.
         let tenants: Vec<Key> = self.tenants.keys().collect();
@@ -103,10 +116,8 @@ impl Reactor {
             return Some(old);
         }
         let is_outdated = before.spec().server.keepalive != service.spec.server.keepalive;
-        before.standing = Standing::Retired;
-        let pools = std::mem::take(&mut before.pools);
-        before.members.clear();
         let new = self.tenants.insert(Tenant::new(Arc::clone(service))).ok()?;
+        let pools = self.inherit(old, new);
         for key in &pools {
             let Some(pool) = self.pools.get_mut(*key) else {
                 continue;
@@ -124,6 +135,30 @@ impl Reactor {
         self.current.insert(service.live.id, new);
         self.adopt_active_set(new);
         Some(new)
+    }
+
+    /// Retires the tenant `old` in favour of `new`; the pools that go on.
+    fn inherit(&mut self, old: Key, new: Key) -> Vec<Key> {
+        let Some(before) = self.tenants.get_mut(old) else {
+            return Vec::new();
+        };
+        before.standing = Standing::Retired;
+        before.heir = Some(new);
+        before.members.clear();
+        let pools = std::mem::take(&mut before.pools);
+        let ancestors = std::mem::take(&mut before.ancestors);
+        if ancestors > 0 {
+            let all: Vec<Key> = self.tenants.keys().collect();
+            for key in all {
+                if let Some(ancestor) = self.tenants.get_mut(key).filter(|one| one.heir == Some(old)) {
+                    ancestor.heir = Some(new);
+                }
+            }
+        }
+        if let Some(heir) = self.tenants.get_mut(new) {
+            heir.ancestors = ancestors + 1;
+        }
+        pools
     }
 
     /// Takes over the active sets that have changed, and looks at all pools: their targets may have moved.
@@ -218,9 +253,8 @@ impl Reactor {
     }
 
     /// The stop: what is left of every tenant may finish for as long as its spec says.
-    fn begin_stop(&mut self) {
+    fn begin_drain(&mut self) {
         debug_assert!(self.current.is_empty(), "the last directory has no services");
-        self.farewell = Some(Farewell::default());
         let tenants: Vec<Key> = self.tenants.keys().collect();
         for key in tenants {
             if let Some(tenant) = self.tenants.get(key) {
@@ -232,7 +266,9 @@ impl Reactor {
 
     /// Ends what a tenant has left, after the time to drain.
     pub(super) fn cut_tenant(&mut self, key: Key) {
-        self.cut(CloseReason::Drained, |client| client.tenant == key);
+        let is_its = |client: &Key| self.clients.get(*client).is_some_and(|one| one.tenant == key);
+        let clients = self.clients.keys().filter(is_its).collect();
+        self.cut(clients, CloseReason::Drained);
     }
 
     /// A pool gets nobody new and gives up what is warm; with `reset_on_removal` its relays end in a while.
@@ -242,30 +278,62 @@ impl Reactor {
         };
         if pool.retired_at.is_none() {
             pool.retired_at = Some(self.now);
-            let spec = self.tenants.get(pool.tenant).map(Tenant::spec);
-            match spec.filter(|spec| spec.pools.reset_on_removal) {
-                Some(spec) => self
-                    .pool_timers
-                    .set(key.index(), self.now + spec.pools.drain_timeout),
-                None => self.pool_timers.clear(key.index()),
-            }
+            let tenant = pool.tenant;
+            self.pool_timers.clear(key.index());
             if pool.warm_count() > 0 {
                 self.closing_pools.push(key);
+            }
+            if let Some(grace) = self.shortest_grace(tenant) {
+                self.pool_timers.set(key.index(), self.now + grace);
             }
         }
         self.drop_pool_if_done(key);
     }
 
-    /// Ends the relays of a backend that left `drain_timeout` ago.
-    pub(super) fn cut_pool(&mut self, key: Key) {
-        self.cut(CloseReason::BackendRemoved, |client| client.pool() == Some(key));
+    /// How long relays of a backend that left go on, at the least, if they end then: those of this tenant, and of the
+    /// tenants whose heir it is.
+    fn shortest_grace(&self, tenant: Key) -> Option<Duration> {
+        let heir = self.tenants.get(tenant)?;
+        let grace = |tenant: &Tenant| grace_after_removal(tenant.spec());
+        if heir.ancestors == 0 {
+            return grace(heir);
+        }
+        let tenants = self.tenants.keys().filter_map(|key| self.tenants.get(key));
+        let ancestors = tenants.filter(|one| one.heir == Some(tenant));
+        ancestors.chain([heir]).filter_map(grace).min()
+    }
+
+    /// Ends the relays of a backend that left `drain_timeout` ago, each as its spec says.
+    pub(super) fn cut_pool(&mut self, key: Key, retired_at: Instant) {
+        let mut next: Option<Instant> = None;
+        let mut due = Vec::new();
+        for client_key in self.clients.keys() {
+            let Some(client) = self.clients.get(client_key).filter(|one| one.pool() == Some(key)) else {
+                continue;
+            };
+            let grace = self
+                .tenants
+                .get(client.tenant)
+                .map(Tenant::spec)
+                .and_then(grace_after_removal);
+            let Some(until) = grace.map(|grace| retired_at + grace) else {
+                continue;
+            };
+            if until <= self.now {
+                due.push(client_key);
+            } else {
+                next = Some(next.map_or(until, |next| next.min(until)));
+            }
+        }
+        if let Some(next) = next {
+            self.pool_timers.set(key.index(), next);
+        }
+        self.cut(due, CloseReason::BackendRemoved);
     }
 
     /// Ends these clients, which may be in the middle of something: with a reset, for a cut must not look like an end.
-    fn cut(&mut self, reason: CloseReason, is_one: impl Fn(&Client) -> bool) {
-        let is_one = |key: &Key| self.clients.get(*key).is_some_and(&is_one);
-        let cut: Vec<Key> = self.clients.keys().filter(is_one).collect();
-        for key in cut {
+    fn cut(&mut self, clients: Vec<Key>, reason: CloseReason) {
+        for key in clients {
             self.close(key, Ending::cut(reason));
         }
     }
@@ -291,11 +359,10 @@ impl Reactor {
         }
     }
 
-    /// Forgets a tenant that has retired, once it has no client any more, no listener that is still to be closed (what is
-    /// queued there is served under it), and no pool.
+    /// Forgets a tenant that has retired, once no client turns to it any more, no listener is left that is still to be
+    /// closed (what is queued there is served under it), and no pool.
     pub(super) fn drop_tenant_if_done(&mut self, key: Key) {
-        let is_done = |tenant: &&mut Tenant| tenant.standing == Standing::Retired && tenant.clients == 0;
-        let Some(tenant) = self.tenants.get_mut(key).filter(is_done) else {
+        let Some(tenant) = self.tenants.get_mut(key).filter(|tenant| tenant.is_done()) else {
             return;
         };
         let is_its = |listener: &Listener| listener.tenant == Some(key);
@@ -303,8 +370,15 @@ impl Reactor {
             return;
         }
         if tenant.pools.is_empty() {
+            let heir = tenant.heir;
             self.tenants.remove(key);
             self.tenant_timers.clear(key.index());
+            if let Some(heir) = heir {
+                if let Some(tenant) = self.tenants.get_mut(heir) {
+                    tenant.ancestors -= 1;
+                }
+                self.drop_tenant_if_done(heir);
+            }
             return;
         }
         tenant.members.clear();
@@ -314,10 +388,14 @@ impl Reactor {
         }
     }
 
-    /// The tenant whose members a client of `tenant` turns to now: that of the same service which gets new clients, if
-    /// there is one.
+    /// The tenant whose members a client of `tenant` turns to: the last one of the same service.
     pub(super) fn heir(&self, tenant: Key) -> Key {
-        let id = self.tenants.get(tenant).map(|tenant| tenant.service.live.id);
-        id.and_then(|id| self.current.get(&id)).copied().unwrap_or(tenant)
+        let heir = self.tenants.get(tenant).and_then(|tenant| tenant.heir);
+        heir.unwrap_or(tenant)
     }
+}
+
+/// How long relays of a backend that left go on, if they end then.
+fn grace_after_removal(spec: &Spec) -> Option<Duration> {
+    spec.pools.reset_on_removal.then_some(spec.pools.drain_timeout)
 }

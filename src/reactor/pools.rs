@@ -103,7 +103,7 @@ impl Reactor {
     /// A refill may be tried again; or, of a pool that has retired, its relays have had their time.
     pub(super) fn on_pool_deadline(&mut self, key: Key) {
         match self.pools.get(key).map(|pool| pool.retired_at) {
-            Some(Some(_)) => self.cut_pool(key),
+            Some(Some(retired_at)) => self.cut_pool(key, retired_at),
             Some(None) => self.pool_is_due(key),
             None => {}
         }

@@ -1,7 +1,8 @@
 //! A service under one spec, inside one reactor.
 //!
 //! A client keeps the key of its tenant and ends under the spec that it began with. Pools go on from one tenant to the
-//! next of the same service, as long as their connections are what the new spec wants too.
+//! next of the same service, as long as their connections are what the new spec wants too: whoever seeks a backend
+//! turns to the heir's. So the last tenant of a service stays for as long as clients of any tenant of it.
 
 use std::sync::Arc;
 
@@ -24,6 +25,10 @@ pub(super) struct Tenant {
     /// Clients that end under this spec.
     pub(super) clients: usize,
     pub(super) standing: Standing,
+    /// The last tenant of the same service, if that is another one: it has the pools.
+    pub(super) heir: Option<Key>,
+    /// Tenants whose heir this one is.
+    pub(super) ancestors: usize,
 }
 
 /// Whether a tenant gets new clients.
@@ -44,7 +49,14 @@ impl Tenant {
             pools: Vec::new(),
             clients: 0,
             standing: Standing::Current,
+            heir: None,
+            ancestors: 0,
         }
+    }
+
+    /// Whether no client will need it any more, nor what it has.
+    pub(super) fn is_done(&self) -> bool {
+        self.standing == Standing::Retired && self.clients == 0 && self.ancestors == 0
     }
 
     pub(super) fn spec(&self) -> &Spec {

@@ -124,11 +124,12 @@ impl Reactor {
         while let Some(key) = due(&mut self.upstream_timers, &self.upstreams, self.now) {
             self.on_upstream_deadline(key);
         }
-        while let Some(key) = due(&mut self.pool_timers, &self.pools, self.now) {
-            self.on_pool_deadline(key);
-        }
+        // Before those of pools that retired then: the stop is the reason.
         while let Some(key) = due(&mut self.tenant_timers, &self.tenants, self.now) {
             self.cut_tenant(key);
+        }
+        while let Some(key) = due(&mut self.pool_timers, &self.pools, self.now) {
+            self.on_pool_deadline(key);
         }
         while let Some(place) = self.listener_timers.pop_due(self.now) {
             self.resume_listener(place as usize);

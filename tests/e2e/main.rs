@@ -21,7 +21,9 @@ mod relay;
 mod rescue;
 #[cfg(target_os = "linux")]
 mod rescue_many;
+mod retirement;
 mod rig;
+mod services;
 #[path = "../support/mod.rs"]
 mod support;
 mod told;

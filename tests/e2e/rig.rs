@@ -55,6 +55,15 @@ impl TestBackend {
             }
         })
     }
+
+    /// Answers every byte with its name.
+    pub fn named(name: u8) -> Self {
+        Self::start(
+            move |mut stream| {
+                while stream.read_exact(&mut [0]).is_ok() && stream.write_all(&[name]).is_ok() {}
+            },
+        )
+    }
 }
 
 /// Reactors of one hub, without control threads.
@@ -169,7 +178,9 @@ impl Drop for Reactors {
 /// One service under one spec, with a fixed active set.
 pub struct Rig {
     pub addr: SocketAddr,
+    /// As it was at first.
     pub service: Arc<Service>,
+    listening: (ListenerId, SocketAddr),
     reactors: Reactors,
 }
 
@@ -189,9 +200,27 @@ impl Rig {
         reactors.publish(&[&service], &[&listening]);
         Self {
             addr: listening.bound,
+            listening: (listening.id, listening.wanted),
             service,
             reactors,
         }
+    }
+
+    /// Makes its service this one: it is when this returns.
+    pub fn succeed(&self, service: &Arc<Service>) {
+        let (id, wanted) = self.listening;
+        let listening = Listening {
+            id,
+            wanted,
+            bound: self.addr,
+            service: Arc::clone(service),
+        };
+        self.publish(&[service], &[&listening]);
+        drop(listening);
+        // The directory has it twice, a reactor once, the caller once.
+        wait_for("it is in force", || {
+            Arc::strong_count(service) >= 3 + self.mailboxes.len()
+        });
     }
 
     pub fn connect(&self) -> TcpStream {
