@@ -16,18 +16,25 @@ use log::{error, info, warn};
 use super::admin::{AdminChange, AdminPort};
 use super::assemble::{assemble, publish_lists};
 use super::faults;
+use super::inherited::Inherited;
 use super::lists::{self, Lists};
-use super::ports::{self, Inherited, Port};
+use super::ports::{self, Port};
+use super::run::Handle;
+#[cfg(unix)]
+use super::takeover;
 use crate::admin;
 use crate::base::clock;
 use crate::base::file_watch::{FileWatch, LOOK_INTERVAL};
 use crate::candidates::watch::Watch;
 use crate::config::{self, Config};
+#[cfg(unix)]
+use crate::handover::Claimed;
 use crate::logging;
 use crate::reactor::Mailbox;
 use crate::reactor::limits::Limits;
 use crate::service::reloads::{Fault, Outcome};
 use crate::service::{Hub, Phase, Service};
+use crate::systemd::{Notice, Notifier};
 
 /// What the worker is asked for.
 #[derive(Debug)]
@@ -38,6 +45,9 @@ pub enum Errand {
     Apply(Box<(Config, Lists)>),
     /// Open the log file again, by its name.
     ReopenLogs,
+    /// Give up what a new process has taken, which is ready to serve.
+    #[cfg(unix)]
+    HandOver(Box<Claimed>),
 }
 
 /// What is in force, and what may be changed of it.
@@ -56,6 +66,8 @@ pub(super) struct Worker {
     pub(super) started_reactors: usize,
     pub(super) needs_restart: bool,
     pub(super) admin: AdminPort,
+    pub(super) handle: Handle,
+    pub(super) notifier: Arc<Notifier>,
     pub(super) watches: Watches,
 }
 
@@ -89,6 +101,8 @@ impl Worker {
                     drop(self.note(outcome));
                 }
                 Errand::ReopenLogs => logging::reopen(),
+                #[cfg(unix)]
+                Errand::HandOver(claimed) => self.hand_over(*claimed),
             }
         }
         while let Ok(errand) = self.admin.errands.try_recv() {
@@ -100,7 +114,7 @@ impl Worker {
                         self.admin.handle.deliver(ticket, page);
                     }
                 }
-                admin::Errand::Takeover(guest) => drop(guest),
+                admin::Errand::Takeover(guest) => self.offer(guest),
             }
         }
         if !self.watches.is_due(now) {
@@ -113,11 +127,51 @@ impl Worker {
         self.watches.next_look
     }
 
+    #[cfg(unix)]
+    fn offer(&self, guest: admin::Guest) {
+        takeover::offer(
+            guest,
+            &self.mailboxes,
+            &self.ports,
+            &self.admin.doors,
+            &self.handle,
+        );
+    }
+
+    #[cfg(not(unix))]
+    fn offer(&self, guest: admin::Guest) {
+        debug_assert!(false, "there is no control socket to ask at");
+        drop(guest);
+    }
+
+    /// Hands over to a new process that is ready, and stops.
+    #[cfg(unix)]
+    fn hand_over(&mut self, claimed: Claimed) {
+        match takeover::give_up(claimed, &self.mailboxes, &self.ports) {
+            Ok(pid) => {
+                info!("handed over to process {pid}");
+                self.notifier.tell(&[Notice::MainPid(pid)]);
+                self.admin.handle.close_metrics();
+                self.admin.handle.close_control();
+                self.admin.doors.metrics = None;
+                if let Some(control) = self.admin.doors.control.take() {
+                    control.leave();
+                }
+                self.handle.stop();
+            }
+            Err(error) => warn!("not handed over, this process goes on: {error}"),
+        }
+    }
+
     /// Reads the configuration and the lists again; applies all of it or nothing.
     fn reload(&mut self, why: &str) -> Outcome {
         info!("reloading: {why}");
+        self.notifier.tell(&[Notice::Reloading]);
         let outcome = self.read().and_then(|(config, lists)| self.apply(config, &lists));
-        self.note(outcome)
+        let outcome = self.note(outcome);
+        self.notifier
+            .tell(&[Notice::Ready, Notice::Status(&status(&self.hub))]);
+        outcome
     }
 
     /// Tells log, metrics and API what became of a reload.
@@ -156,6 +210,7 @@ impl Worker {
     /// Puts a configuration in force, or nothing of it; what changes, in words.
     fn apply(&mut self, config: Config, lists: &Lists) -> Result<Vec<String>, Vec<Fault>> {
         let refused = |error: &dyn std::fmt::Display| vec![Fault::of(error)];
+        let mut nothing = Inherited::default();
         let plan = config::plan(&self.config, &config);
         let reserved = ports::reserve(
             &config,
@@ -165,13 +220,13 @@ impl Worker {
         );
         let opened = reserved.and_then(ports::Reservation::listen);
         let opened = opened.map_err(|error| refused(&error))?;
-        let admin = AdminChange::prepare(Some(&self.config.process), &config.process);
+        let admin = AdminChange::prepare(Some(&self.config.process), &config.process, &mut nothing);
         let admin = admin.map_err(|error| refused(&error))?;
         if self.config.process.logging != config.process.logging {
             logging::reconfigure(&config.process.logging).map_err(|error| refused(&error))?;
         }
         // Nothing can be refused any more.
-        admin.make(&self.admin.handle);
+        admin.make(&self.admin.handle, &mut self.admin.doors);
         self.ports = opened.deliver(&self.mailboxes);
         self.needs_restart = self.started_reactors != config.process.reactors;
         self.config = config;
@@ -279,4 +334,18 @@ fn in_words(changes: &[String]) -> String {
     } else {
         changes.join("; ")
     }
+}
+
+/// How the services stand, in one line for people.
+pub(super) fn status(hub: &Hub) -> String {
+    let directory = hub.directory.load();
+    let is_served = |service: &&Arc<Service>| !service.live.active.load().footing.is_fallback();
+    let good = directory.services.iter().filter(is_served).count();
+    let members: usize = directory
+        .services
+        .iter()
+        .map(|service| service.live.active.load().backends.len())
+        .sum();
+    let (services, clients) = (directory.services.len(), hub.clients());
+    format!("{good} of {services} services well, {members} backends active, {clients} connections")
 }

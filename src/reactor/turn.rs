@@ -70,6 +70,7 @@ impl Reactor {
 
     /// Looks at all that the doorbell may have been rung for.
     fn look_around(&mut self) {
+        self.hub.heartbeats.answer(self.index);
         let letters = self.mailbox.take();
         let has_mail = !letters.is_empty();
         self.open_letters(letters);
