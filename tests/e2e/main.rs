@@ -24,6 +24,7 @@ mod rescue_many;
 mod retirement;
 mod rig;
 mod services;
+mod storm;
 #[path = "../support/mod.rs"]
 mod support;
 mod told;
