@@ -70,9 +70,11 @@ impl Reactor {
 
     /// Looks at all that the doorbell may have been rung for.
     fn look_around(&mut self) {
-        self.open_letters();
+        let have_come = self.open_letters();
         if self.directory.refresh() {
             self.follow_directory();
+        } else if have_come {
+            self.follow_listeners();
         }
         self.follow_active_sets();
         self.forgive_after_an_outage();
