@@ -296,6 +296,10 @@ pub fn fickle_client(mut client: TcpStream, rng: &mut fastrand::Rng) -> bool {
         size
     );
     writing.join().unwrap();
+    let is_lost = outcome
+        .as_ref()
+        .is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+    assert!(!is_lost, "nobody came for it, nor said so");
     outcome.is_ok() && received == sent
 }
 

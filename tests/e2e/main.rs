@@ -15,6 +15,7 @@ mod bandwidth;
 #[cfg(target_os = "linux")]
 mod fickle;
 mod limits;
+mod listeners;
 mod process;
 mod relay;
 #[cfg(target_os = "linux")]

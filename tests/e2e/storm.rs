@@ -101,6 +101,7 @@ struct World<'a> {
     members: Vec<Member>,
     /// All that have been, to see that they go.
     services: Vec<Arc<Service>>,
+    ports: Vec<SocketAddr>,
     rng: fastrand::Rng,
 }
 
@@ -130,12 +131,18 @@ impl World<'_> {
         spec
     }
 
+    fn open_for(&mut self, service: &Arc<Service>) -> Listening {
+        let port = self.reactors.open_for(service);
+        self.ports.push(port.bound);
+        port
+    }
+
     fn add(&mut self) {
         let spec = self.any_spec();
         let service = self.reactors.service("one", &spec);
         self.services.push(Arc::clone(&service));
         let ports = (0..self.rng.usize(1..3))
-            .map(|_| self.reactors.open_for(&service))
+            .map(|_| self.open_for(&service))
             .collect();
         let backends = self.backends.iter().map(|addr| member(&service, *addr)).collect();
         self.members.push(Member {
@@ -162,7 +169,8 @@ impl World<'_> {
                 }
             }
             2 => {
-                let port = self.reactors.open_for(&self.members[place].service);
+                let service = Arc::clone(&self.members[place].service);
+                let port = self.open_for(&service);
                 self.members[place].ports.push(port);
             }
             3 => drop(self.members[place].ports.pop()),
@@ -231,6 +239,7 @@ fn all_counts_return_to_nothing_whatever_happens_to_services() {
         backends,
         members: Vec::new(),
         services: Vec::new(),
+        ports: Vec::new(),
         rng: rng.fork(),
     };
     world.add();
@@ -260,7 +269,7 @@ fn all_counts_return_to_nothing_whatever_happens_to_services() {
             if world.happen() {
                 *addrs.lock().unwrap() = world.publish();
             }
-            crate::support::pause(Duration::from_millis(rng.u64(0..30)));
+            crate::support::pause(Duration::from_millis(rng.u64(0..40).saturating_sub(10)));
         }
         // Whoever waits for a first set is told that there will be none.
         world.members.clear();
@@ -273,6 +282,9 @@ fn all_counts_return_to_nothing_whatever_happens_to_services() {
     );
     wait_for("clients end", || reactors.clients() == 0);
     wait_for("no socket is left", || reactors.upstreams() == 0);
+    for addr in world.ports {
+        wait_for("every port is closed", || TcpStream::connect(addr).is_err());
+    }
     let services = world.services;
     wait_for("every service is forgotten", || {
         services.iter().all(|one| Arc::strong_count(one) == 1)
