@@ -1,62 +1,90 @@
-//! `tcp-forwarder check`: what the configuration and the candidate list say, without binding anything.
+//! `tcp-forwarder check`: what the configuration and the candidate lists say, without binding anything.
 
 use std::fmt;
 
+use crate::app::Lists;
 use crate::candidates::CandidateSet;
-use crate::config::{BandwidthLimits, Config, Server, Strategy};
+use crate::config::{BandwidthLimits, Config, Process, Server, ServiceName, Spec, Strategy};
 
 /// What was understood, for people.
 #[derive(Debug)]
 pub struct Report<'a> {
     /// The configuration.
     pub config: &'a Config,
-    /// The candidate list that it names.
-    pub candidates: &'a CandidateSet,
+    /// The candidates of each service.
+    pub candidates: &'a Lists,
 }
 
 impl fmt::Display for Report<'_> {
-    /// One fact a line, `name: value`.
+    /// One fact a line, `name: value`; of several services one block each.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { config, candidates } = self;
-        let listeners: Vec<String> = config
-            .server
-            .listen_addrs
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        writeln!(f, "listeners: {}", listeners.join(", "))?;
-        if let Some(limits) = Clients::of(&config.server) {
-            writeln!(f, "clients: {limits}")?;
+        let services = &config.services;
+        let is_plain = services.len() == 1 && services.contains_key(&ServiceName::default_service());
+        if !is_plain {
+            process(f, &config.process)?;
+            writeln!(f, "services: {}", services.len())?;
         }
-        if let Some(limits) = Speed::of(config.server.bandwidth) {
-            writeln!(f, "bandwidth: {limits}")?;
+        for (name, spec) in services {
+            let Some(candidates) = candidates.get(name) else {
+                continue;
+            };
+            if is_plain {
+                listeners(f, "", &spec.server)?;
+                process(f, &config.process)?;
+                service(f, "", spec, candidates)?;
+            } else {
+                writeln!(f, "\n{name}")?;
+                listeners(f, "  ", &spec.server)?;
+                service(f, "  ", spec, candidates)?;
+            }
         }
-        if config.metrics.enabled {
-            writeln!(
-                f,
-                "metrics: http://{}{}",
-                config.metrics.listen_addr, config.metrics.path
-            )?;
-        } else {
-            writeln!(f, "metrics: off")?;
-        }
-        let list = &config.remotes.provider;
-        let watch = if list.watch { ", watched" } else { "" };
-        let (count, path) = (candidates.range_count(), list.path.display());
-        let ranges = if count == 1 { "range" } else { "ranges" };
-        writeln!(
-            f,
-            "candidates: {} in {count} {ranges} ({path}{watch})",
-            candidates.len()
-        )?;
-        writeln!(
-            f,
-            "active set: {} of them",
-            config.remotes.selector.active_set_size
-        )?;
-        writeln!(f, "balancing: {}", config.pools.algorithm.name())?;
-        write!(f, "pools: {}", Pools(&config.pools.strategy))
+        Ok(())
     }
+}
+
+fn listeners(f: &mut fmt::Formatter<'_>, indent: &str, server: &Server) -> fmt::Result {
+    let listeners: Vec<String> = server.listen_addrs.iter().map(ToString::to_string).collect();
+    writeln!(f, "{indent}listeners: {}", listeners.join(", "))?;
+    if let Some(limits) = Clients::of(server) {
+        writeln!(f, "{indent}clients: {limits}")?;
+    }
+    if let Some(limits) = Speed::of(server.bandwidth) {
+        writeln!(f, "{indent}bandwidth: {limits}")?;
+    }
+    Ok(())
+}
+
+fn process(f: &mut fmt::Formatter<'_>, process: &Process) -> fmt::Result {
+    if process.metrics.enabled {
+        let metrics = &process.metrics;
+        writeln!(f, "metrics: http://{}{}", metrics.listen_addr, metrics.path)?;
+    } else {
+        writeln!(f, "metrics: off")?;
+    }
+    if let Some(path) = &process.control_socket {
+        writeln!(f, "control socket: {}", path.display())?;
+    }
+    if process.reload.watch {
+        writeln!(f, "reload: when this file changes")?;
+    }
+    Ok(())
+}
+
+fn service(f: &mut fmt::Formatter<'_>, indent: &str, spec: &Spec, candidates: &CandidateSet) -> fmt::Result {
+    let list = &spec.remotes.provider;
+    let watch = if list.watch { ", watched" } else { "" };
+    let (count, path) = (candidates.range_count(), list.path.display());
+    let ranges = if count == 1 { "range" } else { "ranges" };
+    let candidates = candidates.len();
+    writeln!(
+        f,
+        "{indent}candidates: {candidates} in {count} {ranges} ({path}{watch})"
+    )?;
+    let size = spec.remotes.selector.active_set_size;
+    writeln!(f, "{indent}active set: {size} of them")?;
+    writeln!(f, "{indent}balancing: {}", spec.pools.algorithm.name())?;
+    writeln!(f, "{indent}pools: {}", Pools(&spec.pools.strategy))
 }
 
 /// Who may connect, when not everybody may.
@@ -140,16 +168,26 @@ impl fmt::Display for Pools<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::parse;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    fn report(config: &Config, list: &str) -> String {
+        let set = Arc::new(CandidateSet::parse(list, 80).expect("a good list"));
+        let candidates = config
+            .services
+            .keys()
+            .map(|name| (name.clone(), Arc::clone(&set)));
+        Report {
+            config,
+            candidates: &candidates.collect(),
+        }
+        .to_string()
+    }
 
     #[test]
     fn says_what_was_understood() {
-        let config = Config::default();
-        let candidates = CandidateSet::parse("127.0.0.0/8\n127.0.0.1:8080", 80).expect("a good list");
-        let report = Report {
-            config: &config,
-            candidates: &candidates,
-        }
-        .to_string();
+        let report = report(&Config::default(), "127.0.0.0/8\n127.0.0.1:8080");
         for fact in [
             "listeners: 127.0.0.1:1234\n",
             "metrics: http://127.0.0.1:9099/metrics\n",
@@ -164,40 +202,49 @@ mod tests {
         ] {
             assert!(report.contains(fact), "{fact:?} is missing in\n{report}");
         }
+        assert!(!report.contains("services:"), "{report}");
+    }
+
+    #[test]
+    fn says_it_of_every_service() {
+        let text = "server: { control_socket: 'c.sock' }\nmetrics: { admin_token: hush }\n\
+                    services:\n  web: { listen_addr: '127.0.0.1:1', pools: { strategy: { type: 'off' } } }\n  \
+                    dns: { listen_addr: '127.0.0.1:2', deny: 192.0.2.0/24 }";
+        let config = parse(text, Path::new("config.yaml")).expect("good");
+        let report = report(&config, "127.0.0.2");
+        for fact in [
+            "control socket: c.sock\n",
+            "services: 2\n",
+            "\ndns\n  listeners: 127.0.0.1:2\n  clients: of all networks but 1\n",
+            "\nweb\n  listeners: 127.0.0.1:1\n  candidates: 1 in 1 range (ip_list.txt)\n",
+            "  pools: off, every connection is dialled\n",
+        ] {
+            assert!(report.contains(fact), "{fact:?} is missing in\n{report}");
+        }
+        assert!(!report.contains("hush"), "{report}");
     }
 
     #[test]
     fn says_who_may_connect_if_not_everybody() {
-        let candidates = CandidateSet::parse("127.0.0.2", 80).expect("a good list");
         let mut config = Config::default();
-        let report = |config: &Config| {
-            let candidates = &candidates;
-            Report { config, candidates }.to_string()
-        };
+        let report = |config: &Config| report(config, "127.0.0.2");
         assert!(!report(&config).contains("clients:"));
-        config.server.deny = vec!["192.0.2.0/24".parse().expect("a network")];
-        config.server.connection_rate_per_ip = 0.5;
+        let network: ipnet::IpNet = "192.0.2.0/24".parse().expect("a network");
+        config.edit(|spec| {
+            spec.server.deny = vec![network];
+            spec.server.connection_rate_per_ip = 0.5;
+        });
         let fact = "clients: of all networks but 1, up to 0.5 new ones a second each\n";
         assert!(report(&config).contains(fact), "{}", report(&config));
-        config.server.allow = config.server.deny.clone();
-        config.server.max_connections_per_ip = 7;
-        config.server.bandwidth.total = 2048;
+        config.edit(|spec| {
+            spec.server.allow = spec.server.deny.clone();
+            spec.server.max_connections_per_ip = 7;
+            spec.server.bandwidth.total = 2048;
+        });
         let fact = "bandwidth: 2048 bytes a second in total, each direction\n";
         assert!(report(&config).contains(fact), "{}", report(&config));
         let fact =
             "clients: of 1 network but 1, up to 7 connections each, up to 0.5 new ones a second each\n";
         assert!(report(&config).contains(fact), "{}", report(&config));
-    }
-
-    #[test]
-    fn one_range_is_one() {
-        let config = Config::default();
-        let candidates = CandidateSet::parse("127.0.0.2\n127.0.0.3", 80).expect("a good list");
-        let report = Report {
-            config: &config,
-            candidates: &candidates,
-        };
-        let fact = "candidates: 2 in 1 range (./ip_list.txt)\n";
-        assert!(report.to_string().contains(fact), "{report}");
     }
 }

@@ -22,6 +22,8 @@ pub enum Invocation {
     Run {
         /// The configuration file.
         config: PathBuf,
+        /// Where its sockets come from.
+        origin: Origin,
     },
     /// Check this configuration and its candidate list; bind nothing.
     Check {
@@ -30,6 +32,15 @@ pub enum Invocation {
     },
     /// Show the forwarder at work, with backends of its own and no files.
     Demo,
+}
+
+/// Where the listening sockets of a process come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// It opens them, or the service manager has.
+    Own,
+    /// It takes them from the process behind `server.control_socket`.
+    Takeover,
 }
 
 /// The process is to print something and end.
@@ -48,6 +59,10 @@ struct Arguments {
     /// configuration file (default ./config.yaml)
     #[argh(option, short = 'c')]
     config: Option<PathBuf>,
+
+    /// take the place of the process behind server.control_socket
+    #[argh(switch)]
+    takeover: bool,
 
     /// print the version
     #[argh(switch)]
@@ -106,9 +121,17 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         )));
     }
     let or_default = |config: Option<PathBuf>| config.unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG));
+    if parsed.takeover && parsed.command.is_some() {
+        return Err(misuse("--takeover is for running, not for a command"));
+    }
     match parsed.command {
         None => Ok(Invocation::Run {
             config: or_default(parsed.config),
+            origin: if parsed.takeover {
+                Origin::Takeover
+            } else {
+                Origin::Own
+            },
         }),
         Some(Command::Check(check)) => {
             if parsed.config.is_some() && check.config.is_some() {

@@ -24,15 +24,16 @@ pub mod pools; // demand -> pool size
 pub mod service; // what the file says of a service, what outlives a reload, and all services as one value
 
 pub mod control_socket; // the Unix socket that steers this process
-pub mod handover; // a new process takes the listening sockets of an old one
+pub mod handover;
+pub mod systemd; // what a service manager is told, and the sockets that it passes // a new process takes the listening sockets of an old one
 
 pub mod admission; // who may connect
 pub mod net; // socket options, bind, "did this connect succeed"
 pub mod reactor; // poll loop: accept, checkout, dial, relay, close
 pub mod relay; // two halves of one connection
 
-pub mod metrics; // every family with its help text
-pub mod admin; // what the process tells and takes over HTTP
+pub mod admin;
+pub mod metrics; // every family with its help text // what the process tells and takes over HTTP
 
 pub mod app; // composition root: makes the threads, starts and stops them in order
 pub mod check; // what `check` prints

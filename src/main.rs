@@ -5,12 +5,13 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use tcp_forwarder::app::{App, Boot, Errand, Launch, Lists, load_lists};
+use tcp_forwarder::app::{App, Boot, Errand, Inherited, Launch, Lists, load_lists};
 use tcp_forwarder::candidates::list_file;
 use tcp_forwarder::check::Report;
-use tcp_forwarder::cli::{self, EarlyExit, Invocation};
+use tcp_forwarder::cli::{self, EarlyExit, Invocation, Origin};
 use tcp_forwarder::config::{self, Config};
 use tcp_forwarder::demo::{self, Setup};
+use tcp_forwarder::handover;
 use tcp_forwarder::last_words::{self, EXIT_FAILURE};
 use tcp_forwarder::logging;
 use tcp_forwarder::signals::{self, Blocked, Signal};
@@ -18,7 +19,7 @@ use tcp_forwarder::signals::{self, Blocked, Signal};
 fn main() -> ExitCode {
     last_words::end_on_panic();
     let result = match cli::parse(std::env::args_os().skip(1)) {
-        Ok(Invocation::Run { config }) => run(&config),
+        Ok(Invocation::Run { config, origin }) => run(&config, origin),
         Ok(Invocation::Check { config }) => check(&config),
         Ok(Invocation::Demo) => demo(),
         Err(EarlyExit::Answer(text)) => {
@@ -63,18 +64,35 @@ impl From<io::Error> for Failure {
     }
 }
 
-fn run(path: &Path) -> Result<(), Failure> {
+fn run(path: &Path, origin: Origin) -> Result<(), Failure> {
     let signals = signals::block()?;
     let (config, lists) = load(path)?;
+    let inherited = match origin {
+        Origin::Own => Inherited::passed(&config).map_err(Failure::start)?,
+        Origin::Takeover => take_over(&config)?,
+    };
     let app = start(
         signals,
         Boot {
             config,
             file: Some(path.to_owned()),
             lists,
+            inherited,
         },
     )?;
     app.run().map(drop).map_err(Failure::start)
+}
+
+/// What the process behind the control socket hands over.
+fn take_over(config: &Config) -> Result<Inherited, Failure> {
+    let Some(path) = &config.process.control_socket else {
+        return Err(Failure {
+            text: "tcp-forwarder: --takeover needs server.control_socket, behind which the other process is"
+                .to_owned(),
+            status: cli::EXIT_USAGE,
+        });
+    };
+    handover::take(path).map(Inherited::taken).map_err(Failure::start)
 }
 
 /// Starts a process that hears signals from now on.
@@ -109,6 +127,7 @@ fn demo() -> Result<(), Failure> {
             config: setup.config,
             file: None,
             lists: setup.lists,
+            inherited: Inherited::default(),
         };
         let app = start(signals, boot)?;
         let narration = setup.narrator.begin(app.handle(), app.metrics_addr)?;

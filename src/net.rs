@@ -31,16 +31,15 @@ pub use addr::{canonical, overlaps};
 pub use connect::{ConnectState, begin_connect, connect_state, is_out_of_ports};
 pub use cork::{uncork, write_corked};
 pub use listen::{BACKLOG, Reserved, adopt, duplicate, listen, reserve, reserve_beside};
-pub use options::{keep_alive, prepare_accepted, prepare_dialled};
 #[cfg(not(unix))]
 pub use no_local::{BlockingLocalStream, LocalListener, LocalStream};
+pub use options::{keep_alive, prepare_accepted, prepare_dialled};
 /// Sockets that are files: a listener, a stream under a poll, and a stream that blocks.
 #[cfg(unix)]
 pub use {
     mio::net::UnixListener as LocalListener, mio::net::UnixStream as LocalStream,
     std::os::unix::net::UnixStream as BlockingLocalStream,
 };
-
 
 /// Whether a read that fills only part of the buffer has emptied the socket.
 ///

@@ -9,13 +9,15 @@ use std::process::Command;
 use tcp_forwarder::config;
 
 /// The files and folders that may know the operating system.
-const DOORS: [&str; 6] = [
+const DOORS: [&str; 8] = [
+    "clock.rs",
     "control_socket/",
     "handover/",
     "net.rs",
     "net/",
     "relay/splice.rs",
     "signals/",
+    "systemd/",
 ];
 
 /// Whether a line asks for the operating system, in an attribute, in `cfg!` or by a path.

@@ -14,7 +14,7 @@ mod status;
 
 pub use access::Door;
 pub use desk::{Desk, Errand, Guest, Ticket, Unavailable};
-pub use http::{AdminHandle, AdminLoop};
+pub use http::{AdminHandle, AdminLoop, bind};
 pub use page::Page;
 pub use reload::{page as reload_page, stopping};
 pub use site::{Site, TAKEOVER};

@@ -66,7 +66,12 @@ fn services(directory: &Directory) -> Vec<Service> {
         let connections = service.live.traffic.iter().map(|traffic| traffic.active.value());
         Service {
             name: service.name.to_string(),
-            listen_addrs: directory.listening.iter().filter(listens).map(|one| one.bound).collect(),
+            listen_addrs: directory
+                .listening
+                .iter()
+                .filter(listens)
+                .map(|one| one.bound)
+                .collect(),
             active_set: active.backends.iter().map(|backend| backend.addr).collect(),
             is_fallback: active.footing.is_fallback(),
             connections: connections.fold(0, u64::wrapping_add),

@@ -1,32 +1,41 @@
 //! The admin port's sockets: opened before anything is changed, so that a refusal changes nothing.
 
+use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 
-use log::info;
+use log::{info, warn};
 use mio::net::TcpListener;
+use socket2::Socket;
 
 use super::error::AppError;
+use super::inherited::Inherited;
 use super::threads::Spawner;
 use crate::admin::{self, AdminHandle, AdminLoop, Desk, Site};
 use crate::config::{Metrics, Process};
+use crate::control_socket::ControlSocket;
 use crate::metrics::{Exporter, Sources};
+use crate::net;
 use crate::service::Hub;
 
 /// The loop, made and not yet running.
 pub(super) struct Admin {
     port: AdminLoop,
-    handle: AdminHandle,
-    pub(super) errands: Receiver<admin::Errand>,
+    way: AdminPort,
     pub(super) metrics_addr: Option<SocketAddr>,
 }
 
 impl Admin {
     /// Opens what the configuration wants.
-    pub(super) fn open(process: &Process, hub: &Arc<Hub>) -> Result<Self, AppError> {
+    pub(super) fn open(
+        process: &Process,
+        hub: &Arc<Hub>,
+        inherited: &mut Inherited,
+    ) -> Result<Self, AppError> {
         let bad_requests = Arc::new(AtomicU64::new(0));
         let sources = Sources {
             hub: Arc::clone(hub),
@@ -36,85 +45,167 @@ impl Admin {
             what: "admin port",
             source,
         };
-        let exporter = Exporter::new(sources).map_err(std::io::Error::other).map_err(refused)?;
+        let exporter = Exporter::new(sources)
+            .map_err(io::Error::other)
+            .map_err(refused)?;
         let (desk, errands) = Desk::new(Arc::clone(&hub.bells.worker));
         let site = Site::new(exporter, bad_requests, Arc::clone(hub), desk);
         let (port, handle) = AdminLoop::new(site).map_err(refused)?;
-        let mut admin = AdminPort {
-            handle: handle.clone(),
-        };
-        let change = admin.prepare(None, process)?;
-        let metrics_addr = change.metrics_addr;
+        let change = AdminChange::prepare(None, process, inherited)?;
+        let metrics_addr = change.metrics_addr();
         if let Some(addr) = metrics_addr {
             info!("metrics on http://{addr}{}", process.metrics.path);
         }
-        admin.change(change);
+        let mut doors = Doors::default();
+        change.make(&handle, &mut doors);
         Ok(Self {
             port,
-            handle,
-            errands,
+            way: AdminPort {
+                handle,
+                errands,
+                doors,
+            },
             metrics_addr,
         })
     }
 
     /// Starts the loop, in a thread of its own.
-    pub(super) fn start(self, spawner: &Spawner) -> Result<(JoinHandle<Option<()>>, AdminHandle), AppError> {
+    pub(super) fn start(self, spawner: &Spawner) -> Result<(JoinHandle<Option<()>>, AdminPort), AppError> {
         let port = self.port;
         let thread = spawner.spawn("metrics".to_owned(), move || {
             port.run().map_err(|error| error.to_string())
         })?;
-        Ok((thread, self.handle))
+        Ok((thread, self.way))
     }
 }
 
-/// Changes the sockets of the loop while it runs.
+/// The way to the loop, what it asks for, and another descriptor of its sockets, to be handed over.
 #[derive(Debug)]
 pub(super) struct AdminPort {
     pub(super) handle: AdminHandle,
+    pub(super) errands: Receiver<admin::Errand>,
+    pub(super) doors: Doors,
 }
 
-/// What is to change, opened already.
+/// The sockets of the loop.
+#[derive(Debug, Default)]
+pub(super) struct Doors {
+    pub(super) metrics: Option<(SocketAddr, Socket)>,
+    pub(super) control: Option<ControlSocket>,
+}
+
+/// What is to change, opened already; a door that stays is none of it.
 #[derive(Debug)]
 pub(super) struct AdminChange {
-    metrics: Option<Option<TcpListener>>,
-    pub(super) metrics_addr: Option<SocketAddr>,
+    metrics: Option<Option<(TcpListener, SocketAddr, Socket)>>,
+    control: Option<Option<ControlSocket>>,
     path: String,
     token: Option<String>,
 }
 
-impl AdminPort {
+impl AdminChange {
     /// Opens what the next configuration has and the present one has not.
-    pub(super) fn prepare(&self, present: Option<&Process>, next: &Process) -> Result<AdminChange, AppError> {
+    pub(super) fn prepare(
+        present: Option<&Process>,
+        next: &Process,
+        inherited: &mut Inherited,
+    ) -> Result<Self, AppError> {
         let addr = |metrics: &Metrics| metrics.enabled.then_some(metrics.listen_addr);
         let (before, after) = (present.and_then(|one| addr(&one.metrics)), addr(&next.metrics));
-        let mut change = AdminChange {
-            metrics: None,
-            metrics_addr: None,
+        let metrics = if before == after {
+            None
+        } else {
+            Some(after.map(|addr| open_metrics(addr, inherited)).transpose()?)
+        };
+        let before = present.and_then(|one| one.control_socket.as_ref());
+        let control = if before == next.control_socket.as_ref() {
+            None
+        } else {
+            let open = |path: &PathBuf| open_control(path, inherited).map_err(AppError::Control);
+            Some(next.control_socket.as_ref().map(open).transpose()?)
+        };
+        Ok(Self {
+            metrics,
+            control,
             path: next.metrics.path.clone(),
             token: next.metrics.admin_token.clone(),
-        };
-        if before != after {
-            change.metrics = Some(None);
-            if let Some(addr) = after {
-                let bound = admin::bind(addr).map_err(|source| AppError::Listen {
-                    key: "metrics.listen_addr".to_owned(),
-                    addr,
-                    source,
-                })?;
-                change.metrics_addr = Some(bound.1);
-                change.metrics = Some(Some(bound.0));
-            }
-        }
-        Ok(change)
+        })
     }
 
-    /// Changes it.
-    pub(super) fn change(&mut self, change: AdminChange) {
-        match change.metrics {
-            Some(Some(listener)) => self.handle.open_metrics(listener, change.path),
-            Some(None) => self.handle.close_metrics(),
-            None => self.handle.set_path(change.path),
-        }
-        self.handle.set_token(change.token);
+    /// Where the metrics port is, if this opens it.
+    pub(super) fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref()?.as_ref().map(|(_, addr, _)| *addr)
     }
+
+    /// Makes the change.
+    pub(super) fn make(self, handle: &AdminHandle, doors: &mut Doors) {
+        match self.metrics {
+            Some(Some((listener, addr, duplicate))) => {
+                doors.metrics = Some((addr, duplicate));
+                handle.open_metrics(listener, self.path);
+            }
+            Some(None) => {
+                doors.metrics = None;
+                handle.close_metrics();
+            }
+            None => handle.set_path(self.path),
+        }
+        handle.set_token(self.token);
+        match self.control {
+            Some(Some(control)) => {
+                if let Some(listener) = local_listener(&control) {
+                    handle.open_control(listener);
+                }
+                doors.control = Some(control);
+            }
+            Some(None) => {
+                handle.close_control();
+                doors.control = None;
+            }
+            None => {}
+        }
+    }
+}
+
+fn open_metrics(
+    addr: SocketAddr,
+    inherited: &mut Inherited,
+) -> Result<(TcpListener, SocketAddr, Socket), AppError> {
+    let refused = |source| AppError::Listen {
+        key: "metrics.listen_addr".to_owned(),
+        addr,
+        source,
+    };
+    let (listener, bound) = match inherited.metrics_at(addr) {
+        Some(socket) => {
+            socket.set_nonblocking(true).map_err(refused)?;
+            (TcpListener::from_std(socket.into()), addr)
+        }
+        None => admin::bind(addr).map_err(refused)?,
+    };
+    let duplicate = net::duplicate(&listener).map_err(refused)?;
+    Ok((listener, bound, duplicate))
+}
+
+fn open_control(path: &Path, inherited: &mut Inherited) -> io::Result<ControlSocket> {
+    match inherited.control_at(path) {
+        Some(socket) => ControlSocket::adopt(socket, path),
+        None => ControlSocket::bind(path),
+    }
+}
+
+#[cfg(unix)]
+fn local_listener(control: &ControlSocket) -> Option<net::LocalListener> {
+    match control.duplicate() {
+        Ok(listener) => Some(net::LocalListener::from_std(listener)),
+        Err(error) => {
+            warn!("the control socket is not served: {error}");
+            None
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn local_listener(_: &ControlSocket) -> Option<net::LocalListener> {
+    None
 }

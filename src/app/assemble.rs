@@ -60,7 +60,7 @@ pub(super) fn publish_lists(directory: &Directory, lists: &Lists) {
     for service in &directory.services {
         let published = &service.live.candidates;
         if let Some(list) = lists.get(&service.name)
-            && *published.load() != *list
+            && published.load() != *list
         {
             published.publish(Arc::clone(list));
         }

@@ -3,18 +3,23 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use log::info;
 
-use super::error::AppError;
-use super::lists::Lists;
-use super::ports::{self, Inherited};
-use super::run::{App, Handle};
-use super::threads::{Occurrence, Spawner};
 use super::admin::Admin;
-use super::worker::{Errand, Watches, Worker};
+use super::error::AppError;
+use super::inherited::Inherited;
+use super::lists::Lists;
+use super::ports;
+use super::run::{App, Handle};
+use super::supervise;
+use super::threads::{Occurrence, Spawner};
+use super::worker::{Errand, Watches, Worker, status};
+use crate::backend::Backend;
 use crate::base::clock;
 use crate::base::doorbell::Doorbell;
 use crate::config::Config;
@@ -26,6 +31,7 @@ use crate::reactor::{Bursts, Farewell, Mailbox, Reactor};
 use crate::scorer::Scorer;
 use crate::selector::Selector;
 use crate::service::{Directory, Hub, Phase, Service};
+use crate::systemd::{Notice, Notifier};
 
 /// Descriptors of a reactor's poll and its waker.
 const POLL_DESCRIPTORS: usize = 2;
@@ -33,6 +39,13 @@ const POLL_DESCRIPTORS: usize = 2;
 /// Descriptors without which nobody is served: a client and its backend, one that waits, a probe, a scrape and what
 /// it reads, the list.
 const FEWEST_DESCRIPTORS: usize = 8;
+
+/// Longest wait for warm connections before another process hands over, and between two looks.
+const WARM_PATIENCE: Duration = Duration::from_secs(2);
+const WARM_STEP: Duration = Duration::from_millis(10);
+
+/// Warm connections to a backend that are enough to begin with.
+const WARM_ENOUGH: u32 = 4;
 
 /// What a process is started with.
 #[derive(Debug)]
@@ -43,6 +56,8 @@ pub struct Boot {
     pub file: Option<PathBuf>,
     /// The candidates of each service.
     pub lists: Lists,
+    /// Sockets that listen already.
+    pub inherited: Inherited,
 }
 
 /// A process that is yet to be started; it can be asked to stop already.
@@ -108,18 +123,19 @@ struct Made {
     room: usize,
 }
 
-fn start(launch: Launch, boot: Boot) -> Result<App, AppError> {
+fn start(launch: Launch, mut boot: Boot) -> Result<App, AppError> {
     let Launch {
         handle,
         occurrences,
         errands,
     } = launch;
     let hub = Arc::clone(handle.hub());
-    let reserved = ports::reserve(&boot.config, &[], &mut Inherited::default(), hub.gauges.len())?;
-    let made = make(handle, &boot.config)?;
+    let reserved = ports::reserve(&boot.config, &[], &mut boot.inherited, hub.gauges.len())?;
+    let made = make(handle, &boot.config, &mut boot.inherited)?;
     let metrics_addr = made.admin.metrics_addr;
+    let notifier = Arc::new(Notifier::from_env());
     let spawner = made.spawner.clone();
-    let admin = made.admin.start(&spawner)?;
+    let (admin_thread, admin) = made.admin.start(&spawner)?;
     let mut background = start_control(&spawner, made.prober)?;
     let mut worker = Worker {
         hub: Arc::clone(&hub),
@@ -127,21 +143,35 @@ fn start(launch: Launch, boot: Boot) -> Result<App, AppError> {
         errands,
         file: boot.file,
         ports: reserved.ports.clone(),
+        started_reactors: boot.config.process.reactors,
         config: boot.config,
         room: made.room,
+        needs_restart: false,
+        admin,
+        handle: made.handle.clone(),
+        notifier: Arc::clone(&notifier),
         watches: Watches::default(),
     };
     worker.publish(&boot.lists);
     let reactors = start_reactors(&spawner, made.reactors)?;
     wait_for_sets(&hub, &occurrences)?;
-    let opened = reserved.listen()?;
+    let adopted = reserved.adopted();
+    let mut opened = reserved.listen()?;
+    if let Some(claim) = boot.inherited.claim.take() {
+        wait_for_warmth(&hub);
+        claim
+            .ready(adopted)
+            .map_err(|error| AppError::Control(io::Error::other(error)))?;
+        info!("another process has handed over");
+    }
+    opened.listen_on_adopted()?;
     worker.ports = opened.deliver(&worker.mailboxes);
     let app = App {
         metrics_addr,
         handle: made.handle,
         occurrences,
         reactors,
-        admin,
+        admin: (admin_thread, worker.admin.handle.clone()),
         background: Vec::new(),
     };
     for addr in app.listen_addrs() {
@@ -151,18 +181,24 @@ fn start(launch: Launch, boot: Boot) -> Result<App, AppError> {
         worker.run();
         Ok(())
     })?);
+    notifier.tell(&[
+        Notice::MainPid(std::process::id()),
+        Notice::Ready,
+        Notice::Status(&status(&hub)),
+    ]);
+    background.extend(supervise::start(&spawner, notifier)?);
     Ok(App { background, ..app })
 }
 
 /// Asks the system for all that it can refuse.
-fn make(handle: Handle, config: &Config) -> Result<Made, AppError> {
+fn make(handle: Handle, config: &Config, inherited: &mut Inherited) -> Result<Made, AppError> {
     let spawner = handle.spawner.clone();
     let hub = Arc::clone(&spawner.hub);
     let reactors = hub.gauges.len();
     let descriptors = net::raise_descriptor_limit();
     #[expect(clippy::disallowed_methods, reason = "this is the one place that makes seeds")]
     let mut rng = fastrand::Rng::new();
-    let admin = Admin::open(config, &hub)?;
+    let admin = Admin::open(&config.process, &hub, inherited)?;
     let prober = Prober::new(Arc::clone(&hub), limits::max_probes(descriptors), rng.fork());
     let prober = prober.map_err(|source| AppError::System {
         what: "poll for probing",
@@ -175,9 +211,12 @@ fn make(handle: Handle, config: &Config) -> Result<Made, AppError> {
         let first = || Arc::new(Directory::empty(limits));
         (present.phase == Phase::Serving).then(first)
     });
-    info!("{reactors} reactors, up to {} connections", limits.max_connections);
+    info!(
+        "{reactors} reactors, up to {} connections",
+        limits.max_connections
+    );
     let bursts = Arc::new(Bursts::new(hub.started_at));
-    let mailbox = |bell: &Arc<Doorbell>| Arc::new(Mailbox::new(Arc::clone(bell)));
+    let mailbox = |bell: &Arc<Doorbell>| Arc::new(Mailbox::new(Arc::clone(bell), Arc::clone(&hub.directory)));
     let mailboxes: Arc<[Arc<Mailbox>]> = hub.bells.reactors.iter().map(mailbox).collect();
     let reactor = |(index, mailbox): (usize, &Arc<Mailbox>)| {
         let (hub, bursts) = (Arc::clone(&hub), Arc::clone(&bursts));
@@ -186,7 +225,11 @@ fn make(handle: Handle, config: &Config) -> Result<Made, AppError> {
             source,
         })
     };
-    let reactors = mailboxes.iter().enumerate().map(reactor).collect::<Result<_, _>>()?;
+    let reactors = mailboxes
+        .iter()
+        .enumerate()
+        .map(reactor)
+        .collect::<Result<_, _>>()?;
     Ok(Made {
         spawner,
         handle,
@@ -242,6 +285,29 @@ fn wait_for_sets(hub: &Hub, occurrences: &Receiver<Occurrence>) -> Result<(), Ap
             return Ok(());
         }
         hub.bells.main.wait(None);
+    }
+}
+
+/// Waits until each backend that is to have warm connections has one for each reactor's share, for a while at most.
+fn wait_for_warmth(hub: &Hub) {
+    let until = clock::now() + WARM_PATIENCE;
+    let is_cold = |backend: &Arc<Backend>| {
+        let warm: u32 = backend
+            .shares
+            .iter()
+            .map(|share| share.warm.load(Ordering::Relaxed))
+            .sum();
+        warm < backend.target.load(Ordering::Relaxed).min(WARM_ENOUGH)
+    };
+    let all_warm = || {
+        let directory = hub.directory.load();
+        directory
+            .services
+            .iter()
+            .all(|service| !service.live.active.load().backends.iter().any(is_cold))
+    };
+    while !all_warm() && clock::now() < until && !hub.is_stopping() {
+        hub.bells.main.wait(Some(clock::now() + WARM_STEP));
     }
 }
 

@@ -31,8 +31,8 @@ pub(super) fn of_lists(error: &ListError) -> Vec<Fault> {
         let (path, lines) = match error {
             LoadError::Bad {
                 path,
-                errors: ListErrors::Lines { shown, .. },
-            } => (path.display().to_string(), shown),
+                errors: ListErrors::Lines { bad, .. },
+            } => (path.display().to_string(), bad),
             LoadError::Unreadable { .. } | LoadError::Bad { .. } => return vec![Fault::of(error)],
         };
         let fault = |bad: &BadLine| Fault {

@@ -49,7 +49,10 @@ pub fn load(config: &Config) -> Result<Lists, ListError> {
     let mut lists = Lists::new();
     let mut errors = Vec::new();
     for (name, spec) in &config.services {
-        let key = (spec.remotes.provider.path.clone(), spec.remotes.default_remote_port);
+        let key = (
+            spec.remotes.provider.path.clone(),
+            spec.remotes.default_remote_port,
+        );
         let set = read.entry(key).or_insert_with_key(|(path, port)| {
             let set = list_file::load(path, *port).map_err(|error| errors.push(error));
             set.ok().map(Arc::new)

@@ -9,15 +9,20 @@ mod admin; // the sockets of the admin port
 mod assemble; // from a configuration to the next directory
 mod boot; // the ordered start
 mod error; // why it cannot start or go on
-mod lists; // candidate lists of all services
 mod faults; // what is wrong with a reload
+mod inherited; // sockets that listen already
+mod lists; // candidate lists of all services
 mod ports; // listen addresses: bound, opened, kept
 mod run; // a running process, and its end
+mod supervise; // what the service manager hears
+#[cfg(unix)]
+mod takeover; // handing over to a new process
 mod threads; // how each thread is made, and who hears of its end
 mod worker; // calls that block: files, reload
 
 pub use boot::{Boot, Launch};
 pub use error::AppError;
+pub use inherited::Inherited;
 pub use lists::{ListError, Lists, load as load_lists};
 pub use run::{App, Handle};
 pub use worker::Errand;

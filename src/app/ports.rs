@@ -1,14 +1,13 @@
 //! Listen addresses: bound before anything is published, opened last, kept over reloads and hand-overs.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mio::net::TcpListener;
-use socket2::Socket;
 
 use super::error::AppError;
+use super::inherited::Inherited;
 use crate::config::{Config, Keepalive, ServiceName};
 use crate::net;
 use crate::reactor::{Letter, Mailbox};
@@ -24,17 +23,13 @@ pub(super) struct Port {
     pub(super) service: ServiceName,
 }
 
-/// Sockets that listen already: of another process, or given by whoever started this one.
-#[derive(Debug, Default)]
-pub(super) struct Inherited {
-    pub(super) by_addr: HashMap<SocketAddr, Vec<Socket>>,
-}
-
 /// What a configuration listens on: addresses that stay, and those that are bound and not open yet.
 #[derive(Debug)]
 pub(super) struct Reservation {
     pub(super) ports: Vec<Port>,
     bound: Vec<(ListenerId, net::Reserved)>,
+    /// Those that another process listens on still.
+    adopted: Vec<(ListenerId, net::Reserved)>,
 }
 
 /// Binds what a configuration listens on beyond `open`; nobody can connect to that yet, and dropping it gives it up.
@@ -49,6 +44,7 @@ pub(super) fn reserve(
     let mut reservation = Reservation {
         ports: Vec::new(),
         bound: Vec::new(),
+        adopted: Vec::new(),
     };
     for (service, spec) in &config.services {
         for wanted in &spec.server.listen_addrs {
@@ -65,7 +61,9 @@ pub(super) fn reserve(
                 continue;
             }
             let keepalive = &spec.server.keepalive;
-            let bound = match inherited.by_addr.remove(wanted) {
+            let sockets = inherited.by_addr.remove(wanted);
+            let is_adopted = sockets.is_some();
+            let bound = match sockets {
                 Some(sockets) => net::adopt(sockets, reactors, keepalive),
                 None => bind(*wanted, open, reactors, keepalive),
             };
@@ -81,7 +79,11 @@ pub(super) fn reserve(
                 bound: bound.addr(),
                 service: service.clone(),
             });
-            reservation.bound.push((id, bound));
+            if is_adopted {
+                reservation.adopted.push((id, bound));
+            } else {
+                reservation.bound.push((id, bound));
+            }
         }
     }
     Ok(reservation)
@@ -108,29 +110,47 @@ pub(super) struct Opened {
     ports: Vec<Port>,
     /// For each reactor its sockets, one at least.
     listeners: Vec<(ListenerId, Vec<Vec<TcpListener>>)>,
+    adopted: Vec<(ListenerId, net::Reserved)>,
 }
 
 impl Reservation {
-    /// Begins to listen on what is bound.
+    /// The addresses whose sockets were inherited.
+    pub(super) fn adopted(&self) -> Vec<SocketAddr> {
+        self.adopted.iter().map(|(_, bound)| bound.addr()).collect()
+    }
+
+    /// Begins to listen on what was bound here.
     pub(super) fn listen(self) -> Result<Opened, AppError> {
-        let mut listeners = Vec::with_capacity(self.bound.len());
-        for (id, bound) in self.bound {
+        let mut opened = Opened {
+            ports: self.ports,
+            listeners: Vec::with_capacity(self.bound.len()),
+            adopted: self.adopted,
+        };
+        opened.add(self.bound)?;
+        Ok(opened)
+    }
+}
+
+impl Opened {
+    /// Listens on what was inherited too, with as many sockets as there are reactors: nobody else does any more.
+    pub(super) fn listen_on_adopted(&mut self) -> Result<(), AppError> {
+        let adopted = std::mem::take(&mut self.adopted);
+        self.add(adopted)
+    }
+
+    fn add(&mut self, bound: Vec<(ListenerId, net::Reserved)>) -> Result<(), AppError> {
+        for (id, bound) in bound {
             let addr = bound.addr();
             let sockets = bound.listen().map_err(|source| AppError::Listen {
                 key: "server.listen_addr".to_owned(),
                 addr,
                 source,
             })?;
-            listeners.push((id, sockets));
+            self.listeners.push((id, sockets));
         }
-        Ok(Opened {
-            ports: self.ports,
-            listeners,
-        })
+        Ok(())
     }
-}
 
-impl Opened {
     /// Sends the listeners to the reactors, which accept once the directory says for whom.
     pub(super) fn deliver(self, mailboxes: &[Arc<Mailbox>]) -> Vec<Port> {
         let mut rows: Vec<Vec<_>> = mailboxes.iter().map(|_| Vec::new()).collect();

@@ -13,20 +13,28 @@ use std::time::Instant;
 
 use log::{error, info, warn};
 
-use super::admin::AdminPort;
+use super::admin::{AdminChange, AdminPort};
 use super::assemble::{assemble, publish_lists};
 use super::faults;
+use super::inherited::Inherited;
 use super::lists::{self, Lists};
-use super::ports::{self, Inherited, Port};
+use super::ports::{self, Port};
+use super::run::Handle;
+#[cfg(unix)]
+use super::takeover;
+use crate::admin;
 use crate::base::clock;
 use crate::base::file_watch::{FileWatch, LOOK_INTERVAL};
 use crate::candidates::watch::Watch;
 use crate::config::{self, Config};
+#[cfg(unix)]
+use crate::handover::Claimed;
 use crate::logging;
 use crate::reactor::Mailbox;
 use crate::reactor::limits::Limits;
 use crate::service::reloads::{Fault, Outcome};
 use crate::service::{Hub, Phase, Service};
+use crate::systemd::{Notice, Notifier};
 
 /// What the worker is asked for.
 #[derive(Debug)]
@@ -37,6 +45,9 @@ pub enum Errand {
     Apply(Box<(Config, Lists)>),
     /// Open the log file again, by its name.
     ReopenLogs,
+    /// Give up what a new process has taken, which is ready to serve.
+    #[cfg(unix)]
+    HandOver(Box<Claimed>),
 }
 
 /// What is in force, and what may be changed of it.
@@ -55,6 +66,8 @@ pub(super) struct Worker {
     pub(super) started_reactors: usize,
     pub(super) needs_restart: bool,
     pub(super) admin: AdminPort,
+    pub(super) handle: Handle,
+    pub(super) notifier: Arc<Notifier>,
     pub(super) watches: Watches,
 }
 
@@ -81,34 +94,88 @@ impl Worker {
     fn step(&mut self, now: Instant) -> Option<Instant> {
         while let Ok(errand) = self.errands.try_recv() {
             match errand {
-                Errand::Reload => self.reload("asked to"),
+                Errand::Reload => drop(self.reload("asked to")),
                 Errand::Apply(next) => {
                     let (config, lists) = *next;
                     let outcome = self.apply(config, &lists);
-                    self.note(outcome);
+                    drop(self.note(outcome));
                 }
                 Errand::ReopenLogs => logging::reopen(),
+                #[cfg(unix)]
+                Errand::HandOver(claimed) => self.hand_over(*claimed),
+            }
+        }
+        while let Ok(errand) = self.admin.errands.try_recv() {
+            match errand {
+                admin::Errand::Reload(ticket) => {
+                    let outcome = self.reload("asked to over HTTP");
+                    if let Some(ticket) = ticket {
+                        let page = admin::reload_page(&outcome, self.needs_restart);
+                        self.admin.handle.deliver(ticket, page);
+                    }
+                }
+                admin::Errand::Takeover(guest) => self.offer(guest),
             }
         }
         if !self.watches.is_due(now) {
             return self.watches.next_look;
         }
         if self.watches.config.as_mut().is_some_and(FileWatch::look) {
-            self.reload("the file has changed");
+            drop(self.reload("the file has changed"));
         }
         self.look_at_lists();
         self.watches.next_look
     }
 
+    #[cfg(unix)]
+    fn offer(&self, guest: admin::Guest) {
+        takeover::offer(
+            guest,
+            &self.mailboxes,
+            &self.ports,
+            &self.admin.doors,
+            &self.handle,
+        );
+    }
+
+    #[cfg(not(unix))]
+    fn offer(&self, guest: admin::Guest) {
+        debug_assert!(false, "there is no control socket to ask at");
+        drop(guest);
+    }
+
+    /// Hands over to a new process that is ready, and stops.
+    #[cfg(unix)]
+    fn hand_over(&mut self, claimed: Claimed) {
+        match takeover::give_up(claimed, &self.mailboxes, &self.ports) {
+            Ok(pid) => {
+                info!("handed over to process {pid}");
+                self.notifier.tell(&[Notice::MainPid(pid)]);
+                self.admin.handle.close_metrics();
+                self.admin.handle.close_control();
+                self.admin.doors.metrics = None;
+                if let Some(control) = self.admin.doors.control.take() {
+                    control.leave();
+                }
+                self.handle.stop();
+            }
+            Err(error) => warn!("not handed over, this process goes on: {error}"),
+        }
+    }
+
     /// Reads the configuration and the lists again; applies all of it or nothing.
-    fn reload(&mut self, why: &str) {
+    fn reload(&mut self, why: &str) -> Outcome {
         info!("reloading: {why}");
+        self.notifier.tell(&[Notice::Reloading]);
         let outcome = self.read().and_then(|(config, lists)| self.apply(config, &lists));
-        self.note(outcome);
+        let outcome = self.note(outcome);
+        self.notifier
+            .tell(&[Notice::Ready, Notice::Status(&status(&self.hub))]);
+        outcome
     }
 
     /// Tells log, metrics and API what became of a reload.
-    fn note(&self, outcome: Result<Vec<String>, Vec<Fault>>) {
+    fn note(&self, outcome: Result<Vec<String>, Vec<Fault>>) -> Outcome {
         let mut reloads = (*self.hub.reloads.load()).clone();
         let outcome = match outcome {
             Ok(changes) => {
@@ -125,8 +192,9 @@ impl Worker {
             }
         };
         reloads.needs_restart = self.needs_restart;
-        reloads.last = Some((clock::wall(), outcome));
+        reloads.last = Some((clock::wall(), outcome.clone()));
         self.hub.reloads.publish(Arc::new(reloads));
+        outcome
     }
 
     /// Reads what is to be in force.
@@ -142,17 +210,23 @@ impl Worker {
     /// Puts a configuration in force, or nothing of it; what changes, in words.
     fn apply(&mut self, config: Config, lists: &Lists) -> Result<Vec<String>, Vec<Fault>> {
         let refused = |error: &dyn std::fmt::Display| vec![Fault::of(error)];
+        let mut nothing = Inherited::default();
         let plan = config::plan(&self.config, &config);
-        let reserved = ports::reserve(&config, &self.ports, &mut Inherited::default(), self.mailboxes.len());
+        let reserved = ports::reserve(
+            &config,
+            &self.ports,
+            &mut Inherited::default(),
+            self.mailboxes.len(),
+        );
         let opened = reserved.and_then(ports::Reservation::listen);
         let opened = opened.map_err(|error| refused(&error))?;
-        let admin = self.admin.prepare(&self.config.process, &config.process);
+        let admin = AdminChange::prepare(Some(&self.config.process), &config.process, &mut nothing);
         let admin = admin.map_err(|error| refused(&error))?;
         if self.config.process.logging != config.process.logging {
             logging::reconfigure(&config.process.logging).map_err(|error| refused(&error))?;
         }
         // Nothing can be refused any more.
-        self.admin.change(admin);
+        admin.make(&self.admin.handle, &mut self.admin.doors);
         self.ports = opened.deliver(&self.mailboxes);
         self.needs_restart = self.started_reactors != config.process.reactors;
         self.config = config;
@@ -165,7 +239,7 @@ impl Worker {
     }
 
     /// Publishes the directory of the configuration that is in force now, unless the process stops.
-    pub(super) fn publish(&self, lists: &lists::Lists) {
+    pub(super) fn publish(&self, lists: &Lists) {
         let limits = Limits::of(self.room, self.config.process.max_connections);
         let now = clock::now();
         publish_lists(&self.hub.directory.load(), lists);
@@ -195,7 +269,7 @@ impl Worker {
                 Ok(None) => {}
                 Ok(Some(set)) => {
                     let set = Arc::new(set);
-                    for service in services.filter(|service| *service.live.candidates.load() != set) {
+                    for service in services.filter(|service| service.live.candidates.load() != set) {
                         info!(
                             service = service.name.as_str();
                             "the candidate list has changed: {} candidates in {} ranges",
@@ -225,11 +299,20 @@ impl Watches {
             self.config = followed.cloned().map(FileWatch::new);
         }
         let mut before = std::mem::take(&mut self.lists);
-        for spec in config.services.values().filter(|spec| spec.remotes.provider.watch) {
-            let key = (spec.remotes.provider.path.clone(), spec.remotes.default_remote_port);
+        for spec in config
+            .services
+            .values()
+            .filter(|spec| spec.remotes.provider.watch)
+        {
+            let key = (
+                spec.remotes.provider.path.clone(),
+                spec.remotes.default_remote_port,
+            );
             let watch = before.remove(&key);
             let new = || Watch::new(key.0.clone(), key.1);
-            self.lists.entry(key.clone()).or_insert_with(|| watch.unwrap_or_else(new));
+            self.lists
+                .entry(key.clone())
+                .or_insert_with(|| watch.unwrap_or_else(new));
         }
         let is_idle = self.config.is_none() && self.lists.is_empty();
         self.next_look = (!is_idle).then(|| self.next_look.unwrap_or_else(|| clock::now() + LOOK_INTERVAL));
@@ -251,4 +334,18 @@ fn in_words(changes: &[String]) -> String {
     } else {
         changes.join("; ")
     }
+}
+
+/// How the services stand, in one line for people.
+pub(super) fn status(hub: &Hub) -> String {
+    let directory = hub.directory.load();
+    let is_served = |service: &&Arc<Service>| !service.live.active.load().footing.is_fallback();
+    let good = directory.services.iter().filter(is_served).count();
+    let members: usize = directory
+        .services
+        .iter()
+        .map(|service| service.live.active.load().backends.len())
+        .sum();
+    let (services, clients) = (directory.services.len(), hub.clients());
+    format!("{good} of {services} services well, {members} backends active, {clients} connections")
 }

@@ -3,6 +3,8 @@
 //! Decisions take `now: Instant`; threads read it here once per turn. Clock jumps cannot hurt: everything
 //! but log timestamps lives on the monotonic clock.
 
+#[cfg(unix)]
+use std::time::Duration;
 use std::time::{Instant, SystemTime};
 
 /// The monotonic clock, now.
@@ -23,4 +25,13 @@ pub fn now() -> Instant {
 )]
 pub fn wall() -> SystemTime {
     SystemTime::now()
+}
+
+/// The monotonic clock as a service manager reads it (`CLOCK_MONOTONIC`), now.
+#[cfg(unix)]
+#[must_use]
+pub fn since_boot() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // It counts from the start of the machine, so it is never before that.
+    Duration::try_from(now).unwrap_or_default()
 }

@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::clock;
+use crate::base::clock;
 
 /// Who may connect: the owner.
 const MODE: u32 = 0o600;

@@ -1,28 +1,34 @@
 //! The demonstration: a cast of backends in this process, a configuration in memory, and a live table.
 //!
 //! Needs no file and no network beyond loopback. It must not know how the forwarder is put together: whoever
-//! calls [`run`] starts it from the [`Setup`] and hands back a [`View`] of it.
+//! calls [`run`] starts it from the [`Setup`], and the narrator asks it for a reload after a while.
+//!
+//! Two services share the backends: `web` keeps the best three, `solo` the best one, and after the reload the best two.
 //!
 //! Connects on loopback take no time, so the backends differ in what they answer late (which a client sees)
 //! and in how often they are down (which probes, and so the scores, see).
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::app::Lists;
 use crate::candidates::CandidateSet;
-use crate::config::{Config, Dynamic, LogOutput, Strategy};
+use crate::config::{Config, Dynamic, LogOutput, Process, ServiceName, Spec, Strategy};
 
 pub mod backends;
 pub mod narrator;
 pub mod server;
 
 pub use backends::Backends;
-pub use narrator::{Narration, Narrator, View};
+pub use narrator::{Narration, Narrator};
 pub use server::Role;
 
-/// The port to connect to, if it is free.
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1234);
+/// The port of the service `web`, if it is free.
+const WEB: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1234);
+/// The port of the service `solo`, if it is free.
+const SOLO: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1235);
 /// The port of the metrics, if it is free.
 const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9099);
 
@@ -51,8 +57,8 @@ pub const CAST: [Role; 6] = [
 pub struct Setup {
     /// The configuration; ports are the usual ones, or 0 where those are taken.
     pub config: Config,
-    /// The addresses of the backends.
-    pub candidates: CandidateSet,
+    /// The addresses of the backends, for each service.
+    pub lists: Lists,
     /// Tells the user what goes on, once the forwarder serves.
     pub narrator: Narrator,
 }
@@ -68,10 +74,19 @@ pub fn run<T, E: From<io::Error>>(
 ) -> Result<T, E> {
     let backends = Backends::start(&CAST)?;
     let candidates = CandidateSet::parse(&candidate_text(&backends), 80).map_err(io::Error::other)?;
+    let (web, solo, metrics) = (free_or_any(WEB), free_or_any(SOLO), free_or_any(METRICS));
+    let candidates = Arc::new(candidates);
+    let config = config((web, solo), metrics, 1);
+    let lists: Lists = config
+        .services
+        .keys()
+        .map(|name| (name.clone(), Arc::clone(&candidates)))
+        .collect();
+    let next = (self::config((web, solo), metrics, 2), lists.clone());
     serve(Setup {
-        config: config(free_or_any(LISTEN), free_or_any(METRICS)),
-        candidates,
-        narrator: Narrator::new(backends.cast().to_vec(), out),
+        config,
+        lists,
+        narrator: Narrator::new(backends.cast().to_vec(), next, out),
     })
 }
 
@@ -83,26 +98,37 @@ pub fn candidate_text(backends: &Backends) -> String {
     lines.join("\n")
 }
 
-/// The configuration of the demonstration: the defaults at a pace that can be watched.
+/// The configuration of the demonstration: the defaults at a pace that can be watched. `solo` keeps so many backends.
 #[must_use]
-pub fn config(listen: SocketAddr, metrics: SocketAddr) -> Config {
-    let mut config = Config::default();
-    config.server.listen_addrs = vec![listen];
-    config.metrics.listen_addr = metrics;
-    config.logging.level = log::LevelFilter::Warn;
-    config.logging.output = LogOutput::Stderr;
-    config.remotes.probing.interval = Duration::from_secs(2);
-    config.remotes.probing.timeout = Duration::from_millis(500);
-    config.remotes.scoring.success_rate.ewma_alpha = 0.25;
-    config.remotes.selector.evaluation_interval = Duration::from_secs(3);
-    config.remotes.selector.debounce_interval = Duration::from_secs(10);
-    config.pools.drain_timeout = Duration::from_secs(5);
-    config.pools.strategy = Strategy::Dynamic(Dynamic {
-        min_size: 4,
-        max_size: 100,
-        ..Dynamic::default()
-    });
-    config
+pub fn config((web, solo): (SocketAddr, SocketAddr), metrics: SocketAddr, kept: usize) -> Config {
+    let service = |name: &str, listen: SocketAddr, kept: usize| {
+        let mut spec = Spec::default();
+        spec.server.listen_addrs = vec![listen];
+        spec.remotes.probing.interval = Duration::from_secs(2);
+        spec.remotes.probing.timeout = Duration::from_millis(500);
+        spec.remotes.scoring.success_rate.ewma_alpha = 0.25;
+        spec.remotes.selector.active_set_size = kept;
+        spec.remotes.selector.evaluation_interval = Duration::from_secs(3);
+        spec.remotes.selector.debounce_interval = Duration::from_secs(10);
+        spec.pools.drain_timeout = Duration::from_secs(5);
+        spec.pools.strategy = Strategy::Dynamic(Dynamic {
+            min_size: 4,
+            max_size: 100,
+            ..Dynamic::default()
+        });
+        ServiceName::new(name).map(|name| (name, Arc::new(spec)))
+    };
+    let mut process = Process::default();
+    process.metrics.listen_addr = metrics;
+    process.logging.level = log::LevelFilter::Warn;
+    process.logging.output = LogOutput::Stderr;
+    Config {
+        process,
+        services: [service("web", web, 3), service("solo", solo, kept)]
+            .into_iter()
+            .flatten()
+            .collect(),
+    }
 }
 
 /// The address, or the same with port 0 when somebody has it already.
@@ -130,7 +156,8 @@ mod tests {
     fn run_hands_over_all_backends_and_stops_them_after() {
         let mut addrs = Vec::new();
         let answer: Result<_, io::Error> = run(Box::new(io::sink()), |setup| {
-            let set = &setup.candidates;
+            assert_eq!(setup.config.services.len(), 2);
+            let set = setup.lists.values().next().expect("a list");
             addrs = (0..set.len()).filter_map(|i| set.at(i)).collect();
             let reached = addrs
                 .iter()

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::error::HandoverError;
 use super::protocol::{DESCRIPTORS_PER_MESSAGE, Lines, MAX_LINE_BYTES, MAX_SOCKETS, encode};
-use crate::clock;
+use crate::base::clock;
 
 /// Bytes of one read.
 const READ_BYTES: usize = 16 * 1024;

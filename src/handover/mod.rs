@@ -45,7 +45,7 @@ pub use error::HandoverError;
 pub use offer::{Claimed, Interrupter, Offer, OfferedSocket, Waiting};
 pub use protocol::{
     DESCRIPTORS_PER_MESSAGE, Entry, FromNew, FromOld, Lines, MAX_LINE_BYTES, MAX_SOCKETS, OfferLine, Ready,
-    TooLong, UPGRADE, VERSION, decode,
+    TooLong, UPGRADE, VERSION, decode, encode, version,
 };
 #[cfg(unix)]
 pub use take::{Claim, Taken, TakenSocket, take};

@@ -15,7 +15,7 @@ use super::error::HandoverError;
 use super::protocol::{
     DESCRIPTORS_PER_MESSAGE, Entry, FromNew, FromOld, MAX_SOCKETS, OfferLine, Ready, VERSION, decode, encode,
 };
-use crate::clock;
+use crate::base::clock;
 
 /// Time for a new process to take what is sent to it, and to say that it has heard.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);

@@ -89,8 +89,11 @@ pub enum FromNew {
     Mine,
 }
 
-/// A message as a line.
-pub(super) fn encode(message: &impl Serialize) -> Result<Vec<u8>, String> {
+/// A message as a line, or why it cannot be one.
+///
+/// # Errors
+/// When it is too long, or a path in it is no UTF-8.
+pub fn encode(message: &impl Serialize) -> Result<Vec<u8>, String> {
     let mut line = serde_json::to_vec(message).map_err(|error| error.to_string())?;
     debug_assert!(!line.contains(&b'\n'), "JSON escapes line feeds");
     if line.len() >= MAX_LINE_BYTES {
@@ -109,7 +112,8 @@ pub fn decode<'line, T: Deserialize<'line>>(line: &'line [u8]) -> Result<T, Stri
 }
 
 /// The version of an offer, whatever else is in it.
-pub(super) fn version(line: &[u8]) -> Option<u32> {
+#[must_use]
+pub fn version(line: &[u8]) -> Option<u32> {
     #[derive(Deserialize)]
     struct Message {
         offer: Offer,
@@ -172,7 +176,7 @@ impl Lines {
     }
 
     /// The next bytes, which are no line; fewer if there are fewer.
-    pub(super) fn take(&mut self, count: usize) -> Vec<u8> {
+    pub fn take(&mut self, count: usize) -> Vec<u8> {
         self.searched = 0;
         let rest = self.bytes.split_off(count.min(self.bytes.len()));
         std::mem::replace(&mut self.bytes, rest)

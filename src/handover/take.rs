@@ -13,7 +13,7 @@ use super::error::HandoverError;
 use super::protocol::{
     Entry, FromNew, FromOld, MAX_SOCKETS, OfferLine, Ready, UPGRADE, VERSION, decode, version,
 };
-use crate::clock;
+use crate::base::clock;
 
 /// Time for the old process to answer and to send all of its sockets.
 const OFFER_PATIENCE: Duration = Duration::from_secs(30);

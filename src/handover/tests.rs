@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 use socket2::Socket;
 
 use super::channel::Channel;
-use super::protocol::encode;
 use super::take::receive;
 use super::*;
-use crate::clock;
+use crate::base::clock;
 
 /// For what is to come.
 const PATIENCE: Duration = Duration::from_secs(20);

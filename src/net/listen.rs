@@ -233,6 +233,7 @@ fn share_port(socket: &Socket) -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
 fn share_port(_: &Socket) -> io::Result<()> {
     Ok(())
 }

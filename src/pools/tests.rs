@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use super::{Scaler, prepare};
 use crate::backend::{ActiveSet, Backend};
 use crate::base::clock;
-use crate::config::{Dynamic, Pools, Spec, Strategy};
+use crate::config::{Dynamic, Spec, Strategy};
 use crate::service::directory::Service;
-use crate::service::fixture;
 use crate::service::hub::Hub;
+use crate::service::stage;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -31,14 +31,8 @@ fn dynamic() -> Dynamic {
     }
 }
 
-fn spec(strategy: Strategy) -> Spec {
-    Spec {
-        pools: Pools {
-            strategy,
-            ..Pools::default()
-        },
-        ..fixture::spec()
-    }
+fn spec(strategy: Strategy) -> Arc<Spec> {
+    stage::spec(|spec| spec.pools.strategy = strategy)
 }
 
 fn backend(port: u16, strategy: &Strategy) -> Arc<Backend> {
@@ -49,8 +43,8 @@ fn backend(port: u16, strategy: &Strategy) -> Arc<Backend> {
 
 /// A bench with one service.
 fn bench(strategy: Strategy) -> Bench {
-    let now = clock::now();
-    let hub = fixture::hub(2, now);
+    let hub = stage::hub();
+    let now = hub.started_at;
     let scaler = Scaler::new(Arc::clone(&hub));
     let mut bench = Bench {
         hub,
@@ -65,14 +59,14 @@ fn bench(strategy: Strategy) -> Bench {
 
 impl Bench {
     fn open(&mut self, name: &'static str, strategy: Strategy) {
-        let service = fixture::service(&self.hub, name, spec(strategy), "127.0.0.1");
+        let service = stage::service(&self.hub, name, [1], spec(strategy));
         self.services.insert(name, service);
         self.reload();
     }
 
     fn change(&mut self, name: &str, strategy: Strategy) {
         let service = self.services.get_mut(name).expect("open");
-        *service = Arc::new(service.under(Arc::new(spec(strategy)), self.now));
+        *service = Arc::new(service.under(spec(strategy), self.now));
         self.reload();
     }
 
@@ -82,8 +76,8 @@ impl Bench {
     }
 
     fn reload(&self) {
-        let services: Vec<_> = self.services.values().cloned().collect();
-        fixture::publish(&self.hub, &services);
+        let services: Vec<_> = self.services.values().collect();
+        stage::publish(&self.hub, &services);
         self.rung();
     }
 

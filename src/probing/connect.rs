@@ -403,8 +403,12 @@ mod tests {
     fn a_ring_ends_a_turn() {
         let bell = Arc::new(Doorbell::default());
         let mut connector = Connector::new(&bell).expect("a connector");
-        let ringing = std::thread::spawn(move || bell.ring());
+        let ringing = {
+            let bell = Arc::clone(&bell);
+            std::thread::spawn(move || bell.ring())
+        };
         connector.turn(None, &mut Vec::new()).expect("a turn");
         ringing.join().expect("no panic");
+        assert!(bell.answer());
     }
 }

@@ -132,7 +132,9 @@ impl Dispatch {
             }
         }
         let ids: Vec<ServiceId> = self.services.keys().copied().collect();
-        ids.into_iter().for_each(|id| self.enlist(id, now));
+        for id in ids {
+            self.enlist(id, now);
+        }
     }
 
     /// One step: takes all `endings`, and adds to `begins` the probes that begin now; when to go on, if not at the next
@@ -170,7 +172,9 @@ impl Dispatch {
         } else {
             self.held_until
         };
-        [gives_up_at, next].into_iter().flatten().min()
+        let next = [gives_up_at, next].into_iter().flatten().min();
+        // Who waits since then is asked as soon as possible.
+        next.map(|next| next.max(now))
     }
 
     fn can_begin(&self) -> bool {

@@ -324,7 +324,10 @@ impl Census {
             Self::Turns(turns) => {
                 let after = turns.after;
                 let first = route.partition_point(|service| after.is_some_and(|after| *service <= after));
-                route.rotate_left(first);
+                // Nobody comes again before everybody had a turn.
+                if first < route.len() {
+                    route.drain(..first);
+                }
             }
         }
         route

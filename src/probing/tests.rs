@@ -1,16 +1,23 @@
 //! The prober thread against real listeners on loopback.
 
 use std::collections::HashSet;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use super::*;
-use crate::backend::Backend;
-use crate::config::{InitialProbing, Scoring};
-use crate::scorer::Outcome;
+use super::Prober;
+use crate::backend::{ActiveSet, Backend};
+use crate::base::clock;
+use crate::candidates::CandidateSet;
+use crate::config::{InitialProbing, Probing};
+use crate::scorer::sample::{Outcome, Report, Sample};
+use crate::service::directory::Service;
+use crate::service::hub::Hub;
+use crate::service::stage;
 
 /// Longer than any test may take: a probe or a wait that needs it has failed.
 const LONG: Duration = Duration::from_secs(20);
@@ -57,72 +64,78 @@ impl Drop for Everywhere {
     }
 }
 
-/// A prober on a thread of its own, and what it is linked to.
+/// A prober on a thread of its own, with one service.
 struct Running {
-    candidates: Arc<Published<CandidateSet>>,
-    active: Arc<Published<ActiveSet>>,
-    inbox: Arc<SampleInbox>,
-    progress: Arc<InitialProgress>,
-    shutdown: Arc<Shutdown>,
-    waker: Arc<Waker>,
+    hub: Arc<Hub>,
+    service: Arc<Service>,
     thread: Option<JoinHandle<()>>,
     seen: Vec<Sample>,
+    is_swept: bool,
+}
+
+fn set(list: &str, port: u16) -> CandidateSet {
+    CandidateSet::parse(list, port).expect("a good list")
 }
 
 impl Running {
     fn new(list: &str, port: u16, config: Probing, max_in_flight: usize) -> Self {
-        let set = CandidateSet::parse(list, port).expect("a good list");
-        let candidates = Arc::new(Published::new(set));
-        let active: Arc<Published<ActiveSet>> = Arc::new(Published::new(ActiveSet::default()));
-        let inbox: Arc<SampleInbox> = Arc::default();
-        let links = Links {
-            candidates: Arc::clone(&candidates),
-            active: Arc::clone(&active),
-            board: Arc::new(RwLock::new(ScoreBoard::new(Scoring::default()))),
-            inbox: Arc::clone(&inbox),
-            link: Arc::new(Published::new(LinkView::unknown(clock::now()))),
-        };
+        let hub = stage::hub();
+        let spec = stage::spec(|spec| spec.remotes.probing = config);
+        let service = stage::service_of(&hub, "one", set(list, port), spec);
+        stage::publish(&hub, &[&service]);
         let rng = fastrand::Rng::with_seed(1);
-        let prober = Prober::new(links, config, max_in_flight, rng).expect("a prober");
-        let (progress, waker) = (prober.progress(), prober.waker());
-        let shutdown = Arc::new(Shutdown::default());
-        let stop = Arc::clone(&shutdown);
-        let thread = Some(std::thread::spawn(move || prober.run(&stop)));
+        let prober = Prober::new(Arc::clone(&hub), max_in_flight, rng).expect("a prober");
         Self {
-            candidates,
-            active,
-            inbox,
-            progress,
-            shutdown,
-            waker,
-            thread,
+            hub,
+            service,
+            thread: Some(std::thread::spawn(move || prober.run())),
             seen: Vec::new(),
+            is_swept: false,
         }
     }
 
     /// Waits until what was seen passes.
-    fn wait_until(&mut self, passes: impl Fn(&[Sample]) -> bool) {
+    fn wait_until(&mut self, passes: impl Fn(&Self) -> bool) {
         let deadline = clock::now() + LONG;
-        let mut batch = Vec::new();
-        while !passes(&self.seen) {
+        while !passes(self) {
             assert!(clock::now() < deadline, "{} samples do not pass", self.seen.len());
-            self.inbox.take(&mut batch, Duration::from_millis(50));
-            self.seen.append(&mut batch);
+            self.hub
+                .bells
+                .scorer
+                .wait(Some(clock::now() + Duration::from_millis(50)));
+            self.take();
         }
     }
 
-    fn drain(&mut self) {
+    fn take(&mut self) {
         let mut batch = Vec::new();
-        self.inbox.take(&mut batch, Duration::ZERO);
-        self.seen.append(&mut batch);
+        self.hub.samples.take(&mut batch);
+        for report in batch {
+            match report {
+                Report::Sample(sample) => {
+                    assert_eq!(sample.candidate.service, self.service.live.id);
+                    self.seen.push(sample);
+                }
+                Report::Swept(service) => {
+                    assert_eq!(service, self.service.live.id);
+                    self.is_swept = true;
+                }
+            }
+        }
+    }
+
+    /// How many probes had succeeded when initial probing was over.
+    fn swept(&mut self) -> usize {
+        self.wait_until(|running| running.is_swept);
+        let passed = self.seen.iter().filter(|sample| sample.outcome.is_success());
+        passed.count()
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         let begun = clock::now();
-        self.shutdown.begin();
-        self.waker.wake().expect("woken");
+        self.hub.stop();
         if let Some(thread) = self.thread.take() {
             thread.join().expect("no panic");
         }
@@ -175,10 +188,9 @@ fn initial_probing_tries_every_candidate_of_a_small_set_once() {
     // Half of the budget of 500 at this concurrency; .0 and .255 are no hosts of a /24.
     let list = "127.1.1.0/24\n127.1.2.0/25";
     let mut running = Running::new(list, everywhere.port, config, 30);
-    assert_eq!(running.progress.wait_for(usize::MAX), 254 + 126);
-    running.drain();
-    let probed: HashSet<SocketAddr> = running.seen.iter().map(|sample| sample.addr).collect();
-    let set = running.candidates.load();
+    assert_eq!(running.swept(), 254 + 126);
+    let probed: HashSet<SocketAddr> = running.seen.iter().map(|sample| sample.candidate.addr).collect();
+    let set = running.service.live.candidates.load();
     assert!((0..set.len()).all(|index| probed.contains(&set.at(index).expect("a member"))));
     assert!(
         running
@@ -194,12 +206,10 @@ fn initial_probing_takes_an_even_sample_of_a_large_set() {
     let everywhere = Everywhere::new();
     let config = config(LONG * 1000, initial(200, LONG / 20));
     let mut running = Running::new("127.0.0.0/8", everywhere.port, config, 1000);
-    let passed = running.progress.wait_for(usize::MAX);
-    assert_eq!(passed, 1000);
-    running.drain();
+    assert_eq!(running.swept(), 1000);
     let mut parts = [0; 8];
     for sample in running.seen.iter().take(1000) {
-        let SocketAddr::V4(v4) = sample.addr else {
+        let SocketAddr::V4(v4) = sample.candidate.addr else {
             panic!("only IPv4 is listed")
         };
         parts[usize::from(v4.ip().octets()[1] / 32)] += 1;
@@ -214,9 +224,9 @@ fn serving_may_start_while_initial_probing_goes_on() {
     let (_socket, _queued, silent) = silent();
     let list = format!("127.0.0.2\n127.0.0.3\n127.0.0.4\n{silent}");
     let mut running = Running::new(&list, everywhere.port, config(LONG, initial(10, LONG)), 10);
-    assert!(running.progress.wait_for(3) >= 3);
-    running.drain();
-    assert_eq!(running.seen.len(), 3, "the silent one is still in flight");
+    running.wait_until(|running| running.seen.len() >= 3);
+    assert_eq!(running.seen.len(), 3);
+    assert!(!running.is_swept, "the silent one is still in flight");
 }
 
 #[test]
@@ -225,8 +235,8 @@ fn without_initial_probing_nobody_waits() {
         enabled: false,
         ..InitialProbing::default()
     };
-    let running = Running::new("127.0.0.1:9", 80, config(LONG, off), 10);
-    assert_eq!(running.progress.wait_for(3), 0);
+    let mut running = Running::new("127.0.0.1:9", 80, config(LONG * 1000, off), 10);
+    assert_eq!(running.swept(), 0);
 }
 
 #[test]
@@ -242,10 +252,9 @@ fn refused_candidates_fail_and_end_initial_probing() {
         .expect("of IPv4");
     let config = config(LONG, initial(10, LONG));
     let mut running = Running::new(&refusing.to_string(), 80, config, 10);
-    assert_eq!(running.progress.wait_for(1), 0);
-    running.wait_until(|seen| !seen.is_empty());
+    assert_eq!(running.swept(), 0);
     assert_eq!(
-        (running.seen[0].addr, running.seen[0].outcome),
+        (running.seen[0].candidate.addr, running.seen[0].outcome),
         (refusing, Outcome::Refused)
     );
 }
@@ -265,14 +274,18 @@ fn rounds_probe_the_active_set_and_a_changed_list() {
     let mut running = Running::new("127.0.0.2\n127.0.0.3", everywhere.port, config, 10);
     let member = SocketAddr::from(([127, 0, 0, 77], everywhere.port));
     let backend = Arc::new(Backend::new(member, clock::now(), 1));
-    running.active.publish(Arc::new(ActiveSet {
+    running.service.live.active.publish(Arc::new(ActiveSet {
         backends: vec![backend],
+        ..ActiveSet::default()
     }));
-    let probes = move |seen: &[Sample], addr| seen.iter().filter(|sample| sample.addr == addr).count();
-    running.wait_until(|seen| probes(seen, member) >= 5);
+    let probes = |running: &Running, addr| {
+        let seen = running.seen.iter();
+        seen.filter(|sample| sample.candidate.addr == addr).count()
+    };
+    running.wait_until(|running| probes(running, member) >= 5);
 
     let newcomer = SocketAddr::from(([127, 0, 0, 9], everywhere.port));
-    let list = CandidateSet::parse(&newcomer.to_string(), 80).expect("a good list");
-    running.candidates.publish(Arc::new(list));
-    running.wait_until(|seen| probes(seen, newcomer) >= 3);
+    let list = set(&newcomer.to_string(), 80);
+    running.service.live.candidates.publish(Arc::new(list));
+    running.wait_until(|running| probes(running, newcomer) >= 3);
 }

@@ -46,10 +46,16 @@ impl Prober {
     /// The body of the thread; returns when the stop begins.
     pub fn run(mut self) {
         self.dispatch.hear(clock::now());
-        while !self.dispatch.is_over() {
+        loop {
             let now = clock::now();
             if self.bell.answer() {
                 self.dispatch.hear(now);
+                if self.dispatch.is_over() {
+                    return;
+                }
+            }
+            if self.dispatch.is_over() {
+                return;
             }
             let next = self.dispatch.step(now, &mut self.endings, &mut self.begins);
             self.begin();

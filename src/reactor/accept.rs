@@ -100,6 +100,20 @@ impl Reactor {
         }
     }
 
+    /// Has accepting at these listeners wait, or go on.
+    pub(super) fn hold_listeners(&mut self, ids: &[ListenerId], is_held: bool) {
+        for place in 0..self.listeners.len() {
+            if let Some(listener) = self.listener_mut(place)
+                && ids.contains(&listener.id)
+            {
+                listener.is_held = is_held;
+                // Connections may have come, and gone to whoever was about to take over.
+                listener.is_ready = true;
+                self.listener_is_due(place);
+            }
+        }
+    }
+
     /// Duplicates of all listeners.
     pub(super) fn lend_listeners(&self) -> Vec<(ListenerId, Socket)> {
         let duplicate = |listener: &Listener| {

@@ -27,6 +27,12 @@ impl Reactor {
                     // Whoever asked and does not wait any more asked for nothing.
                     drop(reply.send(self.lend_listeners()));
                 }
+                Letter::Hold(ids, done) => {
+                    self.hold_listeners(&ids, true);
+                    // As above.
+                    let _heard = done.send(());
+                }
+                Letter::Resume(ids) => self.hold_listeners(&ids, false),
                 Letter::Yield(ids, done) => {
                     for place in 0..self.listeners.len() {
                         if self.listener(place).is_some_and(|one| ids.contains(&one.id)) {

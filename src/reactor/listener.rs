@@ -23,6 +23,8 @@ pub(super) struct Listener {
     pub(super) is_ready: bool,
     /// Accepting pauses until a timer comes.
     pub(super) is_paused: bool,
+    /// Accepting waits for somebody else, who is about to take the listener over.
+    pub(super) is_held: bool,
     /// Whether it stands in the queue of those that are due.
     pub(super) is_queued: bool,
 }
@@ -36,12 +38,13 @@ impl Listener {
             sent_under,
             is_ready: false,
             is_paused: false,
+            is_held: false,
             is_queued: false,
         }
     }
 
     /// Whether it can be accepted from at once.
     pub(super) fn is_due(&self) -> bool {
-        self.is_ready && !self.is_paused && self.tenant.is_some()
+        self.is_ready && !self.is_paused && !self.is_held && self.tenant.is_some()
     }
 }

@@ -17,7 +17,11 @@ pub enum Letter {
     Open(Vec<(ListenerId, TcpListener)>),
     /// A duplicate of every listener is wanted.
     Lend(Sender<Vec<(ListenerId, Socket)>>),
-    /// These listeners are somebody else's now, who serves what is queued too: they are closed as they are.
+    /// Nobody is to be accepted at these listeners for now: somebody else is about to.
+    Hold(Vec<ListenerId>, Sender<()>),
+    /// Accepting at these goes on.
+    Resume(Vec<ListenerId>),
+    /// These are somebody else's now, who serves what is queued too: they are closed as they are.
     Yield(Vec<ListenerId>, Sender<()>),
 }
 

@@ -70,6 +70,7 @@ impl Reactor {
 
     /// Looks at all that the doorbell may have been rung for.
     fn look_around(&mut self) {
+        self.hub.heartbeats.answer(self.index);
         let have_come = self.open_letters();
         if self.directory.refresh() {
             self.follow_directory();

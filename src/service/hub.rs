@@ -14,6 +14,7 @@ use crate::base::published::Published;
 use crate::reactor::limits::Limits;
 use crate::scorer::inbox::SampleInbox;
 use crate::scorer::link::LinkView;
+use crate::systemd::Heartbeats;
 
 /// One doorbell a thread.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub struct Doorbells {
     pub worker: Arc<Doorbell>,
     /// The main thread, which waits for the first sets, and for the end.
     pub main: Arc<Doorbell>,
+    /// Tells the service manager that the process is well.
+    pub supervisor: Arc<Doorbell>,
     /// The reactors, in their order.
     pub reactors: Listeners,
 }
@@ -45,6 +48,7 @@ impl Doorbells {
             pools: Arc::default(),
             worker: Arc::default(),
             main: Arc::default(),
+            supervisor: Arc::default(),
             reactors: (0..reactors).map(|_| Arc::default()).collect(),
         }
     }
@@ -79,6 +83,8 @@ pub struct Hub {
     pub bells: Doorbells,
     /// Sockets that each reactor holds.
     pub gauges: Box<[Gauges]>,
+    /// Which reactors have answered since they were asked.
+    pub heartbeats: Heartbeats,
     /// When the process started.
     pub started_at: Instant,
 }
@@ -99,6 +105,7 @@ impl Hub {
             )),
             reloads: Arc::new(Published::new(Reloads::default())),
             samples: SampleInbox::new(Arc::clone(&bells.scorer)),
+            heartbeats: Heartbeats::new(reactors),
             gauges: (0..reactors).map(|_| Gauges::default()).collect(),
             bells,
             started_at: now,

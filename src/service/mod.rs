@@ -5,8 +5,6 @@
 //! wake whoever listens.
 
 pub mod directory; // all services of one configuration, and who listens where
-#[cfg(test)]
-pub(crate) mod fixture; // services and hubs for tests
 pub mod hub; // what all threads share
 pub mod id; // which service
 pub mod live; // what of a service outlives a reload

@@ -49,7 +49,12 @@ pub(crate) fn service(
     ports: impl IntoIterator<Item = u16>,
     spec: Arc<Spec>,
 ) -> Arc<Service> {
-    let live = Live::new(list(ports), &spec.remotes.scoring, &hub.bells);
+    service_of(hub, name, list(ports), spec)
+}
+
+/// The same, with any list.
+pub(crate) fn service_of(hub: &Hub, name: &str, set: CandidateSet, spec: Arc<Spec>) -> Arc<Service> {
+    let live = Live::new(set.into(), &spec.remotes.scoring, &hub.bells);
     let name = ServiceName::new(name).expect("a name");
     Arc::new(Service::new(name, spec, Arc::new(live), clock::now()))
 }

@@ -52,7 +52,8 @@ impl Blocked {
             .name("signals".to_owned())
             .spawn(move || {
                 loop {
-                    if let Some(signal) = next(&self.awaited) {
+                    // It fails by interruption only: the set is a valid one.
+                    if let Some(signal) = self.awaited.wait().ok().and_then(meaning) {
                         teller.hear(signal);
                     }
                 }
@@ -61,9 +62,7 @@ impl Blocked {
     }
 }
 
-fn next(awaited: &SigSet) -> Option<Signal> {
-    // It fails by interruption only: the set is a valid one.
-    let number = awaited.wait().ok()?;
+fn meaning(number: Number) -> Option<Signal> {
     let meaning = MEANINGS.iter().find(|(known, _)| *known == number);
     debug_assert!(meaning.is_some(), "{number} is not awaited");
     meaning.map(|(_, signal)| *signal)

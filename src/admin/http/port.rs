@@ -24,8 +24,8 @@ use crate::admin::access::Door;
 use crate::admin::desk::Ticket;
 use crate::admin::page::Page;
 use crate::admin::site::Site;
-use crate::config::Keepalive;
 use crate::base::clock;
+use crate::config::Keepalive;
 use crate::net;
 
 /// Connections at once.

@@ -22,8 +22,8 @@ impl Place {
         let status = StatusSources {
             started_at: clock::now(),
             started: clock::wall(),
-            services: Arc::new(crate::snapshot::Published::new(Vec::new())),
-            reloads: Arc::new(crate::snapshot::Published::new(reload::Reloads::default())),
+            services: Arc::new(crate::base::published::Published::new(Vec::new())),
+            reloads: Arc::new(crate::base::published::Published::new(reload::Reloads::default())),
         };
         Self {
             site: Site::new(exporter, Arc::clone(&world.control), status, desk),

@@ -28,9 +28,9 @@ fn connect(addr: SocketAddr, count: usize) -> Vec<std::net::TcpStream> {
 /// Accepts until so many were accepted; how many by each listener.
 fn accept(rows: &[Vec<TcpListener>], wanted: usize) -> Vec<usize> {
     let mut counts = vec![0; rows.iter().flatten().count()];
-    let deadline = crate::clock::now() + PATIENCE;
+    let deadline = crate::base::clock::now() + PATIENCE;
     while counts.iter().sum::<usize>() < wanted {
-        assert!(crate::clock::now() < deadline, "{counts:?} of {wanted}");
+        assert!(crate::base::clock::now() < deadline, "{counts:?} of {wanted}");
         for (count, listener) in counts.iter_mut().zip(rows.iter().flatten()) {
             while listener.accept().is_ok() {
                 *count += 1;
@@ -117,9 +117,9 @@ fn an_adopted_listener_has_what_a_bound_one_has() {
             .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     );
     let client = std::net::TcpStream::connect(addr).expect("connect");
-    let deadline = crate::clock::now() + PATIENCE;
+    let deadline = crate::base::clock::now() + PATIENCE;
     let accepted = loop {
-        assert!(crate::clock::now() < deadline, "it is queued");
+        assert!(crate::base::clock::now() < deadline, "it is queued");
         if let Ok((accepted, _)) = listener.accept() {
             break accepted;
         }

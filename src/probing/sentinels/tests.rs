@@ -3,36 +3,75 @@
 use super::*;
 use crate::base::clock;
 use crate::config::Scoring;
+use crate::scorer::board::ScoreBoard;
 use crate::scorer::link::{LinkWatch, News};
-use crate::scorer::{Outcome, Sample, ScoreBoard, Source};
+use crate::scorer::sample::{Outcome, Sample, Source};
 use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::LazyLock;
 
 const SECOND: Duration = Duration::from_secs(1);
+
+static SERVICE: LazyLock<ServiceId> = LazyLock::new(ServiceId::fresh);
 
 fn addr(host: u16) -> SocketAddr {
     let [high, low] = host.to_be_bytes();
     SocketAddr::from(([10, 0, high, low], 80))
 }
 
+fn one(host: u16) -> Candidate {
+    Candidate {
+        service: *SERVICE,
+        addr: addr(host),
+    }
+}
+
+fn sentinels(config: &Probing) -> Sentinels {
+    Sentinels::new(Manners::of(std::iter::once(config)))
+}
+
 /// Candidates of which every second one answers; the later the number, the later its last sample.
 fn known(count: u16, start: Instant) -> Vec<Touched> {
-    let one = |host| Touched {
+    let touched = |host| Touched {
         addr: addr(host),
         last_sample_at: start + SECOND * u32::from(host),
         score: 50.0,
         answers: host % 2 == 0,
     };
-    (0..count).map(one).collect()
+    (0..count).map(touched).collect()
 }
 
-fn view(phase: Phase, since: Instant, failed: &[SocketAddr]) -> LinkView {
+fn view(phase: Phase, since: Instant, failed: &[Candidate]) -> LinkView {
     LinkView {
         phase,
         since,
         failed: failed.to_vec(),
         answered: None,
         recoveries: 0,
+        outages: 0,
     }
+}
+
+/// Plans by these boards.
+fn plan(
+    sentinels: &mut Sentinels,
+    now: Instant,
+    boards: &[(ServiceId, &[Touched])],
+    rng: &mut fastrand::Rng,
+) {
+    let mut census = sentinels.census();
+    for service in census.route(boards.iter().map(|(service, _)| *service)) {
+        if census.wants_more() {
+            let known = boards.iter().filter(|(of, _)| *of == service);
+            let known = known.flat_map(|(_, known)| known.iter().copied());
+            census.look_at(service, known, rng);
+        }
+    }
+    let others = Others {
+        member: rng.choice([one(0), one(2)]),
+        stranger: Some(one(9_999)),
+    };
+    sentinels.plan(now, census, &others, rng);
 }
 
 /// Plans whatever is due by `now`, and takes what begins by then.
@@ -43,18 +82,10 @@ fn begin(
     rng: &mut fastrand::Rng,
 ) -> Vec<SocketAddr> {
     if sentinels.is_due(now) {
-        let others = Others {
-            active: &[addr(0), addr(2)],
-            stranger: Some(addr(9_999)),
-        };
-        sentinels.plan(now, known.iter().copied(), &others, rng);
+        plan(sentinels, now, &[(*SERVICE, known)], rng);
     }
-    let mut begun = Vec::new();
-    while let Some(next) = sentinels.front().filter(|next| next.at <= now) {
-        begun.push(next.addr);
-        sentinels.begun();
-    }
-    begun
+    let begun = std::iter::from_fn(|| sentinels.begin(now));
+    begun.map(|candidate| candidate.addr).collect()
 }
 
 #[test]
@@ -62,8 +93,8 @@ fn a_doubt_asks_the_latest_witness_first_and_few_before_an_answer_can_come() {
     let mut rng = fastrand::Rng::with_seed(1);
     let now = clock::now();
     let known = known(400, now);
-    let mut sentinels = Sentinels::new(&Probing::default());
-    sentinels.adopt(&view(Phase::Suspect, now, &[addr(398)]), now);
+    let mut sentinels = sentinels(&Probing::default());
+    sentinels.adopt(&view(Phase::Suspect, now, &[one(398)]), now);
     assert_eq!(sentinels.next_at(), Some(now + GRACE));
     assert_eq!(begin(&mut sentinels, now, &known, &mut rng), []);
     let asked_at = now + GRACE;
@@ -74,7 +105,7 @@ fn a_doubt_asks_the_latest_witness_first_and_few_before_an_answer_can_come() {
     let mut asked: HashSet<_> = all.into_iter().chain(soon).collect();
     asked.insert(addr(396));
     assert_eq!(asked.len(), WITNESSES);
-    let is_witness = |asked: &SocketAddr| known.iter().any(|one| one.addr == *asked && one.answers);
+    let is_witness = |asked: &SocketAddr| known.iter().any(|known| known.addr == *asked && known.answers);
     assert!(asked.iter().all(is_witness));
     assert!(!asked.contains(&addr(398)), "who failed already is asked last");
     sentinels.adopt(&view(Phase::Up, now, &[]), now);
@@ -85,8 +116,8 @@ fn a_doubt_asks_the_latest_witness_first_and_few_before_an_answer_can_come() {
 fn few_witnesses_are_asked_several_times() {
     let mut rng = fastrand::Rng::with_seed(2);
     let now = clock::now();
-    let mut sentinels = Sentinels::new(&Probing::default());
-    sentinels.adopt(&view(Phase::Suspect, now, &[addr(0)]), now);
+    let mut sentinels = sentinels(&Probing::default());
+    sentinels.adopt(&view(Phase::Suspect, now, &[one(0)]), now);
     let known = known(3, now);
     let mut asked = Vec::new();
     for step in 0..100 {
@@ -102,7 +133,7 @@ fn while_it_is_down_everybody_has_a_turn_at_half_the_usual_rate() {
     let start = clock::now();
     let config = Probing::default();
     let known = known(100, start);
-    let mut sentinels = Sentinels::new(&config);
+    let mut sentinels = sentinels(&config);
     sentinels.adopt(&view(Phase::Down, start, &[]), start);
     let (mut probes, mut asked) = (0, HashSet::new());
     let mut longest = Duration::ZERO;
@@ -130,10 +161,10 @@ fn when_it_is_back_those_that_failed_are_asked_between_two_that_answer() {
     let mut rng = fastrand::Rng::with_seed(4);
     let now = clock::now();
     let known = known(11, now);
-    let mut sentinels = Sentinels::new(&Probing::default());
+    let mut sentinels = sentinels(&Probing::default());
     let settling = LinkView {
-        answered: Some(addr(7)),
-        ..view(Phase::Settling, now, &[addr(10), addr(7), addr(4)])
+        answered: Some(one(7)),
+        ..view(Phase::Settling, now, &[one(10), one(7), one(4)])
     };
     sentinels.adopt(&settling, now);
     let begun = begin(&mut sentinels, now, &known, &mut rng);
@@ -149,11 +180,14 @@ fn one_that_returns_while_all_others_die_is_found_and_the_dead_pay() {
     let (start, returned) = (clock::now(), addr(5));
     let mut watch = LinkWatch::new(config.timeout);
     let mut board = ScoreBoard::new(Scoring::default());
-    let mut sentinels = Sentinels::new(&config);
+    let mut sentinels = sentinels(&config);
     let mut told = (Phase::Up, 0);
     let (mut under_way, mut clear) = (Vec::<(Instant, SocketAddr)>::new(), Vec::new());
     let sample = |addr, outcome, began_at, at| Sample {
-        addr,
+        candidate: Candidate {
+            service: *SERVICE,
+            addr,
+        },
         outcome,
         source: Source::Probe,
         began_at,
@@ -204,4 +238,99 @@ fn one_that_returns_while_all_others_die_is_found_and_the_dead_pay() {
     assert_eq!((watch.phase(), outages), (Phase::Up, 1));
     assert!(board.answers(&returned));
     assert!((0..5).all(|host| !board.answers(&addr(host))), "each has paid");
+}
+
+const MANY: u16 = 50;
+
+/// Services of which each knows as many candidates as it has in this list.
+fn boards(counts: impl IntoIterator<Item = u16>, start: Instant) -> Vec<(ServiceId, Vec<Touched>)> {
+    let board = |count| (ServiceId::fresh(), known(count, start));
+    counts.into_iter().map(board).collect()
+}
+
+fn views(boards: &[(ServiceId, Vec<Touched>)]) -> Vec<(ServiceId, &[Touched])> {
+    boards
+        .iter()
+        .map(|(service, known)| (*service, known.as_slice()))
+        .collect()
+}
+
+#[test]
+fn witnesses_of_all_services_are_asked_alike() {
+    let mut rng = fastrand::Rng::with_seed(6);
+    let now = clock::now();
+    let boards = boards(std::iter::repeat_n(2_000, usize::from(MANY)), now);
+    let (first, known) = &boards[0];
+    let failed = Candidate {
+        service: *first,
+        addr: known[0].addr,
+    };
+    let mut sentinels = sentinels(&Probing::default());
+    let mut asked: HashSet<Candidate> = HashSet::new();
+    for _ in 0..100 {
+        sentinels.adopt(&view(Phase::Suspect, now, &[failed]), now);
+        plan(&mut sentinels, now + GRACE, &views(&boards), &mut rng);
+        let begun: Vec<_> = std::iter::from_fn(|| sentinels.begin(now + SECOND * 2)).collect();
+        let distinct: HashSet<_> = begun.iter().copied().collect();
+        assert_eq!((begun.len(), distinct.len()), (WITNESSES, WITNESSES));
+        assert_eq!(begun[0].addr, addr(1_998), "one of those that answered last");
+        asked.extend(begun);
+    }
+    assert!(
+        !asked.contains(&failed),
+        "the same address elsewhere did not fail"
+    );
+    for (service, _) in &boards {
+        let of_one = asked.iter().filter(|one| one.service == *service).count();
+        assert!((80..180).contains(&of_one), "{of_one} of 6400 in 50 services");
+    }
+}
+
+#[test]
+fn everybody_on_all_boards_has_a_turn_while_it_is_down() {
+    let mut rng = fastrand::Rng::with_seed(7);
+    let start = clock::now();
+    let boards = boards([700, 1, 900, 3, 0, 40, 2_000, 7], start);
+    let mut sentinels = sentinels(&Probing::default());
+    sentinels.adopt(&view(Phase::Down, start, &[]), start);
+    let total: usize = boards.iter().map(|(_, known)| known.len()).sum();
+    let (mut asked, mut waves, mut now) = (HashSet::new(), 0, start);
+    while asked.len() < total {
+        // One of three in a wave: the others are a member and a stranger.
+        waves += 1;
+        assert!(
+            waves <= total * 2,
+            "{} of {total} after {waves} waves",
+            asked.len()
+        );
+        now = sentinels.next_at().expect("it is down");
+        plan(&mut sentinels, now, &views(&boards), &mut rng);
+        assert!(
+            sentinels.turns.len() <= TURNS + 2_000 + WAVE.1,
+            "what is kept is bounded"
+        );
+        asked.extend(std::iter::from_fn(|| sentinels.begin(now)).filter(|one| one.service != *SERVICE));
+    }
+    // One of three of a wave: the others are a member and a stranger.
+    assert!(
+        waves <= total + 1,
+        "{waves} waves for {total}: nobody twice before everybody once"
+    );
+    assert!(now - start <= SECOND * 8 * u32::try_from(total).expect("small"));
+}
+
+#[test]
+fn manners_are_those_of_whoever_is_probed_most_often() {
+    let of = |count, interval, timeout| Probing {
+        probe_candidate_count: count,
+        interval: SECOND * interval,
+        timeout: SECOND * timeout,
+        ..Probing::default()
+    };
+    let rare = of(1_000, 3_600, 9);
+    let often = of(40, 20, 1);
+    let manners = Manners::of([&rare, &often].into_iter());
+    assert_eq!((manners.wave, manners.longest_pause), (10, SECOND * 10));
+    assert_eq!(manners.timeout, SECOND * 9);
+    assert!(Manners::of(std::iter::empty()).longest_pause > Duration::ZERO);
 }

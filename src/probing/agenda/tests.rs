@@ -1,0 +1,307 @@
+//! What one service probes, against a board that a test writes.
+
+use std::collections::{HashMap, HashSet};
+
+use super::*;
+use crate::base::clock;
+use crate::config::{InitialProbing, Scoring};
+use crate::scorer::sample::{Outcome, Sample, Source};
+
+const INTERVAL: Duration = Duration::from_secs(15);
+/// What is left before another round begins.
+const ALMOST: Duration = Duration::from_nanos(14_999_999_999);
+const SECOND: Duration = Duration::from_secs(1);
+
+struct Bench {
+    agenda: Agenda,
+    board: ScoreBoard,
+    active: ActiveSet,
+    rng: fastrand::Rng,
+    start: Instant,
+    now: Instant,
+}
+
+fn list(text: &str) -> Arc<CandidateSet> {
+    Arc::new(CandidateSet::parse(text, 80).expect("a good list"))
+}
+
+fn sweeping(max_concurrency: usize) -> Probing {
+    Probing {
+        initial: InitialProbing {
+            enabled: true,
+            max_concurrency,
+            timeout: SECOND / 2,
+        },
+        ..Probing::default()
+    }
+}
+
+fn in_rounds() -> Probing {
+    Probing {
+        initial: InitialProbing {
+            enabled: false,
+            ..InitialProbing::default()
+        },
+        ..Probing::default()
+    }
+}
+
+fn bench(config: &Probing, text: &str) -> Bench {
+    let mut rng = fastrand::Rng::with_seed(7);
+    let start = clock::now();
+    let frame = Frame {
+        service: ServiceId::fresh(),
+        origin: start,
+        places: Places::new(3),
+    };
+    Bench {
+        agenda: Agenda::new(frame, config, list(text), start, &mut rng),
+        board: ScoreBoard::new(Scoring::default()),
+        active: ActiveSet::default(),
+        rng,
+        start,
+        now: start,
+    }
+}
+
+impl Bench {
+    /// The probes that begin now.
+    fn begin(&mut self) -> Vec<Probe> {
+        let facts = Facts {
+            board: &self.board,
+            active: &self.active,
+        };
+        let (agenda, rng, now) = (&mut self.agenda, &mut self.rng, self.now);
+        std::iter::from_fn(|| agenda.begin(now, &facts, rng)).collect()
+    }
+
+    fn end(&mut self, probe: &Probe) {
+        self.board.record(&Sample {
+            candidate: probe.candidate,
+            outcome: Outcome::Success(SECOND / 50),
+            source: Source::Probe,
+            began_at: self.now,
+            at: self.now,
+        });
+        self.agenda.ended(self.now);
+    }
+
+    /// Goes to when the agenda wants to be asked, and has all its probes answered at once.
+    fn pass(&mut self) -> Vec<Probe> {
+        self.now = self.agenda.next_at(self.now).expect("something is to be done");
+        let begun = self.begin();
+        for probe in &begun {
+            self.end(probe);
+        }
+        begun
+    }
+
+    /// Lets time pass; who was probed when.
+    fn pass_until(&mut self, until: Instant) -> Vec<(Instant, Probe)> {
+        let mut all = Vec::new();
+        while self.agenda.next_at(self.now).is_some_and(|next| next <= until) {
+            all.extend(self.pass().into_iter().map(|probe| (self.now, probe)));
+        }
+        self.now = until;
+        all
+    }
+}
+
+#[test]
+fn a_sweep_keeps_its_concurrency_and_ends_with_its_last_probe() {
+    let mut bench = bench(&sweeping(7), "10.0.0.0/28");
+    let mut waves = Vec::new();
+    let mut seen = HashSet::new();
+    let mut begun = bench.begin();
+    while !begun.is_empty() {
+        waves.push(begun.len());
+        assert_eq!(bench.agenda.next_at(bench.now), None, "it waits for an ending");
+        for probe in &begun {
+            assert!(!bench.agenda.take_swept());
+            assert_eq!((probe.errand, probe.timeout), (Errand::Sweep, SECOND / 2));
+            assert!(seen.insert(probe.candidate.addr));
+            bench.end(probe);
+        }
+        begun = bench.begin();
+        begun.retain(|probe| probe.errand == Errand::Sweep);
+    }
+    assert_eq!(waves, [7, 7]);
+    assert!(bench.agenda.take_swept());
+    assert!(!bench.agenda.take_swept(), "it is told once");
+    assert_eq!(bench.agenda.gives_up_at(), None);
+}
+
+#[test]
+fn a_sweep_of_a_large_list_keeps_its_budget() {
+    let mut bench = bench(&sweeping(10), "10.0.0.0/8");
+    let mut count = 0;
+    while !bench.agenda.take_swept() {
+        count += bench.pass().len();
+    }
+    // A second for each twice ten.
+    assert_eq!(count, 100);
+}
+
+#[test]
+fn without_initial_probing_it_is_over_at_once_and_rounds_begin() {
+    let mut bench = bench(&in_rounds(), "10.0.0.0/24");
+    assert!(bench.agenda.take_swept());
+    let round = bench.pass_until(bench.start + ALMOST);
+    assert_eq!(round.len(), 10);
+    assert!(
+        round
+            .iter()
+            .all(|(at, probe)| probe.errand == Errand::Round { at: *at })
+    );
+}
+
+#[test]
+fn rounds_follow_one_another_on_the_grid_and_nothing_wakes_between() {
+    let mut bench = bench(&in_rounds(), "10.0.0.1\n10.0.0.2\n10.0.0.3");
+    let mut wakes = HashMap::new();
+    for _ in 0..400 {
+        bench.pass();
+        let number = (bench.now - bench.start).as_secs() / 15;
+        *wakes.entry(number).or_insert(0) += 1;
+    }
+    assert!(wakes.len() >= 99, "{}", wakes.len());
+    assert!(
+        wakes.values().all(|wakes| *wakes <= 4),
+        "three places and a beginning: {wakes:?}"
+    );
+}
+
+#[test]
+fn a_sweep_that_cannot_go_on_is_given_up() {
+    let mut bench = bench(&sweeping(5), "10.0.0.0/24");
+    let begun = bench.begin();
+    assert_eq!(begun.len(), 5);
+    for probe in &begun {
+        bench.agenda.put_off(probe, bench.now);
+    }
+    let at = bench.agenda.gives_up_at().expect("it sweeps");
+    assert_eq!(at, bench.start + SWEEP_LIMIT);
+    assert!(!bench.agenda.give_up(bench.start + SWEEP_LIMIT / 2));
+    assert!(bench.agenda.give_up(at));
+    assert!(bench.agenda.take_swept());
+    bench.now = at;
+    assert!(bench.begin().iter().all(|probe| probe.errand != Errand::Sweep));
+}
+
+#[test]
+fn who_is_put_off_comes_first_and_costs_no_budget() {
+    let mut bench = bench(&sweeping(100), "10.0.0.0/29");
+    let begun = bench.begin();
+    assert_eq!(begun.len(), 6);
+    bench.end(&begun[0]);
+    bench.end(&begun[1]);
+    for probe in &begun[2..] {
+        bench.agenda.put_off(probe, bench.now);
+    }
+    assert!(!bench.agenda.take_swept());
+    let again: HashSet<_> = bench.begin().iter().map(|probe| probe.candidate).collect();
+    assert_eq!(again, begun[2..].iter().map(|probe| probe.candidate).collect());
+}
+
+#[test]
+fn a_changed_list_is_swept_but_for_those_that_are_known() {
+    let mut bench = bench(&sweeping(100), "10.0.0.1\n10.0.0.2");
+    while !bench.agenda.take_swept() {
+        bench.pass();
+    }
+    bench.pass_until(bench.start + INTERVAL / 2);
+    bench
+        .agenda
+        .relist(list("10.0.0.2\n10.0.0.3"), bench.now, &mut bench.rng);
+    let begun = bench.pass();
+    assert_eq!(begun.len(), 1);
+    assert_eq!(
+        begun[0].candidate.addr,
+        "10.0.0.3:80".parse().expect("an address")
+    );
+    assert_eq!(begun[0].errand, Errand::Sweep);
+    bench.now = bench.agenda.next_at(bench.now).expect("rounds");
+    assert!(!bench.agenda.take_swept(), "initial probing is over once");
+}
+
+#[test]
+fn lists_that_keep_changing_do_not_prolong_the_first_sweep() {
+    let mut bench = bench(&sweeping(1), "10.0.0.0/24");
+    for second in 1..=9 {
+        bench.now = bench.start + SECOND * second;
+        bench
+            .agenda
+            .relist(list("10.0.0.0/23"), bench.now, &mut bench.rng);
+    }
+    assert_eq!(bench.agenda.gives_up_at(), Some(bench.start + SWEEP_LIMIT));
+}
+
+#[test]
+fn a_changed_configuration_is_followed_and_the_same_one_disturbs_nothing() {
+    let config = in_rounds();
+    let mut bench = bench(&config, "10.0.0.0/24");
+    bench.pass();
+    let next = bench.agenda.next_at(bench.now);
+    bench.agenda.adopt(&config, bench.now);
+    assert_eq!(bench.agenda.next_at(bench.now), next);
+    let interval = SECOND * 3;
+    let faster = Probing {
+        interval,
+        timeout: SECOND / 4,
+        ..config
+    };
+    bench.now = bench.start + SECOND * 4;
+    bench.agenda.adopt(&faster, bench.now);
+    let probes = bench.pass_until(bench.start + SECOND * 60);
+    assert!((180..=190).contains(&probes.len()), "{} in 56 s", probes.len());
+    assert!(probes.iter().all(|(_, probe)| probe.timeout == SECOND / 4));
+    // Switched on, initial probing is for what comes later; switched off, a sweep ends.
+    bench.agenda.adopt(&sweeping(5), bench.now);
+    assert_eq!(bench.agenda.sweeps(), None);
+    bench
+        .agenda
+        .relist(list("10.1.0.0/24"), bench.now, &mut bench.rng);
+    assert!(bench.agenda.sweeps().is_some());
+    bench.agenda.adopt(&in_rounds(), bench.now);
+    assert_eq!(bench.agenda.sweeps(), None);
+}
+
+#[test]
+fn while_the_link_is_down_there_is_no_round_and_one_begins_when_it_is_back() {
+    let mut bench = bench(&in_rounds(), "10.0.0.0/24");
+    bench.pass_until(bench.start + SECOND * 20);
+    bench.agenda.follow_link(Phase::Suspect, bench.now);
+    assert!(bench.agenda.next_at(bench.now).is_some());
+    bench.agenda.follow_link(Phase::Down, bench.now);
+    assert_eq!(bench.agenda.next_at(bench.now), None);
+    bench.now = bench.start + INTERVAL * 10;
+    assert_eq!(bench.begin(), []);
+    bench.agenda.follow_link(Phase::Settling, bench.now);
+    bench.agenda.follow_link(Phase::Up, bench.now);
+    let round = bench.pass_until(bench.now + ALMOST);
+    assert_eq!(round.len(), 10);
+}
+
+#[test]
+fn what_could_not_begin_in_a_whole_interval_is_not_kept() {
+    let mut bench = bench(&in_rounds(), "10.0.0.0/24");
+    bench.pass();
+    for late in [1, 2, 3, 50] {
+        bench.now = bench.start + INTERVAL * late + INTERVAL / 2;
+        let begun = bench.begin();
+        assert!(begun.len() <= 20, "{} at once", begun.len());
+        for probe in &begun {
+            bench.end(probe);
+        }
+    }
+}
+
+#[test]
+fn a_late_ask_begins_what_was_due_before_the_next_round_is_planned() {
+    let mut bench = bench(&in_rounds(), "10.0.0.1");
+    let next = bench.pass();
+    assert_eq!(next, []);
+    bench.now = bench.start + INTERVAL + SECOND / 1_000;
+    let begun = bench.begin();
+    assert!(matches!(begun[..], [Probe { errand: Errand::Round { at }, .. }] if at < bench.start + INTERVAL));
+}

@@ -1,0 +1,399 @@
+//! The step over all services, in virtual time, with answers that a test makes up.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use super::*;
+use crate::candidates::CandidateSet;
+use crate::config::Spec;
+use crate::scorer::link::Phase as LinkPhase;
+use crate::scorer::sample::{Outcome, Report, Sample, Source};
+use crate::service::stage;
+
+const SECOND: Duration = Duration::from_secs(1);
+const RTT: Duration = Duration::from_millis(20);
+
+struct Bench {
+    hub: Arc<Hub>,
+    dispatch: Dispatch,
+    services: Vec<Arc<Service>>,
+    /// When each began.
+    under_way: Vec<(Instant, Probe)>,
+    endings: Vec<Ending>,
+    now: Instant,
+    /// What was begun, and when.
+    begun: Vec<(Instant, Probe)>,
+    /// Turns that were no repetition at the same time.
+    wakes: usize,
+}
+
+fn sweeping() -> Arc<Spec> {
+    stage::spec(|_| {})
+}
+
+fn in_rounds() -> Arc<Spec> {
+    stage::spec(|spec| spec.remotes.probing.initial.enabled = false)
+}
+
+fn list(text: &str) -> CandidateSet {
+    CandidateSet::parse(text, 80).expect("a good list")
+}
+
+fn bench(max_in_flight: usize) -> Bench {
+    let hub = stage::hub();
+    let now = hub.started_at;
+    Bench {
+        dispatch: Dispatch::new(Arc::clone(&hub), max_in_flight, fastrand::Rng::with_seed(5)),
+        hub,
+        services: Vec::new(),
+        under_way: Vec::new(),
+        endings: Vec::new(),
+        now,
+        begun: Vec::new(),
+        wakes: 0,
+    }
+}
+
+impl Bench {
+    fn open(&mut self, spec: &Arc<Spec>, text: &str) -> ServiceId {
+        let name = format!("s{}", self.services.len());
+        let service = stage::service_of(&self.hub, &name, list(text), Arc::clone(spec));
+        let id = service.live.id;
+        self.services.push(service);
+        self.reload();
+        id
+    }
+
+    fn reload(&mut self) {
+        stage::publish(&self.hub, &self.services.iter().collect::<Vec<_>>());
+    }
+
+    /// One step; when the next one is.
+    fn step(&mut self) -> Option<Instant> {
+        if self.hub.bells.prober.answer() {
+            self.dispatch.hear(self.now);
+        }
+        let mut begins = Vec::new();
+        let next = self.dispatch.step(self.now, &mut self.endings, &mut begins);
+        assert!(begins.len() <= STARTS_PER_TURN);
+        for probe in begins {
+            self.begun.push((self.now, probe));
+            self.under_way.push((self.now, probe));
+        }
+        next
+    }
+
+    /// Has every probe answered after a round trip, until then.
+    fn pass(&mut self, until: Instant) {
+        loop {
+            let next = self.step();
+            let ends = self.under_way.iter().map(|(began_at, _)| *began_at + RTT).min();
+            let Some(next) = next.into_iter().chain(ends).min().filter(|next| *next <= until) else {
+                self.now = until;
+                return;
+            };
+            assert!(next >= self.now, "time does not run back");
+            self.wakes += usize::from(next > self.now);
+            self.now = next;
+            let now = self.now;
+            for (began_at, probe) in self.under_way.extract_if(.., |(at, _)| *at + RTT <= now) {
+                self.endings.push(Ending::Ended(answer(&probe, began_at)));
+            }
+        }
+    }
+
+    fn reports(&self) -> Vec<Report> {
+        let mut reports = Vec::new();
+        self.hub.samples.take(&mut reports);
+        reports
+    }
+
+    fn counts(&self) -> HashMap<ServiceId, usize> {
+        let mut counts = HashMap::new();
+        for (_, probe) in &self.begun {
+            *counts.entry(probe.candidate.service).or_insert(0) += 1;
+        }
+        counts
+    }
+}
+
+fn answer(probe: &Probe, began_at: Instant) -> Sample {
+    Sample {
+        candidate: probe.candidate,
+        outcome: Outcome::Success(RTT),
+        source: Source::Probe,
+        began_at,
+        at: began_at + RTT,
+    }
+}
+
+#[test]
+fn the_end_of_initial_probing_is_told_after_its_samples() {
+    let mut bench = bench(100);
+    let swept = bench.open(&sweeping(), "10.0.0.0/27");
+    let (quiet, empty) = (
+        bench.open(&in_rounds(), "10.0.0.1"),
+        bench.open(&sweeping(), "10.0.1.1"),
+    );
+    bench.pass(bench.now + SECOND);
+    let reports = bench.reports();
+    let place = |id| {
+        let mut places = reports.iter().enumerate();
+        let (place, _) = places
+            .find(|(_, one)| **one == Report::Swept(id))
+            .expect("it is told");
+        assert!(!places.any(|(_, one)| *one == Report::Swept(id)), "once");
+        place
+    };
+    assert_eq!(place(quiet), 0);
+    for (id, count) in [(swept, 30), (empty, 1)] {
+        let before = reports.iter().take(place(id));
+        let of_it = before.filter(|one| matches!(one, Report::Sample(one) if one.candidate.service == id));
+        assert_eq!(of_it.count(), count);
+    }
+}
+
+#[test]
+fn the_bound_holds_for_all_services_together_and_none_starves() {
+    let mut bench = bench(40);
+    let ids: Vec<_> = (0..20).map(|_| bench.open(&sweeping(), "10.0.0.0/22")).collect();
+    let small = bench.open(&sweeping(), "10.0.0.1");
+    let until = bench.now + SECOND;
+    while bench.now < until {
+        bench.pass(bench.now + RTT / 2);
+        assert!(bench.under_way.len() <= 40);
+        assert_eq!(
+            bench.dispatch.in_flight(),
+            bench.under_way.len() + bench.endings.len()
+        );
+    }
+    let counts = bench.counts();
+    let (fewest, most) = (
+        ids.iter().map(|id| counts[id]).min().expect("twenty"),
+        ids.iter().map(|id| counts[id]).max().expect("twenty"),
+    );
+    assert!(
+        fewest >= 80 && most - fewest <= 2,
+        "{fewest} to {most} of 2000 in a second"
+    );
+    assert!(
+        bench.reports().contains(&Report::Swept(small)),
+        "the small one did not wait for them"
+    );
+}
+
+#[test]
+fn what_is_due_in_rounds_is_begun_beside_the_sweeps_of_others() {
+    let mut bench = bench(16);
+    let steady = bench.open(&in_rounds(), "10.0.0.1");
+    for _ in 0..10 {
+        bench.open(&sweeping(), "10.0.0.0/20");
+    }
+    bench.pass(bench.now + 3 * SECOND * 15);
+    let of_steady = bench
+        .begun
+        .iter()
+        .filter(|(_, probe)| probe.candidate.service == steady);
+    let mut late = of_steady.map(|(at, probe)| match probe.errand {
+        Errand::Round { at: due } => *at - due,
+        Errand::Sweep | Errand::Sentinel => panic!("{probe:?}"),
+    });
+    assert!(late.by_ref().take(3).all(|late| late <= RTT * 2));
+}
+
+#[test]
+fn a_shortage_puts_off_pauses_and_counts_against_nobody() {
+    let mut bench = bench(100);
+    let id = bench.open(&sweeping(), "10.0.0.0/28");
+    let gives_up_at = bench.now + SECOND * 10;
+    assert_eq!(bench.step(), Some(gives_up_at), "all are in flight");
+    let begun: Vec<_> = bench.under_way.drain(..).map(|(_, probe)| probe).collect();
+    assert_eq!(begun.len(), 14);
+    bench.endings = begun.iter().map(|probe| Ending::PutOff(*probe)).collect();
+    bench.begun.clear();
+    assert_eq!(bench.step(), Some(bench.now + EXHAUSTED_PAUSE));
+    assert_eq!((bench.begun.len(), bench.dispatch.in_flight()), (0, 0));
+    assert_eq!(bench.reports(), []);
+    bench.pass(bench.now + SECOND);
+    let mut first: Vec<_> = bench
+        .begun
+        .iter()
+        .map(|(_, probe)| probe.candidate)
+        .take(14)
+        .collect();
+    let mut before: Vec<_> = begun.iter().map(|probe| probe.candidate).collect();
+    first.sort_unstable();
+    before.sort_unstable();
+    assert_eq!(first, before);
+    assert!(bench.reports().contains(&Report::Swept(id)));
+}
+
+#[test]
+fn a_shortage_that_lasts_ends_initial_probing_of_all() {
+    let mut bench = bench(100);
+    let ids: Vec<_> = (0..200).map(|_| bench.open(&sweeping(), "10.0.0.0/24")).collect();
+    let until = bench.now + SECOND * 10;
+    while bench.now < until {
+        let next = bench.step().expect("it tries again");
+        let begun = bench.under_way.drain(..);
+        bench.endings = begun.map(|(_, probe)| Ending::PutOff(probe)).collect();
+        if bench.endings.is_empty() {
+            assert!(next > bench.now);
+            bench.now = next;
+        }
+    }
+    bench.step();
+    let reports = bench.reports();
+    assert!(ids.iter().all(|id| reports.contains(&Report::Swept(*id))));
+    assert_eq!(reports.len(), ids.len(), "and that is all");
+    let tries = bench.begun.len();
+    assert!(tries <= 102 * STARTS_PER_TURN, "{tries} tries");
+}
+
+#[test]
+fn services_come_go_and_change_and_others_keep_their_rounds() {
+    let mut bench = bench(100);
+    let keeps = bench.open(&in_rounds(), "10.0.0.0/28");
+    let leaves = bench.open(&in_rounds(), "10.0.1.0/28");
+    let changes = bench.open(&in_rounds(), "10.0.2.0/28");
+    bench.pass(bench.now + SECOND * 20);
+    let of = |bench: &Bench, id| -> Vec<(Instant, SocketAddr)> {
+        let begun = bench.begun.iter();
+        let of_it = begun.filter(|(_, probe)| probe.candidate.service == id);
+        of_it.map(|(at, probe)| (*at, probe.candidate.addr)).collect()
+    };
+    let turn = bench.dispatch.services[&keeps].turn;
+    // One of the leaver's is in flight.
+    while !bench
+        .under_way
+        .iter()
+        .any(|(_, probe)| probe.candidate.service == leaves)
+    {
+        bench.pass(bench.now + RTT);
+    }
+    let before = (of(&bench, leaves).len(), of(&bench, changes).len());
+    bench.reports();
+    let weak = Arc::downgrade(&bench.services.remove(1).live);
+    let faster = stage::spec(|spec| {
+        spec.remotes.probing.initial.enabled = false;
+        spec.remotes.probing.interval = SECOND * 3;
+    });
+    bench.services[1] = Arc::new(bench.services[1].under(faster, bench.now));
+    let kept = bench.dispatch.services[&keeps].turn;
+    bench.reload();
+    let comes = bench.open(&in_rounds(), "10.0.3.1");
+    bench.step();
+    assert!(turn.is_some() && bench.dispatch.services[&keeps].turn == kept);
+    bench.pass(bench.now + SECOND * 60);
+    assert_eq!(of(&bench, leaves).len(), before.0);
+    let is_gone = |one: &Report| match one {
+        Report::Sample(sample) => sample.candidate.service != leaves,
+        Report::Swept(_) => true,
+    };
+    assert!(
+        bench.reports().iter().all(is_gone),
+        "what was in flight is dropped"
+    );
+    assert!(weak.upgrade().is_none(), "nothing holds a service that left");
+    let faster = of(&bench, changes).len() - before.1;
+    assert!((190..=210).contains(&faster), "{faster} in a minute");
+    assert!(of(&bench, comes).len() >= 3);
+    assert_eq!(bench.dispatch.queue.len(), 3);
+}
+
+#[test]
+fn a_thousand_services_of_one_candidate_wake_no_more_often_than_one() {
+    let wakes = |services: usize| {
+        let mut bench = bench(4_000);
+        for number in 0..services {
+            bench.open(&in_rounds(), "10.0.0.1");
+            // They did not come at the same time.
+            bench.now = bench.hub.started_at + SECOND / 1_000 * u32::try_from(number).expect("small");
+            bench.step();
+        }
+        bench.pass(bench.hub.started_at + SECOND * 60);
+        let before = (bench.wakes, bench.begun.len());
+        bench.pass(bench.hub.started_at + SECOND * 660);
+        (bench.wakes - before.0, bench.begun.len() - before.1)
+    };
+    let (one, probes) = wakes(1);
+    assert!((39..=41).contains(&probes), "{probes} in ten minutes");
+    let (thousand, all) = wakes(1_000);
+    assert_eq!((thousand, all), (one, probes * 1_000));
+}
+
+#[test]
+fn probes_of_one_service_are_spread_though_all_have_the_same_places() {
+    let mut bench = bench(4_000);
+    let ids: Vec<_> = (0..50).map(|_| bench.open(&in_rounds(), "10.0.0.0/24")).collect();
+    bench.pass(bench.now + Duration::from_nanos(14_999_999_999));
+    for id in ids {
+        let begun = bench.begun.iter();
+        let times = begun.filter(|(_, probe)| probe.candidate.service == id);
+        let times: Vec<_> = times.map(|(at, _)| *at - bench.hub.started_at).collect();
+        assert_eq!(times.len(), 10);
+        for (part, at) in (0..).zip(times) {
+            let part = SECOND * 15 / 10 * part;
+            assert!(at >= part && at <= part + SECOND * 15 / 10);
+        }
+    }
+}
+
+#[test]
+fn a_doubt_asks_witnesses_of_all_services_and_rounds_pause_while_the_link_is_down() {
+    let mut bench = bench(100);
+    let ids: Vec<_> = (0..4).map(|_| bench.open(&in_rounds(), "10.0.0.0/29")).collect();
+    bench.pass(bench.now + SECOND * 60);
+    for report in bench.reports() {
+        if let Report::Sample(sample) = report {
+            let of = bench
+                .services
+                .iter()
+                .find(|one| one.live.id == sample.candidate.service);
+            let mut board = of.expect("open").live.board.write().expect("no panic");
+            board.record(&sample);
+        }
+    }
+    let view = |phase, since| {
+        Arc::new(LinkView {
+            phase,
+            ..LinkView::unknown(since)
+        })
+    };
+    bench.begun.clear();
+    bench.hub.link.publish(view(LinkPhase::Suspect, bench.now));
+    bench.pass(bench.now + SECOND);
+    let sentinels = bench
+        .begun
+        .iter()
+        .filter(|(_, probe)| probe.errand == Errand::Sentinel);
+    let asked: BTreeSet<_> = sentinels.map(|(_, probe)| probe.candidate).collect();
+    assert_eq!(asked.len(), 24, "six of each of four");
+    bench.hub.link.publish(view(LinkPhase::Down, bench.now));
+    bench.step();
+    bench.begun.clear();
+    // Who is asked and left meanwhile is not.
+    bench.services.remove(0);
+    bench.reload();
+    bench.pass(bench.now + SECOND * 120);
+    assert!(
+        bench
+            .begun
+            .iter()
+            .all(|(_, probe)| probe.errand == Errand::Sentinel && probe.candidate.service != ids[0])
+    );
+    let count = bench.begun.len();
+    assert!(
+        (30..=160).contains(&count),
+        "{count} in two minutes, 240 are usual"
+    );
+    bench.hub.link.publish(view(LinkPhase::Settling, bench.now));
+    bench.begun.clear();
+    bench.pass(bench.now + SECOND * 15);
+    let rounds = bench
+        .begun
+        .iter()
+        .filter(|(_, probe)| probe.errand != Errand::Sentinel);
+    // A round has six, give or take one for the place where another one begins.
+    assert!(rounds.count() >= 3 * 5, "what is left of a round begins at once");
+}
