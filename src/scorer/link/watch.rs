@@ -29,7 +29,7 @@
 //! time-outs; at most [`HELD_BOUND`] samples are held; with fewer than two witnesses nobody but the system
 //! itself (no route) can say that the link is down.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use super::answers::Answers;
@@ -102,7 +102,7 @@ struct Suspicion {
     held: Vec<Sample>,
     witnesses: usize,
     /// Witnesses whose connects began after `since` and failed.
-    failed: HashSet<Candidate>,
+    failed: BTreeSet<Candidate>,
     failures: usize,
     no_route: bool,
 }
@@ -111,7 +111,7 @@ struct Suspicion {
 struct Outage {
     /// When the first of the failures ended.
     since: Instant,
-    failed: HashSet<Candidate>,
+    failed: BTreeSet<Candidate>,
     forgotten: u64,
 }
 
@@ -363,7 +363,7 @@ impl Suspicion {
             since,
             held,
             witnesses,
-            failed: HashSet::new(),
+            failed: BTreeSet::new(),
             failures: 0,
             no_route: false,
         }
