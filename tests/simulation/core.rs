@@ -91,6 +91,7 @@ impl Core {
         let mut spec = Spec::clone(&watched.service.spec);
         change(&mut spec);
         watched.service = Arc::new(watched.service.under(Arc::new(spec), now));
+        watched.forgive(now);
     }
 
     /// Gives a service another list, at once.

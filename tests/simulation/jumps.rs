@@ -59,25 +59,19 @@ fn a_day_that_is_missing_ends_no_outage_and_begins_none() {
     for_each_seed(4, |seed| {
         let mut core = run(seed, Weather::Calm, 20 * 60 + seed)?;
         core.world.silence(core.now(), |_| true);
+        // What is under way is still answered.
+        seconds(&mut core, 1)?;
         let (active, before) = (core.one().active.clone(), scores(&core));
         // With failures put aside, and with the link known to be down.
-        for wait in [1, 10] {
+        for wait in [0, 10] {
             seconds(&mut core, wait)?;
             core.jump(A_DAY);
         }
         seconds(&mut core, 5)?;
         hold!(core.phase() == Phase::Down, "the link is {:?}", core.phase());
         hold!(core.one().active == active, "the set changed");
-        // Those few count whose failures were waiting for a verdict when the day went by without one.
-        let after = scores(&core);
-        let fallen: Vec<_> = after
-            .iter()
-            .filter(|(addr, score)| before.get(addr) != Some(score))
-            .collect();
-        hold!(
-            fallen.len() <= 6 && fallen.iter().all(|(_, score)| **score > 60.0),
-            "{fallen:?} changed"
-        );
+        // Nothing tells whose fault those failures were that were waiting for a verdict when the day went by.
+        hold!(scores(&core) == before, "a score changed");
         core.world.unsilence(core.now());
         let interval = core.one().spec().remotes.probing.interval.as_secs();
         seconds(&mut core, 2 * interval)?;

@@ -131,6 +131,11 @@ impl Watched {
             .for_each(|at| *at += gap);
     }
 
+    /// other rules begin now.
+    pub(crate) fn forgive(&mut self, now: Instant) {
+        self.last_probed.values_mut().for_each(|at| *at = now);
+    }
+
     /// Nobody had a right to be probed in so long a time.
     pub(crate) fn excuse_probes(&mut self, gap: Duration) {
         self.last_probed.values_mut().for_each(|at| *at += gap);

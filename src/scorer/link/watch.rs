@@ -161,10 +161,14 @@ impl LinkWatch {
 
     /// Lets time pass; adds to `clear` as [`observe`](Self::observe) does.
     pub fn on_time(&mut self, now: Instant, evidence: &impl Evidence, clear: &mut Vec<Sample>) {
-        if self.deadline().is_none_or(|at| now < at) {
+        let Some(deadline) = self.deadline().filter(|at| *at <= now) else {
             return;
-        }
+        };
+        // Nobody is so late but who stood still, as a machine does that was suspended: then nothing tells whose fault
+        // those failures were.
+        let stood_still = now >= deadline + self.settle;
         match std::mem::replace(&mut self.state, State::Up) {
+            State::Suspect(_) if stood_still => {}
             // No verdict in all that time: the prober could not ask. Then it is as if nobody had doubted.
             State::Suspect(suspicion) => clear.extend(suspicion.held),
             State::Settling(settling) => {
