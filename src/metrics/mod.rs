@@ -10,13 +10,12 @@ pub mod family;
 mod output;
 mod process;
 mod reading;
+mod text;
 
 use std::sync::{Arc, RwLock};
 use std::time::Instant;
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-use prometheus::{Registry, TextEncoder};
+use prometheus::core::Desc;
 
 use crate::backend::ActiveSet;
 use crate::candidates::CandidateSet;
@@ -53,7 +52,8 @@ pub struct Sources {
 /// Writes the text of a scrape.
 #[derive(Debug)]
 pub struct Exporter {
-    registry: Registry,
+    sources: Sources,
+    process: Process,
 }
 
 impl Exporter {
@@ -62,52 +62,25 @@ impl Exporter {
     /// # Errors
     /// When a family's name or label is no valid one, which tests rule out.
     pub fn new(sources: Sources) -> prometheus::Result<Self> {
-        let registry = Registry::new();
-        let descriptions = family::ALL
-            .iter()
-            .map(|family| {
-                Desc::new(
-                    family.name.to_owned(),
-                    family.help.to_owned(),
-                    family.labels.iter().map(|label| (*label).to_owned()).collect(),
-                    std::collections::HashMap::new(),
-                )
-            })
-            .collect::<prometheus::Result<_>>()?;
-        registry.register(Box::new(Everything {
-            descriptions,
-            sources,
-            process: Process::new(),
-        }))?;
-        Ok(Self { registry })
+        for family in family::ALL {
+            Desc::new(
+                family.name.to_owned(),
+                family.help.to_owned(),
+                family.labels.iter().map(|label| (*label).to_owned()).collect(),
+                std::collections::HashMap::new(),
+            )?;
+        }
+        let process = Process::new();
+        Ok(Self { sources, process })
     }
 
     /// The text of one scrape, in the Prometheus text format 0.0.4.
-    ///
-    /// # Errors
-    /// When a family cannot be written, which tests rule out.
-    pub fn text(&self) -> prometheus::Result<String> {
-        TextEncoder::new().encode_to_string(&self.registry.gather())
-    }
-}
-
-/// The one collector: reads all sources when asked.
-struct Everything {
-    descriptions: Vec<Desc>,
-    sources: Sources,
-    process: Process,
-}
-
-impl Collector for Everything {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descriptions.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
+    #[must_use]
+    pub fn text(&self) -> String {
         let mut output = Output::default();
         reading::collect(&self.sources, crate::clock::now(), &mut output);
         self.process.collect(&mut output);
-        output.into_families()
+        output.into_text()
     }
 }
 

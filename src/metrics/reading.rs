@@ -12,7 +12,8 @@ use super::counters::{
     RejectReason, SwitchReason,
 };
 use super::family;
-use super::output::{Output, float};
+use super::output::Output;
+use super::text::float;
 use crate::backend::{ActiveSet, Backend, ReactorShare};
 use crate::config::Algorithm;
 use crate::scorer::probe_stats::ProbeReading;
