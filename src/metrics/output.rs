@@ -4,7 +4,7 @@
 //! there, those of a thousand services would cost more than their text. They come service by service and are
 //! wanted family by family, so each family has a text of its own until the end.
 //!
-//! The only file (with `mod.rs` and `text.rs`) that knows the data model of the crate.
+//! The only file (with `exporter.rs` and `text.rs`) that knows the data model of the crate.
 
 use std::collections::BTreeMap;
 

@@ -6,13 +6,13 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use super::Sources;
 use super::counters::{
     CONNECT_BOUNDS_MICROS, Cell, CloseReason, ConnectHistogram, ErrorKind, HistogramReading, ReactorCounters,
     RejectReason, SwitchReason,
 };
 use super::family;
 use super::output::Output;
+use super::sources::Sources;
 use super::text::float;
 use crate::backend::{ActiveSet, Backend, ReactorShare};
 use crate::config::Algorithm;

@@ -1,15 +1,18 @@
 //! Every family is there, has help text, and moves.
 
-use super::counters::{CloseReason, ErrorKind, RejectReason, SwitchReason};
+use super::counters::{CloseReason, ErrorKind, ReactorCounters, RejectReason, SwitchReason};
 use super::*;
-use crate::backend::Backend;
+use crate::backend::{ActiveSet, Backend};
+use crate::candidates::CandidateSet;
 use crate::clock;
-use crate::config::Scoring;
-use crate::scorer::{Outcome, Sample, Source, inbox::INBOX_CAPACITY};
+use crate::config::{Algorithm, Scoring};
+use crate::scorer::{Outcome, Sample, ScoreBoard, Source, inbox::INBOX_CAPACITY};
+use crate::snapshot::Published;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 mod movements;
