@@ -5,61 +5,59 @@
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tcp_forwarder::admin::http::{self, CONTROL_CONNECTIONS, MAX_CONNECTIONS, STACK_BYTES};
-use tcp_forwarder::admin::{AdminHandle, AdminLoop, Desk, Errand, Reloads, Site, StatusSources};
+use tcp_forwarder::admin::{AdminHandle, AdminLoop, Desk, Errand, Site};
 use tcp_forwarder::backend::{ActiveSet, Backend};
+use tcp_forwarder::base::clock;
 use tcp_forwarder::candidates::CandidateSet;
-use tcp_forwarder::clock;
-use tcp_forwarder::config::{Algorithm, Scoring};
-use tcp_forwarder::metrics::counters::{ControlCounters, ReactorCounters};
+use tcp_forwarder::config::{ServiceName, Spec};
 use tcp_forwarder::metrics::{Exporter, Sources};
-use tcp_forwarder::scorer::ScoreBoard;
-use tcp_forwarder::snapshot::Published;
+use tcp_forwarder::service::{Directory, Hub, Live, Service};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Port {
     addr: SocketAddr,
-    control: Arc<ControlCounters>,
+    bad_requests: Arc<AtomicU64>,
     admin: AdminHandle,
     errands: Mutex<Receiver<Errand>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// A port over this many backends that has nothing open, and its counters.
-fn closed_port(backends: u16) -> (AdminLoop, AdminHandle, Receiver<Errand>, Arc<ControlCounters>) {
+/// A port over this many backends that has nothing open, and its counter.
+fn closed_port(backends: u16) -> (AdminLoop, AdminHandle, Receiver<Errand>, Arc<AtomicU64>) {
     let now = clock::now();
+    let hub = Arc::new(Hub::new(1, now));
+    let spec = Arc::new(Spec::default());
+    let list = Arc::new(CandidateSet::parse("127.0.0.2", 80).unwrap());
+    let live = Arc::new(Live::new(list, &spec.remotes.scoring, &hub.bells));
     let addrs = (0..backends).map(|i| SocketAddr::from(([127, 0, 0, 2], 80 + i)));
-    let control = Arc::new(ControlCounters::default());
+    live.active.publish(Arc::new(ActiveSet {
+        backends: addrs.map(|addr| Arc::new(Backend::new(addr, now, 1))).collect(),
+        ..ActiveSet::default()
+    }));
+    let service = Service::new(ServiceName::default_service(), spec, live, now);
+    hub.directory.replace(|empty| {
+        Some(Arc::new(Directory {
+            services: vec![Arc::new(service)],
+            ..Directory::empty(empty.limits)
+        }))
+    });
+    let bad_requests = Arc::new(AtomicU64::new(0));
     let exporter = Exporter::new(Sources {
-        reactors: [ReactorCounters::default()].into_iter().collect(),
-        control: Arc::clone(&control),
-        active: Arc::new(Published::new(ActiveSet {
-            backends: addrs.map(|addr| Arc::new(Backend::new(addr, now, 1))).collect(),
-        })),
-        candidates: Arc::new(Published::new(CandidateSet::parse("127.0.0.2", 80).unwrap())),
-        board: Arc::new(RwLock::new(ScoreBoard::new(Scoring::default()))),
-        inbox: Arc::default(),
-        probes: Arc::default(),
-        algorithm: Algorithm::Random,
-        started_at: now,
+        hub: Arc::clone(&hub),
+        bad_requests: Arc::clone(&bad_requests),
     })
     .unwrap();
-    let status = StatusSources {
-        started_at: now,
-        started: clock::wall(),
-        services: Arc::new(Published::new(Vec::new())),
-        reloads: Arc::new(Published::new(Reloads::default())),
-    };
-    let (desk, errands) = Desk::new();
-    let (port, admin) = AdminLoop::new(Site::new(exporter, Arc::clone(&control), status, desk)).unwrap();
-    (port, admin, errands, control)
+    let (desk, errands) = Desk::new(Arc::clone(&hub.bells.worker));
+    let (port, admin) = AdminLoop::new(Site::new(exporter, Arc::clone(&bad_requests), hub, desk)).unwrap();
+    (port, admin, errands, bad_requests)
 }
 
 fn open_metrics(admin: &AdminHandle) -> SocketAddr {
@@ -75,7 +73,7 @@ impl Port {
     }
 
     fn over(backends: u16, name: &str) -> Self {
-        let (port, admin, errands, control) = closed_port(backends);
+        let (port, admin, errands, bad_requests) = closed_port(backends);
         let addr = open_metrics(&admin);
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
@@ -84,7 +82,7 @@ impl Port {
             .unwrap();
         Self {
             addr,
-            control,
+            bad_requests,
             admin,
             errands: Mutex::new(errands),
             thread: Some(thread),
@@ -121,7 +119,7 @@ impl Port {
     }
 
     fn bad_requests(&self) -> u64 {
-        self.control.bad_metrics_requests.load(Ordering::Relaxed)
+        self.bad_requests.load(Ordering::Relaxed)
     }
 
     fn assert_serves(&self) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tcp_forwarder::admission::{Admission, Seat};
-use tcp_forwarder::clock;
+use tcp_forwarder::base::clock;
 use tcp_forwarder::config::Server;
 use tcp_forwarder::metrics::counters::RejectReason;
 

@@ -10,13 +10,13 @@ use socket2::{Domain, Socket, Type};
 use tcp_forwarder::admin::http::{After, Body, Expects, MAX_BODY_BYTES, Parsed, Request, bind, parse};
 use tcp_forwarder::admin::{AdminLoop, Desk, Reloads, Site, StatusSources};
 use tcp_forwarder::backend::ActiveSet;
+use tcp_forwarder::base::clock;
+use tcp_forwarder::base::published::Published;
 use tcp_forwarder::candidates::CandidateSet;
-use tcp_forwarder::clock;
 use tcp_forwarder::config::{Algorithm, Scoring};
 use tcp_forwarder::metrics::counters::{ControlCounters, ReactorCounters};
 use tcp_forwarder::metrics::{Exporter, Sources};
 use tcp_forwarder::scorer::ScoreBoard;
-use tcp_forwarder::snapshot::Published;
 
 use super::choices::Choices;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mio::Token;
-use tcp_forwarder::reactor::slots::{Key, Kind, Slots, parse, token};
+use tcp_forwarder::base::slots::{Key, Kind, Slots, parse, token};
 
 use super::choices::Choices;
 
