@@ -142,12 +142,6 @@ impl Ending {
         reset: Reset::OfBoth,
     };
 
-    /// The backend reset the connection.
-    pub const RESET_BY_BACKEND: Self = Self {
-        reason: CloseReason::BackendReset,
-        reset: Reset::Of(Side::Client),
-    };
-
     /// Both sides are closed without a reset.
     #[must_use]
     pub const fn quiet(reason: CloseReason) -> Self {
