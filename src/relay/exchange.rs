@@ -207,7 +207,7 @@ impl<W: Wire> Relay<W> {
     fn turn(&mut self, backend: &mut Peer<W>, tools: &mut Tools<'_>) -> (Moved, Verdict) {
         let mut moved = Moved::default();
         if self.untouched {
-            if self.is_stale(backend) {
+            if self.is_stale(backend, tools.clock) {
                 return (moved, Verdict::Stale);
             }
             self.begin_flight();
@@ -249,9 +249,12 @@ impl<W: Wire> Relay<W> {
 
     /// Whether a warm connection on which nothing was exchanged has been closed by the backend: its close was
     /// seen (whatever it said before was not meant for this client), or is found right before the client's
-    /// first bytes go.
-    fn is_stale(&self, backend: &Peer<W>) -> bool {
-        backend.ready.is_read_closed() || (self.has_more_to_say() && backend.stream.is_dead())
+    /// first bytes go. While a limit holds those back nobody looks: where polling is not by edges, a look asks for the next
+    /// event, which would bring the next look at once.
+    fn is_stale(&self, backend: &Peer<W>, clock: Instant) -> bool {
+        let throttle = self.throttle.as_ref();
+        let is_held_back = || throttle.is_some_and(|one| one.is_paused_at(Direction::ToBackend, clock));
+        backend.ready.is_read_closed() || (self.has_more_to_say() && !is_held_back() && backend.is_dead())
     }
 
     fn upload(&mut self, backend: &mut Peer<W>, tools: &mut Tools<'_>, budget: u64) -> Pumped {
@@ -541,15 +544,15 @@ impl<W: Wire> Relay<W> {
                     self.resumes_at().is_none_or(|at| at > clock),
                     "a pause has an end, and it lies ahead"
                 );
-                self.check_half(Direction::ToBackend, backend, verdict);
-                self.check_half(Direction::ToClient, backend, verdict);
+                self.check_half(Direction::ToBackend, backend, verdict, clock);
+                self.check_half(Direction::ToClient, backend, verdict, clock);
             }
             Verdict::End(_) => {}
         }
     }
 
     /// What a half waits for when its turn is over: something that will be told.
-    fn check_half(&self, way: Direction, backend: &Peer<W>, verdict: Verdict) {
+    fn check_half(&self, way: Direction, backend: &Peer<W>, verdict: Verdict, clock: Instant) {
         let (half, source, sink) = match way {
             Direction::ToBackend => (&self.to_backend, self.client.ready, backend.ready),
             Direction::ToClient => (&self.to_client, backend.ready, self.client.ready),
@@ -565,7 +568,7 @@ impl<W: Wire> Relay<W> {
         let is_paused = self
             .throttle
             .as_ref()
-            .is_some_and(|throttle| throttle.is_paused(way));
+            .is_some_and(|throttle| throttle.is_paused_at(way, clock));
         debug_assert!(
             verdict == Verdict::Again || is_paused || !half.wants_more(source, sink),
             "a half that can go on does not wait"
