@@ -10,6 +10,8 @@ pub mod configuration;
 pub mod flight;
 pub mod log_filter;
 pub mod pump;
+pub mod relay;
+pub mod relay_world;
 pub mod request;
 pub mod scrape;
 pub mod slots;
@@ -27,6 +29,7 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("flight", flight::run),
     ("log_filter", log_filter::run),
     ("pump", pump::run),
+    ("relay", relay::run),
     ("request", request::run),
     ("scrape", scrape::run),
     ("slots", slots::run),
