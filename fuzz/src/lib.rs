@@ -22,7 +22,7 @@ pub mod timers;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its folder in the corpus.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("admission", admission::run),
     ("candidates", candidates::run),
     ("configuration", configuration::run),

@@ -34,7 +34,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tcp_forwarder::base::clock;
-use tcp_forwarder::shutdown::Shutdown;
 
 pub(crate) use forwarder::{Forwarder, LISTEN, METRICS, Reading};
 pub(crate) use link::{Jitter, Link, Order};

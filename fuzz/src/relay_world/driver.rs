@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use tcp_forwarder::clock;
+use tcp_forwarder::base::clock;
 use tcp_forwarder::config::Rescue;
 use tcp_forwarder::relay::close::{CloseReason, Ending, RESET_GRACE, Side};
 use tcp_forwarder::relay::readiness::Closure;

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tcp_forwarder::clock;
+use tcp_forwarder::base::clock;
 use tcp_forwarder::config::{BandwidthLimits, Rescue};
 use tcp_forwarder::relay::Peer;
 use tcp_forwarder::relay::bandwidth::Bandwidth;
