@@ -122,7 +122,7 @@ pub(super) const ALL: &[Movement] = &[
             let set = CandidateSet::parse("10.0.0.0/8\n", 80).expect("a list");
             w.live.candidates.publish(Arc::new(set));
         },
-        "candidates",
+        "candidates{service=\"web\"}",
         16_777_214.0,
     ),
     (
