@@ -175,7 +175,8 @@ mod tests {
         assert_eq!(
             given(&[]),
             Ok(Invocation::Run {
-                config: config.clone()
+                config: config.clone(),
+                origin: Origin::Own
             })
         );
         assert_eq!(given(&["check"]), Ok(Invocation::Check { config }));
@@ -192,6 +193,7 @@ mod tests {
         ] {
             let run = Invocation::Run {
                 config: config.clone(),
+                origin: Origin::Own,
             };
             let check = Invocation::Check {
                 config: config.clone(),

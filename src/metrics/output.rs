@@ -92,6 +92,8 @@ fn labelled(family: &'static Family, values: &[&str]) -> Metric {
         .labels
         .iter()
         .zip(values)
+        // An empty label is the same as none.
+        .filter(|(_, value)| !value.is_empty())
         .map(|(name, value)| {
             let mut pair = LabelPair::default();
             pair.set_name((*name).to_owned());

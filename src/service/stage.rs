@@ -18,7 +18,7 @@ use crate::selector::decide::Footing;
 
 /// A hub of a process with two reactors that starts now.
 pub(crate) fn hub() -> Arc<Hub> {
-    Arc::new(Hub::new(2, Limits::of(20_000, 0), clock::now()))
+    Arc::new(Hub::new(2, clock::now()))
 }
 
 pub(crate) fn addr(port: u16) -> SocketAddr {
