@@ -176,9 +176,17 @@ mod tests {
             given(&[]),
             Ok(Invocation::Run {
                 config: config.clone(),
-                origin: Origin::Own
+                origin: Origin::Own,
             })
         );
+        assert_eq!(
+            given(&["--takeover"]),
+            Ok(Invocation::Run {
+                config: config.clone(),
+                origin: Origin::Takeover,
+            })
+        );
+        assert!(given(&["--takeover", "check"]).is_err());
         assert_eq!(given(&["check"]), Ok(Invocation::Check { config }));
         assert_eq!(given(&["demo"]), Ok(Invocation::Demo));
     }

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tcp_forwarder::backend::{ActiveSet, Backend};
-use tcp_forwarder::clock;
+use tcp_forwarder::base::clock;
+use tcp_forwarder::base::timers::Timers;
 use tcp_forwarder::config::{Algorithm, Scoring};
 use tcp_forwarder::loadbalancer::{LoadBalancer, SLOW_START};
-use tcp_forwarder::reactor::timers::Timers;
 use tcp_forwarder::relay::half::{End, Half};
 use tcp_forwarder::relay::pump::pump;
 use tcp_forwarder::relay::readiness::Readiness;

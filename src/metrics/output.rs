@@ -1,18 +1,23 @@
-//! Collects the series of one scrape, family by family.
+//! Writes the series of one scrape, family by family.
 //!
-//! The only file (with `mod.rs`) that knows the data model of the `prometheus` crate.
+//! Each series is a `Metric` of the `prometheus` crate for as long as it takes to write it: kept until all are
+//! there, those of a thousand services would cost more than their text. They come service by service and are
+//! wanted family by family, so each family has a text of its own until the end.
+//!
+//! The only file (with `exporter.rs` and `text.rs`) that knows the data model of the crate.
 
 use std::collections::BTreeMap;
 
-use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricType};
 
 use super::counters::HistogramReading;
 use super::family::{Family, Kind};
+use super::text::{self, float};
 
-/// The series of one scrape.
+/// The text of one scrape, as far as it is written.
 #[derive(Debug, Default)]
 pub(super) struct Output {
-    families: BTreeMap<&'static str, MetricFamily>,
+    families: BTreeMap<&'static str, String>,
 }
 
 impl Output {
@@ -32,7 +37,7 @@ impl Output {
             }
             Kind::Histogram => debug_assert!(false, "{} is a histogram", family.name),
         }
-        self.push(family, metric);
+        self.write(family, &metric);
     }
 
     /// Adds a series of a count.
@@ -59,30 +64,31 @@ impl Output {
         histogram.set_sample_sum(reading.sum);
         let mut metric = labelled(family, labels);
         metric.set_histogram(histogram);
-        self.push(family, metric);
+        self.write(family, &metric);
     }
 
-    fn push(&mut self, family: &'static Family, metric: Metric) {
-        self.families
-            .entry(family.name)
-            .or_insert_with(|| {
-                let mut entry = MetricFamily::default();
-                entry.set_name(family.name.to_owned());
-                entry.set_help(family.help.to_owned());
-                entry.set_field_type(match family.kind {
-                    Kind::Counter => MetricType::COUNTER,
-                    Kind::Gauge => MetricType::GAUGE,
-                    Kind::Histogram => MetricType::HISTOGRAM,
-                });
-                entry
-            })
-            .mut_metric()
-            .push(metric);
+    fn write(&mut self, family: &'static Family, metric: &Metric) {
+        let kind = match family.kind {
+            Kind::Counter => MetricType::COUNTER,
+            Kind::Gauge => MetricType::GAUGE,
+            Kind::Histogram => MetricType::HISTOGRAM,
+        };
+        let text = self.families.entry(family.name).or_insert_with(|| {
+            let mut text = String::new();
+            text::write_head(&mut text, family.name, family.help, kind);
+            text
+        });
+        text::write_series(text, family.name, kind, metric);
     }
 
-    /// What was collected, in the order of the names.
-    pub(super) fn into_families(self) -> Vec<MetricFamily> {
-        self.families.into_values().collect()
+    /// The whole text, in the order of the names.
+    pub(super) fn into_text(self) -> String {
+        let mut whole = String::with_capacity(self.families.values().map(String::len).sum());
+        for text in self.families.into_values() {
+            // Each part is given back once it is copied, so that there are never two of a large text.
+            whole.push_str(&text);
+        }
+        whole
     }
 }
 
@@ -92,7 +98,7 @@ fn labelled(family: &'static Family, values: &[&str]) -> Metric {
         .labels
         .iter()
         .zip(values)
-        // An empty label is the same as none.
+        // No label and an empty one are the same.
         .filter(|(_, value)| !value.is_empty())
         .map(|(name, value)| {
             let mut pair = LabelPair::default();
@@ -104,12 +110,5 @@ fn labelled(family: &'static Family, values: &[&str]) -> Metric {
     Metric::from_label(pairs)
 }
 
-/// The count as a sample value. Above 2^53 the nearest representable value is taken, as in every
-/// Prometheus client.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a Prometheus sample is a double by definition"
-)]
-pub(super) fn float(value: u64) -> f64 {
-    value as f64
-}
+#[cfg(test)]
+mod tests;

@@ -4,17 +4,16 @@ use super::*;
 use crate::admission::RejectReason;
 use crate::backend::{ActiveSet, Backend};
 use crate::base::clock;
-use crate::candidates::CandidateSet;
 use crate::relay::close::CloseReason;
 use crate::scorer::inbox::INBOX_CAPACITY;
-use crate::scorer::link::{LinkView, Phase};
 use crate::scorer::{Outcome, Sample, Source};
-use crate::selector::decide::{Footing, SwitchReason};
+use crate::selector::decide::SwitchReason;
 use crate::service::traffic::ErrorKind;
-use crate::service::{Candidate, Live, Reloads, Service, stage};
+use crate::service::{Candidate, Service, stage};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -58,9 +57,9 @@ const SPECIFIED: [(&str, &str); 44] = [
     ("accept_paused_total", "service"),
     ("rescued_connections_total", "service"),
     ("dial_duration_seconds", "service,server"),
+    ("build_info", "version"),
     ("config_reloads_total", "result"),
     ("config_restart_needed", ""),
-    ("build_info", "version"),
     ("process_cpu_seconds_total", ""),
     ("process_open_fds", ""),
     ("process_max_fds", ""),
@@ -78,67 +77,63 @@ fn full_name(name: &str) -> String {
     }
 }
 
-/// One service, as the threads see it, and an exporter over it.
+/// A hub with one service called `web`, and an exporter over it.
 pub(crate) struct World {
     pub(crate) sources: Sources,
-    service: Arc<Service>,
+    pub(crate) service: Arc<Service>,
     exporter: Exporter,
 }
 
 impl Deref for World {
-    type Target = Live;
+    type Target = Service;
 
-    fn deref(&self) -> &Live {
-        &self.service.live
+    fn deref(&self) -> &Service {
+        &self.service
     }
 }
 
 impl World {
     pub(crate) fn new(backends: &[Arc<Backend>]) -> Self {
         let hub = stage::hub();
-        let service = stage::service(&hub, "one", [1], stage::spec(|_| {}));
+        assert_eq!(hub.gauges.len(), REACTORS);
+        let service = stage::service(&hub, "web", [80], stage::spec(|_| ()));
+        service.live.active.publish(Arc::new(ActiveSet {
+            backends: backends.to_vec(),
+            ..ActiveSet::default()
+        }));
         stage::publish(&hub, &[&service]);
         let sources = Sources {
             hub,
             bad_requests: Arc::default(),
         };
-        let world = Self {
+        Self {
             exporter: Exporter::new(sources.clone()).expect("every family is valid"),
-            service,
             sources,
-        };
-        world.activate(backends, Footing::Good);
-        world
-    }
-
-    fn activate(&self, backends: &[Arc<Backend>], footing: Footing) {
-        self.active.publish(Arc::new(ActiveSet {
-            backends: backends.to_vec(),
-            footing,
-        }));
+            service,
+        }
     }
 
     fn sample(&self, addr: SocketAddr, outcome: Outcome) -> Sample {
-        let (service, now) = (self.id, clock::now());
         Sample {
-            candidate: Candidate { service, addr },
+            candidate: Candidate {
+                service: self.live.id,
+                addr,
+            },
             outcome,
             source: Source::Dial,
-            began_at: now,
-            at: now,
+            began_at: clock::now(),
+            at: clock::now(),
         }
     }
 
     /// Puts one sample on the score board.
     fn score(&self, addr: SocketAddr, outcome: Outcome) {
-        self.board
-            .write()
-            .expect("sound")
-            .record(&self.sample(addr, outcome));
+        let sample = self.sample(addr, outcome);
+        self.live.board.write().expect("sound").record(&sample);
     }
 
     fn scrape(&self) -> Scrape {
-        Scrape::of(&self.exporter.text().expect("text"))
+        Scrape::of(&self.exporter.text())
     }
 }
 
@@ -219,10 +214,10 @@ fn failures_in_a_row_and_the_score_move() {
     let world = World::new(&[Arc::clone(&backend)]);
     let read = || {
         let scrape = world.scrape();
-        let failures = scrape.value("server_consecutive_failures{service=\"one\",server=\"127.0.0.2:80\"}");
+        let failures = scrape.value("server_consecutive_failures{service=\"web\",server=\"127.0.0.2:80\"}");
         (
             failures,
-            scrape.value("server_score{service=\"one\",server=\"127.0.0.2:80\"}"),
+            scrape.value("server_score{service=\"web\",server=\"127.0.0.2:80\"}"),
         )
     };
     assert_eq!(read(), (None, None), "nothing is known yet");
@@ -240,33 +235,33 @@ fn failures_in_a_row_and_the_score_move() {
 fn every_reason_and_kind_moves() {
     let world = World::new(&[]);
     for (i, reason) in (1..).zip(CloseReason::ALL) {
-        (0..i).for_each(|_| world.traffic[i % REACTORS].count_close(reason));
+        (0..i).for_each(|_| world.live.traffic[i % REACTORS].count_close(reason));
     }
     for (i, kind) in (1..).zip(ErrorKind::ALL) {
-        (0..i).for_each(|_| world.traffic[i % REACTORS].count_error(kind));
+        (0..i).for_each(|_| world.live.traffic[i % REACTORS].count_error(kind));
     }
     for (i, reason) in (1..).zip(SwitchReason::ALL) {
-        world.counts.switches[reason as usize].store(i, Relaxed);
+        world.live.counts.switches[reason as usize].store(i, Relaxed);
     }
     let scrape = world.scrape();
     let value = |series: String| scrape.value(&series).unwrap_or_else(|| panic!("no {series}"));
     for (i, reason) in (1_u32..).zip(CloseReason::ALL) {
         let closed = value(format!(
-            "connections_closed_total{{service=\"one\",reason=\"{}\"}}",
+            "connections_closed_total{{service=\"web\",reason=\"{}\"}}",
             reason.label()
         ));
         assert!((closed - f64::from(i)).abs() < 1e-9, "{reason:?}: {closed}");
     }
     for (i, kind) in (1_u32..).zip(ErrorKind::ALL) {
         let errors = value(format!(
-            "errors_total{{service=\"one\",kind=\"{}\"}}",
+            "errors_total{{service=\"web\",kind=\"{}\"}}",
             kind.label()
         ));
         assert!((errors - f64::from(i)).abs() < 1e-9, "{kind:?}: {errors}");
     }
     for (i, reason) in (1_u32..).zip(SwitchReason::ALL) {
         let switches = value(format!(
-            "selector_switches_total{{service=\"one\",reason=\"{}\"}}",
+            "selector_switches_total{{service=\"web\",reason=\"{}\"}}",
             reason.label()
         ));
         assert!((switches - f64::from(i)).abs() < 1e-9, "{reason:?}: {switches}");
@@ -280,46 +275,16 @@ fn series_of_a_server_go_when_it_leaves() {
     stays.shares[0].hits.store(5, Relaxed);
     let has = |scrape: &Scrape, label: &str| scrape.samples.keys().any(|series| series.contains(label));
     assert!(has(&world.scrape(), "127.0.0.3:80"));
-    world.activate(&[stays], Footing::Good);
+    world.live.active.publish(Arc::new(ActiveSet {
+        backends: vec![stays],
+        ..ActiveSet::default()
+    }));
     let after = world.scrape();
     assert!(!has(&after, "127.0.0.3:80"));
     assert_eq!(
-        after.value("pool_hits_total{service=\"one\",server=\"127.0.0.2:80\"}"),
+        after.value("pool_hits_total{service=\"web\",server=\"127.0.0.2:80\"}"),
         Some(5.0)
     );
-}
-
-#[test]
-fn services_are_told_apart_and_their_series_go_with_them() {
-    let world = World::new(&[]);
-    let hub = &world.sources.hub;
-    let other = stage::service(hub, "other", [2], stage::spec(|_| {}));
-    stage::publish(hub, &[&world.service, &other]);
-    world.traffic[0].accepted.add(1);
-    other.live.traffic[1].accepted.add(2);
-    let both = world.scrape();
-    let accepted =
-        |scrape: &Scrape, name: &str| scrape.value(&format!("new_connections_total{{service=\"{name}\"}}"));
-    assert_eq!(accepted(&both, "one"), Some(1.0));
-    assert_eq!(accepted(&both, "other"), Some(2.0));
-    let of_process = |series: &&String| !series.contains("service=");
-    let before = both.samples.keys().filter(of_process).count();
-    stage::publish(hub, &[&other]);
-    let one = world.scrape();
-    assert_eq!(
-        (accepted(&one, "one"), accepted(&one, "other")),
-        (None, Some(2.0))
-    );
-    assert!(
-        one.samples
-            .keys()
-            .all(|series| !series.contains("service=\"one\""))
-    );
-    assert!(
-        one.samples.keys().all(|series| !series.contains("=\"\"")),
-        "an empty label"
-    );
-    assert_eq!(one.samples.keys().filter(of_process).count(), before);
 }
 
 #[test]
@@ -333,15 +298,15 @@ fn a_scrape_stays_small_however_many_were_probed() {
         .map(|i| Arc::new(Backend::new(longest(0xff00 + i), clock::now(), REACTORS)))
         .collect();
     let world = World::new(&backends);
-    let addrs: Vec<_> = backends.iter().map(|backend| backend.addr).collect();
-    world.probes.set_active(&addrs);
+    let active: Vec<SocketAddr> = backends.iter().map(|backend| backend.addr).collect();
+    world.live.probes.set_active(&active);
     for i in 0..65_536 {
         let addr = longest(i);
         let duration = Duration::from_micros(u64::from(i) * 10 + 1);
-        world.probes.record(addr, Some(duration));
+        world.live.probes.record(addr, Some(duration));
         world.score(addr, Outcome::Success(duration));
     }
-    let text = world.exporter.text().expect("text");
+    let text = world.exporter.text();
     assert!(text.len() < 200_000, "{} bytes", text.len());
 }
 
@@ -368,7 +333,7 @@ fn promtool_finds_nothing_to_complain_about() {
     };
     let mut stdin = child.stdin.take().expect("piped");
     stdin
-        .write_all(world.exporter.text().expect("text").as_bytes())
+        .write_all(world.exporter.text().as_bytes())
         .expect("promtool reads");
     drop(stdin);
     let output = child.wait_with_output().expect("promtool ends");

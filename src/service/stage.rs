@@ -55,7 +55,7 @@ pub(crate) fn service(
 /// The same, with any list.
 pub(crate) fn service_of(hub: &Hub, name: &str, set: CandidateSet, spec: Arc<Spec>) -> Arc<Service> {
     let live = Live::new(set.into(), &spec.remotes.scoring, &hub.bells);
-    let name = ServiceName::new(name).expect("a name");
+    let name = ServiceName::parse(name).expect("a name");
     Arc::new(Service::new(name, spec, Arc::new(live), clock::now()))
 }
 

@@ -26,6 +26,15 @@ fn allowed(key: &KeyDoc) -> (String, bool) {
     }
 }
 
+/// The default, as the table has it.
+fn default(key: &KeyDoc) -> String {
+    if key.default.is_empty() {
+        "`\"\"`".to_owned()
+    } else {
+        format!("`{}`", key.default)
+    }
+}
+
 #[test]
 fn the_configuration_reference_is_complete_and_true() {
     let rows = markdown::rows(&read("README.md"), "Key");
@@ -35,7 +44,7 @@ fn the_configuration_reference_is_complete_and_true() {
             vec![
                 format!("`{}`", key.path),
                 key.kind.to_owned(),
-                format!("`{}`", key.default),
+                default(key),
                 allowed(key).0,
                 key.meaning.to_owned(),
             ]
@@ -59,7 +68,7 @@ fn the_chinese_reference_has_the_same_keys_defaults_and_ranges() {
     assert_eq!(rows.len(), keys.len(), "keys in README.zh-CN.md");
     for (row, key) in rows.iter().zip(&keys) {
         assert_eq!(row[0], format!("`{}`", key.path));
-        assert_eq!(row[2], format!("`{}`", key.default), "{}", key.path);
+        assert_eq!(row[2], default(key), "{}", key.path);
         let (allowed, is_neutral) = allowed(key);
         assert!(
             !is_neutral || row[3] == allowed,

@@ -18,10 +18,11 @@ impl Place {
     pub(in crate::admin) fn new() -> Self {
         let world = World::new(&[]);
         let exporter = Exporter::new(world.sources.clone()).expect("valid");
-        let (desk, errands) = Desk::new(Arc::default());
+        let hub = Arc::clone(&world.sources.hub);
+        let (desk, errands) = Desk::new(Arc::clone(&hub.bells.worker));
         let bad_requests = Arc::clone(&world.sources.bad_requests);
         Self {
-            site: Site::new(exporter, bad_requests, Arc::clone(&world.sources.hub), desk),
+            site: Site::new(exporter, bad_requests, hub, desk),
             errands,
             world,
         }
