@@ -1,9 +1,11 @@
 //! The tables of the readmes, and the shipped configuration, say what the code says.
 
+use tcp_forwarder::admission::RejectReason;
 use tcp_forwarder::config::{self, KeyDoc};
-use tcp_forwarder::metrics::counters::{ErrorKind, RejectReason, SwitchReason};
 use tcp_forwarder::metrics::family::{self, Kind};
 use tcp_forwarder::relay::close::CloseReason;
+use tcp_forwarder::selector::decide::SwitchReason;
+use tcp_forwarder::service::traffic::ErrorKind;
 
 use super::markdown;
 use crate::{read, root};

@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 use log::{Log, Metadata, Record};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
-use tcp_forwarder::app::Launch;
-use tcp_forwarder::candidates::list_file;
+use tcp_forwarder::app::{Boot, Inherited, Launch, load_lists};
 use tcp_forwarder::{config, last_words, logging};
 
 use crate::support::{Files, echo_on, http_body, settings, wait_for};
@@ -66,9 +65,14 @@ fn copy_that_panics() {
     .unwrap();
     log::set_max_level(log::LevelFilter::Trace);
     let config = config::load(&folder.join("config.yaml")).unwrap();
-    let candidates = list_file::load(&config.remotes.provider.path, 80).unwrap();
-    let app = Launch::default().start(&config, candidates).unwrap();
-    let addrs = format!("{} {}", app.listen_addrs[0], app.metrics_addr.unwrap());
+    let boot = Boot {
+        lists: load_lists(&config).unwrap(),
+        file: None,
+        inherited: Inherited::default(),
+        config,
+    };
+    let app = Launch::new(boot.config.process.reactors).start(boot).unwrap();
+    let addrs = format!("{} {}", app.listen_addrs()[0], app.metrics_addr.unwrap());
     std::fs::write(&armed, "").unwrap();
     std::fs::write(folder.join("addrs.new"), &addrs).unwrap();
     std::fs::rename(folder.join("addrs.new"), folder.join("addrs")).unwrap();
@@ -97,7 +101,7 @@ impl std::fmt::Display for Unspeakable {
 
 fn panic_in_the_logger(folder: &Path) {
     let config = config::load(&folder.join("config.yaml")).unwrap();
-    logging::init(&config.logging).unwrap();
+    logging::init(&config.process.logging).unwrap();
     log::error!("{Unspeakable}");
 }
 
