@@ -288,6 +288,31 @@ fn series_of_a_server_go_when_it_leaves() {
 }
 
 #[test]
+fn services_are_told_apart_and_their_series_go_with_them() {
+    let world = World::new(&[]);
+    let hub = &world.sources.hub;
+    let other = stage::service(hub, "other", [2], stage::spec(|_| ()));
+    stage::publish(hub, &[&world.service, &other]);
+    world.live.traffic[0].accepted.add(1);
+    other.live.traffic[1].accepted.add(2);
+    let accepted = |scrape: &Scrape| {
+        ["web", "other"].map(|name| scrape.value(&format!("new_connections_total{{service=\"{name}\"}}")))
+    };
+    let of_process = |scrape: &Scrape| {
+        let series = scrape.samples.keys();
+        series.filter(|series| !series.contains("service=")).count()
+    };
+    let both = world.scrape();
+    assert_eq!(accepted(&both), [Some(1.0), Some(2.0)]);
+    stage::publish(hub, &[&other]);
+    let one = world.scrape();
+    assert_eq!(accepted(&one), [None, Some(2.0)]);
+    let names_another = |series: &&String| series.contains("service=\"web\"") || series.contains("=\"\"");
+    assert_eq!(one.samples.keys().find(names_another), None);
+    assert_eq!(of_process(&one), of_process(&both), "the process is the same");
+}
+
+#[test]
 fn a_scrape_stays_small_however_many_were_probed() {
     let longest = |i: u32| {
         format!("[2001:db8:1111:2222:3333:4444:{i:x}:6666]:65535")
