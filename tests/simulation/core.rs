@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tcp_forwarder::base::clock;
 use tcp_forwarder::candidates::CandidateSet;
-use tcp_forwarder::config::{Pools, Remotes, Server, ServiceName, Spec};
+use tcp_forwarder::config::{Dynamic, Pools, Remotes, Server, ServiceName, Spec, Strategy};
 use tcp_forwarder::reactor::limits::Limits;
 use tcp_forwarder::scorer::Source;
 use tcp_forwarder::scorer::link::Phase;
@@ -34,18 +34,31 @@ pub(crate) struct Core {
     pub(crate) process: Process,
     start: Instant,
     rng: fastrand::Rng,
+    /// When the selector had its last turn: it evaluates once at a time at which that is due.
+    chosen_at: Option<Instant>,
     pub(crate) services: Vec<Watched>,
 }
 
-/// The defaults, but for what `change` does.
+/// The defaults, but that pools are sized less often, as that takes most of the time here; and but for what `change`
+/// does.
 pub(crate) fn spec(change: impl FnOnce(&mut Spec)) -> Spec {
     let mut spec = Spec {
         server: Server::default(),
         remotes: Remotes::default(),
-        pools: Pools::default(),
+        pools: Pools {
+            strategy: Strategy::Dynamic(dynamic()),
+            ..Pools::default()
+        },
     };
     change(&mut spec);
     spec
+}
+
+pub(crate) fn dynamic() -> Dynamic {
+    Dynamic {
+        interval: Duration::from_secs(5),
+        ..Dynamic::default()
+    }
 }
 
 impl Core {
@@ -58,6 +71,7 @@ impl Core {
             process: Process::new(hub, seed),
             start,
             rng: fastrand::Rng::with_seed(!seed),
+            chosen_at: None,
             services: Vec::new(),
         }
     }
@@ -144,8 +158,8 @@ impl Core {
         let until = self.start + Duration::from_secs(second + 1);
         self.world.advance(self.now());
         let is_down = self.phase() == Phase::Down;
-        // Traffic by day: one dial a second to each backend.
-        if second % 86_400 < 57_600 {
+        // Traffic by day: one dial every two seconds to each backend.
+        if second % 86_400 < 57_600 && second.is_multiple_of(2) {
             self.dial();
         }
         self.advance(until)?;
@@ -215,10 +229,11 @@ impl Core {
         let now = self.now();
         let is_down = self.phase() == Phase::Down;
         let passed = now - self.start;
+        let is_first = self.chosen_at.replace(now) != Some(now);
         for (one, before) in self.services.iter_mut().zip(before) {
             let has_changed = one.after(before, passed.as_secs(), now)?;
             let interval = one.rules().evaluation_interval;
-            let is_due = passed.as_nanos().is_multiple_of(interval.as_nanos());
+            let is_due = is_first && passed.as_nanos().is_multiple_of(interval.as_nanos());
             if (has_changed || is_due) && !is_down && !one.active.is_empty() {
                 let told = |broken| format!("{}: {broken}", one.service.name.as_str());
                 one.the_set_is_sound().map_err(told)?;

@@ -9,7 +9,7 @@ use tcp_forwarder::config::{Dynamic, Strategy};
 use tcp_forwarder::scorer::link::Phase;
 use tcp_forwarder::service::Live;
 
-use super::core::{Core, hold, spec};
+use super::core::{Core, dynamic, hold, spec};
 use super::watched::Watched;
 use super::world::Weather;
 use super::{DAY, HOUR, for_each_seed, seconds, setting};
@@ -223,11 +223,11 @@ fn change_something(core: &mut Core, rng: &mut fastrand::Rng, number: usize) {
             let strategies = [
                 Strategy::Off,
                 Strategy::Static { size_per_remote: 4 },
-                Strategy::Dynamic(Dynamic::default()),
+                Strategy::Dynamic(dynamic()),
                 Strategy::Dynamic(Dynamic {
                     min_size: 1,
                     max_size: 9,
-                    ..Dynamic::default()
+                    ..dynamic()
                 }),
             ];
             spec.pools.strategy = rng.choice(strategies).expect("four");

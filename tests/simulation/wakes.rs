@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tcp_forwarder::config::Pools;
+
 use super::core::{Core, hold, spec};
 use super::for_each_seed;
 use super::process::Thread;
@@ -14,7 +16,11 @@ fn wakes(seed: u64, services: usize) -> Result<(Vec<usize>, usize), String> {
     let count = core.world.candidates.len();
     for number in 0..services {
         let list = core.world.list(|i| i == number % count);
-        core.open(&format!("s{number}"), spec(|_| {}), list);
+        core.open(
+            &format!("s{number}"),
+            spec(|spec| spec.pools = Pools::default()),
+            list,
+        );
     }
     core.reload();
     core.advance(start + Duration::from_secs(120))?;
