@@ -34,6 +34,8 @@ pub(crate) struct Core {
     pub(crate) process: Process,
     start: Instant,
     rng: fastrand::Rng,
+    /// Seconds between two dials to a backend.
+    dials_every: u64,
     /// When the selector had its last turn: it evaluates once at a time at which that is due.
     chosen_at: Option<Instant>,
     pub(crate) services: Vec<Watched>,
@@ -71,6 +73,7 @@ impl Core {
             process: Process::new(hub, seed),
             start,
             rng: fastrand::Rng::with_seed(!seed),
+            dials_every: if weather == Weather::Stormy { 3 } else { 1 },
             chosen_at: None,
             services: Vec::new(),
         }
@@ -158,8 +161,8 @@ impl Core {
         let until = self.start + Duration::from_secs(second + 1);
         self.world.advance(self.now());
         let is_down = self.phase() == Phase::Down;
-        // Traffic by day: one dial every two seconds to each backend.
-        if second % 86_400 < 57_600 && second.is_multiple_of(2) {
+        // Traffic by day.
+        if second % 86_400 < 57_600 && second.is_multiple_of(self.dials_every) {
             self.dial();
         }
         self.advance(until)?;
