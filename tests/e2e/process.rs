@@ -235,7 +235,7 @@ fn a_stop_while_initial_probing_is_under_way_is_prompt() {
     );
     let command = files.command();
     let forwarder = Forwarder::spawn(files, command);
-    wait_for("it is up", || forwarder.log().contains("candidates"));
+    wait_for("it is up", || forwarder.log().contains("reactors, up to"));
     assert!(
         !forwarder.log().contains("listening on"),
         "nobody answers a probe"
