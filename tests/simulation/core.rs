@@ -67,7 +67,7 @@ impl Core {
     /// A process without services.
     pub(crate) fn empty(seed: u64, weather: Weather) -> Self {
         let start = clock::now();
-        let hub = Arc::new(Hub::new(REACTORS, Limits::of(20_000, 0), start));
+        let hub = Arc::new(Hub::new(REACTORS, start));
         Self {
             world: World::new(seed, weather, start),
             process: Process::new(hub, seed),
@@ -95,8 +95,8 @@ impl Core {
 
     /// Adds a service; published by [`reload`](Self::reload).
     pub(crate) fn open(&mut self, name: &str, spec: Spec, list: CandidateSet) {
-        let live = Live::new(list, &spec.remotes.scoring, &self.process.hub.bells);
-        let name = ServiceName(Arc::from(name));
+        let live = Live::new(Arc::new(list), &spec.remotes.scoring, &self.process.hub.bells);
+        let name = ServiceName::parse(name).expect("a name");
         let service = Service::new(name, Arc::new(spec), Arc::new(live), self.now());
         self.services.push(Watched::new(Arc::new(service), self.now()));
     }
