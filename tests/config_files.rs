@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tcp_forwarder::candidates::CandidateSet;
-use tcp_forwarder::config::{self, Algorithm, Config, LoadError, LogFormat, LogOutput, Splice, Strategy};
+use tcp_forwarder::config::{
+    self, Algorithm, Config, LoadError, LogFormat, LogOutput, ServiceName, Spec, Splice, Strategy,
+};
 
 fn folder(kind: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -23,9 +25,14 @@ fn good(name: &str) -> Config {
     config::load(&folder("good").join(name)).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// What a file says of its only service.
+fn spec(name: &str) -> Spec {
+    good(name).only().clone()
+}
+
 fn defaults() -> Config {
     let mut config = Config::default();
-    config.remotes.provider.path = folder("good").join("ip_list.txt");
+    config.edit(|spec| spec.remotes.provider.path = folder("good").join("ip_list.txt"));
     config
 }
 
@@ -52,7 +59,7 @@ fn each_bad_file_gives_exactly_the_errors_it_names() {
         );
         files += 1;
     }
-    assert!(files >= 15, "only {files} files");
+    assert!(files >= 24, "only {files} files");
 }
 
 #[test]
@@ -64,33 +71,34 @@ fn what_is_left_out_has_its_default() {
 #[test]
 #[expect(clippy::float_cmp, reason = "the scores are exact")]
 fn flow_style_lists_and_weights() {
-    let config = good("flow.yaml");
+    let Config { process, .. } = good("flow.yaml");
+    let spec = spec("flow.yaml");
     let any_port = |ip: &str| -> SocketAddr { format!("{ip}:0").parse().unwrap() };
     assert_eq!(
-        config.server.listen_addrs,
+        spec.server.listen_addrs,
         [any_port("127.0.0.1"), any_port("[::1]")]
     );
-    assert_eq!(config.server.splice, Splice::Off);
-    assert_eq!(config.logging.level, log::LevelFilter::Debug);
-    assert_eq!(config.logging.format, LogFormat::Json);
-    assert_eq!(config.logging.output, LogOutput::Stderr);
-    assert!(!config.metrics.enabled);
-    assert_eq!(config.remotes.probing.interval, Duration::from_secs(90));
-    let scoring = &config.remotes.scoring;
+    assert_eq!(spec.server.splice, Splice::Off);
+    assert_eq!(process.logging.level, log::LevelFilter::Debug);
+    assert_eq!(process.logging.format, LogFormat::Json);
+    assert_eq!(process.logging.output, LogOutput::Stderr);
+    assert!(!process.metrics.enabled);
+    assert_eq!(spec.remotes.probing.interval, Duration::from_secs(90));
+    let scoring = &spec.remotes.scoring;
     let scores = [
         scoring.latency.max_score,
         scoring.jitter.max_score,
         scoring.success_rate.max_score,
     ];
     assert!(scores == [60.0, 10.0, 30.0], "{scores:?}");
-    assert_eq!(config.pools.algorithm, Algorithm::RoundRobin);
-    assert_eq!(config.pools.strategy, Strategy::Static { size_per_remote: 2 });
+    assert_eq!(spec.pools.algorithm, Algorithm::RoundRobin);
+    assert_eq!(spec.pools.strategy, Strategy::Static { size_per_remote: 2 });
 }
 
 #[test]
 #[expect(clippy::float_cmp, reason = "written as it is stored")]
 fn limits_of_clients() {
-    let server = good("protection.yaml").server;
+    let server = spec("protection.yaml").server;
     assert_eq!(server.max_connections_per_ip, 100);
     assert_eq!(server.connection_rate_per_ip, 2.5);
     assert_eq!(server.connection_burst_per_ip, 20);
@@ -103,14 +111,41 @@ fn limits_of_clients() {
 
 #[test]
 fn an_alias_is_what_its_anchor_is() {
-    let probing = good("anchors.yaml").remotes.probing;
+    let probing = spec("anchors.yaml").remotes.probing;
     assert_eq!(probing.timeout, Duration::from_millis(250));
     assert_eq!(probing.initial.timeout, probing.timeout);
 }
 
 #[test]
 fn a_metrics_port_that_is_not_opened_takes_nothing() {
-    assert_eq!(good("same_port_elsewhere.yaml").server.listen_addrs.len(), 2);
+    assert_eq!(spec("same_port_elsewhere.yaml").server.listen_addrs.len(), 2);
+}
+
+#[test]
+fn services_inherit_and_differ() {
+    let config = good("services.yaml");
+    let names: Vec<&str> = config.services.keys().map(ServiceName::as_str).collect();
+    assert_eq!(names, ["redis", "web", "web-2"]);
+    let spec = |name: &str| {
+        let name = ServiceName::new(name).expect("a name");
+        config.services.get(&name).expect("the service")
+    };
+    for name in names {
+        assert_eq!(spec(name).server.idle_timeout, Duration::from_secs(600), "{name}");
+    }
+    assert_eq!(spec("web").server.keepalive.idle, Duration::from_secs(30));
+    assert_eq!(spec("web-2").server.keepalive.idle, Duration::from_secs(120));
+    assert_eq!(spec("web").server.keepalive.probes, 5);
+    assert_eq!(spec("redis").pools.strategy, Strategy::Off);
+    assert_eq!(spec("redis").remotes.default_remote_port, 6379);
+    assert_eq!(spec("web").remotes, spec("web-2").remotes, "an alias");
+    assert_eq!(spec("web").remotes.provider.path, folder("good").join("web.txt"));
+    assert_eq!(
+        config.process.control_socket,
+        Some(folder("good").join("run/socket"))
+    );
+    assert_eq!(config.process.metrics.admin_token.as_deref(), Some("open-sesame"));
+    assert!(config.process.reload.watch);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::time::Duration;
 use lab::{
     Forwarder, Jitter, LISTEN, Lab, Link, Load, LoadReport, Reading, Responder, Service, comes_true, say,
 };
-use tcp_forwarder::clock;
+use tcp_forwarder::base::clock;
 
 const OPEN: u16 = 80;
 /// Nobody listens here: the candidate refuses.

@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use lab::{Jitter, Lab, Link, Load, Program, Responder, Service, pause, say, server, server_v6};
-use tcp_forwarder::clock;
+use tcp_forwarder::base::clock;
 
 const HTTP: u16 = 80;
 const ECHO: u16 = 7;

@@ -5,61 +5,66 @@
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tcp_forwarder::admin::http::{self, CONTROL_CONNECTIONS, MAX_CONNECTIONS, STACK_BYTES};
-use tcp_forwarder::admin::{AdminHandle, AdminLoop, Desk, Errand, Reloads, Site, StatusSources};
+use tcp_forwarder::admin::{AdminHandle, AdminLoop, Desk, Errand, Site};
 use tcp_forwarder::backend::{ActiveSet, Backend};
+use tcp_forwarder::base::clock;
 use tcp_forwarder::candidates::CandidateSet;
-use tcp_forwarder::clock;
-use tcp_forwarder::config::{Algorithm, Scoring};
-use tcp_forwarder::metrics::counters::{ControlCounters, ReactorCounters};
+use tcp_forwarder::config::{ServiceName, Spec};
 use tcp_forwarder::metrics::{Exporter, Sources};
-use tcp_forwarder::scorer::ScoreBoard;
-use tcp_forwarder::snapshot::Published;
+use tcp_forwarder::reactor::limits::Limits;
+use tcp_forwarder::selector::decide::Footing;
+use tcp_forwarder::service::{Directory, Hub, Live, Service};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Port {
     addr: SocketAddr,
-    control: Arc<ControlCounters>,
+    bad_requests: Arc<AtomicU64>,
     admin: AdminHandle,
     errands: Mutex<Receiver<Errand>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// A port over one backend that has nothing open, and its counters.
-fn closed_port() -> (AdminLoop, AdminHandle, Receiver<Errand>, Arc<ControlCounters>) {
+/// All that threads share, with one service that has one backend.
+fn hub() -> Arc<Hub> {
     let now = clock::now();
-    let backend = Arc::new(Backend::new(SocketAddr::from(([127, 0, 0, 2], 80)), now, 1));
-    let control = Arc::new(ControlCounters::default());
+    let hub = Arc::new(Hub::new(1, now));
+    let spec = Arc::new(Spec::default());
+    let candidates = Arc::new(CandidateSet::parse("127.0.0.2", 80).unwrap());
+    let live = Arc::new(Live::new(candidates, &spec.remotes.scoring, &hub.bells));
+    let backend = Backend::new(SocketAddr::from(([127, 0, 0, 2], 80)), now, 1);
+    live.active.publish(Arc::new(ActiveSet {
+        backends: vec![Arc::new(backend)],
+        footing: Footing::Good,
+    }));
+    let service = Service::new(ServiceName::default_service(), spec, live, now);
+    hub.directory.publish(Arc::new(Directory {
+        services: vec![Arc::new(service)],
+        ..Directory::empty(Limits::NONE)
+    }));
+    hub
+}
+
+/// A port over one backend that has nothing open, and the requests that it refused.
+fn closed_port() -> (AdminLoop, AdminHandle, Receiver<Errand>, Arc<AtomicU64>) {
+    let hub = hub();
+    let bad_requests = Arc::new(AtomicU64::new(0));
     let exporter = Exporter::new(Sources {
-        reactors: [ReactorCounters::default()].into_iter().collect(),
-        control: Arc::clone(&control),
-        active: Arc::new(Published::new(ActiveSet {
-            backends: vec![backend],
-        })),
-        candidates: Arc::new(Published::new(CandidateSet::parse("127.0.0.2", 80).unwrap())),
-        board: Arc::new(RwLock::new(ScoreBoard::new(Scoring::default()))),
-        inbox: Arc::default(),
-        probes: Arc::default(),
-        algorithm: Algorithm::Random,
-        started_at: now,
+        hub: Arc::clone(&hub),
+        bad_requests: Arc::clone(&bad_requests),
     })
     .unwrap();
-    let status = StatusSources {
-        started_at: now,
-        started: clock::wall(),
-        services: Arc::new(Published::new(Vec::new())),
-        reloads: Arc::new(Published::new(Reloads::default())),
-    };
-    let (desk, errands) = Desk::new();
-    let (port, admin) = AdminLoop::new(Site::new(exporter, Arc::clone(&control), status, desk)).unwrap();
-    (port, admin, errands, control)
+    let (desk, errands) = Desk::new(Arc::clone(&hub.bells.worker));
+    let site = Site::new(exporter, Arc::clone(&bad_requests), hub, desk);
+    let (port, admin) = AdminLoop::new(site).unwrap();
+    (port, admin, errands, bad_requests)
 }
 
 fn open_metrics(admin: &AdminHandle) -> SocketAddr {
@@ -71,7 +76,7 @@ fn open_metrics(admin: &AdminHandle) -> SocketAddr {
 impl Port {
     /// A port over one backend; its thread has this name.
     fn start(name: &str) -> Self {
-        let (port, admin, errands, control) = closed_port();
+        let (port, admin, errands, bad_requests) = closed_port();
         let addr = open_metrics(&admin);
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
@@ -80,7 +85,7 @@ impl Port {
             .unwrap();
         Self {
             addr,
-            control,
+            bad_requests,
             admin,
             errands: Mutex::new(errands),
             thread: Some(thread),
@@ -117,7 +122,7 @@ impl Port {
     }
 
     fn bad_requests(&self) -> u64 {
-        self.control.bad_metrics_requests.load(Ordering::Relaxed)
+        self.bad_requests.load(Ordering::Relaxed)
     }
 
     fn assert_serves(&self) {
@@ -168,7 +173,10 @@ fn pages_and_refusals() {
     );
     assert!(scrape.contains("\r\nServer: tcp-forwarder\r\n"), "{scrape}");
     assert!(scrape.ends_with('\n'));
-    assert!(port.get("/").ends_with("metrics: /metrics\n"));
+    assert!(
+        port.get("/")
+            .ends_with("status: /api/v1/status\nmetrics: /metrics\n")
+    );
     assert_eq!(port.bad_requests(), 0);
 
     assert!(port.get("/metric").starts_with("HTTP/1.1 404 Not Found\r\n"));
@@ -246,7 +254,7 @@ fn pipelined_requests_are_answered_in_order() {
     for i in 0..60 {
         let (head, body) = read_response(&mut stream);
         let (status, words) = [
-            ("200", "metrics: /metrics\n"),
+            ("200", "status: /api/v1/status\nmetrics: /metrics\n"),
             ("200", "tcp_forwarder_build_info{"),
             ("404", "404 Not Found\n"),
         ][i % 3];
@@ -266,7 +274,10 @@ fn a_request_in_single_bytes_and_a_half_close_are_served() {
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.ends_with("metrics: /metrics\n"), "{answer}");
+    assert!(
+        answer.ends_with("status: /api/v1/status\nmetrics: /metrics\n"),
+        "{answer}"
+    );
 }
 
 #[test]

@@ -11,14 +11,14 @@ use std::thread;
 use std::time::Duration;
 
 use tcp_forwarder::backend::{ActiveSet, Backend};
-use tcp_forwarder::clock;
+use tcp_forwarder::base::clock;
+use tcp_forwarder::base::published::{Published, Reader};
 use tcp_forwarder::config::{Algorithm, Scoring};
 use tcp_forwarder::loadbalancer::LoadBalancer;
 use tcp_forwarder::metrics::counters::ReactorCounters;
 use tcp_forwarder::relay::close::CloseReason;
 use tcp_forwarder::scorer::{Outcome, ProbeStats, Sample, SampleInbox, ScoreBoard, Source};
 use tcp_forwarder::shutdown::Shutdown;
-use tcp_forwarder::snapshot::{Published, Reader};
 
 /// Threads of one kind.
 const THREADS: u16 = if cfg!(miri) { 2 } else { 4 };

@@ -100,6 +100,11 @@ impl<T> Reader<T> {
         true
     }
 
+    /// The version of the value as last refreshed; that may be a newer one already.
+    pub fn version(&self) -> u64 {
+        self.seen
+    }
+
     /// The value as last refreshed, shared.
     pub fn shared(&self) -> Arc<T> {
         Arc::clone(&self.value)

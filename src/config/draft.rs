@@ -182,7 +182,6 @@ impl Draft {
             });
         }
         self.scoring_conflicts(&mut found);
-        self.address_conflicts(&mut found);
         self.network_conflicts(&mut found);
         let (least, most) = (self.dynamic.min_size, self.dynamic.max_size);
         if least > most {
@@ -273,33 +272,14 @@ impl Draft {
         }
     }
 
-    fn address_conflicts(&self, found: &mut Vec<Conflict>) {
-        let metrics = &self.config.process.metrics;
-        if !metrics.enabled {
-            return;
-        }
-        for server in &self.config.server.listen_addrs {
-            if crate::net::overlaps(*server, metrics.listen_addr) {
-                found.push(Conflict {
-                    keys: &["metrics.listen_addr", "server.listen_addr"],
-                    message: format!(
-                        "metrics.listen_addr {} is taken by server.listen_addr {server}; allowed: two addresses that \
-                         do not overlap",
-                        metrics.listen_addr
-                    ),
-                });
-            }
-        }
-    }
-
     fn network_conflicts(&self, found: &mut Vec<Conflict>) {
         let server = &self.config.server;
         for (allow, deny) in networks::overruled(&server.allow, &server.deny) {
             found.push(Conflict {
                 keys: &["server.allow", "server.deny"],
                 message: format!(
-                    "{allow} can never connect, for server.deny has {deny} and goes before server.allow; allowed: \
-                     networks that are not denied as a whole"
+                    "{allow} can never connect, for deny has {deny} and goes before allow; allowed: networks that are \
+                     not denied as a whole"
                 ),
             });
         }

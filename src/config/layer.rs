@@ -32,8 +32,10 @@ pub(super) enum Entry {
     Key(&'static Key),
     /// A section, by its path in the table.
     Section(String),
-    /// A key of the process, in a service.
-    Misplaced(&'static Key),
+    /// A key or a section of the process, in a service; its path at the top level.
+    Misplaced(String),
+    /// The section `server` in a service, which has its keys directly.
+    Server,
     Unknown,
 }
 
@@ -98,27 +100,15 @@ impl Layer {
                 .strip_prefix(&path)
                 .is_some_and(|rest| rest.starts_with('.'))
         };
+        let is_outside = section.is_empty() && !self.is_top();
         match keys::all().find(|key| key.path == path) {
             Some(key) if self.has(key) => Entry::Key(key),
-            Some(key) => Entry::Misplaced(key),
+            Some(key) => Entry::Misplaced(key.path.to_owned()),
             None if self.keys().any(|key| is_within(&key)) => Entry::Section(path),
-            None => match keys::all()
-                .find(is_within)
-                .or_else(|| self.misplaced(section, name))
-            {
-                Some(key) => Entry::Misplaced(key),
-                None => Entry::Unknown,
-            },
+            None if is_outside && name == SERVER => Entry::Server,
+            None if is_outside && is_section_of_process(name) => Entry::Misplaced(name.to_owned()),
+            None => Entry::Unknown,
         }
-    }
-
-    /// A section of the process in a service.
-    fn misplaced(&self, section: &str, name: &str) -> Option<&'static Key> {
-        let is_it = |key: &&'static Key| {
-            let rest = key.path.strip_prefix(name);
-            !self.has(key) && rest.is_some_and(|rest| rest.starts_with('.'))
-        };
-        keys::all().find(|key| section.is_empty() && is_it(key))
     }
 
     /// Names of the keys and sections directly in a section, in the order of the table.
@@ -156,6 +146,16 @@ impl Layer {
             .find(|key| key.path.rsplit('.').next() == Some(name))
             .map(|key| self.shown(key.path))
     }
+}
+
+/// Whether all keys in this section are the process's.
+fn is_section_of_process(name: &str) -> bool {
+    let is_within = |key: &&'static Key| {
+        let rest = key.path.strip_prefix(name);
+        rest.is_some_and(|rest| rest.starts_with('.'))
+    };
+    let mut within = keys::all().filter(is_within).peekable();
+    within.peek().is_some() && within.all(|key| key.scope() == Scope::Process)
 }
 
 fn join(section: &str, name: &str) -> String {

@@ -13,6 +13,7 @@
 //! - `draft.rs`: the rules between keys; from what was read to a [`Config`].
 //! - `tree.rs`: YAML text as a bounded tree, and the line of each of its nodes.
 //! - `layer.rs`: one level of keys: the whole file, or one service of it.
+//! - `listeners.rs`: no address is listened on by two.
 //! - `reader.rs`: walks the tree along the table and collects every error.
 //! - `plan.rs`: what a reload changes.
 
@@ -22,6 +23,7 @@ mod draft;
 mod error;
 mod keys;
 mod layer;
+mod listeners;
 mod name;
 mod networks;
 mod plan;

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,11 +10,11 @@ use super::draft::{Conflict, Draft};
 use super::error::{ConfigError, ConfigErrors, LoadError};
 use super::keys::Key;
 use super::layer::{Entry, Layer};
+use super::listeners::{self, LISTEN};
 use super::name::ServiceName;
 use super::tree::{self, Address, Node};
 use super::value::{show, show_text};
 use super::{Config, Platform};
-use crate::net;
 
 /// The section of services.
 const SERVICES: &str = "services";
@@ -78,8 +77,8 @@ pub(super) fn parse(text: &str, file: &Path, platform: Platform) -> Result<Confi
                 }
             }
         }
-        reader.check_addresses(services);
     }
+    reader.check_addresses(&top, services.as_ref());
     reader.finish(&top, services, file)
 }
 
@@ -221,9 +220,15 @@ impl<'t> Reader<'t> {
         match layer.entry(section, name) {
             Entry::Key(key) => self.value(layer, key, value, address),
             Entry::Section(path) => self.section(layer, &path, value, address),
-            Entry::Misplaced(key) => {
-                let place = key.path;
+            Entry::Misplaced(place) => {
                 let message = format!("belongs to the whole process; allowed: {place} at the top level");
+                self.report(address, &join(&layer.place, &plain(name)), message);
+            }
+            Entry::Server => {
+                let allowed = layer.children("").join(", ");
+                let message = format!(
+                    "what is in server at the top level stands in the service itself; allowed: {allowed}"
+                );
                 self.report(address, &join(&layer.place, &plain(name)), message);
             }
             Entry::Unknown => {
@@ -267,9 +272,9 @@ impl<'t> Reader<'t> {
         let place = entries.iter().position(is_it)?;
         let (_, node) = entries.get(place)?;
         let mut address = vec![place];
-        if let Some(given) = top.given.get("server.listen_addr") {
+        if let Some(given) = top.given.get(LISTEN) {
             let message = "each service has its own; allowed: services.NAME.listen_addr".to_owned();
-            self.report(&given.clone(), "server.listen_addr", message);
+            self.report(&given.clone(), LISTEN, message);
         }
         let allowed = || format!("at least one service, under {}", ServiceName::ALLOWED);
         let mut services = Services::new();
@@ -283,7 +288,8 @@ impl<'t> Reader<'t> {
                 format!("there is none; allowed: {}", allowed()),
             );
         }
-        for (index, name, value) in self.named(entries, SERVICES, &address.clone(), allowed) {
+        let names = || format!("{}, digits alone in quotes", ServiceName::ALLOWED);
+        for (index, name, value) in self.named(entries, SERVICES, &address.clone(), names) {
             address.push(index);
             let shown = join(SERVICES, &plain(name));
             match ServiceName::new(name) {
@@ -302,7 +308,6 @@ impl<'t> Reader<'t> {
     }
 
     fn service(&mut self, name: &ServiceName, node: &Node, top: &Layer, address: &mut Address) -> Layer {
-        const LISTEN: &str = "server.listen_addr";
         let mut layer = Layer::of_service(name.as_str(), &top.draft);
         self.section(&mut layer, "", node, address);
         if !layer.given.contains_key(LISTEN) {
@@ -335,27 +340,15 @@ impl<'t> Reader<'t> {
         self.report(&address, &key, conflict.message.clone());
     }
 
-    /// Two services may not listen on the same address.
-    fn check_addresses(&mut self, services: &Services) {
-        const LISTEN: &str = "server.listen_addr";
-        let mut by_port: BTreeMap<u16, Vec<(SocketAddr, &Layer)>> = BTreeMap::new();
-        let is_known = |layer: &&Layer| !layer.refused.contains(LISTEN);
-        for layer in services.values().filter(is_known) {
-            for addr in &layer.draft.config.server.listen_addrs {
-                let others = by_port.entry(addr.port()).or_default();
-                let is_taken = |(other, owner): &&(SocketAddr, &Layer)| {
-                    owner.place != layer.place && net::overlaps(*addr, *other)
-                };
-                if let Some((other, owner)) = others.iter().find(is_taken) {
-                    let message = format!(
-                        "{addr} is taken by {} {other}; allowed: addresses that do not overlap",
-                        owner.shown(LISTEN)
-                    );
-                    let address = layer.given.get(LISTEN).cloned().unwrap_or_default();
-                    self.report(&address, &layer.shown(LISTEN), message);
-                }
-                others.push((*addr, layer));
-            }
+    /// No address is listened on by two.
+    fn check_addresses(&mut self, top: &Layer, services: Option<&Services>) {
+        let layers = match services {
+            None => vec![top],
+            Some(services) => services.values().collect(),
+        };
+        for taken in listeners::taken_twice(top, layers) {
+            let address = taken.layer.given.get(taken.key).cloned().unwrap_or_default();
+            self.report(&address, &taken.layer.shown(taken.key), taken.message);
         }
     }
 

@@ -350,11 +350,16 @@ impl Agenda {
         let State::Rounds(rounds) = &mut self.state else {
             return None;
         };
-        if !is_waiting(rounds) {
-            return None;
+        let list = self.sampler.set();
+        while is_waiting(rounds)
+            && let Some(Planned { at, addr }) = rounds.queue.pop_front()
+        {
+            // Who left meanwhile is not asked.
+            if list.contains(&addr) || facts.active.contains(&addr) {
+                return Some(self.probe(addr, Errand::Round { at }));
+            }
         }
-        let Planned { at, addr } = rounds.queue.pop_front()?;
-        Some(self.probe(addr, Errand::Round { at }))
+        None
     }
 
     /// What is left of the present round.

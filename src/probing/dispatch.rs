@@ -9,6 +9,7 @@
 //! nothing is handed in any more; the end of initial probing is handed in once, after its samples.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
@@ -67,6 +68,13 @@ struct Entry {
     turn: Option<Turn>,
     /// Its place in the patience.
     gives_up_at: Option<Instant>,
+}
+
+impl Entry {
+    /// Whether an address is the service's to probe.
+    fn has(&self, addr: &SocketAddr) -> bool {
+        self.candidates.contains(addr) || self.service.live.active.load().contains(addr)
+    }
 }
 
 /// A place in the queue.
@@ -185,7 +193,9 @@ impl Dispatch {
     fn next_probe(&mut self, now: Instant) -> Option<Probe> {
         while let Some(candidate) = self.sentinels.begin(now) {
             // Who left meanwhile is not asked.
-            if let Some(entry) = self.services.get_mut(&candidate.service) {
+            if let Some(entry) = self.services.get_mut(&candidate.service)
+                && entry.has(&candidate.addr)
+            {
                 entry.agenda.joined();
                 let timeout = entry.agenda.timeout();
                 self.enlist(candidate.service, now);

@@ -93,9 +93,9 @@ impl Reactor {
     }
 
     /// Accepts for this tenant from now on.
-    pub(super) fn assign_listener(&mut self, place: usize, tenant: Option<Key>) {
+    pub(super) fn assign_listener(&mut self, place: usize, tenant: Key) {
         if let Some(listener) = self.listener_mut(place) {
-            listener.tenant = tenant;
+            listener.tenant = Some(tenant);
             self.listener_is_due(place);
         }
     }

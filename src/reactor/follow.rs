@@ -1,54 +1,22 @@
 //! Following the directory and the active sets; retirement.
+//!
+//! Knows nothing of how listeners come and go, but when.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::client::{Stage, Wait};
 use super::core::Reactor;
 use super::listener::Listener;
-use super::mailbox::Letter;
 use super::tenant::{Standing, Tenant};
 use super::turn::Farewell;
 use crate::base::slots::Key;
 use crate::config::Spec;
 use crate::pools::warm::Pool;
 use crate::relay::close::{CloseReason, Ending};
-use crate::service::{ListenerId, Phase, Service, ServiceId};
+use crate::service::{Phase, Service};
 
 impl Reactor {
-    /// Takes over what was delivered, and gives away what was asked for.
-    pub(super) fn open_letters(&mut self, letters: Vec<Letter>) {
-        for letter in letters {
-            match letter {
-                Letter::Open(sockets) => {
-                    for (id, socket) in sockets {
-                        self.add_listener(Listener::new(id, socket));
-                    }
-                }
-                Letter::Lend(reply) => {
-                    // Whoever asked and does not wait any more asked for nothing.
-                    drop(reply.send(self.lend_listeners()));
-                }
-                Letter::Hold(ids, done) => {
-                    self.hold_listeners(&ids, true);
-                    // As above.
-                    let _heard = done.send(());
-                }
-                Letter::Resume(ids) => self.hold_listeners(&ids, false),
-                Letter::Yield(ids, done) => {
-                    for place in 0..self.listeners.len() {
-                        if self.listener(place).is_some_and(|one| ids.contains(&one.id)) {
-                            self.remove_listener(place);
-                        }
-                    }
-                    // As above.
-                    let _heard = done.send(());
-                }
-            }
-        }
-    }
-
     /// Compares what there is with a new directory.
     pub(super) fn follow_directory(&mut self) {
         let directory = self.directory.shared();
@@ -67,7 +35,8 @@ impl Reactor {
                 self.current.insert(service.live.id, key);
             }
         }
-        self.assign_listeners();
+        // What is queued at listeners that are to be closed is served: before their tenants retire.
+        self.follow_listeners();
         for key in left.into_values() {
             self.retire_tenant(key);
         }
@@ -78,31 +47,6 @@ impl Reactor {
         let tenants: Vec<Key> = self.tenants.keys().collect();
         for key in tenants {
             self.drop_tenant_if_done(key);
-        }
-    }
-
-    /// Has each listener accept for whom the directory says; one that had somebody and has nobody now is closed.
-    pub(super) fn assign_listeners(&mut self) {
-        let directory = self.directory.shared();
-        let owners: HashMap<ListenerId, ServiceId> = directory
-            .listening
-            .iter()
-            .map(|one| (one.id, one.service.live.id))
-            .collect();
-        for place in 0..self.listeners.len() {
-            let Some(listener) = self.listener(place) else {
-                continue;
-            };
-            let owner = owners
-                .get(&listener.id)
-                .and_then(|id| self.current.get(id))
-                .copied();
-            let had_owner = listener.tenant.is_some();
-            if owner.is_some() {
-                self.assign_listener(place, owner);
-            } else if had_owner {
-                self.close_listener(place);
-            }
         }
     }
 

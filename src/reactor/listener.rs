@@ -17,6 +17,8 @@ pub(super) struct Listener {
     pub(super) socket: TcpListener,
     /// Whose connections are accepted here; nobody's before a directory has said so.
     pub(super) tenant: Option<Key>,
+    /// The version of the directory when it was sent: that one or the next says whose it is.
+    pub(super) sent_under: u64,
     /// An event came, and `WouldBlock` has not been seen since.
     pub(super) is_ready: bool,
     /// Accepting pauses until a timer comes.
@@ -28,11 +30,12 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn new(id: ListenerId, socket: TcpListener) -> Self {
+    pub(super) fn new(id: ListenerId, socket: TcpListener, sent_under: u64) -> Self {
         Self {
             id,
             socket,
             tenant: None,
+            sent_under,
             is_ready: false,
             is_paused: false,
             is_held: false,

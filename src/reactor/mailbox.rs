@@ -7,12 +7,13 @@ use mio::net::TcpListener;
 use socket2::Socket;
 
 use crate::base::doorbell::Doorbell;
-use crate::service::ListenerId;
+use crate::base::published::Published;
+use crate::service::{Directory, ListenerId};
 
 /// One delivery.
 #[derive(Debug)]
 pub enum Letter {
-    /// Listeners to accept from, once the directory says for whom. They are sent before that is published.
+    /// Listeners to accept from, once the directory says for whom: the present one, or the next.
     Open(Vec<(ListenerId, TcpListener)>),
     /// A duplicate of every listener is wanted.
     Lend(Sender<Vec<(ListenerId, Socket)>>),
@@ -27,16 +28,19 @@ pub enum Letter {
 /// Deliveries to one reactor, from any thread.
 #[derive(Debug)]
 pub struct Mailbox {
-    letters: Mutex<Vec<Letter>>,
+    /// With the version of the directory when they were sent.
+    letters: Mutex<Vec<(u64, Letter)>>,
+    directory: Arc<Published<Directory>>,
     bell: Arc<Doorbell>,
 }
 
 impl Mailbox {
-    /// An empty mailbox of the reactor that sleeps at `bell`.
+    /// An empty mailbox of the reactor that sleeps at `bell` and follows this directory.
     #[must_use]
-    pub fn new(bell: Arc<Doorbell>) -> Self {
+    pub fn new(bell: Arc<Doorbell>, directory: Arc<Published<Directory>>) -> Self {
         Self {
             letters: Mutex::default(),
+            directory,
             bell,
         }
     }
@@ -46,12 +50,12 @@ impl Mailbox {
         self.letters
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(letter);
+            .push((self.directory.version(), letter));
         self.bell.ring();
     }
 
-    /// All that was delivered, in its order.
-    pub(super) fn take(&self) -> Vec<Letter> {
+    /// All that was delivered, in its order; with the version of the directory when it was sent.
+    pub(super) fn take(&self) -> Vec<(u64, Letter)> {
         std::mem::take(&mut *self.letters.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

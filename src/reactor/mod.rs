@@ -28,6 +28,7 @@ mod clients; // clients: events, turns, deadlines, the end
 mod core; // the reactor itself
 mod follow; // following the directory and the active sets; retirement
 mod leave; // ends that wait for bytes which a reset would destroy
+mod letters; // what is delivered: listeners come, change hands and go
 pub mod limits; // which descriptors are for what
 mod listener; // one listener
 pub mod mailbox; // what a reactor is to own

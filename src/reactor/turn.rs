@@ -71,13 +71,11 @@ impl Reactor {
     /// Looks at all that the doorbell may have been rung for.
     fn look_around(&mut self) {
         self.hub.heartbeats.answer(self.index);
-        let letters = self.mailbox.take();
-        let has_mail = !letters.is_empty();
-        self.open_letters(letters);
+        let have_come = self.open_letters();
         if self.directory.refresh() {
             self.follow_directory();
-        } else if has_mail {
-            self.assign_listeners();
+        } else if have_come {
+            self.follow_listeners();
         }
         self.follow_active_sets();
         self.forgive_after_an_outage();

@@ -87,8 +87,10 @@ fn weights_and_maximum_scores_say_the_same() {
         let block = blocks.iter().find(wanted).expect("shown");
         config::parse(&block.text, Path::new(name))
             .expect("valid")
+            .only()
             .remotes
             .scoring
+            .clone()
     };
     assert_eq!(scoring("weights.yaml"), scoring("max_scores.yaml"));
 }

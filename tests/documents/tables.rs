@@ -1,9 +1,11 @@
 //! The tables of the readmes, and the shipped configuration, say what the code says.
 
+use tcp_forwarder::admission::RejectReason;
 use tcp_forwarder::config::{self, KeyDoc};
-use tcp_forwarder::metrics::counters::{ErrorKind, RejectReason, SwitchReason};
 use tcp_forwarder::metrics::family::{self, Kind};
 use tcp_forwarder::relay::close::CloseReason;
+use tcp_forwarder::selector::decide::SwitchReason;
+use tcp_forwarder::service::traffic::ErrorKind;
 
 use super::markdown;
 use crate::{read, root};
@@ -26,6 +28,15 @@ fn allowed(key: &KeyDoc) -> (String, bool) {
     }
 }
 
+/// The default, as the table has it.
+fn default(key: &KeyDoc) -> String {
+    if key.default.is_empty() {
+        "`\"\"`".to_owned()
+    } else {
+        format!("`{}`", key.default)
+    }
+}
+
 #[test]
 fn the_configuration_reference_is_complete_and_true() {
     let rows = markdown::rows(&read("README.md"), "Key");
@@ -35,7 +46,7 @@ fn the_configuration_reference_is_complete_and_true() {
             vec![
                 format!("`{}`", key.path),
                 key.kind.to_owned(),
-                format!("`{}`", key.default),
+                default(key),
                 allowed(key).0,
                 key.meaning.to_owned(),
             ]
@@ -59,7 +70,7 @@ fn the_chinese_reference_has_the_same_keys_defaults_and_ranges() {
     assert_eq!(rows.len(), keys.len(), "keys in README.zh-CN.md");
     for (row, key) in rows.iter().zip(&keys) {
         assert_eq!(row[0], format!("`{}`", key.path));
-        assert_eq!(row[2], format!("`{}`", key.default), "{}", key.path);
+        assert_eq!(row[2], default(key), "{}", key.path);
         let (allowed, is_neutral) = allowed(key);
         assert!(
             !is_neutral || row[3] == allowed,
@@ -147,7 +158,11 @@ fn the_label_tables_are_complete() {
         ),
         (
             ("Label `kind` of `errors_total`", "`errors_total` 的标签 `kind`"),
-            ErrorKind::ALL.map(ErrorKind::label).to_vec(),
+            {
+                let of_relays = ErrorKind::ALL.map(ErrorKind::label);
+                let of_others = ["metrics_request", "sample_dropped", "candidate_list"];
+                [&of_relays[..], &of_others].concat()
+            },
         ),
         (
             (

@@ -232,7 +232,7 @@ fn urgent_bytes_stay_in_their_place_and_stop_nothing() {
 
 /// A backend that closes or resets one connection in eight before it says anything, and does with the others
 /// what their first byte asks for.
-fn fickle_backend(seed: u64) -> TestBackend {
+pub fn fickle_backend(seed: u64) -> TestBackend {
     let rng = std::sync::Mutex::new(fastrand::Rng::with_seed(seed));
     TestBackend::start(move |mut stream| {
         let (whim, pause) = {
@@ -267,8 +267,7 @@ fn fickle_backend(seed: u64) -> TestBackend {
 }
 
 /// What a client sees is a beginning of what it sent, and all of it if the connection ended well.
-fn fickle_client(rig: &Rig, rng: &mut fastrand::Rng) -> bool {
-    let mut client = rig.connect();
+pub fn fickle_client(mut client: TcpStream, rng: &mut fastrand::Rng) -> bool {
     let order = b"eeeercsh"[rng.usize(..8)];
     let size = [0, 1, 1000, 100_000, 1_500_000][rng.usize(..5)];
     let mut sent = vec![0; size];
@@ -297,6 +296,10 @@ fn fickle_client(rig: &Rig, rng: &mut fastrand::Rng) -> bool {
         size
     );
     writing.join().unwrap();
+    let is_lost = outcome
+        .as_ref()
+        .is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+    assert!(!is_lost, "nobody came for it, nor said so");
     outcome.is_ok() && received == sent
 }
 
@@ -326,7 +329,10 @@ fn all_counts_return_to_nothing_whatever_peers_do() {
             let (rig, whole) = (&rig, &whole);
             scope.spawn(move || {
                 for _ in 0..40 {
-                    whole.fetch_add(usize::from(fickle_client(rig, &mut rng)), Ordering::Relaxed);
+                    whole.fetch_add(
+                        usize::from(fickle_client(rig.connect(), &mut rng)),
+                        Ordering::Relaxed,
+                    );
                 }
             });
         }

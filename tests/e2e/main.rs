@@ -15,6 +15,7 @@ mod bandwidth;
 #[cfg(target_os = "linux")]
 mod fickle;
 mod limits;
+mod listeners;
 mod process;
 mod relay;
 #[cfg(target_os = "linux")]
@@ -24,6 +25,7 @@ mod rescue_many;
 mod retirement;
 mod rig;
 mod services;
+mod storm;
 #[path = "../support/mod.rs"]
 mod support;
 mod told;

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -66,6 +66,18 @@ impl TestBackend {
     }
 }
 
+/// An address of 127.0.0.0/8 that no other port of this process has, and most likely no other process: a port that was
+/// closed is nobody else's then, and refuses.
+fn own_ip() -> Ipv4Addr {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let place = NEXT.fetch_add(1, Ordering::Relaxed);
+    let block = 128 + std::process::id() % 96;
+    Ipv4Addr::from((127 << 24) | (block << 16) | (place + 1))
+}
+
+/// Listeners that are to be one reactor's.
+pub type Sockets = Vec<(ListenerId, mio::net::TcpListener)>;
+
 /// Reactors of one hub, without control threads.
 pub struct Reactors {
     pub hub: Arc<Hub>,
@@ -79,10 +91,8 @@ impl Reactors {
         let hub = Arc::new(Hub::new(count, Instant::now()));
         hub.directory.publish(Arc::new(Directory::empty(limits)));
         let bursts = Arc::new(Bursts::new(hub.started_at));
-        let bells = hub.bells.reactors.iter();
-        let mailboxes: Vec<_> = bells
-            .map(|bell| Arc::new(Mailbox::new(Arc::clone(bell))))
-            .collect();
+        let mailbox = |bell: &Arc<_>| Arc::new(Mailbox::new(Arc::clone(bell), Arc::clone(&hub.directory)));
+        let mailboxes: Vec<_> = hub.bells.reactors.iter().map(mailbox).collect();
         let start = |(index, mailbox): (usize, &Arc<Mailbox>)| {
             let rng = fastrand::Rng::with_seed(index as u64);
             let (hub, mailbox, bursts) = (Arc::clone(&hub), Arc::clone(mailbox), Arc::clone(&bursts));
@@ -107,20 +117,33 @@ impl Reactors {
 
     /// Opens a port for a service, in every reactor; nobody is accepted there before a directory says so.
     pub fn open_for(&self, service: &Arc<Service>) -> Listening {
-        let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (listening, letters) = self.reserve_for(service);
+        self.deliver(letters);
+        listening
+    }
+
+    /// Opens a port for a service, and does not deliver its listeners yet.
+    pub fn reserve_for(&self, service: &Arc<Service>) -> (Listening, Vec<Sockets>) {
+        let wanted = SocketAddr::from((own_ip(), 0));
         let keepalive = &service.spec.server.keepalive;
         let listeners = net::listen(wanted, self.mailboxes.len(), keepalive).unwrap();
-        let id = ListenerId::fresh();
-        let bound = listeners[0].local_addr().unwrap();
-        for (mailbox, listener) in self.mailboxes.iter().zip(listeners) {
-            mailbox.send(Letter::Open(vec![(id, listener)]));
-        }
-        let service = Arc::clone(service);
-        Listening {
-            id,
+        let listening = Listening {
+            id: ListenerId::fresh(),
             wanted,
-            bound,
-            service,
+            bound: listeners[0].local_addr().unwrap(),
+            service: Arc::clone(service),
+        };
+        let letters = listeners
+            .into_iter()
+            .map(|one| vec![(listening.id, one)])
+            .collect();
+        (listening, letters)
+    }
+
+    /// Delivers its listeners to each reactor.
+    pub fn deliver(&self, letters: Vec<Sockets>) {
+        for (mailbox, sockets) in self.mailboxes.iter().zip(letters) {
+            mailbox.send(Letter::Open(sockets));
         }
     }
 

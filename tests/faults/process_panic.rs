@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 use log::{Log, Metadata, Record};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
-use tcp_forwarder::app::Launch;
-use tcp_forwarder::candidates::list_file;
+use tcp_forwarder::app::{Boot, Inherited, Launch, load_lists};
 use tcp_forwarder::{config, last_words, logging};
 
 use crate::support::{Files, echo_on, http_body, settings, wait_for};
@@ -66,9 +65,16 @@ fn copy_that_panics() {
     .unwrap();
     log::set_max_level(log::LevelFilter::Trace);
     let config = config::load(&folder.join("config.yaml")).unwrap();
-    let candidates = list_file::load(&config.remotes.provider.path, 80).unwrap();
-    let app = Launch::default().start(&config, candidates).unwrap();
-    let addrs = format!("{} {}", app.listen_addrs[0], app.metrics_addr.unwrap());
+    let launch = Launch::new(config.process.reactors);
+    let app = launch
+        .start(Boot {
+            file: Some(folder.join("config.yaml")),
+            lists: load_lists(&config).unwrap(),
+            config,
+            inherited: Inherited::default(),
+        })
+        .unwrap();
+    let addrs = format!("{} {}", app.listen_addrs()[0], app.metrics_addr.unwrap());
     std::fs::write(&armed, "").unwrap();
     std::fs::write(folder.join("addrs.new"), &addrs).unwrap();
     std::fs::rename(folder.join("addrs.new"), folder.join("addrs")).unwrap();
@@ -97,7 +103,7 @@ impl std::fmt::Display for Unspeakable {
 
 fn panic_in_the_logger(folder: &Path) {
     let config = config::load(&folder.join("config.yaml")).unwrap();
-    logging::init(&config.logging).unwrap();
+    logging::init(&config.process.logging).unwrap();
     log::error!("{Unspeakable}");
 }
 
@@ -203,7 +209,7 @@ fn a_panic_of(thread: &str) {
             drop(http_body(metrics, "/metrics"));
             copy.child.try_wait().unwrap().is_some()
         }),
-        "watch" => std::fs::write(copy.files.path("ip_list.txt"), "nonsense\n").unwrap(),
+        "worker" => std::fs::write(copy.files.path("ip_list.txt"), "nonsense\n").unwrap(),
         // They do something all the time.
         "prober" | "scorer" => {}
         other => unreachable!("{other}"),
@@ -232,7 +238,7 @@ fn a_thread_that_panics_ends_the_process_with_status_1() {
         "selector",
         "pools",
         "metrics",
-        "watch",
+        "worker",
     ];
     std::thread::scope(|scope| {
         for thread in threads {

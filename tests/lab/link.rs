@@ -189,7 +189,7 @@ fn normal(rng: &mut fastrand::Rng) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tcp_forwarder::clock;
+    use tcp_forwarder::base::clock;
 
     fn delays(link: &Link, packets: u32) -> Vec<Duration> {
         let mut rng = fastrand::Rng::with_seed(7);

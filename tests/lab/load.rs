@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use tcp_forwarder::clock;
+use tcp_forwarder::base::clock;
 
 use super::Namespace;
 

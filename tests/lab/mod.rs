@@ -33,8 +33,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tcp_forwarder::clock;
-use tcp_forwarder::shutdown::Shutdown;
+use tcp_forwarder::base::clock;
 
 pub(crate) use forwarder::{Forwarder, LISTEN, METRICS, Reading};
 pub(crate) use link::{Jitter, Link, Order};

@@ -17,7 +17,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use tcp_forwarder::clock;
+use tcp_forwarder::base::clock;
 
 use super::link::{Dropped, Sequencer};
 use super::links::{Links, RouterReport, Table};

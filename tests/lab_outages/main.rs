@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use lab::{Link, comes_true, pause, say};
 use scene::{Scene, echo};
-use tcp_forwarder::clock;
+use tcp_forwarder::base::clock;
 
 const ECHO: u16 = 7;
 const INTERVAL: Duration = Duration::from_millis(500);

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use tcp_forwarder::clock;
+use tcp_forwarder::base::clock;
 
 use crate::lab::{
     self, Forwarder, LISTEN, Lab, Link, Reading, Responder, Service, comes_true, pause, say, series,

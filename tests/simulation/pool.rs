@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tcp_forwarder::clock;
+use tcp_forwarder::base::clock;
 use tcp_forwarder::config::{Dynamic, Strategy};
 use tcp_forwarder::pools::demand::{Demand, ReactorReading, Reading};
 use tcp_forwarder::pools::sizing;

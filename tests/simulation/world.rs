@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tcp_forwarder::candidates::CandidateSet;
@@ -44,6 +43,8 @@ pub(crate) enum Weather {
     Equal,
     /// Outages and degradations of one, of many, and of all.
     Stormy,
+    /// All candidates are the same, to the microsecond.
+    Still,
 }
 
 #[derive(Debug)]
@@ -53,7 +54,8 @@ pub(crate) struct World {
     pub(crate) candidates: Vec<Candidate>,
     index: HashMap<SocketAddr, usize>,
     next_storm: Instant,
-    pub(crate) set: Arc<CandidateSet>,
+    /// Everybody there is.
+    pub(crate) set: CandidateSet,
 }
 
 fn seconds(rng: &mut fastrand::Rng, range: std::ops::Range<u32>) -> Duration {
@@ -67,7 +69,7 @@ impl World {
         for host in 0..rng.u32(10..160) {
             writeln!(list, "10.3.{}.{}:443", host / 200, host % 200 + 1).expect("a string");
         }
-        let set = Arc::new(CandidateSet::parse(&list, 8080).expect("a list"));
+        let set = CandidateSet::parse(&list, 8080).expect("a list");
         let candidates: Vec<_> = (0..set.len())
             .map(|i| set.at(i).expect("within the set"))
             .map(|addr| Self::candidate(addr, weather, start, &mut rng))
@@ -88,9 +90,26 @@ impl World {
         }
     }
 
+    /// A list of those for whom it holds.
+    pub(crate) fn list(&self, is_one: impl Fn(usize) -> bool) -> CandidateSet {
+        let mut list = String::new();
+        for (_, one) in self.candidates.iter().enumerate().filter(|(i, _)| is_one(*i)) {
+            writeln!(list, "{}", one.addr).expect("a string");
+        }
+        CandidateSet::parse(&list, 8080).expect("a list")
+    }
+
+    /// Those for whom it holds never answer, whatever the weather.
+    pub(crate) fn doom(&mut self, is_one: impl Fn(usize) -> bool) {
+        for (_, one) in self.candidates.iter_mut().enumerate().filter(|(i, _)| is_one(*i)) {
+            one.loss = 1.0;
+        }
+    }
+
     fn candidate(addr: SocketAddr, weather: Weather, start: Instant, rng: &mut fastrand::Rng) -> Candidate {
         let (base_ms, spread_ms) = match weather {
             Weather::Equal => (120.0, 12.0),
+            Weather::Still => (20.0, 0.0),
             Weather::Calm | Weather::Stormy => (5.0 * 60_f64.powf(rng.f64()), 30.0 * rng.f64() * rng.f64()),
         };
         let loss = match (weather, rng.u8(0..10)) {

@@ -1,7 +1,6 @@
 //! The step over all services, in virtual time, with answers that a test makes up.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
 use super::*;
 use crate::candidates::CandidateSet;

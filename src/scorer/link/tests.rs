@@ -354,6 +354,14 @@ fn a_doubt_that_nobody_can_settle_ends() {
 }
 
 #[test]
+fn a_doubt_over_which_the_process_stood_still_is_held_against_nobody() {
+    let mut bench = Bench::new(10);
+    bench.all_fail(0..3);
+    bench.pass(Duration::from_secs(86_400));
+    assert_eq!((bench.phase(), bench.failures()), (Phase::Up, 0));
+}
+
+#[test]
 fn what_is_held_has_a_bound() {
     let mut bench = Bench::new(3);
     bench.pass(CONNECT);

@@ -29,7 +29,7 @@
 //! time-outs; at most [`HELD_BOUND`] samples are held; with fewer than two witnesses nobody but the system
 //! itself (no route) can say that the link is down.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use super::answers::Answers;
@@ -102,7 +102,7 @@ struct Suspicion {
     held: Vec<Sample>,
     witnesses: usize,
     /// Witnesses whose connects began after `since` and failed.
-    failed: HashSet<Candidate>,
+    failed: BTreeSet<Candidate>,
     failures: usize,
     no_route: bool,
 }
@@ -111,7 +111,7 @@ struct Suspicion {
 struct Outage {
     /// When the first of the failures ended.
     since: Instant,
-    failed: HashSet<Candidate>,
+    failed: BTreeSet<Candidate>,
     forgotten: u64,
 }
 
@@ -161,10 +161,14 @@ impl LinkWatch {
 
     /// Lets time pass; adds to `clear` as [`observe`](Self::observe) does.
     pub fn on_time(&mut self, now: Instant, evidence: &impl Evidence, clear: &mut Vec<Sample>) {
-        if self.deadline().is_none_or(|at| now < at) {
+        let Some(deadline) = self.deadline().filter(|at| *at <= now) else {
             return;
-        }
+        };
+        // Nobody is so late but who stood still, as a machine does that was suspended: then nothing tells whose fault
+        // those failures were.
+        let stood_still = now >= deadline + self.settle;
         match std::mem::replace(&mut self.state, State::Up) {
+            State::Suspect(_) if stood_still => {}
             // No verdict in all that time: the prober could not ask. Then it is as if nobody had doubted.
             State::Suspect(suspicion) => clear.extend(suspicion.held),
             State::Settling(settling) => {
@@ -363,7 +367,7 @@ impl Suspicion {
             since,
             held,
             witnesses,
-            failed: HashSet::new(),
+            failed: BTreeSet::new(),
             failures: 0,
             no_route: false,
         }
