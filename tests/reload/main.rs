@@ -1,0 +1,19 @@
+//! The configuration of a running process is changed, rightly and wrongly, while clients are served.
+#![cfg(target_os = "linux")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::tests_outside_test_module,
+    unreachable_pub,
+    reason = "a test crate: a failure is a panic"
+)]
+
+mod broken;
+mod figures;
+mod load;
+mod office;
+mod stays;
+#[path = "../support/mod.rs"]
+mod support;
+#[path = "../support/peers/mod.rs"]
+mod peers;
