@@ -88,7 +88,7 @@ mod tests {
 
     fn answer(outcome: &Outcome, restart_needed: RestartNeeded) -> (u16, serde_json::Value) {
         let page = outcome.page(restart_needed);
-        let body = serde_json::from_slice(page.body()).expect("JSON");
+        let body = serde_json::from_slice(&page.body()).expect("JSON");
         (page.status(), body)
     }
 

@@ -123,7 +123,7 @@ impl World {
     }
 
     fn scrape(&self) -> Scrape {
-        Scrape::of(&self.exporter.text())
+        Scrape::of(&self.exporter.text().concat())
     }
 }
 
@@ -289,7 +289,7 @@ fn a_scrape_stays_small_however_many_were_probed() {
         world.score(addr, Outcome::Success(duration));
     }
     world.probes.trim(is_active);
-    let text = world.exporter.text();
+    let text = world.exporter.text().concat();
     assert!(text.len() < 200_000, "{} bytes", text.len());
 }
 
@@ -316,7 +316,7 @@ fn promtool_finds_nothing_to_complain_about() {
     };
     let mut stdin = child.stdin.take().expect("piped");
     stdin
-        .write_all(world.exporter.text().as_bytes())
+        .write_all(world.exporter.text().concat().as_bytes())
         .expect("promtool reads");
     drop(stdin);
     let output = child.wait_with_output().expect("promtool ends");
