@@ -33,12 +33,13 @@ impl Exporter {
         Ok(Self { sources, process })
     }
 
-    /// The text of one scrape, in the Prometheus text format 0.0.4.
+    /// The text of one scrape, in the Prometheus text format 0.0.4: parts that follow one another, for all of a large
+    /// one in one piece would be a copy of it.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn text(&self) -> Vec<String> {
         let mut output = Output::default();
         reading::collect(&self.sources, crate::base::clock::now(), &mut output);
         self.process.collect(&mut output);
-        output.into_text()
+        output.into_parts()
     }
 }

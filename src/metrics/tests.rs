@@ -133,7 +133,7 @@ impl World {
     }
 
     fn scrape(&self) -> Scrape {
-        Scrape::of(&self.exporter.text())
+        Scrape::of(&self.exporter.text().concat())
     }
 }
 
@@ -331,7 +331,7 @@ fn a_scrape_stays_small_however_many_were_probed() {
         world.live.probes.record(addr, Some(duration));
         world.score(addr, Outcome::Success(duration));
     }
-    let text = world.exporter.text();
+    let text = world.exporter.text().concat();
     assert!(text.len() < 200_000, "{} bytes", text.len());
 }
 
@@ -358,7 +358,7 @@ fn promtool_finds_nothing_to_complain_about() {
     };
     let mut stdin = child.stdin.take().expect("piped");
     stdin
-        .write_all(world.exporter.text().as_bytes())
+        .write_all(world.exporter.text().concat().as_bytes())
         .expect("promtool reads");
     drop(stdin);
     let output = child.wait_with_output().expect("promtool ends");

@@ -1,6 +1,6 @@
 //! The Prometheus text format 0.0.4, from the data model of the `prometheus` crate (pure).
 //!
-//! Writes byte for byte what the crate's own encoder writes, in a fifth of the time: a label without special
+//! Writes byte for byte what the crate's own encoder writes, but faster: a label without special
 //! characters is not searched thrice, a count is written as the integer that it is, and nothing is allocated
 //! per value. A scrape of a thousand services has a hundred thousand lines.
 

@@ -42,7 +42,10 @@ impl Place {
             Answer::Page(page) => {
                 let status = page.status();
                 let reply = page.reply(&Manner::of(&request(head)));
-                (status, String::from_utf8(reply.head).expect("text"))
+                let mut slices = [std::io::IoSlice::new(&[])];
+                reply.left(0, &mut slices);
+                let [head] = slices;
+                (status, String::from_utf8(head.to_vec()).expect("text"))
             }
             answer @ (Answer::Later(_) | Answer::HandOver(_)) => panic!("{head}: {answer:?}"),
         }
