@@ -71,7 +71,7 @@ fn few_doors_lead_to_the_operating_system() {
             .to_string_lossy()
             .replace('\\', "/");
         let text = fs::read_to_string(file).unwrap();
-        for (number, line) in program_part(file, &text).lines().enumerate() {
+        for (number, line) in program_part(Path::new(&name), &text).lines().enumerate() {
             let code = line.split("//").next().unwrap_or(line);
             if asks_for_the_system(code) {
                 questions += 1;

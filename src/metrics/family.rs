@@ -44,6 +44,18 @@ impl Family {
 
 use Kind::{Counter, Gauge, Histogram};
 
+/// Kind of `errors_total`: requests that the admin port did not answer with what they asked for.
+pub const METRICS_REQUEST: &str = "metrics_request";
+
+/// Kind of `errors_total`: samples that were dropped because the scorer did not keep up.
+pub const SAMPLE_DROPPED: &str = "sample_dropped";
+
+/// Kind of `errors_total`: changed candidate lists that could not be read.
+pub const CANDIDATE_LIST: &str = "candidate_list";
+
+/// Kinds of `errors_total` that are no connection's, in the order of the documentation.
+pub const OTHER_ERRORS: [&str; 3] = [METRICS_REQUEST, SAMPLE_DROPPED, CANDIDATE_LIST];
+
 const NONE: &[&str] = &[];
 const SERVICE: &[&str] = &["service"];
 const SERVER: &[&str] = &["service", "server"];

@@ -36,9 +36,9 @@ pub(super) fn collect(sources: &Sources, now: Instant, output: &mut Output) {
     let needs_restart = u64::from(reloads.needs_restart);
     output.count(&family::CONFIG_RESTART_NEEDED, &[], needs_restart);
     let bad_requests = sources.bad_requests.load(Relaxed);
-    output.count(&family::ERRORS, &["", "metrics_request"], bad_requests);
+    output.count(&family::ERRORS, &["", family::METRICS_REQUEST], bad_requests);
     let dropped = hub.samples.dropped();
-    output.count(&family::ERRORS, &["", "sample_dropped"], dropped);
+    output.count(&family::ERRORS, &["", family::SAMPLE_DROPPED], dropped);
     for service in &hub.directory.load().services {
         of_service(service, output);
     }
@@ -109,7 +109,7 @@ fn control(service: &Service, active: &ActiveSet, output: &mut Output) {
         output.count(&family::SELECTOR_SWITCHES, &[name, reason.label()], switches);
     }
     let list_errors = counts.candidate_list_errors.load(Relaxed);
-    output.count(&family::ERRORS, &[name, "candidate_list"], list_errors);
+    output.count(&family::ERRORS, &[name, family::CANDIDATE_LIST], list_errors);
     let is_fallback = u64::from(active.footing.is_fallback());
     output.count(&family::SELECTOR_FALLBACK, &[name], is_fallback);
     // 2^64 and more is beyond what a sample tells apart anyway.

@@ -159,7 +159,7 @@ fn the_label_tables_are_complete() {
         ),
         (
             ("Label `kind` of `errors_total`", "`errors_total` 的标签 `kind`"),
-            ErrorKind::ALL.map(ErrorKind::label).to_vec(),
+            [&ErrorKind::ALL.map(ErrorKind::label)[..], &family::OTHER_ERRORS].concat(),
         ),
         (
             (
