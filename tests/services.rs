@@ -16,8 +16,8 @@ use serde_json::{Map, Value, json};
 mod support;
 
 use support::{
-    Files, Forwarder, PATIENCE, comes_to_rest, comes_true, echo_on, http_body, patient, pause, ping, settings,
-    wait_for,
+    Files, Forwarder, PATIENCE, comes_to_rest, comes_true, echo_on, http_body, patient, pause, ping,
+    settings, wait_for,
 };
 
 /// As many as are promised.
@@ -69,7 +69,9 @@ fn start(count: usize, changes: &Value) -> (Forwarder, Duration) {
     let began = Instant::now();
     let mut forwarder = Forwarder::spawn(files, command);
     let last = format!("listening on {}:", own_ip(count - 1));
-    let listens = comes_true(PATIENCE, || forwarder.log().contains(&last) || forwarder.has_ended());
+    let listens = comes_true(PATIENCE, || {
+        forwarder.log().contains(&last) || forwarder.has_ended()
+    });
     let took = began.elapsed();
     assert!(
         listens && !forwarder.has_ended(),
@@ -111,7 +113,11 @@ fn wake_ups(forwarder: &Forwarder) -> (u64, Vec<(String, u64)>) {
     let threads = std::fs::read_dir(format!("/proc/{}/task", forwarder.pid())).unwrap();
     let of_thread = |thread: std::io::Result<std::fs::DirEntry>| {
         let status = std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
-        let name = status.lines().next().unwrap_or_default().trim_start_matches("Name:\t");
+        let name = status
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches("Name:\t");
         (name.to_owned(), field(&status, "voluntary_ctxt_switches:"))
     };
     let mut by_name: Vec<_> = threads.map(of_thread).collect();
@@ -172,7 +178,9 @@ fn a_service_at_rest_takes_little_memory() {
     let (many, _) = start(MANY + 1, &json!({}));
     let (one_kb, many_kb) = (anonymous_kb_at_rest(&one), anonymous_kb_at_rest(&many));
     let each_kb = many_kb.saturating_sub(one_kb) / MANY as u64;
-    note(&format!("memory: {one_kb} kB with one, {many_kb} kB with {MANY} more, {each_kb} kB each"));
+    note(&format!(
+        "memory: {one_kb} kB with one, {many_kb} kB with {MANY} more, {each_kb} kB each"
+    ));
     assert!(each_kb <= SERVICE_KB, "{each_kb} kB a service");
 }
 
@@ -189,5 +197,8 @@ fn what_is_due_together_is_one_wake_up() {
     };
     let (one, many) = (of(1), of(MANY));
     note(&format!("wake-ups: {one:?} with one, {many:?} with {MANY}"));
-    assert!(many.0 <= one.0 * WAKE_UP_FACTOR, "{one:?} with one, {many:?} with {MANY}");
+    assert!(
+        many.0 <= one.0 * WAKE_UP_FACTOR,
+        "{one:?} with one, {many:?} with {MANY}"
+    );
 }

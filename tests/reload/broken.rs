@@ -38,7 +38,11 @@ fn pretty(settings: &Value) -> String {
 fn set(settings: &mut Value, path: &str, value: Value) {
     let mut place = settings;
     for key in path.split('.') {
-        place = place.as_object_mut().unwrap().entry(key).or_insert_with(|| json!({}));
+        place = place
+            .as_object_mut()
+            .unwrap()
+            .entry(key)
+            .or_insert_with(|| json!({}));
     }
     *place = value;
 }
@@ -77,7 +81,11 @@ fn broken(place: usize, rng: &mut fastrand::Rng, taken: &str, list: &str) -> Bro
     let mut settings = good();
     // Something else changes too, which must not be applied.
     set(&mut settings, "pools.strategy.static.size_per_remote", json!(17));
-    set(&mut settings, "services.guest", json!({ "listen_addr": "127.0.0.1:0" }));
+    set(
+        &mut settings,
+        "services.guest",
+        json!({ "listen_addr": "127.0.0.1:0" }),
+    );
     let mut broken = Broken {
         config: String::new(),
         list: list.to_owned(),
@@ -94,15 +102,29 @@ fn broken(place: usize, rng: &mut fastrand::Rng, taken: &str, list: &str) -> Bro
             let mut text = pretty(&settings);
             let at = rng.usize(2..text.len() - 2);
             text.insert_str(at, ["\n]{", "\n\t}: ", "\n- - }"][rng.usize(..3)]);
-            return Broken { config: text, said: String::new(), ..broken };
+            return Broken {
+                config: text,
+                said: String::new(),
+                ..broken
+            };
         }
         4 => {
-            set(&mut settings, "remotes.provider.file.path", json!(format!("missing-{place}.txt")));
+            set(
+                &mut settings,
+                "remotes.provider.file.path",
+                json!(format!("missing-{place}.txt")),
+            );
             broken.said = format!("missing-{place}.txt");
             broken.has_line = false;
         }
         5 => {
-            let wrong = ["300.1.2.3:80", "10.0.0.0/40", "not an address", "127.0.0.1:0", "[::1:80"];
+            let wrong = [
+                "300.1.2.3:80",
+                "10.0.0.0/40",
+                "not an address",
+                "127.0.0.1:0",
+                "[::1:80",
+            ];
             let before = rng.usize(..20);
             let line = wrong[rng.usize(..wrong.len())];
             broken.list = format!("{}{line}\n{list}", list.repeat(before));
@@ -114,7 +136,11 @@ fn broken(place: usize, rng: &mut fastrand::Rng, taken: &str, list: &str) -> Bro
             broken.has_line = false;
         }
         _ => {
-            set(&mut settings, "logging.output", json!("/nowhere/at/all/forwarder.log"));
+            set(
+                &mut settings,
+                "logging.output",
+                json!("/nowhere/at/all/forwarder.log"),
+            );
             "/nowhere/at/all".clone_into(&mut broken.said);
             broken.has_line = false;
         }
@@ -126,9 +152,11 @@ fn broken(place: usize, rng: &mut fastrand::Rng, taken: &str, list: &str) -> Bro
 /// All that a reload can change, as it is seen from outside.
 fn standing(office: &Office) -> Value {
     let status = office.status();
-    let services = status["services"].as_array().unwrap().iter().map(|service| {
-        json!([service["name"], service["listen_addrs"], service["active_set"]])
-    });
+    let services = status["services"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|service| json!([service["name"], service["listen_addrs"], service["active_set"]]));
     services.collect()
 }
 
@@ -140,7 +168,9 @@ fn a_hundred_broken_files_change_nothing() {
     let office = Office::of(&forwarder);
     let taken = TcpListener::bind(own_addr()).unwrap();
     let taken_addr = taken.local_addr().unwrap().to_string();
-    wait_for("it listens", || forwarder.log().matches("listening on ").count() == 2);
+    wait_for("it listens", || {
+        forwarder.log().matches("listening on ").count() == 2
+    });
     let mut client = forwarder.connect();
     ping(&mut client, b"before");
     let warm = || forwarder.metric("pool_available_connections");
@@ -155,11 +185,19 @@ fn a_hundred_broken_files_change_nothing() {
         assert_eq!(status, 422, "{place}: {said}\n{}", broken.config);
         let errors = said["errors"].as_array().unwrap();
         let text = said["errors"].to_string();
-        assert!(text.contains(&broken.said), "{place}: `{}` is not in {text}", broken.said);
+        assert!(
+            text.contains(&broken.said),
+            "{place}: `{}` is not in {text}",
+            broken.said
+        );
         let is_located = |error: &Value| {
-            !broken.has_line || (error["line"].as_u64().is_some_and(|line| line > 0) && error["file"].is_string())
+            !broken.has_line
+                || (error["line"].as_u64().is_some_and(|line| line > 0) && error["file"].is_string())
         };
-        assert!(!errors.is_empty() && errors.iter().all(is_located), "{place}: {text}");
+        assert!(
+            !errors.is_empty() && errors.iter().all(is_located),
+            "{place}: {text}"
+        );
         let status = office.status();
         assert_eq!(status["last_reload"]["result"], "failure");
         assert_eq!(status["last_reload"]["errors"], said["errors"], "{place}");
@@ -174,8 +212,14 @@ fn a_hundred_broken_files_change_nothing() {
         ping(&mut forwarder.connect(), b"a new client");
     }
     let scrape = forwarder.scrape();
-    assert_eq!(sum(&scrape, "config_reloads_total{result=\"failure\"}").to_string(), FILES.to_string());
-    assert_eq!(sum(&scrape, "config_reloads_total{result=\"success\"}").to_string(), "0");
+    assert_eq!(
+        sum(&scrape, "config_reloads_total{result=\"failure\"}").to_string(),
+        FILES.to_string()
+    );
+    assert_eq!(
+        sum(&scrape, "config_reloads_total{result=\"success\"}").to_string(),
+        "0"
+    );
     wait_for("nothing is held by what was refused", || {
         let spare = forwarder.descriptors();
         note(&format!("{spare} descriptors, {descriptors} before"));

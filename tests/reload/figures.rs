@@ -82,7 +82,9 @@ fn a_large_reload_is_quick_and_delays_nobody() {
     }
     let command = files.command();
     let forwarder = Forwarder::spawn(files, command).listening();
-    wait_for("it listens", || forwarder.log().matches("listening on ").count() == SERVICES);
+    wait_for("it listens", || {
+        forwarder.log().matches("listening on ").count() == SERVICES
+    });
     let office = Office::of(&forwarder);
     let quiet = p99(&forwarder);
     let ends = AtomicBool::new(false);
@@ -112,6 +114,9 @@ fn a_large_reload_is_quick_and_delays_nobody() {
         times.len(),
     ));
     assert!(median < RELOAD * PATIENT, "{times:?}");
-    assert!(busy < quiet + DELAY * PATIENT, "p99 {quiet:?} without reloads, {busy:?} with");
+    assert!(
+        busy < quiet + DELAY * PATIENT,
+        "p99 {quiet:?} without reloads, {busy:?} with"
+    );
     assert_eq!(forwarder.stop().status, Some(0));
 }

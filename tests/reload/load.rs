@@ -80,11 +80,14 @@ impl Addrs {
         for (_, service) in services.iter_mut() {
             merge(service, &of_service(rng));
         }
-        merge(&mut settings, &json!({
-            "server": { "max_connections": rng.usize(4000..9000) },
-            "logging": { "level": pick(rng, ["info", "debug", "warn"]), "format": pick(rng, ["text", "json"]) },
-            "metrics": { "path": pick(rng, ["/metrics", "/elsewhere"]) },
-        }));
+        merge(
+            &mut settings,
+            &json!({
+                "server": { "max_connections": rng.usize(4000..9000) },
+                "logging": { "level": pick(rng, ["info", "debug", "warn"]), "format": pick(rng, ["text", "json"]) },
+                "metrics": { "path": pick(rng, ["/metrics", "/elsewhere"]) },
+            }),
+        );
         settings
     }
 }
@@ -147,9 +150,17 @@ fn plans(rng: &mut fastrand::Rng, count: usize) -> Vec<Plan> {
             1 => (Conduct::LeaveAtOnce, 0),
             2 => (Conduct::ResetAfter(rng.u64(1..400)), 1_000),
             3 => (Conduct::Trickle(Duration::from_millis(rng.u64(1..10))), 60),
-            4 => (Conduct::ReadSlowly { pause: Duration::from_millis(5) }, 200_000),
+            4 => (
+                Conduct::ReadSlowly {
+                    pause: Duration::from_millis(5),
+                },
+                200_000,
+            ),
             5 | 6 => (
-                Conduct::KeepAlive { rounds: Rounds(20), pause: Duration::from_millis(rng.u64(5..60)) },
+                Conduct::KeepAlive {
+                    rounds: Rounds(20),
+                    pause: Duration::from_millis(rng.u64(5..60)),
+                },
                 20_000,
             ),
             7..=9 => (Conduct::FinishFirst, 4_000),
@@ -165,7 +176,10 @@ fn long_lived(rng: &mut fastrand::Rng) -> Vec<Plan> {
     let silent = |rng: &mut fastrand::Rng| Plan::new(Conduct::Silent, order(rng, 50_000));
     let deaf = |rng: &mut fastrand::Rng| Plan::new(Conduct::NeverRead, order(rng, 3_000_000));
     let steady = |rng: &mut fastrand::Rng| {
-        let conduct = Conduct::KeepAlive { rounds: Rounds(100), pause: Duration::from_millis(50) };
+        let conduct = Conduct::KeepAlive {
+            rounds: Rounds(100),
+            pause: Duration::from_millis(50),
+        };
         Plan::new(conduct, order(rng, 100_000))
     };
     let mut plans = Vec::new();
@@ -198,7 +212,14 @@ fn all_well(crowd: &Crowd) {
         .clients()
         .iter()
         .filter(|client| !is_well(client.outcome))
-        .map(|client| (client.plan.conduct, client.outcome, client.local_addr, client.received))
+        .map(|client| {
+            (
+                client.plan.conduct,
+                client.outcome,
+                client.local_addr,
+                client.received,
+            )
+        })
         .collect();
     assert!(lost.is_empty(), "{}: {lost:?}", crowd.outcomes());
 }
@@ -210,7 +231,13 @@ fn none_is_wrong(crowd: &Crowd) {
 }
 
 /// Changes everything, each time differently, until it is told to end; how often.
-fn change(office: &Office, addrs: Addrs, backends: &[Backend], mut rng: fastrand::Rng, ends: &AtomicBool) -> u32 {
+fn change(
+    office: &Office,
+    addrs: Addrs,
+    backends: &[Backend],
+    mut rng: fastrand::Rng,
+    ends: &AtomicBool,
+) -> u32 {
     let mut count = 0;
     while !ends.load(Ordering::Relaxed) {
         let began = Instant::now();
@@ -239,7 +266,11 @@ fn waves(addrs: Addrs, rng: &mut fastrand::Rng) -> usize {
         .into();
     let mut came = 0;
     let is_enough = |came| {
-        if is_long() { came >= LONG_CONNECTIONS } else { began.elapsed() >= SHORT_RUN }
+        if is_long() {
+            came >= LONG_CONNECTIONS
+        } else {
+            began.elapsed() >= SHORT_RUN
+        }
     };
     while !is_enough(came) {
         let mut wave: Vec<_> = [addrs.left, addrs.right, addrs.moving, addrs.guest]
@@ -274,7 +305,9 @@ fn nothing_is_lost() {
     let settings = addrs.settings();
     let forwarder = start(&settings, &list_of(&backends));
     let office = Office::of(&forwarder);
-    wait_for("it listens everywhere", || forwarder.log().matches("listening on ").count() == 4);
+    wait_for("it listens everywhere", || {
+        forwarder.log().matches("listening on ").count() == 4
+    });
     for addr in [addrs.left, addrs.right, addrs.moving, addrs.guest] {
         let mut crowd = [Crowd::of(addr, plans(&mut rng, WAVE))];
         finish(&mut crowd);
@@ -291,7 +324,10 @@ fn nothing_is_lost() {
         let came = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waves(addrs, &mut rng)));
         ends.store(true, Ordering::Relaxed);
         let reloads = changes.join().unwrap();
-        (came.unwrap_or_else(|_| panic!("after {reloads} reloads:\n{}", tail(&forwarder.log()))), reloads)
+        (
+            came.unwrap_or_else(|_| panic!("after {reloads} reloads:\n{}", tail(&forwarder.log()))),
+            reloads,
+        )
     });
     note(&format!("{came} connections, {reloads} reloads"));
 
@@ -306,9 +342,15 @@ fn nothing_is_lost() {
     assert_eq!(now.threads, before.threads);
     let grown = now.resident_kb.saturating_sub(before.resident_kb);
     note(&format!("grown by {grown} kB"));
-    assert!(grown <= ROOM_KB, "grown by {grown} kB: {before:?} before, {now:?} after");
+    assert!(
+        grown <= ROOM_KB,
+        "grown by {grown} kB: {before:?} before, {now:?} after"
+    );
     for backend in &backends {
-        assert_eq!((backend.tally().corrupt.value(), backend.tally().cut.value()), (0, 0));
+        assert_eq!(
+            (backend.tally().corrupt.value(), backend.tally().cut.value()),
+            (0, 0)
+        );
     }
     let ended = forwarder.stop();
     assert_eq!((ended.status, ended.stderr.as_str()), (Some(0), ""));

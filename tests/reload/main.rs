@@ -12,8 +12,8 @@ mod broken;
 mod figures;
 mod load;
 mod office;
+#[path = "../support/peers/mod.rs"]
+mod peers;
 mod stays;
 #[path = "../support/mod.rs"]
 mod support;
-#[path = "../support/peers/mod.rs"]
-mod peers;

@@ -30,7 +30,9 @@ fn counters(forwarder: &Forwarder) -> BTreeMap<String, f64> {
     let counter = |line: &str| {
         let (series, value) = line.rsplit_once(' ')?;
         let name = series.split('{').next()?;
-        let is_counter = ["_total", "_bucket", "_count", "_sum"].iter().any(|end| name.ends_with(end));
+        let is_counter = ["_total", "_bucket", "_count", "_sum"]
+            .iter()
+            .any(|end| name.ends_with(end));
         is_counter.then(|| (series.to_owned(), value.parse().unwrap()))
     };
     counted.filter_map(counter).collect()
@@ -39,7 +41,10 @@ fn counters(forwarder: &Forwarder) -> BTreeMap<String, f64> {
 fn never_falls(before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>) {
     for (series, value) in before {
         let now = after.get(series);
-        assert!(now.is_some_and(|now| now >= value), "{series}: {value}, then {now:?}");
+        assert!(
+            now.is_some_and(|now| now >= value),
+            "{series}: {value}, then {now:?}"
+        );
     }
 }
 
@@ -47,7 +52,11 @@ fn never_falls(before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>) {
 fn gauges(forwarder: &Forwarder, name: &str) -> Vec<String> {
     let scrape = forwarder.scrape();
     let full = format!("tcp_forwarder_{name}{{");
-    scrape.lines().filter(|line| line.starts_with(&full)).map(str::to_owned).collect()
+    scrape
+        .lines()
+        .filter(|line| line.starts_with(&full))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -58,14 +67,23 @@ fn what_can_stay_stays() {
     let office = Office::of(&forwarder);
     exchange(forwarder.addr(), healthy(&mut fastrand::Rng::with_seed(1), 12));
     wait_until_quiet(&forwarder);
-    let accepted = || backends.iter().map(|backend| backend.tally().accepted.value()).collect::<Vec<_>>();
+    let accepted = || {
+        backends
+            .iter()
+            .map(|backend| backend.tally().accepted.value())
+            .collect::<Vec<_>>()
+    };
     let rests = comes_to_rest(PATIENCE, Duration::from_millis(500), || {
         (accepted(), gauges(&forwarder, "pool_available_connections"))
     });
     let (dials, warm) = rests.expect("pools are filled");
     let seen = |forwarder: &Forwarder| {
         let set = office.status()["services"][0]["active_set"].clone();
-        (gauges(forwarder, "server_score"), gauges(forwarder, "candidates_tracked"), set)
+        (
+            gauges(forwarder, "server_score"),
+            gauges(forwarder, "candidates_tracked"),
+            set,
+        )
     };
     let (before, counted) = (seen(&forwarder), counters(&forwarder));
     let changes = [
@@ -108,18 +126,26 @@ fn another_number_of_reactors_waits_for_another_process() {
     let needed = || forwarder.metric("config_restart_needed").to_string();
     assert_eq!(needed(), "0");
     let mut next = settings.clone();
-    crate::support::merge(&mut next, &json!({
-        "server": { "reactors": 3, "max_connections_per_ip": 1 },
-    }));
+    crate::support::merge(
+        &mut next,
+        &json!({
+            "server": { "reactors": 3, "max_connections_per_ip": 1 },
+        }),
+    );
     let said = office.change(&next);
     assert_eq!(said["restart_needed"], true, "{said}");
     assert!(said["changes"].to_string().contains("server.reactors"), "{said}");
-    assert_eq!((needed().as_str(), &office.status()["restart_needed"]), ("1", &json!(true)));
+    assert_eq!(
+        (needed().as_str(), &office.status()["restart_needed"]),
+        ("1", &json!(true))
+    );
     // The rest is in force.
     let mut first = forwarder.connect();
     ping(&mut first, b"one");
     drop(forwarder.connect());
-    wait_for("the second is refused", || forwarder.metric("connections_rejected_total") > 0.5);
+    wait_for("the second is refused", || {
+        forwarder.metric("connections_rejected_total") > 0.5
+    });
     // And stays said, whatever else changes.
     crate::support::merge(&mut next, &json!({ "server": { "max_connections_per_ip": 0 } }));
     assert_eq!(office.change(&next)["restart_needed"], true);
@@ -134,10 +160,18 @@ fn a_file_that_is_followed_is_read_again() {
     let settings = still(&json!({ "reload": { "watch": true } }));
     let forwarder = start(&settings, &list);
     let office = Office::of(&forwarder);
-    let applied = || forwarder.metric("config_reloads_total{result=\"success\"}").round().to_string();
+    let applied = || {
+        forwarder
+            .metric("config_reloads_total{result=\"success\"}")
+            .round()
+            .to_string()
+    };
     let text = |seconds: u32| {
         let mut next = settings.clone();
-        crate::support::merge(&mut next, &json!({ "server": { "idle_timeout": format!("{seconds}s") } }));
+        crate::support::merge(
+            &mut next,
+            &json!({ "server": { "idle_timeout": format!("{seconds}s") } }),
+        );
         serde_json::to_string_pretty(&next).unwrap()
     };
     office.replace("config.yaml", &text(100));
@@ -145,7 +179,9 @@ fn a_file_that_is_followed_is_read_again() {
     office.overwrite(&text(101));
     wait_for("a file that is written in its place is seen", || applied() == "2");
     office.overwrite("server: { idle_timeout: never }\n");
-    wait_for("a broken one is refused", || forwarder.metric("config_reloads_total{result=\"failure\"}") > 0.5);
+    wait_for("a broken one is refused", || {
+        forwarder.metric("config_reloads_total{result=\"failure\"}") > 0.5
+    });
     office.replace("config.yaml", &text(102));
     wait_for("and a good one ends that", || applied() == "3");
     let log = forwarder.log();
