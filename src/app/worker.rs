@@ -151,7 +151,7 @@ impl Worker {
         match takeover::give_up(claimed, &self.mailboxes, &self.ports) {
             Ok(pid) => {
                 info!("handed over to process {pid}");
-                self.notifier.tell(&[Notice::MainPid(pid)]);
+                self.notifier.leave_to(pid);
                 self.admin.handle.close_metrics();
                 self.admin.handle.close_control();
                 self.admin.doors.metrics = None;
