@@ -1,8 +1,9 @@
 //! `tcp-forwarder check`: what the configuration and the candidate lists say, without binding anything.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
-use crate::app::Lists;
 use crate::candidates::CandidateSet;
 use crate::config::{BandwidthLimits, Config, Process, Server, ServiceName, Spec, Strategy};
 
@@ -12,79 +13,110 @@ pub struct Report<'a> {
     /// The configuration.
     pub config: &'a Config,
     /// The candidates of each service.
-    pub candidates: &'a Lists,
+    pub candidates: &'a BTreeMap<ServiceName, Arc<CandidateSet>>,
 }
 
 impl fmt::Display for Report<'_> {
-    /// One fact a line, `name: value`; of several services one block each.
+    /// One fact a line, `name: value`. Of many services each has a block of its own.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { config, candidates } = self;
-        let services = &config.services;
-        let is_plain = services.len() == 1 && services.contains_key(&ServiceName::default_service());
-        if !is_plain {
-            process(f, &config.process)?;
-            writeln!(f, "services: {}", services.len())?;
+        let process = ProcessPart(&self.config.process);
+        if let Some(spec) = self.config.only()
+            && let Some(set) = self.candidates.get(&ServiceName::default_service())
+        {
+            write!(f, "{}", Listening { spec, indent: "" })?;
+            write!(f, "{process}")?;
+            return write!(
+                f,
+                "{}",
+                Remotes {
+                    spec,
+                    set,
+                    indent: ""
+                }
+            );
         }
-        for (name, spec) in services {
-            let Some(candidates) = candidates.get(name) else {
-                continue;
-            };
-            if is_plain {
-                listeners(f, "", &spec.server)?;
-                process(f, &config.process)?;
-                service(f, "", spec, candidates)?;
-            } else {
-                writeln!(f, "\n{name}")?;
-                listeners(f, "  ", &spec.server)?;
-                service(f, "  ", spec, candidates)?;
+        write!(f, "{process}")?;
+        write!(f, "services: {}", self.config.services.len())?;
+        for (name, spec) in &self.config.services {
+            let indent = "  ";
+            write!(f, "\n\nservice {name}:\n{}", Listening { spec, indent })?;
+            let set = self.candidates.get(name);
+            debug_assert!(set.is_some(), "no candidates for {name}");
+            if let Some(set) = set {
+                write!(f, "{}", Remotes { spec, set, indent })?;
             }
         }
         Ok(())
     }
 }
 
-fn listeners(f: &mut fmt::Formatter<'_>, indent: &str, server: &Server) -> fmt::Result {
-    let listeners: Vec<String> = server.listen_addrs.iter().map(ToString::to_string).collect();
-    writeln!(f, "{indent}listeners: {}", listeners.join(", "))?;
-    if let Some(limits) = Clients::of(server) {
-        writeln!(f, "{indent}clients: {limits}")?;
-    }
-    if let Some(limits) = Speed::of(server.bandwidth) {
-        writeln!(f, "{indent}bandwidth: {limits}")?;
-    }
-    Ok(())
-}
+/// What is the process's alone; each line is ended.
+struct ProcessPart<'a>(&'a Process);
 
-fn process(f: &mut fmt::Formatter<'_>, process: &Process) -> fmt::Result {
-    if process.metrics.enabled {
+impl fmt::Display for ProcessPart<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(process) = self;
         let metrics = &process.metrics;
-        writeln!(f, "metrics: http://{}{}", metrics.listen_addr, metrics.path)?;
-    } else {
-        writeln!(f, "metrics: off")?;
+        if metrics.enabled {
+            write!(f, "metrics: http://{}{}", metrics.listen_addr, metrics.path)?;
+            let token = metrics.admin_token.as_ref();
+            writeln!(f, "{}", token.map_or("", |_| ", admin token ***"))?;
+        } else {
+            writeln!(f, "metrics: off")?;
+        }
+        if let Some(socket) = &process.control_socket {
+            writeln!(f, "control socket: {}", socket.display())?;
+        }
+        Ok(())
     }
-    if let Some(path) = &process.control_socket {
-        writeln!(f, "control socket: {}", path.display())?;
-    }
-    if process.reload.watch {
-        writeln!(f, "reload: when this file changes")?;
-    }
-    Ok(())
 }
 
-fn service(f: &mut fmt::Formatter<'_>, indent: &str, spec: &Spec, candidates: &CandidateSet) -> fmt::Result {
-    let list = &spec.remotes.provider;
-    let watch = if list.watch { ", watched" } else { "" };
-    let (count, path) = (candidates.range_count(), list.path.display());
-    let ranges = if count == 1 { "range" } else { "ranges" };
-    let candidates = candidates.len();
-    writeln!(
-        f,
-        "{indent}candidates: {candidates} in {count} {ranges} ({path}{watch})"
-    )?;
-    let size = spec.remotes.selector.active_set_size;
-    writeln!(f, "{indent}active set: {size} of them")?;
-    writeln!(f, "{indent}balancing: {}", spec.pools.algorithm.name())?;
-    writeln!(f, "{indent}pools: {}", Pools(&spec.pools.strategy))
+/// Where a service listens, and for whom; each line is ended.
+struct Listening<'a> {
+    spec: &'a Spec,
+    indent: &'a str,
+}
+
+impl fmt::Display for Listening<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { spec, indent } = self;
+        let server = &spec.server;
+        let listeners: Vec<String> = server.listen_addrs.iter().map(ToString::to_string).collect();
+        writeln!(f, "{indent}listeners: {}", listeners.join(", "))?;
+        if let Some(limits) = Clients::of(server) {
+            writeln!(f, "{indent}clients: {limits}")?;
+        }
+        if let Some(limits) = Speed::of(server.bandwidth) {
+            writeln!(f, "{indent}bandwidth: {limits}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Where a service forwards to; the last line is not ended.
+struct Remotes<'a> {
+    spec: &'a Spec,
+    set: &'a CandidateSet,
+    indent: &'a str,
+}
+
+impl fmt::Display for Remotes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { spec, set, indent } = self;
+        let list = &spec.remotes.provider;
+        let watch = if list.watch { ", watched" } else { "" };
+        let (count, path) = (set.range_count(), list.path.display());
+        let ranges = if count == 1 { "range" } else { "ranges" };
+        writeln!(
+            f,
+            "{indent}candidates: {} in {count} {ranges} ({path}{watch})",
+            set.len()
+        )?;
+        let size = spec.remotes.selector.active_set_size;
+        writeln!(f, "{indent}active set: {size} of them")?;
+        writeln!(f, "{indent}balancing: {}", spec.pools.algorithm.name())?;
+        write!(f, "{indent}pools: {}", Pools(&spec.pools.strategy))
+    }
 }
 
 /// Who may connect, when not everybody may.
@@ -168,60 +200,74 @@ impl fmt::Display for Pools<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::parse;
-    use std::path::Path;
-    use std::sync::Arc;
+
+    type Lists = BTreeMap<ServiceName, Arc<CandidateSet>>;
+
+    /// The same list for each service of a configuration.
+    fn lists(config: &Config, text: &str) -> Lists {
+        let set = Arc::new(CandidateSet::parse(text, 80).expect("a good list"));
+        let names = config.services.keys();
+        names.map(|name| (name.clone(), Arc::clone(&set))).collect()
+    }
 
     fn report(config: &Config, list: &str) -> String {
-        let set = Arc::new(CandidateSet::parse(list, 80).expect("a good list"));
-        let candidates = config
-            .services
-            .keys()
-            .map(|name| (name.clone(), Arc::clone(&set)));
-        Report {
-            config,
-            candidates: &candidates.collect(),
-        }
-        .to_string()
+        let candidates = &lists(config, list);
+        Report { config, candidates }.to_string()
     }
+
+    const POOLS: &str = if cfg!(feature = "mobile") {
+        "pools: dynamic, 2 to 50 connections per backend"
+    } else {
+        "pools: dynamic, 20 to 500 connections per backend"
+    };
 
     #[test]
     fn says_what_was_understood() {
-        let report = report(&Config::default(), "127.0.0.0/8\n127.0.0.1:8080");
-        for fact in [
-            "listeners: 127.0.0.1:1234\n",
-            "metrics: http://127.0.0.1:9099/metrics\n",
-            "candidates: 16777215 in 2 ranges (./ip_list.txt)\n",
-            "active set: 3 of them\n",
-            "balancing: least_connections\n",
-            if cfg!(feature = "mobile") {
-                "pools: dynamic, 2 to 50 connections per backend"
-            } else {
-                "pools: dynamic, 20 to 500 connections per backend"
-            },
-        ] {
-            assert!(report.contains(fact), "{fact:?} is missing in\n{report}");
-        }
-        assert!(!report.contains("services:"), "{report}");
+        assert_eq!(
+            report(&Config::default(), "127.0.0.0/8\n127.0.0.1:8080"),
+            format!(
+                "listeners: 127.0.0.1:1234\n\
+                 metrics: http://127.0.0.1:9099/metrics\n\
+                 candidates: 16777215 in 2 ranges (./ip_list.txt)\n\
+                 active set: 3 of them\n\
+                 balancing: least_connections\n\
+                 {POOLS}"
+            )
+        );
     }
 
     #[test]
-    fn says_it_of_every_service() {
-        let text = "server: { control_socket: 'c.sock' }\nmetrics: { admin_token: hush }\n\
-                    services:\n  web: { listen_addr: '127.0.0.1:1', pools: { strategy: { type: 'off' } } }\n  \
-                    dns: { listen_addr: '127.0.0.1:2', deny: 192.0.2.0/24 }";
-        let config = parse(text, Path::new("config.yaml")).expect("good");
-        let report = report(&config, "127.0.0.2");
-        for fact in [
-            "control socket: c.sock\n",
-            "services: 2\n",
-            "\ndns\n  listeners: 127.0.0.1:2\n  clients: of all networks but 1\n",
-            "\nweb\n  listeners: 127.0.0.1:1\n  candidates: 1 in 1 range (ip_list.txt)\n",
-            "  pools: off, every connection is dialled\n",
-        ] {
-            assert!(report.contains(fact), "{fact:?} is missing in\n{report}");
-        }
-        assert!(!report.contains("hush"), "{report}");
+    fn each_of_many_services_has_its_block() {
+        let text = "server: { control_socket: /run/forwarder }\n\
+                    metrics: { admin_token: hush }\n\
+                    services:\n  \
+                      web: { listen_addr: ['127.0.0.1:1', '[::1]:1'], max_connections_per_ip: 5 }\n  \
+                      redis: { listen_addr: 127.0.0.1:2, pools: { algorithm: random } }\n";
+        let file = std::path::Path::new("config.yaml");
+        let config = crate::config::parse(text, file).expect("valid");
+        assert_eq!(
+            report(&config, "127.0.0.2"),
+            format!(
+                "metrics: http://127.0.0.1:9099/metrics, admin token ***\n\
+                 control socket: /run/forwarder\n\
+                 services: 2\n\
+                 \n\
+                 service redis:\n  \
+                   listeners: 127.0.0.1:2\n  \
+                   candidates: 1 in 1 range (ip_list.txt)\n  \
+                   active set: 3 of them\n  \
+                   balancing: random\n  \
+                   {POOLS}\n\
+                 \n\
+                 service web:\n  \
+                   listeners: 127.0.0.1:1, [::1]:1\n  \
+                   clients: of all networks, up to 5 connections each\n  \
+                   candidates: 1 in 1 range (ip_list.txt)\n  \
+                   active set: 3 of them\n  \
+                   balancing: least_connections\n  \
+                   {POOLS}"
+            )
+        );
     }
 
     #[test]
@@ -229,9 +275,8 @@ mod tests {
         let mut config = Config::default();
         let report = |config: &Config| report(config, "127.0.0.2");
         assert!(!report(&config).contains("clients:"));
-        let network: ipnet::IpNet = "192.0.2.0/24".parse().expect("a network");
         config.edit(|spec| {
-            spec.server.deny = vec![network];
+            spec.server.deny = vec!["192.0.2.0/24".parse().expect("a network")];
             spec.server.connection_rate_per_ip = 0.5;
         });
         let fact = "clients: of all networks but 1, up to 0.5 new ones a second each\n";
@@ -246,5 +291,12 @@ mod tests {
         let fact =
             "clients: of 1 network but 1, up to 7 connections each, up to 0.5 new ones a second each\n";
         assert!(report(&config).contains(fact), "{}", report(&config));
+    }
+
+    #[test]
+    fn one_range_is_one() {
+        let report = report(&Config::default(), "127.0.0.2\n127.0.0.3");
+        let fact = "candidates: 2 in 1 range (./ip_list.txt)\n";
+        assert!(report.contains(fact), "{report}");
     }
 }

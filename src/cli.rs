@@ -175,9 +175,18 @@ mod tests {
         assert_eq!(
             given(&[]),
             Ok(Invocation::Run {
-                config: config.clone()
+                config: config.clone(),
+                origin: Origin::Own,
             })
         );
+        assert_eq!(
+            given(&["--takeover"]),
+            Ok(Invocation::Run {
+                config: config.clone(),
+                origin: Origin::Takeover,
+            })
+        );
+        assert!(given(&["--takeover", "check"]).is_err());
         assert_eq!(given(&["check"]), Ok(Invocation::Check { config }));
         assert_eq!(given(&["demo"]), Ok(Invocation::Demo));
     }
@@ -192,6 +201,7 @@ mod tests {
         ] {
             let run = Invocation::Run {
                 config: config.clone(),
+                origin: Origin::Own,
             };
             let check = Invocation::Check {
                 config: config.clone(),

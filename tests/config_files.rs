@@ -27,7 +27,7 @@ fn good(name: &str) -> Config {
 
 /// What a file says of its only service.
 fn spec(name: &str) -> Spec {
-    good(name).only().clone()
+    good(name).only().expect("one service").clone()
 }
 
 fn defaults() -> Config {
@@ -126,10 +126,7 @@ fn services_inherit_and_differ() {
     let config = good("services.yaml");
     let names: Vec<&str> = config.services.keys().map(ServiceName::as_str).collect();
     assert_eq!(names, ["redis", "web", "web-2"]);
-    let spec = |name: &str| {
-        let name = ServiceName::new(name).expect("a name");
-        config.services.get(&name).expect("the service")
-    };
+    let spec = |name: &str| config.services.get(name).expect("the service");
     for name in names {
         assert_eq!(spec(name).server.idle_timeout, Duration::from_secs(600), "{name}");
     }

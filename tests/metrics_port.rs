@@ -18,8 +18,6 @@ use tcp_forwarder::base::clock;
 use tcp_forwarder::candidates::CandidateSet;
 use tcp_forwarder::config::{ServiceName, Spec};
 use tcp_forwarder::metrics::{Exporter, Sources};
-use tcp_forwarder::reactor::limits::Limits;
-use tcp_forwarder::selector::decide::Footing;
 use tcp_forwarder::service::{Directory, Hub, Live, Service};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,29 +30,25 @@ struct Port {
     thread: Option<JoinHandle<()>>,
 }
 
-/// All that threads share, with one service that has one backend.
-fn hub() -> Arc<Hub> {
+/// A port over this many backends that has nothing open, and its counter.
+fn closed_port(backends: u16) -> (AdminLoop, AdminHandle, Receiver<Errand>, Arc<AtomicU64>) {
     let now = clock::now();
     let hub = Arc::new(Hub::new(1, now));
     let spec = Arc::new(Spec::default());
-    let candidates = Arc::new(CandidateSet::parse("127.0.0.2", 80).unwrap());
-    let live = Arc::new(Live::new(candidates, &spec.remotes.scoring, &hub.bells));
-    let backend = Backend::new(SocketAddr::from(([127, 0, 0, 2], 80)), now, 1);
+    let list = Arc::new(CandidateSet::parse("127.0.0.2", 80).unwrap());
+    let live = Arc::new(Live::new(list, &spec.remotes.scoring, &hub.bells));
+    let addrs = (0..backends).map(|i| SocketAddr::from(([127, 0, 0, 2], 80 + i)));
     live.active.publish(Arc::new(ActiveSet {
-        backends: vec![Arc::new(backend)],
-        footing: Footing::Good,
+        backends: addrs.map(|addr| Arc::new(Backend::new(addr, now, 1))).collect(),
+        ..ActiveSet::default()
     }));
     let service = Service::new(ServiceName::default_service(), spec, live, now);
-    hub.directory.publish(Arc::new(Directory {
-        services: vec![Arc::new(service)],
-        ..Directory::empty(Limits::NONE)
-    }));
-    hub
-}
-
-/// A port over one backend that has nothing open, and the requests that it refused.
-fn closed_port() -> (AdminLoop, AdminHandle, Receiver<Errand>, Arc<AtomicU64>) {
-    let hub = hub();
+    hub.directory.replace(|empty| {
+        Some(Arc::new(Directory {
+            services: vec![Arc::new(service)],
+            ..Directory::empty(empty.limits)
+        }))
+    });
     let bad_requests = Arc::new(AtomicU64::new(0));
     let exporter = Exporter::new(Sources {
         hub: Arc::clone(&hub),
@@ -62,8 +56,7 @@ fn closed_port() -> (AdminLoop, AdminHandle, Receiver<Errand>, Arc<AtomicU64>) {
     })
     .unwrap();
     let (desk, errands) = Desk::new(Arc::clone(&hub.bells.worker));
-    let site = Site::new(exporter, Arc::clone(&bad_requests), hub, desk);
-    let (port, admin) = AdminLoop::new(site).unwrap();
+    let (port, admin) = AdminLoop::new(Site::new(exporter, Arc::clone(&bad_requests), hub, desk)).unwrap();
     (port, admin, errands, bad_requests)
 }
 
@@ -76,7 +69,11 @@ fn open_metrics(admin: &AdminHandle) -> SocketAddr {
 impl Port {
     /// A port over one backend; its thread has this name.
     fn start(name: &str) -> Self {
-        let (port, admin, errands, bad_requests) = closed_port();
+        Self::over(1, name)
+    }
+
+    fn over(backends: u16, name: &str) -> Self {
+        let (port, admin, errands, bad_requests) = closed_port(backends);
         let addr = open_metrics(&admin);
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
@@ -173,10 +170,7 @@ fn pages_and_refusals() {
     );
     assert!(scrape.contains("\r\nServer: tcp-forwarder\r\n"), "{scrape}");
     assert!(scrape.ends_with('\n'));
-    assert!(
-        port.get("/")
-            .ends_with("status: /api/v1/status\nmetrics: /metrics\n")
-    );
+    assert!(port.get("/").ends_with("metrics: /metrics\n"));
     assert_eq!(port.bad_requests(), 0);
 
     assert!(port.get("/metric").starts_with("HTTP/1.1 404 Not Found\r\n"));
@@ -254,7 +248,7 @@ fn pipelined_requests_are_answered_in_order() {
     for i in 0..60 {
         let (head, body) = read_response(&mut stream);
         let (status, words) = [
-            ("200", "status: /api/v1/status\nmetrics: /metrics\n"),
+            ("200", "metrics: /metrics\n"),
             ("200", "tcp_forwarder_build_info{"),
             ("404", "404 Not Found\n"),
         ][i % 3];
@@ -274,10 +268,7 @@ fn a_request_in_single_bytes_and_a_half_close_are_served() {
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    assert!(
-        answer.ends_with("status: /api/v1/status\nmetrics: /metrics\n"),
-        "{answer}"
-    );
+    assert!(answer.ends_with("metrics: /metrics\n"), "{answer}");
 }
 
 #[test]
@@ -356,6 +347,56 @@ fn readers_that_never_read_are_no_harm() {
         })
         .collect();
     port.assert_serves();
+}
+
+#[test]
+fn a_large_scrape_goes_at_the_pace_of_its_reader() {
+    let port = Port::over(2500, "large");
+    let request = b"GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n";
+    let begun = clock::now();
+    // Some never read. Together they want more than the port keeps, so the first of them are closed.
+    let mut deaf = Vec::new();
+    for _ in 0..9 {
+        let mut stream = port.connect();
+        stream.write_all(request).unwrap();
+        // The first bytes are there: the whole text is.
+        assert_eq!(stream.peek(&mut [0]).unwrap(), 1);
+        deaf.push(stream);
+    }
+    // One reads in pieces, while others are served.
+    let mut slow = port.connect();
+    slow.write_all(request).unwrap();
+    let mut piece = vec![0; 256 * 1024];
+    slow.read_exact(&mut piece).unwrap();
+    let (_, whole) = {
+        let mut quick = port.connect();
+        quick.write_all(request).unwrap();
+        read_response(&mut quick)
+    };
+    println!("{} bytes, {:?}", whole.len(), clock::now() - begun);
+    assert!(whole.len() > 8_000_000, "{}", whole.len());
+    assert!(whole.ends_with('\n'));
+    let mut read = piece.len();
+    while read < whole.len() {
+        read += slow.read(&mut piece).unwrap();
+    }
+    let closed = deaf.iter().filter(|stream| ends(stream)).count();
+    assert!((1..9).contains(&closed), "{closed} of 9 were closed");
+}
+
+/// Whether a stream ends once what has come is read.
+fn ends(mut stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let mut sink = vec![0; 1 << 20];
+    let mut read = 0;
+    loop {
+        match stream.read(&mut sink) {
+            // More than socket buffers hold: it goes on while it is read.
+            Ok(count) if count > 0 && read < 16 << 20 => read += count,
+            Ok(count) => return count == 0,
+            Err(error) => return error.kind() != std::io::ErrorKind::WouldBlock,
+        }
+    }
 }
 
 #[test]
@@ -455,12 +496,35 @@ fn the_port_moves_closes_and_opens_while_it_runs() {
 
 #[test]
 fn a_stop_without_a_door_and_before_the_start_is_heard() {
-    let (port, admin, _errands, _) = closed_port();
+    let (port, admin, _errands, _) = closed_port(1);
     admin.stop();
     port.run().unwrap();
     // Orders to nobody are lost, and hold up nobody.
     for _ in 0..200 {
         admin.close_metrics();
+    }
+}
+
+#[test]
+fn an_order_outlives_who_gave_it() {
+    for _ in 0..50 {
+        let (port, admin, _errands, _) = closed_port(1);
+        let addr = open_metrics(&admin);
+        let last = admin.clone();
+        drop(admin);
+        let thread = std::thread::spawn(move || port.run());
+        let mut stream = TcpStream::connect(addr).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        read_response(&mut stream);
+        last.stop();
+        drop(last);
+        let give_up = clock::now() + PATIENCE;
+        while !thread.is_finished() {
+            assert!(clock::now() < give_up, "the last order was lost");
+            std::thread::yield_now();
+        }
+        thread.join().unwrap().unwrap();
     }
 }
 

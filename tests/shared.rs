@@ -1,4 +1,4 @@
-//! What threads share, used by many at once: snapshots, counters, the stop, the inbox, the active set.
+//! What threads share, used by many at once: snapshots, counters, doorbells, the inbox, the active set.
 //!
 //! Asserts what must hold under every order of events, so it is worth most where orders are made up:
 //! `scripts/proof tsan` runs it under `ThreadSanitizer`, `scripts/proof miri` with many schedules and weak memory.
@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use tcp_forwarder::backend::{ActiveSet, Backend};
 use tcp_forwarder::base::clock;
+use tcp_forwarder::base::doorbell::{Doorbell, Request};
 use tcp_forwarder::base::published::{Published, Reader};
 use tcp_forwarder::config::{Algorithm, Scoring};
 use tcp_forwarder::loadbalancer::LoadBalancer;
-use tcp_forwarder::metrics::counters::ReactorCounters;
 use tcp_forwarder::relay::close::CloseReason;
-use tcp_forwarder::scorer::{Outcome, ProbeStats, Sample, SampleInbox, ScoreBoard, Source};
-use tcp_forwarder::shutdown::Shutdown;
+use tcp_forwarder::scorer::{Outcome, ProbeStats, Report, Sample, SampleInbox, ScoreBoard, Source};
+use tcp_forwarder::service::traffic::Traffic;
+use tcp_forwarder::service::{Candidate, ServiceId};
 
 /// Threads of one kind.
 const THREADS: u16 = if cfg!(miri) { 2 } else { 4 };
@@ -77,46 +78,56 @@ fn a_snapshot_is_whole_never_goes_back_and_the_last_one_is_seen() {
 }
 
 #[test]
-fn a_stop_wakes_every_sleeper_and_calls_each_waker_once() {
-    for _ in 0..ROUNDS.min(200) {
-        let shutdown = Shutdown::default();
-        let woken = Arc::new(AtomicU64::new(0));
-        let mut parts: Vec<Box<dyn FnOnce() + Send + '_>> = Vec::new();
-        for _ in 0..THREADS {
-            parts.push(Box::new(|| assert!(shutdown.sleep(PATIENCE), "nobody sleeps on")));
-            parts.push(Box::new(|| {
-                let woken = Arc::clone(&woken);
-                shutdown.on_begin(move || {
-                    woken.fetch_add(1, Ordering::Relaxed);
-                });
-            }));
-        }
-        parts.push(Box::new(|| shutdown.begin()));
-        together(parts);
-        assert!(shutdown.has_begun());
-        assert_eq!(woken.load(Ordering::Relaxed), u64::from(THREADS));
+fn no_ring_of_a_doorbell_is_lost() {
+    let bell = Arc::new(Doorbell::default());
+    let listened = Published::heard_by([Arc::clone(&bell)].into(), 0_u64);
+    let request = Request::to(Arc::clone(&bell));
+    let asked = AtomicU64::new(0);
+    let mut parts: Vec<Box<dyn FnOnce() + Send + '_>> = Vec::new();
+    for _ in 0..THREADS {
+        parts.push(Box::new(|| {
+            for _ in 0..ROUNDS {
+                listened.replace(|value| Some(Arc::new(value + 1)));
+                asked.fetch_add(1, Ordering::Relaxed);
+                request.ask();
+            }
+        }));
     }
+    parts.push(Box::new(|| {
+        let most = u64::from(THREADS) * ROUNDS;
+        let mut taken = 0;
+        // Whoever sleeps is woken by what comes last, at the latest.
+        while *listened.load() < most || asked.load(Ordering::Relaxed) < most {
+            assert!(bell.wait(Some(clock::now() + PATIENCE)), "nobody sleeps on");
+            taken += u64::from(request.take());
+        }
+        taken += u64::from(request.take());
+        assert!((1..=most).contains(&taken), "{taken}");
+    }));
+    together(parts);
 }
 
 #[test]
 fn the_inbox_hands_on_each_sample_once_and_in_order_or_counts_it() {
-    let inbox = SampleInbox::default();
+    let inbox = SampleInbox::new(Arc::default());
     let handed_in = u64::from(THREADS) * ROUNDS;
-    let now = clock::now();
+    let (now, service) = (clock::now(), ServiceId::fresh());
     let mut parts: Vec<Box<dyn FnOnce() + Send + '_>> = Vec::new();
     for thread in 0..THREADS {
         let inbox = &inbox;
         parts.push(Box::new(move || {
             for number in 0..ROUNDS {
                 inbox.push(Sample {
-                    addr: addr(thread),
+                    candidate: Candidate {
+                        service,
+                        addr: addr(thread),
+                    },
                     outcome: Outcome::Success(Duration::from_nanos(number)),
                     source: Source::Dial,
                     began_at: now,
                     at: now,
                 });
             }
-            inbox.wake();
         }));
     }
     parts.push(Box::new(|| {
@@ -124,13 +135,14 @@ fn the_inbox_hands_on_each_sample_once_and_in_order_or_counts_it() {
         let mut batch = Vec::new();
         let mut taken = 0;
         while taken + inbox.dropped() < handed_in {
-            inbox.take(&mut batch, Duration::from_millis(50));
+            inbox.take(&mut batch);
             taken += batch.len() as u64;
-            for sample in &batch {
+            for report in &batch {
+                let Report::Sample(sample) = report else { continue };
                 let Outcome::Success(number) = sample.outcome else {
                     continue;
                 };
-                let next = next.entry(sample.addr).or_insert(Duration::ZERO);
+                let next = next.entry(sample.candidate.addr).or_insert(Duration::ZERO);
                 assert!(number >= *next, "out of order, or twice");
                 *next = number + Duration::from_nanos(1);
             }
@@ -167,7 +179,7 @@ fn live_counts_of_a_backend_come_back_to_nothing() {
 
 #[test]
 fn counters_only_grow_under_the_eyes_of_a_reader() {
-    let counters = ReactorCounters::default();
+    let counters = Traffic::default();
     let is_over = AtomicBool::new(false);
     let writer: Box<dyn FnOnce() + Send + '_> = Box::new(|| {
         for _ in 0..ROUNDS {
@@ -205,9 +217,10 @@ fn round_robin_is_exact_over_all_threads_while_the_set_is_published_anew() {
         .collect();
     let set = || ActiveSet {
         backends: backends.clone(),
+        ..ActiveSet::default()
     };
     let active = Arc::new(Published::new(set()));
-    let balancer = LoadBalancer::new(Algorithm::RoundRobin);
+    let balancer = LoadBalancer::new(Algorithm::RoundRobin, Arc::default());
     let mut parts: Vec<Box<dyn FnOnce() + Send + '_>> = Vec::new();
     for seed in 0..THREADS {
         let (balancer, mut reader) = (balancer.clone(), Reader::new(Arc::clone(&active)));
@@ -234,7 +247,7 @@ fn round_robin_is_exact_over_all_threads_while_the_set_is_published_anew() {
 fn a_score_board_is_read_while_it_is_written() {
     let board = RwLock::new(ScoreBoard::bounded(Scoring::default(), 16));
     let probes = ProbeStats::default();
-    let now = clock::now();
+    let (now, service) = (clock::now(), ServiceId::fresh());
     let mut parts: Vec<Box<dyn FnOnce() + Send + '_>> = Vec::new();
     for _ in 0..THREADS {
         parts.push(Box::new(|| {
@@ -257,7 +270,7 @@ fn a_score_board_is_read_while_it_is_written() {
             let addr = addr(u16::try_from(number % 40).unwrap());
             let latency = Duration::from_millis(number % 90);
             board.write().unwrap().record(&Sample {
-                addr,
+                candidate: Candidate { service, addr },
                 outcome: Outcome::Success(latency),
                 source: Source::Probe,
                 began_at: now,

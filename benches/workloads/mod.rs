@@ -9,15 +9,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tcp_forwarder::backend::{ActiveSet, Backend};
-use tcp_forwarder::clock;
+use tcp_forwarder::base::clock;
+use tcp_forwarder::base::timers::Timers;
 use tcp_forwarder::config::{Algorithm, Scoring};
 use tcp_forwarder::loadbalancer::{LoadBalancer, SLOW_START};
-use tcp_forwarder::reactor::timers::Timers;
 use tcp_forwarder::relay::half::{End, Half};
 use tcp_forwarder::relay::pump::pump;
 use tcp_forwarder::relay::readiness::Readiness;
 use tcp_forwarder::scorer::{Outcome, Sample, ScoreBoard, Source};
 use tcp_forwarder::selector::decide::best;
+use tcp_forwarder::service::{Candidate, ServiceId};
 
 /// Members of the active set and size of the set that is selected: the defaults.
 const ACTIVE: u32 = 3;
@@ -86,8 +87,11 @@ impl Pick {
             })
             .collect();
         Self {
-            balancer: LoadBalancer::new(algorithm),
-            set: ActiveSet { backends },
+            balancer: LoadBalancer::new(algorithm, Arc::default()),
+            set: ActiveSet {
+                backends,
+                ..ActiveSet::default()
+            },
             rng: fastrand::Rng::with_seed(1),
             now: joined + SLOW_START,
         }
@@ -240,6 +244,7 @@ impl Workload for Expire {
 /// A score board on which every candidate was touched.
 struct Scored {
     board: ScoreBoard,
+    service: ServiceId,
     now: Instant,
     turn: u32,
 }
@@ -250,6 +255,7 @@ impl Scored {
         let bound = usize::try_from(CANDIDATES).unwrap_or(usize::MAX);
         let mut filled = Self {
             board: ScoreBoard::bounded(Scoring::default(), bound),
+            service: ServiceId::fresh(),
             now,
             turn: 0,
         };
@@ -267,7 +273,10 @@ impl Scored {
             Outcome::Success(Duration::from_micros(5_000 + u64::from(self.turn) * 10))
         };
         self.board.record(&Sample {
-            addr: address(self.turn),
+            candidate: Candidate {
+                service: self.service,
+                addr: address(self.turn),
+            },
             outcome,
             source: Source::Probe,
             began_at: self.now,

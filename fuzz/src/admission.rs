@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use tcp_forwarder::admission::RejectReason;
 use tcp_forwarder::admission::{Admission, Seat};
-use tcp_forwarder::clock;
+use tcp_forwarder::base::clock;
 use tcp_forwarder::config::Server;
-use tcp_forwarder::metrics::counters::RejectReason;
 
 use super::choices::Choices;
 

@@ -18,8 +18,13 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// The same settings, written by another hand, are the same configuration.
+/// The same settings, written by another hand, are the same configuration, to which nothing changes.
 fn rewritten(text: &str, config: &Config) {
+    assert!(!config.services.is_empty());
+    assert_eq!(config::plan(config, config), config::Plan::default());
+    let changes = config::plan(&Config::default(), config).changes;
+    assert!(changes.len() <= 51, "{changes:?}");
+    assert!(changes.iter().all(|change| change.len() < 500), "{changes:?}");
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let tree = serde_yaml::from_str::<serde_yaml::Value>(text);
     assert!(tree.is_ok(), "accepted, and yet no YAML: {tree:?}");

@@ -10,6 +10,8 @@ pub mod configuration;
 pub mod flight;
 pub mod log_filter;
 pub mod pump;
+pub mod relay;
+pub mod relay_world;
 pub mod request;
 pub mod scrape;
 pub mod slots;
@@ -20,13 +22,14 @@ pub mod timers;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its folder in the corpus.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("admission", admission::run),
     ("candidates", candidates::run),
     ("configuration", configuration::run),
     ("flight", flight::run),
     ("log_filter", log_filter::run),
     ("pump", pump::run),
+    ("relay", relay::run),
     ("request", request::run),
     ("scrape", scrape::run),
     ("slots", slots::run),

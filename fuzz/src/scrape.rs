@@ -2,21 +2,16 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 use tcp_forwarder::admin::http::{After, Body, Expects, MAX_BODY_BYTES, Parsed, Request, bind, parse};
-use tcp_forwarder::admin::{AdminLoop, Desk, Reloads, Site, StatusSources};
-use tcp_forwarder::backend::ActiveSet;
-use tcp_forwarder::candidates::CandidateSet;
-use tcp_forwarder::clock;
-use tcp_forwarder::config::{Algorithm, Scoring};
-use tcp_forwarder::metrics::counters::{ControlCounters, ReactorCounters};
+use tcp_forwarder::admin::{AdminLoop, Desk, Site};
+use tcp_forwarder::base::clock;
 use tcp_forwarder::metrics::{Exporter, Sources};
-use tcp_forwarder::scorer::ScoreBoard;
-use tcp_forwarder::snapshot::Published;
+use tcp_forwarder::service::Hub;
 
 use super::choices::Choices;
 
@@ -183,7 +178,7 @@ fn statuses(mut answers: &[u8], expected: &Expected) -> Vec<u16> {
 /// A port that lasts as long as the process.
 struct Port {
     addr: SocketAddr,
-    control: Arc<ControlCounters>,
+    bad_requests: Arc<AtomicU64>,
     /// Connections so far. Each comes from an address of its own, so that closed ones do not use up the ports.
     connections: AtomicU32,
 }
@@ -197,38 +192,26 @@ impl Port {
     }
 
     fn try_start() -> Result<Self, Box<dyn std::error::Error>> {
-        let control = Arc::new(ControlCounters::default());
+        let hub = Arc::new(Hub::new(1, clock::now()));
+        let bad_requests = Arc::new(AtomicU64::new(0));
         let exporter = Exporter::new(Sources {
-            reactors: [ReactorCounters::default()].into_iter().collect(),
-            control: Arc::clone(&control),
-            active: Arc::new(Published::new(ActiveSet::default())),
-            candidates: Arc::new(Published::new(CandidateSet::parse("127.0.0.2", 80)?)),
-            board: Arc::new(RwLock::new(ScoreBoard::new(Scoring::default()))),
-            inbox: Arc::default(),
-            probes: Arc::default(),
-            algorithm: Algorithm::Random,
-            started_at: clock::now(),
+            hub: Arc::clone(&hub),
+            bad_requests: Arc::clone(&bad_requests),
         })?;
-        let status = StatusSources {
-            started_at: clock::now(),
-            started: clock::wall(),
-            services: Arc::new(Published::new(Vec::new())),
-            reloads: Arc::new(Published::new(Reloads::default())),
-        };
-        let (desk, _) = Desk::new();
-        let (port, admin) = AdminLoop::new(Site::new(exporter, Arc::clone(&control), status, desk))?;
+        let (desk, _) = Desk::new(Arc::clone(&hub.bells.worker));
+        let (port, admin) = AdminLoop::new(Site::new(exporter, Arc::clone(&bad_requests), hub, desk))?;
         let (listener, addr) = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         admin.open_metrics(listener, "/metrics".to_owned());
         std::thread::spawn(move || port.run());
         Ok(Self {
             addr,
-            control,
+            bad_requests,
             connections: AtomicU32::new(0),
         })
     }
 
     fn bad_requests(&self) -> u64 {
-        self.control.bad_metrics_requests.load(Ordering::Relaxed)
+        self.bad_requests.load(Ordering::Relaxed)
     }
 
     fn exchange(&self, bytes: &[u8], cut: usize) -> Vec<u8> {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use mio::Token;
-use tcp_forwarder::reactor::slots::{Key, Kind, Slots, parse, token};
+use tcp_forwarder::base::slots::{Key, Slots};
+use tcp_forwarder::reactor::token::{self, Named};
 
 use super::choices::Choices;
 
@@ -64,8 +65,13 @@ impl World {
                 for _ in 0..size_of::<usize>() {
                     word = word << 8 | usize::from(choices.byte()?);
                 }
-                let (kind, key) = parse(Token(word));
-                assert_eq!(token(kind, key), Token(word), "a token holds all of a key");
+                let token = match token::parse(Token(word)) {
+                    Named::Client(key) => token::of_client(key),
+                    Named::Upstream(key) => token::of_upstream(key),
+                    Named::Listener(place) => token::of_listener(place),
+                    Named::Bell => token::BELL,
+                };
+                assert_eq!(token, Token(word), "a token holds all of what it names");
             }
         }
         Some(())
@@ -89,9 +95,8 @@ impl World {
             assert_eq!(self.slots.get(*key), Some(value));
             assert_eq!(self.slots.key_at(key.index()), Some(*key));
             assert!(places.insert(key.index()), "a place has one entry");
-            for kind in [Kind::Relay, Kind::Upstream] {
-                assert_eq!(parse(token(kind, *key)), (kind, *key));
-            }
+            assert_eq!(token::parse(token::of_client(*key)), Named::Client(*key));
+            assert_eq!(token::parse(token::of_upstream(*key)), Named::Upstream(*key));
         }
         for key in &self.gone {
             assert_eq!(self.slots.get(*key), None);

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use tcp_forwarder::clock;
-use tcp_forwarder::reactor::timers::Timers;
+use tcp_forwarder::base::clock;
+use tcp_forwarder::base::timers::Timers;
 
 use super::choices::Choices;
 

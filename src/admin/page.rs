@@ -3,6 +3,8 @@
 //! Heads are written by `tiny_http`; a body is never copied, for that of a scrape may be large. It must not
 //! know who asks for what.
 
+use std::io::IoSlice;
+
 use serde::Serialize;
 use tiny_http::{HTTPVersion, Header, Method, Response, StatusCode};
 
@@ -16,19 +18,19 @@ const JSON_TYPE: &str = "application/json";
 pub struct Page {
     status: u16,
     content_type: &'static str,
-    body: Vec<u8>,
+    body: Vec<Vec<u8>>,
     headers: Vec<(&'static str, &'static str)>,
     upgrade: Option<&'static str>,
 }
 
 impl Page {
-    /// A text of this content type.
+    /// A text of this content type, in parts that follow one another.
     #[must_use]
-    pub fn typed(content_type: &'static str, body: String) -> Self {
+    pub fn typed(content_type: &'static str, body: Vec<String>) -> Self {
         Self {
             status: 200,
             content_type,
-            body: body.into_bytes(),
+            body: body.into_iter().map(String::into_bytes).collect(),
             headers: Vec::new(),
             upgrade: None,
         }
@@ -37,7 +39,7 @@ impl Page {
     /// A plain text.
     #[must_use]
     pub fn plain(body: String) -> Self {
-        Self::typed(PLAIN_TYPE, body)
+        Self::typed(PLAIN_TYPE, vec![body])
     }
 
     /// A refusal in plain words, for those who read no JSON.
@@ -51,7 +53,7 @@ impl Page {
     #[must_use]
     pub fn json(status: u16, value: &impl Serialize) -> Self {
         match serde_json::to_string(value) {
-            Ok(body) => Self::typed(JSON_TYPE, body + "\n").with_status(status),
+            Ok(body) => Self::typed(JSON_TYPE, vec![body + "\n"]).with_status(status),
             Err(error) => {
                 // Only maps with keys that are no texts cannot be written, and there are none.
                 debug_assert!(false, "{error}");
@@ -103,14 +105,14 @@ impl Page {
 
     /// Its body.
     #[must_use]
-    pub fn body(&self) -> &[u8] {
-        &self.body
+    pub fn body(&self) -> Vec<u8> {
+        self.body.concat()
     }
 
     /// The bytes of the answer.
     pub(super) fn reply(self, manner: &Manner) -> Reply {
         let mut head = Vec::new();
-        let length = self.body.len();
+        let length = self.body.iter().map(Vec::len).sum();
         let empty = std::io::empty();
         let mut response = Response::new(StatusCode(self.status), Vec::new(), empty, Some(length), None)
             // Never chunked: the length is known, and every client understands it.
@@ -143,10 +145,8 @@ impl Page {
         if let Some(end) = head.iter().position(|byte| *byte == b'\n') {
             head.splice(end + 1..=end, more.into_bytes());
         }
-        Reply {
-            head,
-            body: if manner.with_body { self.body } else { Vec::new() },
-        }
+        let body = if manner.with_body { self.body } else { Vec::new() };
+        Reply::new(head, body)
     }
 }
 
@@ -177,31 +177,43 @@ impl Manner {
     }
 }
 
-/// An answer as bytes.
+/// An answer as bytes, in parts that follow one another.
 #[derive(Debug)]
 pub(super) struct Reply {
-    pub(super) head: Vec<u8>,
-    pub(super) body: Vec<u8>,
+    parts: Vec<Vec<u8>>,
+    length: usize,
 }
 
 impl Reply {
+    fn new(head: Vec<u8>, body: Vec<Vec<u8>>) -> Self {
+        let mut parts = body;
+        parts.insert(0, head);
+        let length = parts.iter().map(Vec::len).sum();
+        Self { parts, length }
+    }
+
     /// The word for a client that waits for leave to send its body.
     pub(super) fn go_on() -> Self {
-        Self {
-            head: b"HTTP/1.1 100 Continue\r\n\r\n".to_vec(),
-            body: Vec::new(),
-        }
+        Self::new(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec(), Vec::new())
     }
 
     pub(super) fn len(&self) -> usize {
-        self.head.len() + self.body.len()
+        self.length
     }
 
-    /// What is left of both parts after so many bytes.
-    pub(super) fn left(&self, written: usize) -> (&[u8], &[u8]) {
-        let head = self.head.get(written..).unwrap_or_default();
-        let of_body = written.saturating_sub(self.head.len());
-        (head, self.body.get(of_body..).unwrap_or_default())
+    /// The next slices after so many bytes; those that do not fit come later.
+    pub(super) fn left<'a>(&'a self, mut written: usize, slices: &mut [IoSlice<'a>]) {
+        let mut free = slices.iter_mut();
+        for part in &self.parts {
+            match part.get(written..) {
+                Some(left) if !left.is_empty() => match free.next() {
+                    Some(slice) => *slice = IoSlice::new(left),
+                    None => return,
+                },
+                Some(_) | None => {}
+            }
+            written = written.saturating_sub(part.len());
+        }
     }
 }
 
@@ -215,7 +227,7 @@ mod tests {
             ..Manner::of_the_unknown()
         };
         let reply = page.reply(&manner);
-        String::from_utf8([reply.head, reply.body].concat()).expect("text")
+        String::from_utf8(reply.parts.concat()).expect("text")
     }
 
     #[test]
@@ -259,17 +271,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_both_parts() {
-        let reply = Reply {
-            head: b"ab".to_vec(),
-            body: b"cde".to_vec(),
-        };
-        let left = |written| {
-            let (head, body) = reply.left(written);
-            [head, body].concat()
+    fn what_is_left_of_all_parts() {
+        let reply = Reply::new(b"ab".to_vec(), vec![b"cde".to_vec(), Vec::new(), b"f".to_vec()]);
+        let left = |written, room: usize| {
+            let mut slices = vec![IoSlice::new(&[]); room];
+            reply.left(written, &mut slices);
+            slices.iter().flat_map(|slice| slice.to_vec()).collect::<Vec<_>>()
         };
         for written in 0..=reply.len() {
-            assert_eq!(left(written), b"abcde"[written..], "{written}");
+            assert_eq!(left(written, 9), b"abcdef"[written..], "{written}");
         }
+        assert_eq!(left(1, 1), b"b");
+        assert_eq!(left(1, 2), b"bcde");
     }
 }

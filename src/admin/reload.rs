@@ -60,7 +60,7 @@ mod tests {
 
     fn answer(outcome: &Outcome) -> (u16, serde_json::Value) {
         let page = page(outcome, true);
-        let body = serde_json::from_slice(page.body()).expect("JSON");
+        let body = serde_json::from_slice(&page.body()).expect("JSON");
         (page.status(), body)
     }
 

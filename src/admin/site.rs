@@ -114,7 +114,7 @@ impl Site {
     /// The answer to a request whose body has come.
     pub(super) fn answer(&self, request: &Request, door: Door, now: Instant) -> Answer {
         match self.route(request, door) {
-            Ok(Route::Scrape) => Answer::Page(self.scrape()),
+            Ok(Route::Scrape) => Answer::Page(Page::typed(SCRAPE_TYPE, self.exporter.text())),
             Ok(Route::Front) => Answer::Page(self.front()),
             Ok(Route::Status) => Answer::Page(Page::json(200, &Status::of(&self.hub, now))),
             Ok(Route::Reload) => match self.desk.reload() {
@@ -163,16 +163,6 @@ impl Site {
             }
         }
         Ok(route)
-    }
-
-    fn scrape(&self) -> Page {
-        match self.exporter.text() {
-            Ok(body) => Page::typed(SCRAPE_TYPE, body),
-            Err(error) => {
-                log::error!("metrics cannot be written: {error}");
-                Page::refusal(500)
-            }
-        }
     }
 
     fn front(&self) -> Page {

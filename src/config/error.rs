@@ -24,7 +24,7 @@ pub struct ConfigErrors {
     pub errors: Vec<ConfigError>,
     /// Errors beyond those listed; a file that is no configuration at all has thousands.
     pub omitted: usize,
-    /// The candidate lists that the file names all the same, so that their errors can be said too.
+    /// The candidate lists that the file names all the same, each once, so that their errors can be said too.
     pub lists: Vec<PathBuf>,
 }
 

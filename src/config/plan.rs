@@ -1,179 +1,141 @@
-//! What a reload changes, as data and in words (pure).
+//! What a new configuration changes about an old one: in words, and for whoever applies it.
 //!
-//! Two configurations are compared key by key, along the same table that they were read by.
+//! Values are compared and shown through the table of keys, so that a key that is added there is compared, too, and a
+//! secret is masked. Where the keys of a service stand (at the top level, or under `services`) is no difference.
 
-use super::draft::{Draft, Sections};
-use super::keys::{self, Scope};
-use super::name::ServiceName;
-use super::{Config, Process, Spec};
+use std::collections::BTreeSet;
 
-/// Changes that are told one by one.
-const TOLD: usize = 50;
+use super::configuration::{Config, Spec};
+use super::draft::Draft;
+use super::keys::{self, Field, Key};
+use super::service_name::ServiceName;
 
-/// What a reload changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Changes that are said in words; the rest is counted.
+const MAX_CHANGES: usize = 50;
+
+/// Characters of a value in words; a list of networks may have thousands.
+const MAX_SHOWN_CHARS: usize = 100;
+
+/// The only key that a running process cannot follow.
+const REACTORS: &str = "server.reactors";
+
+/// What a new configuration changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is about another part of the process, and all combinations are possible"
+)]
 pub struct Plan {
-    /// One change each: a service that comes or goes, a key with both values. Secrets are not shown.
+    /// In words, one change each; the last one counts those that are not listed. Empty if nothing changes.
     pub changes: Vec<String>,
-    /// Whether something takes effect in a new process only.
-    pub needs_restart: bool,
+    /// Whether something changes that only a new process can follow.
+    pub restart_needed: bool,
+    /// Whether the log changes.
+    pub logging: bool,
+    /// Whether the metrics port changes.
+    pub metrics: bool,
+    /// Whether the control socket changes.
+    pub control_socket: bool,
 }
 
-/// What changes from one configuration to the next.
+/// Compares two configurations.
 #[must_use]
-pub fn plan(present: &Config, next: &Config) -> Plan {
-    let mut changes = of_process(&present.process, &next.process);
-    for name in present
-        .services
-        .keys()
-        .filter(|name| !next.services.contains_key(name))
-    {
-        changes.push(format!("service {name} leaves"));
-    }
-    for (name, spec) in &next.services {
-        match present.services.get(name) {
-            None => changes.push(format!("service {name} is new")),
-            Some(before) if before == spec => {}
-            Some(before) => changes.extend(of_service(next, name, before, spec)),
+pub fn plan(old: &Config, new: &Config) -> Plan {
+    let mut changes = Changes::default();
+    let (was, is) = (&old.process, &new.process);
+    if was != is {
+        let (mut was, mut is) = (was.clone(), is.clone());
+        for key in keys::all() {
+            if let Field::Process(slot) = &key.field
+                && slot.differs(&mut was, &mut is)
+            {
+                let note = if key.path == REACTORS {
+                    ", with the next process"
+                } else {
+                    ""
+                };
+                let values = (slot.shown(&mut was), slot.shown(&mut is));
+                changes.say(|| format!("{}{note}", changed(key.path, values)));
+            }
         }
     }
-    let more = changes.len().saturating_sub(TOLD);
-    changes.truncate(TOLD);
-    if more > 0 {
-        changes.push(format!("and {more} more"));
+    let names: BTreeSet<&ServiceName> = old.services.keys().chain(new.services.keys()).collect();
+    for name in names {
+        match (old.services.get(name), new.services.get(name)) {
+            (Some(was), Some(is)) => service(&mut changes, (was, is), |key| new.key_of(name, key.path)),
+            (None, Some(_)) => changes.say(|| format!("service {name} added")),
+            (Some(_), None) => changes.say(|| format!("service {name} removed")),
+            (None, None) => debug_assert!(false, "{name} is of neither"),
+        }
     }
     Plan {
-        changes,
-        needs_restart: present.process.reactors != next.process.reactors,
+        changes: changes.finish(),
+        restart_needed: was.reactors != is.reactors,
+        logging: was.logging != is.logging,
+        metrics: was.metrics != is.metrics,
+        control_socket: was.control_socket != is.control_socket,
     }
 }
 
-fn of_process(present: &Process, next: &Process) -> Vec<String> {
-    let mut changes = compare(
-        Scope::Process,
-        draft(present.clone(), Spec::default()),
-        draft(next.clone(), Spec::default()),
-        str::to_owned,
-    );
-    let (before, after) = (&present.metrics.admin_token, &next.metrics.admin_token);
-    if before != after && before.is_some() == after.is_some() {
-        changes.push("metrics.admin_token: another one".to_owned());
+/// What changes about a service that stays.
+fn service(changes: &mut Changes, (was, is): (&Spec, &Spec), written: impl Fn(&Key) -> String) {
+    if was == is {
+        return;
     }
-    changes
+    let (mut was, mut is) = (Draft::of(was), Draft::of(is));
+    if was.strategy != is.strategy {
+        // The sizes of the other strategy are not known.
+        was.static_size = is.static_size;
+        was.dynamic = is.dynamic.clone();
+    }
+    for key in keys::all() {
+        if let Field::Service(slot) = &key.field
+            && slot.differs(&mut was, &mut is)
+        {
+            let values = (slot.shown(&mut was), slot.shown(&mut is));
+            changes.say(|| changed(&written(key), values));
+        }
+    }
 }
 
-fn of_service(config: &Config, name: &ServiceName, before: &Spec, after: &Spec) -> Vec<String> {
-    let is_top = config.services.len() == 1 && *name == ServiceName::default_service();
-    let shown = |path: &str| {
-        if is_top {
-            path.to_owned()
+fn changed(key: &str, (was, is): (String, String)) -> String {
+    format!("{key}: from {} to {}", in_words(was), in_words(is))
+}
+
+/// A value in words, cut short.
+fn in_words(mut value: String) -> String {
+    if let Some((end, _)) = value.char_indices().nth(MAX_SHOWN_CHARS) {
+        value.truncate(end);
+        value.push_str("...");
+    }
+    if value.is_empty() {
+        value.push_str("\"\"");
+    }
+    value
+}
+
+/// Changes in words, so many.
+#[derive(Debug, Default)]
+struct Changes {
+    said: Vec<String>,
+    omitted: usize,
+}
+
+impl Changes {
+    fn say(&mut self, words: impl FnOnce() -> String) {
+        if self.said.len() < MAX_CHANGES {
+            self.said.push(words());
         } else {
-            format!("services.{name}.{}", path.strip_prefix("server.").unwrap_or(path))
-        }
-    };
-    let draft = |spec: &Spec| draft(Process::default(), spec.clone());
-    compare(Scope::Service, draft(before), draft(after), shown)
-}
-
-fn draft(process: Process, spec: Spec) -> Draft {
-    Draft::of(Sections {
-        process,
-        server: spec.server,
-        remotes: spec.remotes,
-        pools: spec.pools,
-    })
-}
-
-/// Each key of a scope that has another value, with both.
-fn compare(scope: Scope, mut before: Draft, mut after: Draft, shown: impl Fn(&str) -> String) -> Vec<String> {
-    keys::all()
-        // Weights are folded into the maximum scores, which are compared.
-        .filter(|key| key.scope() == scope && !key.path.starts_with("remotes.scoring.weights."))
-        .filter_map(|key| {
-            let (before, after) = (key.slot.shown(&mut before), key.slot.shown(&mut after));
-            let quoted = |text: String| if text.is_empty() { "\"\"".to_owned() } else { text };
-            (before != after).then(|| format!("{}: {} -> {}", shown(key.path), quoted(before), quoted(after)))
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::parse;
-    use std::path::Path;
-
-    fn config(text: &str) -> Config {
-        parse(text, Path::new("config.yaml")).expect("a good configuration")
-    }
-
-    fn changes(present: &str, next: &str) -> Vec<String> {
-        plan(&config(present), &config(next)).changes
-    }
-
-    #[test]
-    fn the_same_is_no_change() {
-        let text = "services: { a: { listen_addr: '127.0.0.1:1' }, b: { listen_addr: '127.0.0.1:2' } }";
-        for text in ["", text] {
-            let plan = plan(&config(text), &config(text));
-            assert_eq!((plan.changes.len(), plan.needs_restart), (0, false));
+            self.omitted += 1;
         }
     }
 
-    #[test]
-    fn keys_are_told_with_both_values_and_their_place() {
-        assert_eq!(
-            changes(
-                "",
-                "pools: { common: { dial_timeout: 2s }, strategy: { type: static } }"
-            ),
-            [
-                "pools.common.dial_timeout: 1s -> 2s",
-                "pools.strategy.type: dynamic -> static"
-            ]
-        );
-        let of = |more: &str| format!("services: {{ web: {{ listen_addr: '127.0.0.1:1', {more} }} }}");
-        assert_eq!(
-            changes(&of(""), &of("idle_timeout: 5m, deny: 192.0.2.0/24")),
-            [
-                "services.web.idle_timeout: 1h -> 5m",
-                "services.web.deny: \"\" -> 192.0.2.0/24"
-            ]
-        );
-    }
-
-    #[test]
-    fn services_come_and_go() {
-        let of = |name: &str| format!("services: {{ {name}: {{ listen_addr: '127.0.0.1:1' }} }}");
-        assert_eq!(
-            changes(&of("old"), &of("new")),
-            ["service old leaves", "service new is new"]
-        );
-    }
-
-    #[test]
-    fn only_reactors_need_a_new_process_and_secrets_are_not_shown() {
-        let next = "server: { reactors: 2 }\nmetrics: { admin_token: hush }\nlogging: { level: debug }";
-        let plan = plan(&config(""), &config(next));
-        assert!(plan.needs_restart);
-        assert!(
-            plan.changes
-                .contains(&"metrics.admin_token: \"\" -> ***".to_owned()),
-            "{plan:?}"
-        );
-        let other = changes("metrics: { admin_token: one }", "metrics: { admin_token: two }");
-        assert_eq!(other, ["metrics.admin_token: another one"]);
-    }
-
-    #[test]
-    fn many_changes_are_not_told_one_by_one() {
-        use std::fmt::Write as _;
-        let mut text = "services:\n".to_owned();
-        for n in 0..200 {
-            writeln!(text, "  s{n}: {{ listen_addr: '127.0.0.1:{}' }}", 1000 + n).expect("a string");
+    fn finish(self) -> Vec<String> {
+        let Self { mut said, omitted } = self;
+        debug_assert!(omitted == 0 || said.len() == MAX_CHANGES);
+        if omitted > 0 {
+            said.push(format!("and {omitted} more"));
         }
-        let changes = changes("", &text);
-        assert_eq!(changes.len(), TOLD + 1);
-        assert_eq!(changes.last().expect("some"), "and 151 more");
+        said
     }
 }

@@ -1,32 +1,44 @@
-//! Walks the tree along the table of keys and collects every error.
+//! Walks the tree along a shape and collects every error.
+//!
+//! The top level is read first, whatever the order in the text: it is what each service begins with, key by key.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use super::draft::{Conflict, Draft};
+use super::configuration::Config;
+use super::draft::{Draft, beside};
 use super::error::{ConfigError, ConfigErrors, LoadError};
-use super::keys::Key;
-use super::layer::{Entry, Layer};
-use super::listeners::{self, LISTEN};
-use super::name::ServiceName;
+use super::keys::{Field, Key};
+use super::layer::Layer;
+use super::listeners::Listeners;
+use super::mobile::Baseline;
+use super::platform::Platform;
+use super::process::{LogOutput, Process};
+use super::rules::{self, Rule};
+use super::service_name::ServiceName;
+use super::shape::{self, Entry, Section};
+use super::suggest::{self, MAX_COMPARED_BYTES};
 use super::tree::{self, Address, Node};
-use super::value::{show, show_text};
-use super::{Config, Platform};
+use super::value::{Refusal, show, show_text};
 
-/// The section of services.
-const SERVICES: &str = "services";
-
-/// Size of a configuration file. The shipped one, comments and all, has a hundredth of it.
-const MAX_BYTES: u64 = 1 << 20;
+/// Size of a configuration file. The shipped one, comments and all, has a hundredth of a quarter of it; one of a
+/// thousand services a tenth.
+const MAX_BYTES: u64 = 4 << 20;
 
 /// Errors that are located and shown; a file that is no configuration at all has thousands.
 const MAX_ERRORS: usize = 100;
 
-/// Length of a key that is compared with the known ones.
-const MAX_COMPARED_BYTES: usize = 64;
+/// The key of the listen addresses.
+const LISTEN: &str = "server.listen_addr";
+
+/// The key of the metrics port.
+const METRICS: &str = "metrics.listen_addr";
+
+/// The key of the candidate list.
+const LIST: &str = "remotes.provider.file.path";
 
 pub(super) fn load(path: &Path) -> Result<Config, LoadError> {
     let unreadable = |source| LoadError::Unreadable {
@@ -57,41 +69,16 @@ pub(super) fn parse(text: &str, file: &Path, platform: Platform) -> Result<Confi
     let root = tree::parse(text)
         .map_err(|error| only(file, error.line, format!("not valid YAML: {}", error.message)))?;
     let mut reader = Reader::new(text);
-    let mut top = Layer::top(Draft::default());
-    reader.section(&mut top, "", &root, &mut Vec::new());
-    // Before services inherit them.
-    let given = &top.given;
-    top.draft.apply_weights(|key| given.contains_key(key));
-    let services = reader.services(&mut top, &root);
-    let conflicts = top.draft.conflicts(platform);
-    for conflict in &conflicts {
-        reader.report_conflict(&top, &top, conflict);
-    }
-    if let Some(services) = &services {
-        for layer in services.values() {
-            for conflict in layer.draft.conflicts(platform) {
-                // What is wrong at the top level already has been said there.
-                let is_own = conflict.keys.iter().any(|key| layer.given.contains_key(key));
-                if is_own || !conflicts.contains(&conflict) {
-                    reader.report_conflict(layer, &top, &conflict);
-                }
-            }
-        }
-    }
-    reader.check_addresses(&top, services.as_ref());
-    reader.finish(&top, services, file)
+    let mut layers = reader.read(&root);
+    reader.check(&mut layers, platform);
+    reader.finish(layers, file)
 }
 
-/// The keys that the text gives at its top level, in its order; none when it is no configuration.
+/// The keys that the top level of a text gives, in its order; none when it is no configuration.
 #[cfg(test)]
 pub(super) fn keys_given(text: &str) -> Vec<&'static str> {
-    let mut top = Layer::top(Draft::default());
-    if let Ok(root) = tree::parse(text) {
-        Reader::new(text).section(&mut top, "", &root, &mut Vec::new());
-    }
-    let mut given: Vec<_> = top.given.into_iter().collect();
-    given.sort_by(|a, b| a.1.cmp(&b.1));
-    given.into_iter().map(|(path, _)| path).collect()
+    let root = tree::parse(text).unwrap_or(Node::Null);
+    Reader::new(text).read(&root).top.keys_given()
 }
 
 fn only(file: &Path, line: usize, message: String) -> ConfigErrors {
@@ -107,18 +94,69 @@ fn only(file: &Path, line: usize, message: String) -> ConfigErrors {
     }
 }
 
-type Services = BTreeMap<ServiceName, Layer>;
+/// What the file says, level by level.
+struct Layers {
+    top: Layer,
+    services: Services,
+}
 
-struct Reader<'t> {
-    text: &'t str,
+/// The services that the file names.
+enum Services {
+    /// None: there is one, made of the top level.
+    Unsaid,
+    /// Each that has a name, in the order of the text.
+    Named(Vec<Service>),
+}
+
+struct Service {
+    name: ServiceName,
+    layer: Layer,
+}
+
+/// Where the walk stands.
+#[derive(Debug, Clone, Default)]
+struct Place {
+    /// As errors show it.
+    path: String,
+    address: Address,
+}
+
+impl Place {
+    /// Goes into an entry; what `leave` takes is returned.
+    fn enter(&mut self, index: usize, name: &str) -> usize {
+        let back = self.path.len();
+        if !self.path.is_empty() {
+            self.path.push('.');
+        }
+        self.path.push_str(&plain(name));
+        self.address.push(index);
+        back
+    }
+
+    fn leave(&mut self, back: usize) {
+        self.path.truncate(back);
+        self.address.pop();
+    }
+}
+
+/// One entry of a section: its number, its name, its value.
+type Named<'n> = (usize, &'n str, &'n Node);
+
+struct Reader<'n> {
+    text: &'n str,
+    process: Process,
+    /// Where the services stand, until the top level has been read.
+    services: Option<(&'n Node, Place)>,
     errors: Vec<ConfigError>,
     omitted: usize,
 }
 
-impl<'t> Reader<'t> {
-    fn new(text: &'t str) -> Self {
+impl<'n> Reader<'n> {
+    fn new(text: &'n str) -> Self {
         Self {
             text,
+            process: Baseline::here().process,
+            services: None,
             errors: Vec::new(),
             omitted: 0,
         }
@@ -136,267 +174,314 @@ impl<'t> Reader<'t> {
         });
     }
 
-    /// Reads the section at `path` of the table; the empty path is the whole level. A section without entries is what is
-    /// left when all of them are commented out, so it means defaults.
-    fn section(&mut self, layer: &mut Layer, path: &str, node: &Node, address: &mut Address) {
-        let shown = if path.is_empty() {
-            layer.place.clone()
-        } else {
-            layer.shown(path)
+    fn read(&mut self, root: &'n Node) -> Layers {
+        let mut top = Layer::top(Baseline::here().draft);
+        self.section((&mut top, &shape::TOP), &shape::TOP, root, &mut Place::default());
+        let services = match self.services.take() {
+            None => Services::Unsaid,
+            Some((node, at)) => {
+                if let Some(address) = top.given(LISTEN) {
+                    let message = "each service has its own; allowed: services.NAME.listen_addr";
+                    self.report(address, LISTEN, message.to_owned());
+                }
+                Services::Named(self.services(&top, node, at))
+            }
         };
-        let allowed = |layer: &Layer| layer.children(path).join(", ");
-        let Some(entries) = self.entries(node, &shown, address, || {
-            format!("a section with {}", allowed(layer))
-        }) else {
+        Layers { top, services }
+    }
+
+    /// Reads a section of a level. A section without entries is what is left when all of them are commented out, so it
+    /// means defaults.
+    fn section(
+        &mut self,
+        (layer, shape): (&mut Layer, &'static Section),
+        section: &'static Section,
+        node: &'n Node,
+        at: &mut Place,
+    ) {
+        let allowed = || section.names().join(", ");
+        if let Node::Null = node {
             return;
-        };
-        for (index, name, value) in self.named(entries, &shown, address, || allowed(layer)) {
-            address.push(index);
-            self.entry(layer, path, name, value, address);
-            address.pop();
+        }
+        for (index, name, value) in self.entries(node, at, &allowed) {
+            let back = at.enter(index, name);
+            match section.entry(name) {
+                Some(Entry::Key(key)) => self.value(layer, key, value, at),
+                Some(Entry::Section(inner)) => self.section((layer, shape), inner, value, at),
+                Some(Entry::Services) => self.services = Some((value, at.clone())),
+                Some(Entry::Elsewhere(where_to)) => self.report(&at.address, &at.path, where_to.clone()),
+                None => {
+                    let message = suggest::unknown(section, name, (shape, layer.prefix()));
+                    self.report(&at.address, &at.path, message);
+                }
+            }
+            at.leave(back);
         }
     }
 
-    /// The entries of a section; none if it is no section, or is empty.
-    fn entries<'n>(
-        &mut self,
-        node: &'n Node,
-        shown: &str,
-        address: &[usize],
-        allowed: impl Fn() -> String,
-    ) -> Option<&'n [(Node, Node)]> {
-        match node {
-            Node::Map(entries) => Some(entries),
-            Node::Null => None,
+    /// The entries of a section, each name once; what is no entry is reported.
+    fn entries(&mut self, node: &'n Node, at: &Place, allowed: &dyn Fn() -> String) -> Vec<Named<'n>> {
+        let Node::Map(entries) = node else {
+            let message = format!(
+                "{} is not a section; allowed: a section with {}",
+                show(node),
+                allowed()
+            );
+            self.report(&at.address, &at.path, message);
+            return Vec::new();
+        };
+        let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut named = Vec::with_capacity(entries.len());
+        let mut here = at.clone();
+        for (index, (key, value)) in entries.iter().enumerate() {
+            let Node::Text(name) = key else {
+                here.address.push(index);
+                let message = format!("{} is not a key; allowed: {}", show(key), allowed());
+                self.report(&here.address, &here.path, message);
+                here.address.pop();
+                continue;
+            };
+            let Some(first) = seen.insert(name, index) else {
+                named.push((index, name.as_str(), value));
+                continue;
+            };
+            here.address.push(first);
+            let line = tree::line_of(self.text, &here.address);
+            here.address.pop();
+            let back = here.enter(index, name);
+            let message = format!("given twice, first on line {line}; allowed: once");
+            self.report(&here.address, &here.path, message);
+            here.leave(back);
+        }
+        named
+    }
+
+    fn value(&mut self, layer: &mut Layer, key: &'static Key, value: &Node, at: &mut Place) {
+        layer.give(key.path, at.address.clone());
+        let filled = match &key.field {
+            Field::Process(slot) => {
+                debug_assert!(layer.prefix().is_empty(), "{} in a service", key.path);
+                slot.fill(&mut self.process, value)
+            }
+            Field::Service(slot) => slot.fill(&mut layer.draft, value),
+        };
+        let Err(refusals) = filled else {
+            return;
+        };
+        layer.refuse(key.path);
+        for Refusal { item, what } in refusals {
+            let message = format!("{what}; allowed: {}", key.allowed());
+            if let Some(item) = item {
+                at.address.push(item);
+                self.report(&at.address, &format!("{}[{item}]", at.path), message);
+                at.address.pop();
+            } else {
+                self.report(&at.address, &at.path, message);
+            }
+        }
+    }
+
+    fn services(&mut self, top: &Layer, node: &'n Node, mut at: Place) -> Vec<Service> {
+        let is_empty = match node {
+            Node::Null => true,
+            Node::Map(entries) => entries.is_empty(),
             Node::Flag(_)
             | Node::Integer(_)
             | Node::Number(_)
             | Node::Text(_)
             | Node::List(_)
-            | Node::Tagged(_) => {
-                let message = format!("{} is not a section; allowed: {}", show(node), allowed());
-                self.report(address, shown, message);
-                None
-            }
-        }
-    }
-
-    /// The entries whose key is a text and the first of its name, with their places.
-    fn named<'n>(
-        &mut self,
-        entries: &'n [(Node, Node)],
-        shown: &str,
-        address: &[usize],
-        allowed: impl Fn() -> String,
-    ) -> Vec<(usize, &'n str, &'n Node)> {
-        let mut named = Vec::with_capacity(entries.len());
-        let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-        for (index, (key, value)) in entries.iter().enumerate() {
-            let mut here = address.to_vec();
-            here.push(index);
-            let Node::Text(name) = key else {
-                let message = format!("{} is not a key; allowed: {}", show(key), allowed());
-                self.report(&here, shown, message);
-                continue;
-            };
-            if let Some(first) = seen.insert(name, index) {
-                let mut before = address.to_vec();
-                before.push(first);
-                let line = tree::line_of(self.text, &before);
-                let message = format!("given twice, first on line {line}; allowed: once");
-                self.report(&here, &join(shown, &plain(name)), message);
-            } else {
-                named.push((index, name.as_str(), value));
-            }
-        }
-        named
-    }
-
-    fn entry(&mut self, layer: &mut Layer, section: &str, name: &str, value: &Node, address: &mut Address) {
-        if section.is_empty() && layer.place.is_empty() && name == SERVICES {
-            // They are read once the defaults are known.
-            return;
-        }
-        match layer.entry(section, name) {
-            Entry::Key(key) => self.value(layer, key, value, address),
-            Entry::Section(path) => self.section(layer, &path, value, address),
-            Entry::Misplaced(place) => {
-                let message = format!("belongs to the whole process; allowed: {place} at the top level");
-                self.report(address, &join(&layer.place, &plain(name)), message);
-            }
-            Entry::Server => {
-                let allowed = layer.children("").join(", ");
-                let message = format!(
-                    "what is in server at the top level stands in the service itself; allowed: {allowed}"
-                );
-                self.report(address, &join(&layer.place, &plain(name)), message);
-            }
-            Entry::Unknown => {
-                let shown = if section.is_empty() {
-                    layer.place.clone()
-                } else {
-                    layer.shown(section)
-                };
-                self.report(
-                    address,
-                    &join(&shown, &plain(name)),
-                    unknown(layer, section, name),
-                );
-            }
-        }
-    }
-
-    fn value(&mut self, layer: &mut Layer, key: &'static Key, value: &Node, address: &mut Address) {
-        layer.given.insert(key.path, address.clone());
-        let Err(refusals) = key.slot.fill(&mut layer.draft, value) else {
-            return;
+            | Node::Tagged(_) => false,
         };
-        layer.refused.insert(key.path);
-        let shown = layer.shown(key.path);
-        for refusal in refusals {
-            let message = format!("{}; allowed: {}", refusal.what, key.slot.allowed());
-            if let Some(item) = refusal.item {
-                address.push(item);
-                self.report(address, &format!("{shown}[{item}]"), message);
-                address.pop();
-            } else {
-                self.report(address, &shown, message);
-            }
+        if is_empty {
+            let message = "there is no service in it; allowed: at least one, or no services at all";
+            self.report(&at.address, &at.path, message.to_owned());
+            return Vec::new();
         }
+        let allowed = || {
+            format!(
+                "names of services: {}, digits alone in quotes",
+                ServiceName::ALLOWED
+            )
+        };
+        let mut services = Vec::new();
+        for (index, name, value) in self.entries(node, &at, &allowed) {
+            let back = at.enter(index, name);
+            services.extend(self.service(top, name, value, &mut at));
+            at.leave(back);
+        }
+        services
     }
 
-    /// Reads `services`, if the file has them; what the top level says are their defaults.
-    fn services(&mut self, top: &mut Layer, root: &Node) -> Option<Services> {
-        let Node::Map(entries) = root else { return None };
-        let is_it = |(key, _): &(Node, Node)| *key == Node::Text(SERVICES.to_owned());
-        let place = entries.iter().position(is_it)?;
-        let (_, node) = entries.get(place)?;
-        let mut address = vec![place];
-        if let Some(given) = top.given.get(LISTEN) {
-            let message = "each service has its own; allowed: services.NAME.listen_addr".to_owned();
-            self.report(&given.clone(), LISTEN, message);
+    /// Reads a service, also one whose name is wrong, so that the errors in it are said; it is none then.
+    fn service(&mut self, top: &Layer, text: &str, node: &'n Node, at: &mut Place) -> Option<Service> {
+        let name = ServiceName::parse(text);
+        if name.is_none() {
+            let message = format!("not a name of a service; allowed: {}", ServiceName::ALLOWED);
+            self.report(&at.address, &at.path, message);
         }
-        let allowed = || format!("at least one service, under {}", ServiceName::ALLOWED);
-        let mut services = Services::new();
-        let entries = self
-            .entries(node, SERVICES, &address, allowed)
-            .unwrap_or_default();
-        if entries.is_empty() && matches!(node, Node::Null | Node::Map(_)) {
-            self.report(
-                &address,
-                SERVICES,
-                format!("there is none; allowed: {}", allowed()),
-            );
-        }
-        let names = || format!("{}, digits alone in quotes", ServiceName::ALLOWED);
-        for (index, name, value) in self.named(entries, SERVICES, &address.clone(), names) {
-            address.push(index);
-            let shown = join(SERVICES, &plain(name));
-            match ServiceName::new(name) {
-                Some(name) => {
-                    let layer = self.service(&name, value, top, &mut address);
-                    services.insert(name, layer);
-                }
-                None => {
-                    let message = format!("is no name of a service; allowed: {}", ServiceName::ALLOWED);
-                    self.report(&address, &shown, message);
-                }
-            }
-            address.pop();
-        }
-        Some(services)
-    }
-
-    fn service(&mut self, name: &ServiceName, node: &Node, top: &Layer, address: &mut Address) -> Layer {
-        let mut layer = Layer::of_service(name.as_str(), &top.draft);
-        self.section(&mut layer, "", node, address);
-        if !layer.given.contains_key(LISTEN) {
-            // Errors about what it inherits would be about nothing.
-            layer.refused.insert(LISTEN);
+        let mut layer = Layer::service(&at.path, top);
+        self.section((&mut layer, &shape::SERVICE), &shape::SERVICE, node, at);
+        let is_section = matches!(node, Node::Map(_) | Node::Null);
+        if is_section && layer.given(LISTEN).is_none() {
             let message =
-                "is missing; allowed: the address or addresses where its clients connect".to_owned();
-            self.report(address, &layer.shown(LISTEN), message);
+                "it does not say where it listens; allowed: listen_addr, an address or a list of them";
+            self.report(&at.address, &at.path, message.to_owned());
         }
-        let given = &layer.given;
-        layer
-            .draft
-            .apply_weights(|key| given.contains_key(key) || top.given.contains_key(key));
-        layer
+        Some(Service { name: name?, layer })
     }
 
-    /// Says that values do not go together: at the first of their keys that the layer gives, or else the top level.
-    fn report_conflict(&mut self, layer: &Layer, top: &Layer, conflict: &Conflict) {
-        let is_refused = |key: &&str| layer.refused.contains(key) || top.refused.contains(key);
-        if conflict.keys.iter().any(is_refused) {
+    /// What goes together is asked once everything has been read.
+    fn check(&mut self, layers: &mut Layers, platform: Platform) {
+        let Layers { top, services } = layers;
+        if let Services::Named(services) = services {
+            for Service { layer, .. } in services {
+                layer.apply_weights(Some(top));
+            }
+        }
+        top.apply_weights(None);
+        for rule in rules::OF_PROCESS {
+            let broken = (rule.broken)(&self.process, platform);
+            self.broken(rule.keys, top, None, broken);
+        }
+        for rule in rules::OF_SERVICE {
+            self.rule(rule, layers, platform);
+        }
+        self.listeners(layers);
+    }
+
+    /// Asks a rule of each service that gives one of its keys; what all others inherit is wrong once.
+    fn rule(&mut self, rule: &Rule<Draft>, layers: &Layers, platform: Platform) {
+        let top = &layers.top;
+        let mut is_inherited = matches!(layers.services, Services::Unsaid);
+        if let Services::Named(services) = &layers.services {
+            for Service { layer, .. } in services {
+                if layer.first_given(rule.keys).is_none() {
+                    is_inherited = true;
+                    continue;
+                }
+                let broken = (rule.broken)(&layer.draft, platform);
+                self.broken(rule.keys, layer, Some(top), broken);
+            }
+        }
+        if is_inherited {
+            let broken = (rule.broken)(&top.draft, platform);
+            self.broken(rule.keys, top, None, broken);
+        }
+    }
+
+    /// Reports a broken rule at the first of its keys that the level gives, unless one of its values was refused.
+    fn broken(&mut self, keys: &[&'static str], layer: &Layer, below: Option<&Layer>, messages: Vec<String>) {
+        if messages.is_empty() || keys.iter().any(|key| layer.is_refused(key, below)) {
             return;
         }
-        let place_in = |layer: &Layer| {
-            conflict.keys.iter().find_map(|key| {
-                let address = layer.given.get(key)?;
-                Some((layer.shown(key), address.clone()))
-            })
-        };
-        let (key, address) = place_in(layer).or_else(|| place_in(top)).unwrap_or_default();
-        self.report(&address, &key, conflict.message.clone());
-    }
-
-    /// No address is listened on by two.
-    fn check_addresses(&mut self, top: &Layer, services: Option<&Services>) {
-        let layers = match services {
-            None => vec![top],
-            Some(services) => services.values().collect(),
-        };
-        for taken in listeners::taken_twice(top, layers) {
-            let address = taken.layer.given.get(taken.key).cloned().unwrap_or_default();
-            self.report(&address, &taken.layer.shown(taken.key), taken.message);
+        let place = layer.first_given(keys);
+        debug_assert!(place.is_some(), "the defaults break a rule: {messages:?}");
+        let (key, address) = place.map_or_else(Default::default, |(key, address)| {
+            (layer.key(key), address.clone())
+        });
+        for message in messages {
+            self.report(&address, &key, message);
         }
     }
 
-    fn finish(
-        mut self,
-        top: &Layer,
-        services: Option<Services>,
-        file: &Path,
-    ) -> Result<Config, ConfigErrors> {
-        if self.errors.is_empty() {
-            let process = top.draft.process(file);
-            return Ok(match services {
-                None => Config::of_one(process, top.draft.spec(file)),
-                Some(services) => Config {
-                    process,
-                    services: services
-                        .into_iter()
-                        .map(|(name, layer)| (name, Arc::new(layer.draft.spec(file))))
-                        .collect(),
-                },
+    /// Listen addresses take no port from each other.
+    fn listeners(&mut self, layers: &Layers) {
+        let top = &layers.top;
+        let levels: Vec<&Layer> = match &layers.services {
+            Services::Unsaid => vec![top],
+            Services::Named(services) => services.iter().map(|service| &service.layer).collect(),
+        };
+        let mut listeners = Listeners::default();
+        // Owner 0 is the metrics port, the others are the levels in their order.
+        if self.process.metrics.enabled && !top.is_refused(METRICS, None) {
+            let taken = listeners.take(0, self.process.metrics.listen_addr);
+            debug_assert!(taken.is_ok(), "it is the first");
+        }
+        for (index, level) in levels.iter().enumerate() {
+            let is_told = level.given(LISTEN).is_some() || level.prefix().is_empty();
+            if !is_told || level.is_refused(LISTEN, None) {
+                continue;
+            }
+            for addr in &level.draft.server.listen_addrs {
+                let Err(taken) = listeners.take(index + 1, *addr) else {
+                    continue;
+                };
+                let owner = taken.owner.checked_sub(1).and_then(|owner| levels.get(owner));
+                if let Some(owner) = owner {
+                    let message = format!(
+                        "{addr} is taken by {} {}; allowed: two addresses that do not overlap",
+                        owner.key(LISTEN),
+                        taken.addr
+                    );
+                    self.broken(&[LISTEN], level, None, vec![message]);
+                } else {
+                    self.metrics_port_taken(top, level, *addr);
+                }
+            }
+        }
+    }
+
+    /// The error stands at the metrics port, if that is given.
+    fn metrics_port_taken(&mut self, top: &Layer, level: &Layer, addr: SocketAddr) {
+        let message = format!(
+            "{METRICS} {} is taken by {} {addr}; allowed: two addresses that do not overlap",
+            self.process.metrics.listen_addr,
+            level.key(LISTEN)
+        );
+        let (keys, place) = match top.given(METRICS) {
+            Some(_) => ([METRICS], top),
+            None => ([LISTEN], level),
+        };
+        self.broken(&keys, place, None, vec![message]);
+    }
+
+    fn finish(mut self, layers: Layers, file: &Path) -> Result<Config, ConfigErrors> {
+        if !self.errors.is_empty() {
+            self.errors.sort();
+            return Err(ConfigErrors {
+                file: file.to_owned(),
+                errors: self.errors,
+                omitted: self.omitted,
+                lists: lists(&layers, file),
             });
         }
-        self.errors.sort();
-        let names_list = |layer: &&Layer| !layer.refused.contains("remotes.provider.file.path");
-        let layers: Vec<&Layer> = match &services {
-            None => vec![top],
-            Some(services) => services.values().collect(),
-        };
-        let lists: BTreeSet<PathBuf> = layers
-            .into_iter()
-            .filter(names_list)
-            .map(|layer| layer.draft.spec(file).remotes.provider.path)
-            .collect();
-        Err(ConfigErrors {
-            file: file.to_owned(),
-            errors: self.errors,
-            omitted: self.omitted,
-            lists: lists.into_iter().collect(),
+        let process = finish_process(self.process, file);
+        Ok(match layers.services {
+            Services::Unsaid => Config::of_one(process, layers.top.draft.finish(file)),
+            Services::Named(services) => {
+                let finish = |service: Service| (service.name, service.layer.draft.finish(file));
+                Config::of_many(process, services.into_iter().map(finish))
+            }
         })
     }
 }
 
-fn join(section: &str, name: &str) -> String {
-    if section.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{section}.{name}")
+/// The candidate lists that a wrong file names all the same, each once.
+fn lists(layers: &Layers, file: &Path) -> Vec<PathBuf> {
+    let Layers { top, services } = layers;
+    let path = |layer: &Layer, below| {
+        let is_told = !layer.is_refused(LIST, below);
+        is_told.then(|| beside(file, &layer.draft.remotes.provider.path))
+    };
+    let all: BTreeSet<PathBuf> = match services {
+        Services::Unsaid => path(top, None).into_iter().collect(),
+        Services::Named(services) => {
+            let told = services
+                .iter()
+                .filter_map(|service| path(&service.layer, Some(top)));
+            told.collect()
+        }
+    };
+    all.into_iter().collect()
+}
+
+/// Relative paths become relative to the folder of `file`.
+fn finish_process(mut process: Process, file: &Path) -> Process {
+    if let LogOutput::File(path) = &mut process.logging.output {
+        *path = beside(file, path);
     }
+    process.control_socket = process.control_socket.map(|path| beside(file, &path));
+    process
 }
 
 /// A key as an error shows it: plain when it looks like one, else in quotes, escaped and cut short.
@@ -406,85 +491,5 @@ fn plain(name: &str) -> String {
         name.to_owned()
     } else {
         show_text(name)
-    }
-}
-
-/// What to say about an unknown key: the nearest name in this section, or the same name in another one.
-fn unknown(layer: &Layer, section: &str, name: &str) -> String {
-    let known = layer.children(section);
-    let allowed = known.join(", ");
-    if name == "<<" {
-        return format!("merge keys are not supported; allowed: {allowed}");
-    }
-    let suggestion = nearest(name, &known).map(str::to_owned);
-    match suggestion.or_else(|| layer.elsewhere(name)) {
-        Some(suggestion) => format!("unknown key, did you mean {suggestion}? allowed: {allowed}"),
-        None => format!("unknown key; allowed: {allowed}"),
-    }
-}
-
-/// The name with the fewest edits, if they are few for its length.
-fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
-    if name.len() > MAX_COMPARED_BYTES {
-        return None;
-    }
-    let (edits, nearest) = known
-        .iter()
-        .map(|candidate| (edits(name, candidate), *candidate))
-        .min_by_key(|(edits, _)| *edits)?;
-    (edits <= nearest.len().div_ceil(3)).then_some(nearest)
-}
-
-/// Levenshtein distance of two names, in bytes.
-fn edits(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, byte_a) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (byte_b, above) in b.bytes().zip(row.iter_mut().skip(1)) {
-            let replaced = diagonal + usize::from(byte_a != byte_b);
-            diagonal = *above;
-            left = replaced.min(left + 1).min(diagonal + 1);
-            *above = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn edits_are_levenshtein() {
-        for (a, b, distance) in [
-            ("", "", 0),
-            ("", "abc", 3),
-            ("abc", "", 3),
-            ("kitten", "sitting", 3),
-            ("listen_adr", "listen_addr", 1),
-            ("same", "same", 0),
-        ] {
-            assert_eq!(edits(a, b), distance, "{a} {b}");
-            assert_eq!(edits(b, a), distance, "{b} {a}");
-        }
-    }
-
-    #[test]
-    fn an_unknown_key_finds_its_neighbour() {
-        let top = Layer::top(Draft::default());
-        assert!(unknown(&top, "server", "listen_adr").contains("did you mean listen_addr?"));
-        assert!(unknown(&top, "pools", "dial_timeout").contains("did you mean pools.common.dial_timeout?"));
-        assert!(unknown(&top, "server", "colour").starts_with("unknown key; allowed: listen_addr, reactors"));
-        let web = Layer::of_service("web", &Draft::default());
-        assert!(unknown(&web, "", "listen_adr").contains("did you mean listen_addr?"));
-        let elsewhere = unknown(&web, "", "dial_timeout");
-        assert!(
-            elsewhere.contains("did you mean services.web.pools.common.dial_timeout?"),
-            "{elsewhere}"
-        );
     }
 }

@@ -1,11 +1,11 @@
-//! The section `server`, checked: accepting, relaying, protection.
+//! What of the section `server` is a service's own, checked: accepting, relaying, protection.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-/// `server`: accepting and relaying.
+/// `server`, or what stands directly in a service: accepting and relaying.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {
     /// Addresses to listen on; at least one.

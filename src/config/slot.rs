@@ -9,50 +9,50 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::draft::Draft;
+use super::process::LogOutput;
 use super::tree::Node;
 use super::value::{
-    MAX_ADDRESSES, Refusal, address, addresses, duration, file_name, flag, integer, number, show_duration,
-    text, url_path,
+    MAX_ADDRESSES, MAX_SECRET_CHARS, Refusal, address, addresses, duration, file_name, file_or_none, flag,
+    integer, number, secret, show_duration, text, url_path,
 };
-use super::{LogOutput, byte_rate, networks};
+use super::{byte_rate, networks};
 
-/// The field that a value goes to.
-type Field<T> = fn(&mut Draft) -> &mut T;
+/// The field of `D` that a value goes to.
+type Field<D, T> = fn(&mut D) -> &mut T;
 
 /// A type of value with its range (both ends allowed) and its field.
-pub(super) enum Slot {
-    Flag(Field<bool>),
-    Size((usize, usize), Field<usize>),
-    Count((u32, u32), Field<u32>),
-    Port(Field<u16>),
-    Number((f64, f64), Field<f64>),
-    Duration((Duration, Duration), Field<Duration>),
-    Choice(Choice),
-    Address(Field<SocketAddr>),
-    Addresses(Field<Vec<SocketAddr>>),
-    Networks(Field<Vec<IpNet>>),
-    ByteRate(Field<u64>),
-    File(Field<PathBuf>),
-    /// A file, or none for an empty text.
-    OptionalFile(Field<Option<PathBuf>>),
-    /// A text that is not shown to anybody, or none for an empty one.
-    Secret(Field<Option<String>>),
-    Output(Field<LogOutput>),
-    UrlPath(Field<String>),
+pub(super) enum Slot<D> {
+    Flag(Field<D, bool>),
+    Size((usize, usize), Field<D, usize>),
+    Count((u32, u32), Field<D, u32>),
+    Port(Field<D, u16>),
+    Number((f64, f64), Field<D, f64>),
+    Duration((Duration, Duration), Field<D, Duration>),
+    Choice(Choice<D>),
+    Address(Field<D, SocketAddr>),
+    Addresses(Field<D, Vec<SocketAddr>>),
+    Networks(Field<D, Vec<IpNet>>),
+    ByteRate(Field<D, u64>),
+    File(Field<D, PathBuf>),
+    /// The empty text is none.
+    FileOrNone(Field<D, Option<PathBuf>>),
+    Output(Field<D, LogOutput>),
+    UrlPath(Field<D, String>),
+    /// Shown nowhere; the empty text is none.
+    Secret(Field<D, Option<String>>),
 }
 
 /// One name out of a few.
-pub(super) struct Choice {
+pub(super) struct Choice<D> {
     pub(super) names: &'static [&'static str],
-    pub(super) name: fn(&Draft) -> &'static str,
+    pub(super) name: fn(&D) -> &'static str,
     /// Called with one of `names` only.
-    pub(super) choose: fn(&mut Draft, &str),
+    pub(super) choose: fn(&mut D, &str),
 }
 
-impl Slot {
+impl<D> Slot<D> {
     /// Puts a value into its field, or leaves the field alone and says all that is wrong with the value.
-    pub(super) fn fill(&self, draft: &mut Draft, node: &Node) -> Result<(), Vec<Refusal>> {
+    pub(super) fn fill(&self, draft: &mut D, node: &Node) -> Result<(), Vec<Refusal>> {
         match self {
             Self::Flag(field) => *field(draft) = flag(node)?,
             Self::Size(range, field) => *field(draft) = integer(node, *range)?,
@@ -72,21 +72,6 @@ impl Slot {
             Self::Networks(field) => *field(draft) = networks::read(node)?,
             Self::ByteRate(field) => *field(draft) = byte_rate::read(node)?,
             Self::File(field) => *field(draft) = PathBuf::from(file_name(node)?),
-            Self::OptionalFile(field) => {
-                let name = text(node)?;
-                *field(draft) = if name.is_empty() {
-                    None
-                } else {
-                    Some(PathBuf::from(file_name(node)?))
-                };
-            }
-            Self::Secret(field) => {
-                let secret = text(node)?;
-                if !secret.chars().all(|c| c.is_ascii_graphic()) {
-                    return Err(Refusal::of_secret("has a character that cannot be sent in a header").into());
-                }
-                *field(draft) = (!secret.is_empty()).then(|| secret.to_owned());
-            }
             Self::Output(field) => {
                 *field(draft) = match file_name(node)? {
                     "stdout" => LogOutput::Stdout,
@@ -94,7 +79,9 @@ impl Slot {
                     path => LogOutput::File(PathBuf::from(path)),
                 }
             }
+            Self::FileOrNone(field) => *field(draft) = file_or_none(node)?.map(PathBuf::from),
             Self::UrlPath(field) => *field(draft) = url_path(node)?,
+            Self::Secret(field) => *field(draft) = secret(node)?,
         }
         Ok(())
     }
@@ -111,7 +98,7 @@ impl Slot {
             Self::Addresses(_) => "address or list",
             Self::Networks(_) => "network or list",
             Self::ByteRate(_) => "byte rate",
-            Self::File(_) | Self::OptionalFile(_) | Self::Secret(_) | Self::Output(_) | Self::UrlPath(_) => {
+            Self::File(_) | Self::FileOrNone(_) | Self::Output(_) | Self::UrlPath(_) | Self::Secret(_) => {
                 "text"
             }
         }
@@ -138,19 +125,30 @@ impl Slot {
             Self::Networks(_) => networks::allowed(),
             Self::ByteRate(_) => byte_rate::allowed(),
             Self::File(_) => "a file path; a relative one is relative to this file".to_owned(),
-            Self::OptionalFile(_) => {
-                "a file path, or an empty text; a relative one is relative to this file".to_owned()
+            Self::FileOrNone(_) => {
+                "empty, or a file path; a relative one is relative to this file".to_owned()
             }
-            Self::Secret(_) => "an empty text, or one of visible ASCII characters".to_owned(),
             Self::Output(_) => {
                 "stdout, stderr, or a file path; a relative one is relative to this file".to_owned()
             }
             Self::UrlPath(_) => "a path that begins with / and has no blank, ? or #".to_owned(),
+            Self::Secret(_) => {
+                format!("empty, or a text of 1 to {MAX_SECRET_CHARS} of the visible ASCII characters")
+            }
         }
     }
 
-    /// The value in the draft, as it would be written in the file (without quotes).
-    pub(super) fn shown(&self, draft: &mut Draft) -> String {
+    /// Whether two drafts have different values.
+    pub(super) fn differs(&self, a: &mut D, b: &mut D) -> bool {
+        // What is masked looks the same.
+        if let Self::Secret(field) = self {
+            return field(a) != field(b);
+        }
+        self.shown(a) != self.shown(b)
+    }
+
+    /// The value in the draft, as it would be written in the file (without quotes); a secret is masked.
+    pub(super) fn shown(&self, draft: &mut D) -> String {
         match self {
             Self::Flag(field) => field(draft).to_string(),
             Self::Size(_, field) => field(draft).to_string(),
@@ -167,17 +165,20 @@ impl Slot {
             Self::Networks(field) => networks::shown(field(draft)),
             Self::ByteRate(field) => byte_rate::shown(*field(draft)),
             Self::File(field) => field(draft).display().to_string(),
-            Self::OptionalFile(field) => {
+            Self::FileOrNone(field) => {
                 let path = field(draft).as_ref();
                 path.map_or_else(String::new, |path| path.display().to_string())
             }
-            Self::Secret(field) => field(draft).as_ref().map_or("", |_| "***").to_owned(),
             Self::Output(field) => match field(draft) {
                 LogOutput::Stdout => "stdout".to_owned(),
                 LogOutput::Stderr => "stderr".to_owned(),
                 LogOutput::File(path) => path.display().to_string(),
             },
             Self::UrlPath(field) => field(draft).clone(),
+            Self::Secret(field) => {
+                let masked = field(draft).as_ref().map(|_| "***".to_owned());
+                masked.unwrap_or_default()
+            }
         }
     }
 }

@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::draft::Draft;
-use super::keys;
+use super::mobile::Baseline;
+use super::platform::Platform;
 use super::*;
 
 mod any_text;
+mod plans;
+mod services;
 
 const SHIPPED: &str = include_str!("../../config.yaml");
 const FILE: &str = "config.yaml";
@@ -21,9 +23,15 @@ fn errors(text: &str) -> Vec<String> {
     errors.to_string().lines().map(str::to_owned).collect()
 }
 
+/// What a text says of its only service.
+fn spec(text: &str) -> Spec {
+    let config = read(text).unwrap_or_else(|errors| panic!("{errors}"));
+    config.only().expect("one service").clone()
+}
+
 fn defaults() -> Config {
     let mut config = Config::default();
-    config.remotes.provider.path = PathBuf::from("ip_list.txt");
+    config.edit(|spec| spec.remotes.provider.path = PathBuf::from("ip_list.txt"));
     config
 }
 
@@ -65,14 +73,14 @@ fn an_empty_file_means_defaults() {
 
 #[test]
 fn the_shipped_file_names_every_key_and_its_default() {
-    let mut desktop = Draft::desktop().finish(Path::new(FILE));
+    let Baseline { process, draft } = Baseline::desktop();
+    let desktop = Config::of_one(process, draft.finish(Path::new(FILE)));
     assert_eq!(
         read(SHIPPED).expect("valid"),
         desktop,
         "also when built for phones"
     );
-    desktop.remotes.provider.path = Config::default().remotes.provider.path;
-    assert_eq!(desktop == Config::default(), !cfg!(feature = "mobile"));
+    assert_eq!(desktop == defaults(), !cfg!(feature = "mobile"));
     let given = reader::keys_given(SHIPPED);
     let known: Vec<&str> = reference().iter().map(|key| key.path).collect();
     assert_eq!(given, known);
@@ -115,12 +123,16 @@ fn given(key: &KeyDoc, value: &str) -> String {
     }
 }
 
+fn platform(splice: bool, unix_sockets: bool) -> Platform {
+    Platform { splice, unix_sockets }
+}
+
 #[test]
 fn splice_as_a_must_is_an_error_where_there_is_none() {
     let text = "logging:\n  level: warn\nserver:\n  splice: on\n";
-    let parse_on = |splice| reader::parse(text, Path::new(FILE), Platform { splice });
+    let parse_on = |splice| reader::parse(text, Path::new(FILE), platform(splice, true));
     let config = parse_on(true).expect("possible");
-    assert_eq!(config.server.splice, Splice::On);
+    assert_eq!(config.only().expect("one").server.splice, Splice::On);
     let errors = parse_on(false).expect_err("impossible");
     assert_eq!(
         errors.to_string(),
@@ -128,7 +140,7 @@ fn splice_as_a_must_is_an_error_where_there_is_none() {
     );
     for possible in ["auto", "off"] {
         let text = yaml("server.splice", possible);
-        reader::parse(&text, Path::new(FILE), Platform { splice: false }).expect("possible everywhere");
+        reader::parse(&text, Path::new(FILE), platform(false, true)).expect("possible everywhere");
     }
     assert_eq!(read(text).is_ok(), crate::relay::pipe::AVAILABLE);
 }
@@ -136,11 +148,14 @@ fn splice_as_a_must_is_an_error_where_there_is_none() {
 /// Two paths that share a field by mistake would pass every other test.
 #[test]
 fn every_key_has_a_field_of_its_own() {
-    let shown = |draft: &mut Draft| -> Vec<String> { keys::all().map(|key| key.slot.shown(draft)).collect() };
-    let untouched = shown(&mut Draft::default());
+    let shown = |all: &mut Baseline| -> Vec<String> {
+        let Baseline { process, draft } = all;
+        keys::all().map(|key| key.shown(process, draft)).collect()
+    };
+    let untouched = shown(&mut Baseline::here());
     for (index, key) in keys::all().enumerate() {
-        let allowed = key.slot.allowed();
-        let candidates: Vec<String> = match key.slot.kind() {
+        let allowed = key.allowed();
+        let candidates: Vec<String> = match key.kind() {
             "flag" => vec!["true".to_owned(), "false".to_owned()],
             "choice" => allowed.split(", ").map(|name| format!("{name:?}")).collect(),
             "address" | "address or list" => vec!["127.0.0.9:4321".to_owned()],
@@ -154,11 +169,9 @@ fn every_key_has_a_field_of_its_own() {
         let mut moved = false;
         for value in candidates {
             let node = tree::parse(&value).expect("a value");
-            let mut draft = Draft::default();
-            key.slot
-                .fill(&mut draft, &node)
-                .unwrap_or_else(|refusal| panic!("{}: {refusal:?}", key.path));
-            let now = shown(&mut draft);
+            let mut all = Baseline::here();
+            fill(key, &mut all, &node).unwrap_or_else(|refusal| panic!("{}: {refusal:?}", key.path));
+            let now = shown(&mut all);
             for (other, (before, after)) in untouched.iter().zip(&now).enumerate() {
                 assert!(
                     other == index || before == after,
@@ -173,6 +186,14 @@ fn every_key_has_a_field_of_its_own() {
             "{} changes nothing",
             key.path
         );
+    }
+}
+
+/// Puts a value where its key has its field.
+fn fill(key: &keys::Key, all: &mut Baseline, node: &tree::Node) -> Result<(), Vec<value::Refusal>> {
+    match &key.field {
+        keys::Field::Process(slot) => slot.fill(&mut all.process, node),
+        keys::Field::Service(slot) => slot.fill(&mut all.draft, node),
     }
 }
 
@@ -217,6 +238,8 @@ fn outside(key: &KeyDoc) -> Vec<String> {
             "''",
             "12",
         ],
+        // An empty text is none, for these.
+        _ if key.allowed.starts_with("empty, or") => &["12", "true"],
         _ => &["''", "12"],
     };
     let everywhere = ["~", "{a: 1}", "[[1]]", "!tag x"];
@@ -250,19 +273,18 @@ fn just_outside_of_a_range_is_an_error_with_the_key() {
 #[test]
 #[expect(clippy::float_cmp, reason = "the scores are exact")]
 fn a_max_score_left_out_is_its_weight_times_100() {
-    let scoring = read("remotes: { scoring: { weights: { latency: 0.55, jitter: 0 } } }")
-        .expect("valid")
+    let scoring = spec("remotes: { scoring: { weights: { latency: 0.55, jitter: 0 } } }")
         .remotes
         .scoring;
     assert_eq!((scoring.latency.max_score, scoring.jitter.max_score), (55.0, 0.0));
     assert_eq!(scoring.success_rate.max_score, 40.0);
     let both = "remotes: { scoring: { weights: { latency: 0.5 }, latency: { max_score: 30 } } }";
-    assert_eq!(read(both).expect("valid").remotes.scoring.latency.max_score, 30.0);
+    assert_eq!(spec(both).remotes.scoring.latency.max_score, 30.0);
 }
 
 #[test]
 fn strategies() {
-    let strategy = |text: &str| read(text).expect("valid").pools.strategy;
+    let strategy = |text: &str| spec(text).pools.strategy;
     assert_eq!(strategy("pools: { strategy: { type: 'off' } }"), Strategy::Off);
     assert_eq!(strategy("pools: { strategy: { type: off } }"), Strategy::Off);
     assert_eq!(
@@ -280,21 +302,60 @@ fn strategies() {
 
 #[test]
 fn relative_paths_are_relative_to_the_file() {
-    let text = "remotes: { provider: { file: { path: 'lists/a.txt' } } }\nlogging: { output: ./x.log }";
+    let text = "remotes: { provider: { file: { path: 'lists/a.txt' } } }\nlogging: { output: ./x.log }\n\
+                server: { control_socket: run/socket }";
     let config = parse(text, Path::new("/etc/forwarder/config.yaml")).expect("valid");
     assert_eq!(
-        config.remotes.provider.path,
+        config.only().expect("one").remotes.provider.path,
         Path::new("/etc/forwarder/lists/a.txt")
     );
     assert_eq!(
-        config.logging.output,
+        config.process.logging.output,
         LogOutput::File(PathBuf::from("/etc/forwarder/x.log"))
     );
-    let absolute = "remotes: { provider: { file: { path: '/tmp/a.txt' } } }";
     assert_eq!(
-        read(absolute).expect("valid").remotes.provider.path,
-        Path::new("/tmp/a.txt")
+        config.process.control_socket.as_deref(),
+        Some(Path::new("/etc/forwarder/run/socket"))
     );
+    let absolute = "remotes: { provider: { file: { path: '/tmp/a.txt' } } }";
+    assert_eq!(spec(absolute).remotes.provider.path, Path::new("/tmp/a.txt"));
+}
+
+#[test]
+fn a_control_socket_is_an_error_where_there_are_none() {
+    let text = "server: { control_socket: /run/socket }";
+    let read_on = |unix_sockets| reader::parse(text, Path::new(FILE), platform(true, unix_sockets));
+    read_on(true).expect("possible");
+    assert_eq!(
+        read_on(false).expect_err("impossible").to_string(),
+        "config.yaml:1: server.control_socket: this system has no Unix sockets; allowed here: empty"
+    );
+    let empty = "server: { control_socket: '' }";
+    let none = reader::parse(empty, Path::new(FILE), platform(true, false)).expect("possible");
+    assert_eq!(none.process.control_socket, None);
+}
+
+#[test]
+fn a_secret_is_shown_nowhere() {
+    let text = "metrics: { admin_token: open-sesame }";
+    let config = read(text).expect("valid");
+    assert_eq!(config.process.metrics.admin_token.as_deref(), Some("open-sesame"));
+    let debug = format!("{config:?}");
+    assert!(debug.contains("***") && !debug.contains("sesame"), "{debug}");
+    let mut process = config.process;
+    let key = keys::all().find(|key| key.path == "metrics.admin_token");
+    let shown = key
+        .expect("the key")
+        .shown(&mut process, &mut Baseline::here().draft);
+    assert_eq!(shown, "***");
+    for text in ["'open sesame'", "[sesame]", "12345", "'sesame\u{e9}'"] {
+        let found = errors(&yaml("metrics.admin_token", text));
+        assert!(
+            !found[0].contains("sesame") && !found[0].contains("123"),
+            "{found:?}"
+        );
+    }
+    assert_eq!(read("metrics: { admin_token: '' }").expect("none"), defaults());
 }
 
 #[test]
@@ -328,9 +389,10 @@ fn an_unreadable_file_is_not_a_wrong_one() {
     let wrong = load(&file).expect_err("not UTF-8");
     assert_eq!(wrong.exit_status(), 2);
     assert!(wrong.to_string().contains("config.yaml:2: not UTF-8"), "{wrong}");
-    std::fs::write(&file, vec![b'#'; (1 << 20) + 1]).expect("written");
+    std::fs::write(&file, vec![b'#'; (4 << 20) + 1]).expect("written");
     assert_eq!(load(&file).expect_err("too large").exit_status(), 2);
     std::fs::write(&file, SHIPPED).expect("written");
     let config = load(&file).expect("valid");
-    assert_eq!(config.remotes.provider.path, folder.path().join("ip_list.txt"));
+    let spec = config.only().expect("one service");
+    assert_eq!(spec.remotes.provider.path, folder.path().join("ip_list.txt"));
 }

@@ -13,6 +13,9 @@ const SHOWN_CHARS: usize = 60;
 /// Addresses in one list.
 pub(super) const MAX_ADDRESSES: usize = 64;
 
+/// Characters of a secret.
+pub(super) const MAX_SECRET_CHARS: usize = 256;
+
 /// Why a value, or an item of a list, is refused.
 #[derive(Debug)]
 pub(super) struct Refusal {
@@ -27,14 +30,6 @@ impl Refusal {
         Self {
             item: None,
             what: format!("{} {reason}", show(node)),
-        }
-    }
-
-    /// Of a value that no error may show.
-    pub(super) fn of_secret(reason: &str) -> Self {
-        Self {
-            item: None,
-            what: format!("the secret {reason}"),
         }
     }
 }
@@ -118,6 +113,29 @@ pub(super) fn file_name(node: &Node) -> Result<&str, Refusal> {
         return Err(Refusal::because(node, "is not a file path"));
     }
     Ok(name)
+}
+
+/// The empty text is none.
+pub(super) fn file_or_none(node: &Node) -> Result<Option<&str>, Refusal> {
+    let is_empty = text(node)?.is_empty();
+    if is_empty {
+        Ok(None)
+    } else {
+        file_name(node).map(Some)
+    }
+}
+
+/// A secret, or none if it is empty. What was refused may be one, so it is not shown.
+pub(super) fn secret(node: &Node) -> Result<Option<String>, Refusal> {
+    let allowed =
+        |text: &&str| text.len() <= MAX_SECRET_CHARS && text.bytes().all(|byte| byte.is_ascii_graphic());
+    match text(node).ok().filter(allowed) {
+        Some(text) => Ok((!text.is_empty()).then(|| text.to_owned())),
+        None => Err(Refusal {
+            item: None,
+            what: "*** is not such a text".to_owned(),
+        }),
+    }
 }
 
 pub(super) fn url_path(node: &Node) -> Result<String, Refusal> {

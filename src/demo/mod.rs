@@ -116,19 +116,14 @@ pub fn config((web, solo): (SocketAddr, SocketAddr), metrics: SocketAddr, kept: 
             max_size: 100,
             ..Dynamic::default()
         });
-        ServiceName::new(name).map(|name| (name, Arc::new(spec)))
+        ServiceName::parse(name).map(|name| (name, spec))
     };
     let mut process = Process::default();
     process.metrics.listen_addr = metrics;
     process.logging.level = log::LevelFilter::Warn;
     process.logging.output = LogOutput::Stderr;
-    Config {
-        process,
-        services: [service("web", web, 3), service("solo", solo, kept)]
-            .into_iter()
-            .flatten()
-            .collect(),
-    }
+    let services = [service("web", web, 3), service("solo", solo, kept)];
+    Config::of_many(process, services.into_iter().flatten())
 }
 
 /// The address, or the same with port 0 when somebody has it already.

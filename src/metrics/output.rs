@@ -1,38 +1,57 @@
-//! Collects the series of one scrape, family by family.
+//! Writes the series of one scrape, family by family.
 //!
-//! The only file (with `mod.rs`) that knows the data model of the `prometheus` crate.
+//! A series is a `Metric` of the `prometheus` crate only while it is written: kept until all are there, those of a
+//! thousand services would cost more than their text. They come service by service and are wanted family by
+//! family, so each family has a text of its own, in parts that are never copied again.
+//!
+//! The only file (with `exporter.rs` and `text.rs`) that knows the data model of the crate.
 
 use std::collections::BTreeMap;
 
-use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricType};
 
 use super::counters::HistogramReading;
 use super::family::{Family, Kind};
+use super::text::{self, float};
 
-/// The series of one scrape.
+/// A part that has as much is full; the next series begins a new one.
+const PART_BYTES: usize = 64 * 1024;
+/// Room for the series that makes a part full.
+const SPARE_BYTES: usize = 4 * 1024;
+
+/// The text of one scrape, as far as it is written.
 #[derive(Debug, Default)]
 pub(super) struct Output {
-    families: BTreeMap<&'static str, MetricFamily>,
+    families: BTreeMap<&'static str, Section>,
+}
+
+/// One family's text.
+#[derive(Debug)]
+struct Section {
+    full: Vec<String>,
+    part: String,
+    /// The series that is written now, or was last.
+    series: Metric,
 }
 
 impl Output {
     /// Adds a series to a counter or gauge family; `labels` are values in the family's order.
     pub(super) fn number(&mut self, family: &'static Family, labels: &[&str], value: f64) {
-        let mut metric = labelled(family, labels);
+        let section = self.section(family, labels);
         match family.kind {
             Kind::Counter => {
                 let mut counter = Counter::default();
                 counter.set_value(value);
-                metric.set_counter(counter);
+                section.series.set_counter(counter);
             }
             Kind::Gauge => {
                 let mut gauge = Gauge::default();
                 gauge.set_value(value);
-                metric.set_gauge(gauge);
+                section.series.set_gauge(gauge);
             }
             Kind::Histogram => debug_assert!(false, "{} is a histogram", family.name),
         }
-        self.push(family, metric);
+        section.write(family);
     }
 
     /// Adds a series of a count.
@@ -57,57 +76,72 @@ impl Output {
         histogram.set_bucket(buckets);
         histogram.set_sample_count(reading.count);
         histogram.set_sample_sum(reading.sum);
-        let mut metric = labelled(family, labels);
-        metric.set_histogram(histogram);
-        self.push(family, metric);
+        let section = self.section(family, labels);
+        section.series.set_histogram(histogram);
+        section.write(family);
     }
 
-    fn push(&mut self, family: &'static Family, metric: Metric) {
-        self.families
+    /// The section of a family, whose series has these labels now.
+    fn section(&mut self, family: &'static Family, labels: &[&str]) -> &mut Section {
+        debug_assert_eq!(family.labels.len(), labels.len(), "{}", family.name);
+        let section = self
+            .families
             .entry(family.name)
-            .or_insert_with(|| {
-                let mut entry = MetricFamily::default();
-                entry.set_name(family.name.to_owned());
-                entry.set_help(family.help.to_owned());
-                entry.set_field_type(match family.kind {
-                    Kind::Counter => MetricType::COUNTER,
-                    Kind::Gauge => MetricType::GAUGE,
-                    Kind::Histogram => MetricType::HISTOGRAM,
-                });
-                entry
-            })
-            .mut_metric()
-            .push(metric);
-    }
-
-    /// What was collected, in the order of the names.
-    pub(super) fn into_families(self) -> Vec<MetricFamily> {
-        self.families.into_values().collect()
-    }
-}
-
-fn labelled(family: &'static Family, values: &[&str]) -> Metric {
-    debug_assert_eq!(family.labels.len(), values.len(), "{}", family.name);
-    let pairs = family
-        .labels
-        .iter()
-        .zip(values)
-        .map(|(name, value)| {
+            .or_insert_with(|| Section::new(family));
+        let mut pairs = section.series.take_label();
+        pairs.clear();
+        // No label and an empty one are the same.
+        let given = family
+            .labels
+            .iter()
+            .zip(labels)
+            .filter(|(_, value)| !value.is_empty());
+        pairs.extend(given.map(|(name, value)| {
             let mut pair = LabelPair::default();
             pair.set_name((*name).to_owned());
             pair.set_value((*value).to_owned());
             pair
-        })
-        .collect();
-    Metric::from_label(pairs)
+        }));
+        section.series.set_label(pairs);
+        section
+    }
+
+    /// The whole text, in the order of the names and in parts that follow one another.
+    pub(super) fn into_parts(self) -> Vec<String> {
+        let sections = self.families.into_values();
+        sections
+            .flat_map(|section| section.full.into_iter().chain([section.part]))
+            .collect()
+    }
 }
 
-/// The count as a sample value. Above 2^53 the nearest representable value is taken, as in every
-/// Prometheus client.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a Prometheus sample is a double by definition"
-)]
-pub(super) fn float(value: u64) -> f64 {
-    value as f64
+impl Section {
+    fn new(family: &'static Family) -> Self {
+        let mut part = String::new();
+        text::write_head(&mut part, family.name, family.help, kind_of(family));
+        Self {
+            full: Vec::new(),
+            part,
+            series: Metric::default(),
+        }
+    }
+
+    fn write(&mut self, family: &'static Family) {
+        if self.part.len() >= PART_BYTES {
+            let next = String::with_capacity(PART_BYTES + SPARE_BYTES);
+            self.full.push(std::mem::replace(&mut self.part, next));
+        }
+        text::write_series(&mut self.part, family.name, kind_of(family), &self.series);
+    }
 }
+
+fn kind_of(family: &Family) -> MetricType {
+    match family.kind {
+        Kind::Counter => MetricType::COUNTER,
+        Kind::Gauge => MetricType::GAUGE,
+        Kind::Histogram => MetricType::HISTOGRAM,
+    }
+}
+
+#[cfg(test)]
+mod tests;

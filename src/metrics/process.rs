@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use super::family;
-use super::output::{Output, float};
+use super::output::Output;
+use super::text::float;
 
 /// Clock ticks a second in `/proc` (`USER_HZ`): 100 by the kernel's ABI on every architecture we build for.
 const TICKS_PER_SECOND: f64 = 100.0;

@@ -6,10 +6,11 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use super::Sources;
 use super::counters::{CONNECT_BOUNDS_MICROS, Cell, ConnectHistogram, HistogramReading};
 use super::family;
-use super::output::{Output, float};
+use super::output::Output;
+use super::sources::Sources;
+use super::text::float;
 use crate::admission::RejectReason;
 use crate::backend::{ActiveSet, Backend, ReactorShare};
 use crate::config::Algorithm;

@@ -1,15 +1,19 @@
 //! Every family is there, has help text, and moves.
 
-use super::counters::{ErrorKind, RejectReason, SwitchReason};
 use super::*;
-use crate::backend::Backend;
+use crate::admission::RejectReason;
+use crate::backend::{ActiveSet, Backend};
 use crate::base::clock;
-use crate::config::Scoring;
 use crate::relay::close::CloseReason;
-use crate::scorer::{Outcome, Sample, Source, inbox::INBOX_CAPACITY};
+use crate::scorer::inbox::INBOX_CAPACITY;
+use crate::scorer::{Outcome, Sample, Source};
+use crate::selector::decide::SwitchReason;
+use crate::service::traffic::ErrorKind;
+use crate::service::{Candidate, Service, stage};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -18,42 +22,44 @@ mod movements;
 const REACTORS: usize = 2;
 
 /// The names that the specification fixes, with their labels, and `process_*`.
-const SPECIFIED: [(&str, &str); 42] = [
-    ("new_connections_total", ""),
-    ("active_connections", ""),
-    ("connection_duration_seconds", ""),
-    ("bytes_transferred_total", "direction"),
-    ("server_probe_success_total", "server"),
-    ("server_probe_duration_seconds", "server"),
-    ("server_score", "server"),
-    ("server_consecutive_failures", "server"),
-    ("pool_connections", "server,state"),
-    ("pool_hits_total", "server"),
-    ("pool_misses_total", "server"),
-    ("pool_scale_up_total", "server"),
-    ("pool_scale_down_total", "server"),
-    ("pool_total_connections", "server"),
-    ("pool_available_connections", "server"),
-    ("pool_active_connections", "server"),
-    ("pool_utilization_percent", "server"),
-    ("pool_peak_concurrency", "server"),
-    ("lb_requests_total", "algorithm,server"),
-    ("lb_backend_connections", "server"),
+const SPECIFIED: [(&str, &str); 44] = [
+    ("new_connections_total", "service"),
+    ("active_connections", "service"),
+    ("connection_duration_seconds", "service"),
+    ("bytes_transferred_total", "service,direction"),
+    ("server_probe_success_total", "service,server"),
+    ("server_probe_duration_seconds", "service,server"),
+    ("server_score", "service,server"),
+    ("server_consecutive_failures", "service,server"),
+    ("pool_connections", "service,server,state"),
+    ("pool_hits_total", "service,server"),
+    ("pool_misses_total", "service,server"),
+    ("pool_scale_up_total", "service,server"),
+    ("pool_scale_down_total", "service,server"),
+    ("pool_total_connections", "service,server"),
+    ("pool_available_connections", "service,server"),
+    ("pool_active_connections", "service,server"),
+    ("pool_utilization_percent", "service,server"),
+    ("pool_peak_concurrency", "service,server"),
+    ("lb_requests_total", "service,algorithm,server"),
+    ("lb_backend_connections", "service,server"),
     ("uptime_seconds", ""),
-    ("errors_total", "kind"),
-    ("health_checks_total", "result"),
-    ("connections_closed_total", "reason"),
-    ("selector_switches_total", "reason"),
-    ("selector_fallback", ""),
+    ("errors_total", "service,kind"),
+    ("health_checks_total", "service,result"),
+    ("connections_closed_total", "service,reason"),
+    ("selector_switches_total", "service,reason"),
+    ("selector_fallback", "service"),
     ("link_down", ""),
     ("link_outages_total", ""),
-    ("candidates", ""),
-    ("candidates_tracked", ""),
-    ("connections_rejected_total", "reason"),
-    ("accept_paused_total", ""),
-    ("rescued_connections_total", ""),
-    ("dial_duration_seconds", "server"),
+    ("candidates", "service"),
+    ("candidates_tracked", "service"),
+    ("connections_rejected_total", "service,reason"),
+    ("accept_paused_total", "service"),
+    ("rescued_connections_total", "service"),
+    ("dial_duration_seconds", "service,server"),
     ("build_info", "version"),
+    ("config_reloads_total", "result"),
+    ("config_restart_needed", ""),
     ("process_cpu_seconds_total", ""),
     ("process_open_fds", ""),
     ("process_max_fds", ""),
@@ -71,57 +77,63 @@ fn full_name(name: &str) -> String {
     }
 }
 
-/// The shared structures, as the threads see them, and an exporter over them.
+/// A hub with one service called `web`, and an exporter over it.
 pub(crate) struct World {
     pub(crate) sources: Sources,
+    pub(crate) service: Arc<Service>,
     exporter: Exporter,
 }
 
 impl Deref for World {
-    type Target = Sources;
+    type Target = Service;
 
-    fn deref(&self) -> &Sources {
-        &self.sources
+    fn deref(&self) -> &Service {
+        &self.service
     }
 }
 
 impl World {
     pub(crate) fn new(backends: &[Arc<Backend>]) -> Self {
+        let hub = stage::hub();
+        assert_eq!(hub.gauges.len(), REACTORS);
+        let service = stage::service(&hub, "web", [80], stage::spec(|_| ()));
+        service.live.active.publish(Arc::new(ActiveSet {
+            backends: backends.to_vec(),
+            ..ActiveSet::default()
+        }));
+        stage::publish(&hub, &[&service]);
         let sources = Sources {
-            reactors: (0..REACTORS).map(|_| ReactorCounters::default()).collect(),
-            control: Arc::default(),
-            active: Arc::new(Published::new(ActiveSet {
-                backends: backends.to_vec(),
-            })),
-            candidates: Arc::new(Published::new(
-                CandidateSet::parse("127.0.0.2", 80).expect("a list"),
-            )),
-            board: Arc::new(RwLock::new(ScoreBoard::new(Scoring::default()))),
-            inbox: Arc::default(),
-            probes: Arc::default(),
-            algorithm: Algorithm::LeastConnections,
-            started_at: clock::now(),
+            hub,
+            bad_requests: Arc::default(),
         };
         Self {
             exporter: Exporter::new(sources.clone()).expect("every family is valid"),
             sources,
+            service,
+        }
+    }
+
+    fn sample(&self, addr: SocketAddr, outcome: Outcome) -> Sample {
+        Sample {
+            candidate: Candidate {
+                service: self.live.id,
+                addr,
+            },
+            outcome,
+            source: Source::Dial,
+            began_at: clock::now(),
+            at: clock::now(),
         }
     }
 
     /// Puts one sample on the score board.
     fn score(&self, addr: SocketAddr, outcome: Outcome) {
-        let sample = Sample {
-            addr,
-            outcome,
-            source: Source::Probe,
-            began_at: clock::now(),
-            at: clock::now(),
-        };
-        self.board.write().expect("sound").record(&sample);
+        let sample = self.sample(addr, outcome);
+        self.live.board.write().expect("sound").record(&sample);
     }
 
     fn scrape(&self) -> Scrape {
-        Scrape::of(&self.exporter.text().expect("text"))
+        Scrape::of(&self.exporter.text().concat())
     }
 }
 
@@ -202,8 +214,11 @@ fn failures_in_a_row_and_the_score_move() {
     let world = World::new(&[Arc::clone(&backend)]);
     let read = || {
         let scrape = world.scrape();
-        let failures = scrape.value("server_consecutive_failures{server=\"127.0.0.2:80\"}");
-        (failures, scrape.value("server_score{server=\"127.0.0.2:80\"}"))
+        let failures = scrape.value("server_consecutive_failures{service=\"web\",server=\"127.0.0.2:80\"}");
+        (
+            failures,
+            scrape.value("server_score{service=\"web\",server=\"127.0.0.2:80\"}"),
+        )
     };
     assert_eq!(read(), (None, None), "nothing is known yet");
     world.score(backend.addr, Outcome::Success(Duration::from_millis(5)));
@@ -220,30 +235,33 @@ fn failures_in_a_row_and_the_score_move() {
 fn every_reason_and_kind_moves() {
     let world = World::new(&[]);
     for (i, reason) in (1..).zip(CloseReason::ALL) {
-        (0..i).for_each(|_| world.reactors[i % REACTORS].count_close(reason));
+        (0..i).for_each(|_| world.live.traffic[i % REACTORS].count_close(reason));
     }
     for (i, kind) in (1..).zip(ErrorKind::ALL) {
-        (0..i).for_each(|_| world.reactors[i % REACTORS].count_error(kind));
+        (0..i).for_each(|_| world.live.traffic[i % REACTORS].count_error(kind));
     }
     for (i, reason) in (1..).zip(SwitchReason::ALL) {
-        world.control.switches[reason as usize].store(i, Relaxed);
+        world.live.counts.switches[reason as usize].store(i, Relaxed);
     }
     let scrape = world.scrape();
     let value = |series: String| scrape.value(&series).unwrap_or_else(|| panic!("no {series}"));
     for (i, reason) in (1_u32..).zip(CloseReason::ALL) {
         let closed = value(format!(
-            "connections_closed_total{{reason=\"{}\"}}",
+            "connections_closed_total{{service=\"web\",reason=\"{}\"}}",
             reason.label()
         ));
         assert!((closed - f64::from(i)).abs() < 1e-9, "{reason:?}: {closed}");
     }
     for (i, kind) in (1_u32..).zip(ErrorKind::ALL) {
-        let errors = value(format!("errors_total{{kind=\"{}\"}}", kind.label()));
+        let errors = value(format!(
+            "errors_total{{service=\"web\",kind=\"{}\"}}",
+            kind.label()
+        ));
         assert!((errors - f64::from(i)).abs() < 1e-9, "{kind:?}: {errors}");
     }
     for (i, reason) in (1_u32..).zip(SwitchReason::ALL) {
         let switches = value(format!(
-            "selector_switches_total{{reason=\"{}\"}}",
+            "selector_switches_total{{service=\"web\",reason=\"{}\"}}",
             reason.label()
         ));
         assert!((switches - f64::from(i)).abs() < 1e-9, "{reason:?}: {switches}");
@@ -257,12 +275,41 @@ fn series_of_a_server_go_when_it_leaves() {
     stays.shares[0].hits.store(5, Relaxed);
     let has = |scrape: &Scrape, label: &str| scrape.samples.keys().any(|series| series.contains(label));
     assert!(has(&world.scrape(), "127.0.0.3:80"));
-    world.active.publish(Arc::new(ActiveSet {
+    world.live.active.publish(Arc::new(ActiveSet {
         backends: vec![stays],
+        ..ActiveSet::default()
     }));
     let after = world.scrape();
     assert!(!has(&after, "127.0.0.3:80"));
-    assert_eq!(after.value("pool_hits_total{server=\"127.0.0.2:80\"}"), Some(5.0));
+    assert_eq!(
+        after.value("pool_hits_total{service=\"web\",server=\"127.0.0.2:80\"}"),
+        Some(5.0)
+    );
+}
+
+#[test]
+fn services_are_told_apart_and_their_series_go_with_them() {
+    let world = World::new(&[]);
+    let hub = &world.sources.hub;
+    let other = stage::service(hub, "other", [2], stage::spec(|_| ()));
+    stage::publish(hub, &[&world.service, &other]);
+    world.live.traffic[0].accepted.add(1);
+    other.live.traffic[1].accepted.add(2);
+    let accepted = |scrape: &Scrape| {
+        ["web", "other"].map(|name| scrape.value(&format!("new_connections_total{{service=\"{name}\"}}")))
+    };
+    let of_process = |scrape: &Scrape| {
+        let series = scrape.samples.keys();
+        series.filter(|series| !series.contains("service=")).count()
+    };
+    let both = world.scrape();
+    assert_eq!(accepted(&both), [Some(1.0), Some(2.0)]);
+    stage::publish(hub, &[&other]);
+    let one = world.scrape();
+    assert_eq!(accepted(&one), [None, Some(2.0)]);
+    let names_another = |series: &&String| series.contains("service=\"web\"") || series.contains("=\"\"");
+    assert_eq!(one.samples.keys().find(names_another), None);
+    assert_eq!(of_process(&one), of_process(&both), "the process is the same");
 }
 
 #[test]
@@ -276,18 +323,15 @@ fn a_scrape_stays_small_however_many_were_probed() {
         .map(|i| Arc::new(Backend::new(longest(0xff00 + i), clock::now(), REACTORS)))
         .collect();
     let world = World::new(&backends);
-    let is_active = |addr: &SocketAddr| world.active.load().contains(addr);
+    let active: Vec<SocketAddr> = backends.iter().map(|backend| backend.addr).collect();
+    world.live.probes.set_active(&active);
     for i in 0..65_536 {
         let addr = longest(i);
         let duration = Duration::from_micros(u64::from(i) * 10 + 1);
-        world.probes.record(addr, Some(duration));
-        if i % 1024 == 0 {
-            world.probes.trim(is_active);
-        }
+        world.live.probes.record(addr, Some(duration));
         world.score(addr, Outcome::Success(duration));
     }
-    world.probes.trim(is_active);
-    let text = world.exporter.text().expect("text");
+    let text = world.exporter.text().concat();
     assert!(text.len() < 200_000, "{} bytes", text.len());
 }
 
@@ -314,7 +358,7 @@ fn promtool_finds_nothing_to_complain_about() {
     };
     let mut stdin = child.stdin.take().expect("piped");
     stdin
-        .write_all(world.exporter.text().expect("text").as_bytes())
+        .write_all(world.exporter.text().concat().as_bytes())
         .expect("promtool reads");
     drop(stdin);
     let output = child.wait_with_output().expect("promtool ends");

@@ -21,6 +21,9 @@ nothing!(LocalListener: "listener", LocalStream: "stream", BlockingLocalStream: 
 
 impl LocalListener {
     /// Accepts nobody.
+    ///
+    /// # Errors
+    /// Never: nobody has one.
     pub fn accept(&self) -> io::Result<(LocalStream, Infallible)> {
         match self.0 {}
     }
@@ -28,6 +31,9 @@ impl LocalListener {
 
 impl LocalStream {
     /// Ends one side or both.
+    ///
+    /// # Errors
+    /// Never: nobody has one.
     pub fn shutdown(&self, _: Shutdown) -> io::Result<()> {
         match self.0 {}
     }
@@ -51,6 +57,9 @@ impl Write for LocalStream {
 
 impl BlockingLocalStream {
     /// Whether calls return at once.
+    ///
+    /// # Errors
+    /// Never: nobody has one.
     pub fn set_nonblocking(&self, _: bool) -> io::Result<()> {
         match self.0 {}
     }

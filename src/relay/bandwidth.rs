@@ -202,9 +202,11 @@ impl Throttle {
         self.0.iter().filter_map(|gate| gate.paused_until).min()
     }
 
-    /// Whether a half is paused.
-    pub(super) fn is_paused(&self, direction: Direction) -> bool {
-        self.0[direction as usize].paused_until.is_some()
+    /// Whether a half is paused beyond that time.
+    pub(super) fn is_paused_at(&self, direction: Direction, now: Instant) -> bool {
+        self.0[direction as usize]
+            .paused_until
+            .is_some_and(|until| until > now)
     }
 
     /// The share of one half.

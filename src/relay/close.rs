@@ -149,12 +149,6 @@ impl Ending {
         reset: Reset::OfBoth,
     };
 
-    /// The backend reset the connection.
-    pub const RESET_BY_BACKEND: Self = Self {
-        reason: CloseReason::BackendReset,
-        reset: Reset::Of(Side::Client),
-    };
-
     /// It is cut while it may be in the middle of something: a cut must not look like an end.
     #[must_use]
     pub const fn cut(reason: CloseReason) -> Self {

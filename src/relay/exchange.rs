@@ -53,7 +53,8 @@ pub struct Relay<W = TcpStream> {
     untouched: bool,
     /// What may be done for a first flight on that connection.
     rescue: Rescue,
-    backend_was_reset: bool,
+    /// The end that follows once the last bytes of a backend are delivered that takes nothing any more.
+    lost_backend: Option<Ending>,
     /// What the client has said to a warm connection, until the backend has answered.
     flight: Option<Box<Flight>>,
     /// Bytes still to be written that have been written, and counted, before.
@@ -121,7 +122,7 @@ impl<W: Wire> Relay<W> {
             last_activity: now,
             untouched: false,
             rescue: Rescue::Off,
-            backend_was_reset: false,
+            lost_backend: None,
             flight: None,
             replaying: 0,
             to_backend: Half::default(),
@@ -147,7 +148,7 @@ impl<W: Wire> Relay<W> {
         let Some(flight) = self.flight.take() else { return };
         self.replaying = self.bytes_to_backend;
         self.untouched = false;
-        self.backend_was_reset = false;
+        self.lost_backend = None;
         self.to_client = Half::default();
         self.to_backend = rescue::say_again(&flight);
     }
@@ -206,7 +207,7 @@ impl<W: Wire> Relay<W> {
     fn turn(&mut self, backend: &mut Peer<W>, tools: &mut Tools<'_>) -> (Moved, Verdict) {
         let mut moved = Moved::default();
         if self.untouched {
-            if self.is_stale(backend) {
+            if self.is_stale(backend, tools.clock) {
                 return (moved, Verdict::Stale);
             }
             self.begin_flight();
@@ -248,9 +249,12 @@ impl<W: Wire> Relay<W> {
 
     /// Whether a warm connection on which nothing was exchanged has been closed by the backend: its close was
     /// seen (whatever it said before was not meant for this client), or is found right before the client's
-    /// first bytes go.
-    fn is_stale(&self, backend: &Peer<W>) -> bool {
-        backend.ready.is_read_closed() || (self.has_more_to_say() && backend.stream.is_dead())
+    /// first bytes go. While a limit holds those back nobody looks: where polling is not by edges, a look asks for the next
+    /// event, which would bring the next look at once.
+    fn is_stale(&self, backend: &Peer<W>, clock: Instant) -> bool {
+        let throttle = self.throttle.as_ref();
+        let is_held_back = || throttle.is_some_and(|one| one.is_paused_at(Direction::ToBackend, clock));
+        backend.ready.is_read_closed() || (self.has_more_to_say() && !is_held_back() && backend.is_dead())
     }
 
     fn upload(&mut self, backend: &mut Peer<W>, tools: &mut Tools<'_>, budget: u64) -> Pumped {
@@ -282,7 +286,7 @@ impl<W: Wire> Relay<W> {
             Direction::ToBackend => (&mut self.to_backend, &self.to_client, client, backend),
             Direction::ToClient => (&mut self.to_client, &self.to_backend, backend, client),
         };
-        let is_finish_passed = other.phase() != Phase::Done && !self.backend_was_reset;
+        let is_finish_passed = other.phase() != Phase::Done && self.lost_backend.is_none();
         let is_ending = is_finish_passed && source.ready.has_finished();
         let scratch = at_most(tools.scratch, budget);
         let pumped = match spliced(tools.pipes, half, source, sink, budget) {
@@ -369,7 +373,7 @@ impl<W: Wire> Relay<W> {
         let flight = self.flight.as_mut()?;
         let end = match &down.stop {
             // The reset was heard of by a write, and is no news to a read.
-            Stop::Finished if self.backend_was_reset => LastWords::RESET,
+            Stop::Finished if self.lost_backend.is_some() => LastWords::RESET,
             stop @ (Stop::Finished
             | Stop::Blocked
             | Stop::Budget
@@ -425,8 +429,13 @@ impl<W: Wire> Relay<W> {
                 // end of its stream after a reset is no end: the error was used up by the failed write.
                 self.to_backend.finish();
                 self.untouched = false;
-                self.backend_was_reset |= error.kind() != std::io::ErrorKind::BrokenPipe;
-                (self.to_client.phase() == Phase::Done).then(|| self.failed(Side::Backend, &error))
+                if self.to_client.phase() == Phase::Done {
+                    return Some(self.failed(Side::Backend, &error));
+                }
+                if error.kind() != std::io::ErrorKind::BrokenPipe {
+                    self.lost_backend = Some(Ending::reset_by(Side::Backend, &error));
+                }
+                None
             }
         }
     }
@@ -438,7 +447,7 @@ impl<W: Wire> Relay<W> {
                 *again = true;
                 None
             }
-            Stop::Finished if self.backend_was_reset => Some(Ending::RESET_BY_BACKEND),
+            Stop::Finished if self.lost_backend.is_some() => self.lost_backend,
             Stop::Finished => {
                 self.to_client.finish();
                 if self.to_backend.phase() == Phase::Done {
@@ -493,8 +502,8 @@ impl<W: Wire> Relay<W> {
             "what was exchanged is no longer untouched"
         );
         debug_assert!(
-            !self.backend_was_reset || self.to_backend.phase() == Phase::Done,
-            "nothing goes to a backend that was reset"
+            self.lost_backend.is_none() || self.to_backend.phase() == Phase::Done,
+            "nothing goes to a backend that takes nothing any more"
         );
         debug_assert!(
             self.throttle.is_none() || tools.bandwidth.is_some(),
@@ -535,15 +544,15 @@ impl<W: Wire> Relay<W> {
                     self.resumes_at().is_none_or(|at| at > clock),
                     "a pause has an end, and it lies ahead"
                 );
-                self.check_half(Direction::ToBackend, backend, verdict);
-                self.check_half(Direction::ToClient, backend, verdict);
+                self.check_half(Direction::ToBackend, backend, verdict, clock);
+                self.check_half(Direction::ToClient, backend, verdict, clock);
             }
             Verdict::End(_) => {}
         }
     }
 
     /// What a half waits for when its turn is over: something that will be told.
-    fn check_half(&self, way: Direction, backend: &Peer<W>, verdict: Verdict) {
+    fn check_half(&self, way: Direction, backend: &Peer<W>, verdict: Verdict, clock: Instant) {
         let (half, source, sink) = match way {
             Direction::ToBackend => (&self.to_backend, self.client.ready, backend.ready),
             Direction::ToClient => (&self.to_client, backend.ready, self.client.ready),
@@ -559,7 +568,7 @@ impl<W: Wire> Relay<W> {
         let is_paused = self
             .throttle
             .as_ref()
-            .is_some_and(|throttle| throttle.is_paused(way));
+            .is_some_and(|throttle| throttle.is_paused_at(way, clock));
         debug_assert!(
             verdict == Verdict::Again || is_paused || !half.wants_more(source, sink),
             "a half that can go on does not wait"

@@ -18,7 +18,7 @@ use crate::selector::decide::Footing;
 
 /// A hub of a process with two reactors that starts now.
 pub(crate) fn hub() -> Arc<Hub> {
-    Arc::new(Hub::new(2, Limits::of(20_000, 0), clock::now()))
+    Arc::new(Hub::new(2, clock::now()))
 }
 
 pub(crate) fn addr(port: u16) -> SocketAddr {
@@ -55,7 +55,7 @@ pub(crate) fn service(
 /// The same, with any list.
 pub(crate) fn service_of(hub: &Hub, name: &str, set: CandidateSet, spec: Arc<Spec>) -> Arc<Service> {
     let live = Live::new(set.into(), &spec.remotes.scoring, &hub.bells);
-    let name = ServiceName::new(name).expect("a name");
+    let name = ServiceName::parse(name).expect("a name");
     Arc::new(Service::new(name, spec, Arc::new(live), clock::now()))
 }
 

@@ -62,7 +62,7 @@ impl Ports {
             Some(digits.chars().take_while(char::is_ascii_digit).collect())
         };
         Some(Self {
-            listen: port_behind("forwarding  127.0.0.1")?,
+            listen: port_behind("\nweb         127.0.0.1")?,
             metrics: port_behind("metrics     http://127.0.0.1")?,
         })
     }

@@ -88,6 +88,7 @@ fn weights_and_maximum_scores_say_the_same() {
         config::parse(&block.text, Path::new(name))
             .expect("valid")
             .only()
+            .expect("one service")
             .remotes
             .scoring
             .clone()

@@ -1,7 +1,8 @@
 //! The tables of the readmes, and the shipped configuration, say what the code says.
 
-use tcp_forwarder::admission::RejectReason;
 use tcp_forwarder::config::{self, KeyDoc};
+
+use tcp_forwarder::admission::RejectReason;
 use tcp_forwarder::metrics::family::{self, Kind};
 use tcp_forwarder::relay::close::CloseReason;
 use tcp_forwarder::selector::decide::SwitchReason;
@@ -159,9 +160,9 @@ fn the_label_tables_are_complete() {
         (
             ("Label `kind` of `errors_total`", "`errors_total` 的标签 `kind`"),
             {
-                let of_relays = ErrorKind::ALL.map(ErrorKind::label);
+                let of_connections = ErrorKind::ALL.map(ErrorKind::label);
                 let of_others = ["metrics_request", "sample_dropped", "candidate_list"];
-                [&of_relays[..], &of_others].concat()
+                [&of_connections[..], &of_others].concat()
             },
         ),
         (

@@ -36,7 +36,13 @@ fn the_unit_starts_what_the_readme_installs() {
 fn the_socket_unit_listens_where_the_shipped_configuration_does() {
     let unit = read("contrib/tcp-forwarder.socket");
     let config = tcp_forwarder::config::load(&root().join("config.yaml")).expect("the shipped configuration");
-    let addr = config.only().server.listen_addrs.first().expect("an address");
+    let addr = config
+        .only()
+        .expect("one service")
+        .server
+        .listen_addrs
+        .first()
+        .expect("an address");
     assert!(unit.contains(&format!("ListenStream={addr}\n")), "{addr}");
 }
 

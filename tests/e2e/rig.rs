@@ -111,7 +111,7 @@ impl Reactors {
     pub fn service(&self, name: &str, spec: &Spec) -> Arc<Service> {
         let candidates = CandidateSet::parse("127.0.0.1", 80).unwrap();
         let live = Live::new(Arc::new(candidates), &spec.remotes.scoring, &self.hub.bells);
-        let (name, spec) = (ServiceName::new(name).unwrap(), spec.clone());
+        let (name, spec) = (ServiceName::parse(name).unwrap(), spec.clone());
         Arc::new(Service::new(name, Arc::new(spec), Arc::new(live), Instant::now()))
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tcp_forwarder::base::clock;
 use tcp_forwarder::candidates::CandidateSet;
-use tcp_forwarder::config::{Pools, Remotes, Server, ServiceName, Spec};
+use tcp_forwarder::config::{Dynamic, Pools, Remotes, Server, ServiceName, Spec, Strategy};
 use tcp_forwarder::scorer::Source;
 use tcp_forwarder::scorer::link::Phase;
 use tcp_forwarder::service::{Hub, Live, Service};
@@ -33,18 +33,33 @@ pub(crate) struct Core {
     pub(crate) process: Process,
     start: Instant,
     rng: fastrand::Rng,
+    /// Seconds between two dials to a backend.
+    dials_every: u64,
+    /// When the selector had its last turn: it evaluates once at a time at which that is due.
+    chosen_at: Option<Instant>,
     pub(crate) services: Vec<Watched>,
 }
 
-/// The defaults, but for what `change` does.
+/// The defaults, but that pools are sized less often, as that takes most of the time here; and but for what `change`
+/// does.
 pub(crate) fn spec(change: impl FnOnce(&mut Spec)) -> Spec {
     let mut spec = Spec {
         server: Server::default(),
         remotes: Remotes::default(),
-        pools: Pools::default(),
+        pools: Pools {
+            strategy: Strategy::Dynamic(dynamic()),
+            ..Pools::default()
+        },
     };
     change(&mut spec);
     spec
+}
+
+pub(crate) fn dynamic() -> Dynamic {
+    Dynamic {
+        interval: Duration::from_secs(5),
+        ..Dynamic::default()
+    }
 }
 
 impl Core {
@@ -57,6 +72,8 @@ impl Core {
             process: Process::new(hub, seed),
             start,
             rng: fastrand::Rng::with_seed(!seed),
+            dials_every: if weather == Weather::Stormy { 3 } else { 1 },
+            chosen_at: None,
             services: Vec::new(),
         }
     }
@@ -78,7 +95,7 @@ impl Core {
     /// Adds a service; published by [`reload`](Self::reload).
     pub(crate) fn open(&mut self, name: &str, spec: Spec, list: CandidateSet) {
         let live = Live::new(Arc::new(list), &spec.remotes.scoring, &self.process.hub.bells);
-        let name = ServiceName::new(name).expect("a name");
+        let name = ServiceName::parse(name).expect("a name");
         let service = Service::new(name, Arc::new(spec), Arc::new(live), self.now());
         self.services.push(Watched::new(Arc::new(service), self.now()));
     }
@@ -143,8 +160,8 @@ impl Core {
         let until = self.start + Duration::from_secs(second + 1);
         self.world.advance(self.now());
         let is_down = self.phase() == Phase::Down;
-        // Traffic by day: one dial a second to each backend.
-        if second % 86_400 < 57_600 {
+        // Traffic by day.
+        if second % 86_400 < 57_600 && second.is_multiple_of(self.dials_every) {
             self.dial();
         }
         self.advance(until)?;
@@ -214,10 +231,11 @@ impl Core {
         let now = self.now();
         let is_down = self.phase() == Phase::Down;
         let passed = now - self.start;
+        let is_first = self.chosen_at.replace(now) != Some(now);
         for (one, before) in self.services.iter_mut().zip(before) {
             let has_changed = one.after(before, passed.as_secs(), now)?;
             let interval = one.rules().evaluation_interval;
-            let is_due = passed.as_nanos().is_multiple_of(interval.as_nanos());
+            let is_due = is_first && passed.as_nanos().is_multiple_of(interval.as_nanos());
             if (has_changed || is_due) && !is_down && !one.active.is_empty() {
                 let told = |broken| format!("{}: {broken}", one.service.name.as_str());
                 one.the_set_is_sound().map_err(told)?;

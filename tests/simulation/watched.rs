@@ -34,6 +34,8 @@ pub(crate) struct Watched {
     last_switch: Option<Instant>,
     switches: [u64; SwitchReason::ALL.len()],
     last_probed: HashMap<SocketAddr, Instant>,
+    /// Since when who is on the list.
+    listed: HashMap<SocketAddr, Instant>,
     /// Clients that backends have, and which backends.
     clients: Vec<(Arc<Backend>, u32)>,
     pub(crate) fallbacks: usize,
@@ -58,6 +60,7 @@ impl Watched {
             last_switch: None,
             switches: [0; SwitchReason::ALL.len()],
             last_probed: HashMap::new(),
+            listed: HashMap::new(),
             clients: Vec::new(),
             fallbacks: 0,
             probes: 0,
@@ -71,9 +74,11 @@ impl Watched {
     pub(crate) fn follow_list(&mut self, now: Instant) {
         let list = self.list();
         self.last_probed.retain(|addr, _| list.contains(addr));
+        self.listed.retain(|addr, _| list.contains(addr));
         for place in 0..list.len() {
             let addr = list.at(place).expect("within the list");
             self.last_probed.entry(addr).or_insert(now);
+            self.listed.entry(addr).or_insert(now);
         }
     }
 
@@ -126,9 +131,8 @@ impl Watched {
     /// Nobody was to be probed, or replaced, in so long a time, which has just passed.
     pub(crate) fn excuse(&mut self, gap: Duration) {
         let of_set = self.joined.values_mut();
-        of_set
-            .chain(self.last_probed.values_mut())
-            .for_each(|at| *at += gap);
+        let of_list = self.last_probed.values_mut().chain(self.listed.values_mut());
+        of_set.chain(of_list).for_each(|at| *at += gap);
     }
 
     /// other rules begin now.
@@ -257,8 +261,10 @@ impl Watched {
                 && now.saturating_duration_since(truth.since.max(self.joined[*addr])) > LEAVES_WITHIN
         };
         let lost: Vec<_> = self.active.iter().filter(is_lost).collect();
-        let list = self.list();
-        let good = |one: &&Truth| one.is_good_for(FOUND_WITHIN, now) && list.contains(&one.addr);
+        let is_known = |since: &Instant| now.saturating_duration_since(*since) >= FOUND_WITHIN;
+        let good = |one: &&Truth| {
+            one.is_good_for(FOUND_WITHIN, now) && self.listed.get(&one.addr).is_some_and(is_known)
+        };
         let good = world.candidates.iter().filter(good).count();
         hold!(
             good < self.rules().active_set_size || lost.is_empty(),

@@ -46,6 +46,8 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 64 * 1024;
 /// Answers in one turn; then other connections have theirs.
 const REPLIES_PER_TURN: u32 = 8;
+/// Parts of an answer in one write.
+const SLICES: usize = 8;
 /// Bytes written in one turn, about.
 const BYTES_PER_TURN: usize = 1024 * 1024;
 
@@ -372,11 +374,9 @@ impl Connection {
             if *written - begun >= BYTES_PER_TURN {
                 return Step::Yields;
             }
-            let (head, body) = reply.left(*written);
-            match self
-                .wire
-                .write_vectored(&[IoSlice::new(head), IoSlice::new(body)])
-            {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            reply.left(*written, &mut slices);
+            match self.wire.write_vectored(&slices) {
                 Ok(0) => return Step::End,
                 Ok(count) => *written += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

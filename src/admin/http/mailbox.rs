@@ -92,9 +92,33 @@ impl AdminHandle {
     }
 }
 
-/// A mailbox that wakes a poll under this token.
-pub(super) fn mailbox(poll: &Poll, token: Token) -> io::Result<(AdminHandle, Receiver<Order>)> {
-    let waker = Arc::new(Waker::new(poll.registry(), token)?);
-    let (orders, taken) = sync_channel(ORDERS);
-    Ok((AdminHandle { orders, waker }, taken))
+/// Where orders come out.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    orders: Receiver<Order>,
+    /// Lives as long as the poll: with the last handle its descriptor would leave the poll, and the order that came just
+    /// before would never be seen.
+    _waker: Arc<Waker>,
+}
+
+impl Mailbox {
+    /// A mailbox that wakes a poll under this token, and what puts orders in.
+    pub(super) fn new(poll: &Poll, token: Token) -> io::Result<(Self, AdminHandle)> {
+        let waker = Arc::new(Waker::new(poll.registry(), token)?);
+        let (sender, orders) = sync_channel(ORDERS);
+        let handle = AdminHandle {
+            orders: sender,
+            waker: Arc::clone(&waker),
+        };
+        let this = Self {
+            orders,
+            _waker: waker,
+        };
+        Ok((this, handle))
+    }
+
+    /// The next order, if one has come.
+    pub(super) fn next(&self) -> Option<Order> {
+        self.orders.try_recv().ok()
+    }
 }

@@ -11,14 +11,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::ops::{ControlFlow, Range};
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 
 use super::connection::{Connection, Turn};
-use super::mailbox::{AdminHandle, Order, mailbox};
+use super::mailbox::{AdminHandle, Mailbox, Order};
 use super::wire::Listener;
 use crate::admin::access::Door;
 use crate::admin::desk::Ticket;
@@ -66,7 +65,7 @@ pub struct AdminLoop {
     slots: Vec<Option<Connection>>,
     /// Connections that have more to do without waiting for their socket.
     ready: Vec<usize>,
-    orders: Receiver<Order>,
+    mailbox: Mailbox,
     state: State,
     site: Site,
 }
@@ -101,14 +100,14 @@ impl AdminLoop {
     /// When descriptors ran out.
     pub fn new(site: Site) -> io::Result<(Self, AdminHandle)> {
         let poll = Poll::new()?;
-        let (handle, orders) = mailbox(&poll, ORDERS)?;
+        let (mailbox, handle) = Mailbox::new(&poll, ORDERS)?;
         let this = Self {
             poll,
             metrics: None,
             control: None,
             slots: (0..MAX_CONNECTIONS).map(|_| None).collect(),
             ready: Vec::new(),
-            orders,
+            mailbox,
             state: State::Serving,
             site,
         };
@@ -156,7 +155,7 @@ impl AdminLoop {
     /// Carries out the orders that have come. Done before anything that a client asks for, so that an order
     /// holds for whoever comes after it.
     fn obey(&mut self, now: Instant) {
-        while let Ok(order) = self.orders.try_recv() {
+        while let Some(order) = self.mailbox.next() {
             match order {
                 Order::OpenMetrics(listener, path) => {
                     self.site.set_path(path);

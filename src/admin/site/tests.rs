@@ -18,22 +18,18 @@ impl Place {
     pub(in crate::admin) fn new() -> Self {
         let world = World::new(&[]);
         let exporter = Exporter::new(world.sources.clone()).expect("valid");
-        let (desk, errands) = Desk::new();
-        let status = StatusSources {
-            started_at: clock::now(),
-            started: clock::wall(),
-            services: Arc::new(crate::base::published::Published::new(Vec::new())),
-            reloads: Arc::new(crate::base::published::Published::new(reload::Reloads::default())),
-        };
+        let hub = Arc::clone(&world.sources.hub);
+        let (desk, errands) = Desk::new(Arc::clone(&hub.bells.worker));
+        let bad_requests = Arc::clone(&world.sources.bad_requests);
         Self {
-            site: Site::new(exporter, Arc::clone(&world.control), status, desk),
+            site: Site::new(exporter, bad_requests, hub, desk),
             errands,
             world,
         }
     }
 
     pub(in crate::admin) fn bad(&self) -> u64 {
-        self.world.control.bad_metrics_requests.load(Ordering::Relaxed)
+        self.world.sources.bad_requests.load(Ordering::Relaxed)
     }
 
     fn ask(&self, door: Door, head: &str) -> Answer {
@@ -46,7 +42,10 @@ impl Place {
             Answer::Page(page) => {
                 let status = page.status();
                 let reply = page.reply(&Manner::of(&request(head)));
-                (status, String::from_utf8(reply.head).expect("text"))
+                let mut slices = [std::io::IoSlice::new(&[])];
+                reply.left(0, &mut slices);
+                let [head] = slices;
+                (status, String::from_utf8(head.to_vec()).expect("text"))
             }
             answer @ (Answer::Later(_) | Answer::HandOver(_)) => panic!("{head}: {answer:?}"),
         }

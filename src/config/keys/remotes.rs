@@ -1,16 +1,16 @@
 //! The rows of `remotes`: candidates, probing, scoring, selection.
 
 use super::super::slot::{Choice, Slot};
-use super::{Key, hours, key, ms, secs};
+use super::key::{Key, hours, ms, of_service, secs};
 use Slot::{Count, Duration as Time, File, Flag, Number, Port, Size};
 
 pub(super) const REMOTES: &[Key] = &[
-    key(
+    of_service(
         "remotes.default_remote_port",
-        Port(|d| &mut d.config.remotes.default_remote_port),
+        Port(|d| &mut d.remotes.default_remote_port),
         "port of candidates whose line names none",
     ),
-    key(
+    of_service(
         "remotes.provider.type",
         Slot::Choice(Choice {
             names: &["file"],
@@ -19,50 +19,44 @@ pub(super) const REMOTES: &[Key] = &[
         }),
         "where candidates come from",
     ),
-    key(
+    of_service(
         "remotes.provider.file.path",
-        File(|d| &mut d.config.remotes.provider.path),
+        File(|d| &mut d.remotes.provider.path),
         "the candidate list",
     ),
-    key(
+    of_service(
         "remotes.provider.file.watch",
-        Flag(|d| &mut d.config.remotes.provider.watch),
+        Flag(|d| &mut d.remotes.provider.watch),
         "whether a changed list is read again",
     ),
-    key(
+    of_service(
         "remotes.probing.interval",
-        Time((ms(10), hours(24)), |d| &mut d.config.remotes.probing.interval),
+        Time((ms(10), hours(24)), |d| &mut d.remotes.probing.interval),
         "length of one probing round",
     ),
-    key(
+    of_service(
         "remotes.probing.timeout",
-        Time((ms(1), secs(60)), |d| &mut d.config.remotes.probing.timeout),
+        Time((ms(1), secs(60)), |d| &mut d.remotes.probing.timeout),
         "a probe that takes longer has failed",
     ),
-    key(
+    of_service(
         "remotes.probing.probe_candidate_count",
-        Size((1, 10_000), |d| {
-            &mut d.config.remotes.probing.probe_candidate_count
-        }),
+        Size((1, 10_000), |d| &mut d.remotes.probing.probe_candidate_count),
         "candidates probed per round, the active set first",
     ),
-    key(
+    of_service(
         "remotes.probing.initial.enabled",
-        Flag(|d| &mut d.config.remotes.probing.initial.enabled),
+        Flag(|d| &mut d.remotes.probing.initial.enabled),
         "whether candidates are probed before serving starts",
     ),
-    key(
+    of_service(
         "remotes.probing.initial.max_concurrency",
-        Size((1, 10_000), |d| {
-            &mut d.config.remotes.probing.initial.max_concurrency
-        }),
+        Size((1, 10_000), |d| &mut d.remotes.probing.initial.max_concurrency),
         "probes in flight at once",
     ),
-    key(
+    of_service(
         "remotes.probing.initial.timeout",
-        Time((ms(1), secs(60)), |d| {
-            &mut d.config.remotes.probing.initial.timeout
-        }),
+        Time((ms(1), secs(60)), |d| &mut d.remotes.probing.initial.timeout),
         "a probe that takes longer has failed",
     ),
 ];
@@ -72,151 +66,139 @@ const WEIGHT: (f64, f64) = (0.0, 1.0);
 const ALPHA: (f64, f64) = (0.001, 1.0);
 
 pub(super) const SCORING: &[Key] = &[
-    key(
+    of_service(
         "remotes.scoring.weights.latency",
         Number(WEIGHT, |d| &mut d.weights.latency),
         "share of latency; a max_score left out is weight x 100",
     ),
-    key(
+    of_service(
         "remotes.scoring.weights.jitter",
         Number(WEIGHT, |d| &mut d.weights.jitter),
         "share of jitter; a max_score left out is weight x 100",
     ),
-    key(
+    of_service(
         "remotes.scoring.weights.success_rate",
         Number(WEIGHT, |d| &mut d.weights.success_rate),
         "share of the success rate; a max_score left out is weight x 100",
     ),
-    key(
+    of_service(
         "remotes.scoring.latency.max_score",
-        Number(SCORE, |d| &mut d.config.remotes.scoring.latency.max_score),
+        Number(SCORE, |d| &mut d.remotes.scoring.latency.max_score),
         "points at base_latency or below",
     ),
-    key(
+    of_service(
         "remotes.scoring.latency.ewma_alpha",
-        Number(ALPHA, |d| &mut d.config.remotes.scoring.latency.ewma_alpha),
+        Number(ALPHA, |d| &mut d.remotes.scoring.latency.ewma_alpha),
         "weight of a new sample in the moving average",
     ),
-    key(
+    of_service(
         "remotes.scoring.latency.base_latency",
-        Time((ms(0), secs(60)), |d| &mut d.config.remotes.scoring.latency.base),
+        Time((ms(0), secs(60)), |d| &mut d.remotes.scoring.latency.base),
         "full points up to here",
     ),
-    key(
+    of_service(
         "remotes.scoring.latency.max_acceptable_latency",
         Time((ms(1), secs(60)), |d| {
-            &mut d.config.remotes.scoring.latency.max_acceptable
+            &mut d.remotes.scoring.latency.max_acceptable
         }),
         "no points from here on; above base_latency",
     ),
-    key(
+    of_service(
         "remotes.scoring.jitter.max_score",
-        Number(SCORE, |d| &mut d.config.remotes.scoring.jitter.max_score),
+        Number(SCORE, |d| &mut d.remotes.scoring.jitter.max_score),
         "points at base_jitter or below",
     ),
-    key(
+    of_service(
         "remotes.scoring.jitter.ewma_alpha",
-        Number(ALPHA, |d| &mut d.config.remotes.scoring.jitter.ewma_alpha),
+        Number(ALPHA, |d| &mut d.remotes.scoring.jitter.ewma_alpha),
         "weight of a new sample in the moving average",
     ),
-    key(
+    of_service(
         "remotes.scoring.jitter.base_jitter",
-        Time((ms(0), secs(60)), |d| &mut d.config.remotes.scoring.jitter.base),
+        Time((ms(0), secs(60)), |d| &mut d.remotes.scoring.jitter.base),
         "full points up to here",
     ),
-    key(
+    of_service(
         "remotes.scoring.jitter.max_acceptable_jitter",
         Time((ms(1), secs(60)), |d| {
-            &mut d.config.remotes.scoring.jitter.max_acceptable
+            &mut d.remotes.scoring.jitter.max_acceptable
         }),
         "no points from here on; above base_jitter",
     ),
-    key(
+    of_service(
         "remotes.scoring.success_rate.max_score",
-        Number(SCORE, |d| &mut d.config.remotes.scoring.success_rate.max_score),
+        Number(SCORE, |d| &mut d.remotes.scoring.success_rate.max_score),
         "points when every probe succeeds",
     ),
-    key(
+    of_service(
         "remotes.scoring.success_rate.ewma_alpha",
-        Number(ALPHA, |d| &mut d.config.remotes.scoring.success_rate.ewma_alpha),
+        Number(ALPHA, |d| &mut d.remotes.scoring.success_rate.ewma_alpha),
         "weight of a new sample in the moving average",
     ),
-    key(
+    of_service(
         "remotes.scoring.failure_penalty.base_penalty",
-        Number(SCORE, |d| {
-            &mut d.config.remotes.scoring.failure_penalty.base_penalty
-        }),
+        Number(SCORE, |d| &mut d.remotes.scoring.failure_penalty.base_penalty),
         "points that the first failure costs",
     ),
-    key(
+    of_service(
         "remotes.scoring.failure_penalty.exponent_factor",
         Number((1.0, 100.0), |d| {
-            &mut d.config.remotes.scoring.failure_penalty.exponent_factor
+            &mut d.remotes.scoring.failure_penalty.exponent_factor
         }),
         "growth of the penalty per further failure in a row",
     ),
-    key(
+    of_service(
         "remotes.scoring.failure_penalty.max_penalty",
-        Number(SCORE, |d| {
-            &mut d.config.remotes.scoring.failure_penalty.max_penalty
-        }),
+        Number(SCORE, |d| &mut d.remotes.scoring.failure_penalty.max_penalty),
         "the most that failures ever cost; at least base_penalty",
     ),
-    key(
+    of_service(
         "remotes.scoring.failure_penalty.recovery_per_check",
         Number(SCORE, |d| {
-            &mut d.config.remotes.scoring.failure_penalty.recovery_per_check
+            &mut d.remotes.scoring.failure_penalty.recovery_per_check
         }),
         "points that each success gives back",
     ),
-    key(
+    of_service(
         "remotes.scoring.historical_bonus.max_bonus",
-        Number(SCORE, |d| {
-            &mut d.config.remotes.scoring.historical_bonus.max_bonus
-        }),
+        Number(SCORE, |d| &mut d.remotes.scoring.historical_bonus.max_bonus),
         "the most points that a run of successes earns",
     ),
-    key(
+    of_service(
         "remotes.scoring.historical_bonus.checks_per_point",
         Count((1, 1_000_000), |d| {
-            &mut d.config.remotes.scoring.historical_bonus.checks_per_point
+            &mut d.remotes.scoring.historical_bonus.checks_per_point
         }),
         "successes in a row for one point",
     ),
 ];
 
 pub(super) const SELECTOR: &[Key] = &[
-    key(
+    of_service(
         "remotes.selector.evaluation_interval",
         Time((ms(10), hours(24)), |d| {
-            &mut d.config.remotes.selector.evaluation_interval
+            &mut d.remotes.selector.evaluation_interval
         }),
         "time between two looks at the scores",
     ),
-    key(
+    of_service(
         "remotes.selector.active_set_size",
-        Size((1, 1000), |d| &mut d.config.remotes.selector.active_set_size),
+        Size((1, 1000), |d| &mut d.remotes.selector.active_set_size),
         "backends in use at once",
     ),
-    key(
+    of_service(
         "remotes.selector.min_score_threshold",
-        Number((0.0, 4000.0), |d| {
-            &mut d.config.remotes.selector.min_score_threshold
-        }),
+        Number((0.0, 4000.0), |d| &mut d.remotes.selector.min_score_threshold),
         "below this score a candidate is not chosen; at most the sum of the three max_scores",
     ),
-    key(
+    of_service(
         "remotes.selector.switching.debounce_interval",
-        Time((ms(0), hours(24)), |d| {
-            &mut d.config.remotes.selector.debounce_interval
-        }),
+        Time((ms(0), hours(24)), |d| &mut d.remotes.selector.debounce_interval),
         "least time between two switches for a better score",
     ),
-    key(
+    of_service(
         "remotes.selector.switching.score_improvement_threshold",
-        Number(SCORE, |d| {
-            &mut d.config.remotes.selector.score_improvement_threshold
-        }),
+        Number(SCORE, |d| &mut d.remotes.selector.score_improvement_threshold),
         "how much better the mean score of a new set must be",
     ),
 ];

@@ -3,14 +3,17 @@
 use proptest::prelude::{Just, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::strategy::Strategy as _;
 
-use super::super::draft::Draft;
+use super::super::mobile::Baseline;
 use super::super::{keys, reference, tree};
-use super::{ends, read, yaml};
+use super::{ends, fill, read, yaml};
 
 /// Text that gets past the YAML parser more often than arbitrary text does.
 fn yaml_like() -> impl proptest::strategy::Strategy<Value = String> {
     let piece = prop_oneof![
         Just("server:".to_owned()),
+        Just("services:".to_owned()),
+        Just("web:".to_owned()),
+        Just("listen_addr: 127.0.0.1:1".to_owned()),
         Just("remotes: ".to_owned()),
         Just("\n".to_owned()),
         Just("\n  ".to_owned()),
@@ -70,12 +73,12 @@ proptest! {
         match read(&text) {
             Ok(_) => {
                 let row = keys::all().find(|row| row.path == key.path).expect("the row");
-                let mut draft = Draft::default();
-                prop_assert!(row.slot.fill(&mut draft, &node).is_ok());
+                let mut all = Baseline::here();
+                prop_assert!(fill(row, &mut all, &node).is_ok());
                 if let Some((least, most)) = ends(&key.allowed)
                     && key.kind == "number"
                 {
-                    let shown: f64 = row.slot.shown(&mut draft).parse().expect("a number");
+                    let shown: f64 = row.shown(&mut all.process, &mut all.draft).parse().expect("a number");
                     let (least, most) = (least.parse().expect("least"), most.parse().expect("most"));
                     prop_assert!((least..=most).contains(&shown));
                 }

@@ -1,193 +1,241 @@
 //! What moves each family.
 
 use super::*;
+use crate::candidates::CandidateSet;
+use crate::scorer::link::Phase;
+use crate::selector::decide::Footing;
+use crate::service::Reloads;
 
 /// One movement: what happens to the shared structures, the series that shows it, and its new value.
 pub(super) type Movement = (fn(&World, &Backend), &'static str, f64);
 
 pub(super) const ALL: &[Movement] = &[
-    (|w, _| w.reactors[0].accepted.add(2), "new_connections_total", 5.0),
-    (|w, _| w.reactors[1].accepted.add(3), "new_connections_total", 5.0),
-    (|w, _| w.reactors[1].active.add(4), "active_connections", 4.0),
     (
-        |w, _| w.reactors[0].durations.observe(Duration::from_millis(20)),
-        "connection_duration_seconds_bucket{le=\"0.025\"}",
+        |w, _| w.live.traffic[0].accepted.add(2),
+        "new_connections_total{service=\"web\"}",
+        5.0,
+    ),
+    (
+        |w, _| w.live.traffic[1].accepted.add(3),
+        "new_connections_total{service=\"web\"}",
+        5.0,
+    ),
+    (
+        |w, _| w.live.traffic[1].active.add(4),
+        "active_connections{service=\"web\"}",
+        4.0,
+    ),
+    (
+        |w, _| w.live.traffic[0].durations.observe(Duration::from_millis(20)),
+        "connection_duration_seconds_bucket{service=\"web\",le=\"0.025\"}",
         1.0,
     ),
     (
-        |w, _| w.reactors[1].durations.observe(Duration::from_secs(7200)),
-        "connection_duration_seconds_sum",
+        |w, _| w.live.traffic[1].durations.observe(Duration::from_secs(7200)),
+        "connection_duration_seconds_sum{service=\"web\"}",
         7200.02,
     ),
     (
-        |w, _| w.reactors[0].bytes_to_backend.add(10),
-        "bytes_transferred_total{direction=\"to_backend\"}",
+        |w, _| w.live.traffic[0].bytes_to_backend.add(10),
+        "bytes_transferred_total{service=\"web\",direction=\"to_backend\"}",
         10.0,
     ),
     (
-        |w, _| w.reactors[1].bytes_to_client.add(20),
-        "bytes_transferred_total{direction=\"to_client\"}",
+        |w, _| w.live.traffic[1].bytes_to_client.add(20),
+        "bytes_transferred_total{service=\"web\",direction=\"to_client\"}",
         20.0,
     ),
     (
-        |w, _| w.reactors[0].count_rejection(RejectReason::Denied),
-        "connections_rejected_total{reason=\"denied\"}",
+        |w, _| w.live.traffic[0].count_rejection(RejectReason::Denied),
+        "connections_rejected_total{service=\"web\",reason=\"denied\"}",
         1.0,
     ),
     (
-        |w, _| w.reactors[1].rejected[1].add(2),
-        "connections_rejected_total{reason=\"connection_limit\"}",
+        |w, _| w.live.traffic[1].rejected[1].add(2),
+        "connections_rejected_total{service=\"web\",reason=\"connection_limit\"}",
         2.0,
     ),
     (
-        |w, _| w.reactors[1].rejected[2].add(3),
-        "connections_rejected_total{reason=\"rate_limit\"}",
+        |w, _| w.live.traffic[1].rejected[2].add(3),
+        "connections_rejected_total{service=\"web\",reason=\"rate_limit\"}",
         3.0,
     ),
     (
-        |w, _| w.reactors[0].accept_paused.add(1),
-        "accept_paused_total",
+        |w, _| w.live.traffic[0].accept_paused.add(1),
+        "accept_paused_total{service=\"web\"}",
         1.0,
     ),
     (
-        |w, _| w.reactors[1].rescued.add(3),
-        "rescued_connections_total",
+        |w, _| w.live.traffic[1].rescued.add(3),
+        "rescued_connections_total{service=\"web\"}",
         3.0,
     ),
     (
-        |w, _| w.control.probes_ok.store(7, Relaxed),
-        "health_checks_total{result=\"success\"}",
+        |w, _| w.live.counts.probes_ok.store(7, Relaxed),
+        "health_checks_total{service=\"web\",result=\"success\"}",
         7.0,
     ),
     (
-        |w, _| w.control.probes_failed.store(8, Relaxed),
-        "health_checks_total{result=\"failure\"}",
+        |w, _| w.live.counts.probes_failed.store(8, Relaxed),
+        "health_checks_total{service=\"web\",result=\"failure\"}",
         8.0,
     ),
     (
-        |w, _| w.control.fallback.store(1, Relaxed),
-        "selector_fallback",
+        |w, _| {
+            let set = w.live.active.load();
+            w.live.active.publish(Arc::new(ActiveSet {
+                backends: set.backends.clone(),
+                footing: Footing::LastGood,
+            }));
+        },
+        "selector_fallback{service=\"web\"}",
         1.0,
-    ),
-    (|w, _| w.control.link_down.store(1, Relaxed), "link_down", 1.0),
-    (
-        |w, _| w.control.link_outages.store(6, Relaxed),
-        "link_outages_total",
-        6.0,
     ),
     (
         |w, _| {
-            let set = CandidateSet::parse("10.0.0.0/8\n", 80).expect("a list");
-            w.candidates.publish(Arc::new(set));
+            let hub = &w.sources.hub;
+            let mut view = (*hub.link.load()).clone();
+            view.phase = Phase::Down;
+            view.outages = 6;
+            hub.link.publish(Arc::new(view));
         },
-        "candidates",
+        "link_down",
+        1.0,
+    ),
+    (|_, _| (), "link_outages_total", 6.0),
+    (
+        |w, _| {
+            w.sources.hub.reloads.publish(Arc::new(Reloads {
+                applied: 2,
+                refused: 3,
+                needs_restart: true,
+                last: None,
+            }));
+        },
+        "config_reloads_total{result=\"success\"}",
+        2.0,
+    ),
+    (|_, _| (), "config_reloads_total{result=\"failure\"}", 3.0),
+    (|_, _| (), "config_restart_needed", 1.0),
+    (
+        |w, _| {
+            let set = CandidateSet::parse("10.0.0.0/8\n", 80).expect("a list");
+            w.live.candidates.publish(Arc::new(set));
+        },
+        "candidates{service=\"web\"}",
         16_777_214.0,
     ),
     (
         |w, b| w.score(b.addr, Outcome::Success(Duration::from_millis(5))),
-        "candidates_tracked",
+        "candidates_tracked{service=\"web\"}",
         1.0,
     ),
-    (|_, _| (), "server_score{server=\"127.0.0.2:80\"}", 100.0),
     (
-        |w, _| w.control.bad_metrics_requests.store(3, Relaxed),
+        |_, _| (),
+        "server_score{service=\"web\",server=\"127.0.0.2:80\"}",
+        100.0,
+    ),
+    (
+        |w, _| w.sources.bad_requests.store(3, Relaxed),
         "errors_total{kind=\"metrics_request\"}",
         3.0,
     ),
     (
-        |w, _| w.control.candidate_list_errors.store(4, Relaxed),
-        "errors_total{kind=\"candidate_list\"}",
+        |w, _| w.live.counts.candidate_list_errors.store(4, Relaxed),
+        "errors_total{service=\"web\",kind=\"candidate_list\"}",
         4.0,
     ),
     (
         |w, b| {
-            let sample = Sample {
-                addr: b.addr,
-                outcome: Outcome::Failure,
-                source: Source::Dial,
-                began_at: b.joined_at,
-                at: b.joined_at,
-            };
-            (0..INBOX_CAPACITY + 5).for_each(|_| w.inbox.push(sample));
+            let sample = w.sample(b.addr, Outcome::Failure);
+            (0..INBOX_CAPACITY + 5).for_each(|_| w.sources.hub.samples.push(sample));
         },
         "errors_total{kind=\"sample_dropped\"}",
         5.0,
     ),
     (
-        |w, b| w.probes.record(b.addr, Some(Duration::from_micros(1500))),
-        "server_probe_success_total{server=\"127.0.0.2:80\"}",
+        |w, b| w.live.probes.record(b.addr, Some(Duration::from_micros(1500))),
+        "server_probe_success_total{service=\"web\",server=\"127.0.0.2:80\"}",
         1.0,
     ),
     (
-        |w, b| w.probes.record(b.addr, None),
-        "server_probe_duration_seconds_bucket{server=\"127.0.0.2:80\",le=\"0.0025\"}",
+        |w, b| w.live.probes.record(b.addr, None),
+        "server_probe_duration_seconds_bucket{service=\"web\",server=\"127.0.0.2:80\",le=\"0.0025\"}",
         1.0,
     ),
     (
         |_, b| b.shares[0].warm.store(6, Relaxed),
-        "pool_connections{server=\"127.0.0.2:80\",state=\"warm\"}",
+        "pool_connections{service=\"web\",server=\"127.0.0.2:80\",state=\"warm\"}",
         6.0,
     ),
     (
         |_, _| (),
-        "pool_available_connections{server=\"127.0.0.2:80\"}",
+        "pool_available_connections{service=\"web\",server=\"127.0.0.2:80\"}",
         6.0,
     ),
     (
         |_, b| b.shares[1].in_use.store(2, Relaxed),
-        "pool_connections{server=\"127.0.0.2:80\",state=\"in_use\"}",
+        "pool_connections{service=\"web\",server=\"127.0.0.2:80\",state=\"in_use\"}",
         2.0,
     ),
-    (|_, _| (), "pool_active_connections{server=\"127.0.0.2:80\"}", 2.0),
-    (|_, _| (), "pool_total_connections{server=\"127.0.0.2:80\"}", 8.0),
     (
         |_, _| (),
-        "pool_utilization_percent{server=\"127.0.0.2:80\"}",
+        "pool_active_connections{service=\"web\",server=\"127.0.0.2:80\"}",
+        2.0,
+    ),
+    (
+        |_, _| (),
+        "pool_total_connections{service=\"web\",server=\"127.0.0.2:80\"}",
+        8.0,
+    ),
+    (
+        |_, _| (),
+        "pool_utilization_percent{service=\"web\",server=\"127.0.0.2:80\"}",
         25.0,
     ),
     (
         |_, b| b.shares[1].dialling.store(1, Relaxed),
-        "pool_connections{server=\"127.0.0.2:80\",state=\"dialling\"}",
+        "pool_connections{service=\"web\",server=\"127.0.0.2:80\",state=\"dialling\"}",
         1.0,
     ),
     (
         |_, b| b.shares[0].hits.store(11, Relaxed),
-        "pool_hits_total{server=\"127.0.0.2:80\"}",
+        "pool_hits_total{service=\"web\",server=\"127.0.0.2:80\"}",
         11.0,
     ),
     (
         |_, b| b.shares[0].misses.store(12, Relaxed),
-        "pool_misses_total{server=\"127.0.0.2:80\"}",
+        "pool_misses_total{service=\"web\",server=\"127.0.0.2:80\"}",
         12.0,
     ),
     (
         |_, b| b.scale_ups.store(13, Relaxed),
-        "pool_scale_up_total{server=\"127.0.0.2:80\"}",
+        "pool_scale_up_total{service=\"web\",server=\"127.0.0.2:80\"}",
         13.0,
     ),
     (
         |_, b| b.scale_downs.store(14, Relaxed),
-        "pool_scale_down_total{server=\"127.0.0.2:80\"}",
+        "pool_scale_down_total{service=\"web\",server=\"127.0.0.2:80\"}",
         14.0,
     ),
     (
         |_, b| b.recent_peak.store(15, Relaxed),
-        "pool_peak_concurrency{server=\"127.0.0.2:80\"}",
+        "pool_peak_concurrency{service=\"web\",server=\"127.0.0.2:80\"}",
         15.0,
     ),
     (
         |_, b| b.shares[1].requests.store(16, Relaxed),
-        "lb_requests_total{algorithm=\"least_connections\",server=\"127.0.0.2:80\"}",
+        "lb_requests_total{service=\"web\",algorithm=\"least_connections\",server=\"127.0.0.2:80\"}",
         16.0,
     ),
     (
         |_, b| b.join(),
-        "lb_backend_connections{server=\"127.0.0.2:80\"}",
+        "lb_backend_connections{service=\"web\",server=\"127.0.0.2:80\"}",
         1.0,
     ),
     (
         |_, b| b.dial_durations.observe(Duration::from_secs(3)),
-        "dial_duration_seconds_count{server=\"127.0.0.2:80\"}",
+        "dial_duration_seconds_count{service=\"web\",server=\"127.0.0.2:80\"}",
         1.0,
     ),
 ];

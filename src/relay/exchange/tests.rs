@@ -3,6 +3,7 @@
 use super::*;
 use crate::base::clock;
 use crate::relay::buffer::Buffer;
+use crate::relay::close::{CloseReason, Reset};
 use crate::relay::half::Held;
 use crate::relay::readiness::Closure;
 use std::io::{Read, Write};
@@ -92,7 +93,13 @@ fn a_reset_that_a_write_heard_of_first_stays_a_reset() {
     );
     assert!(net::nothing_acknowledged(&stage.warm.stream));
     stage.warm.ready.set_closure(Closure::Failed);
-    assert_eq!(stage.turn(), Verdict::End(Ending::RESET_BY_BACKEND));
+    assert_eq!(
+        stage.turn(),
+        Verdict::End(Ending {
+            reason: CloseReason::BackendReset,
+            reset: Reset::Of(Side::Client)
+        })
+    );
 }
 
 #[test]

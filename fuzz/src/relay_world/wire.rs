@@ -1,0 +1,75 @@
+//! The relay's end of a connection in memory.
+
+use std::cell::RefCell;
+use std::io::{self, Read, Write};
+use std::rc::Rc;
+
+use mio::net::TcpStream;
+use tcp_forwarder::relay::wire::Wire;
+
+use super::socket::Socket;
+
+/// A socket that the world and who uses it hold both.
+pub(super) type Shared = Rc<RefCell<Socket>>;
+
+/// What a relay reads and writes.
+#[derive(Debug)]
+pub(super) struct MemoryWire {
+    pub(super) socket: Shared,
+    /// Whether the system tells what was acknowledged.
+    pub(super) knows_acknowledged: bool,
+}
+
+impl Read for MemoryWire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.borrow_mut().read(buffer)
+    }
+}
+
+impl Write for MemoryWire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Wire for MemoryWire {
+    fn short_io_blocks(&self) -> bool {
+        self.socket.borrow().keeps_short_io_promise()
+    }
+
+    fn is_dead(&self) -> bool {
+        self.socket.borrow_mut().is_dead()
+    }
+
+    fn finish(&mut self) {
+        self.socket.borrow_mut().finish();
+    }
+
+    fn take_error(&self) -> io::Result<Option<io::Error>> {
+        Ok(self.socket.borrow_mut().take_error())
+    }
+
+    fn knows_acknowledged(&self) -> bool {
+        self.knows_acknowledged
+    }
+
+    fn nothing_acknowledged(&self) -> bool {
+        self.knows_acknowledged && self.socket.borrow().is_nothing_acked()
+    }
+
+    fn write_corked(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.borrow_mut().write_corked(bytes)
+    }
+
+    fn uncork(&mut self) {
+        self.socket.borrow_mut().uncork();
+    }
+
+    fn as_plain(&self) -> Option<&TcpStream> {
+        None
+    }
+}

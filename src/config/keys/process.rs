@@ -1,0 +1,80 @@
+//! The rows of the sections that are the process's as a whole: the log, the metrics port, reloads.
+
+use super::super::process::LogFormat;
+use super::super::slot::{Choice, Slot};
+use super::key::{Key, of_process};
+use Slot::{Address, Flag, Output, UrlPath};
+
+pub(super) const LOGGING: &[Key] = &[
+    of_process(
+        "logging.level",
+        Slot::Choice(Choice {
+            names: &["trace", "debug", "info", "warn", "error"],
+            name: |d| match d.logging.level {
+                log::LevelFilter::Trace => "trace",
+                log::LevelFilter::Debug => "debug",
+                log::LevelFilter::Info => "info",
+                log::LevelFilter::Warn => "warn",
+                log::LevelFilter::Error | log::LevelFilter::Off => "error",
+            },
+            choose: |d, name| {
+                if let Ok(level) = name.parse() {
+                    d.logging.level = level;
+                }
+            },
+        }),
+        "least severe level that is logged; the variable RUST_LOG, when set, overrides it",
+    ),
+    of_process(
+        "logging.format",
+        Slot::Choice(Choice {
+            names: &["text", "json"],
+            name: |d| match d.logging.format {
+                LogFormat::Text => "text",
+                LogFormat::Json => "json",
+            },
+            choose: |d, name| {
+                d.logging.format = if name == "json" {
+                    LogFormat::Json
+                } else {
+                    LogFormat::Text
+                };
+            },
+        }),
+        "lines for people, or one JSON object a line",
+    ),
+    of_process(
+        "logging.output",
+        Output(|d| &mut d.logging.output),
+        "where lines go; a file is appended to",
+    ),
+];
+
+pub(super) const METRICS: &[Key] = &[
+    of_process(
+        "metrics.enabled",
+        Flag(|d| &mut d.metrics.enabled),
+        "whether the Prometheus port is opened",
+    ),
+    of_process(
+        "metrics.listen_addr",
+        Address(|d| &mut d.metrics.listen_addr),
+        "address of the Prometheus port",
+    ),
+    of_process(
+        "metrics.path",
+        UrlPath(|d| &mut d.metrics.path),
+        "path of the metrics page",
+    ),
+    of_process(
+        "metrics.admin_token",
+        Slot::Secret(|d| &mut d.metrics.admin_token),
+        "what whoever changes something over this port has to present; empty = nothing can be changed there",
+    ),
+];
+
+pub(super) const RELOAD: &[Key] = &[of_process(
+    "reload.watch",
+    Flag(|d| &mut d.reload.watch),
+    "whether a changed configuration file is read again",
+)];

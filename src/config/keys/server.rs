@@ -1,0 +1,109 @@
+//! The rows of `server`: some are the process's, the others stand directly in a service.
+
+use super::super::server::Splice;
+use super::super::slot::{Choice, Slot};
+use super::key::{Key, hours, ms, of_process, of_service, secs};
+use Slot::{Addresses, Count, Duration as Time, Number, Size};
+
+pub(super) const SERVER: &[Key] = &[
+    of_service(
+        "server.listen_addr",
+        Addresses(|d| &mut d.server.listen_addrs),
+        "where clients connect; one address or a list",
+    ),
+    of_process(
+        "server.reactors",
+        Size((0, 256), |d| &mut d.reactors),
+        "threads that accept and relay; 0 = one per core",
+    ),
+    of_process(
+        "server.max_connections",
+        Size((0, 10_000_000), |d| &mut d.max_connections),
+        "clients at once, beyond that accepting pauses; 0 = from the file-descriptor limit",
+    ),
+    of_process(
+        "server.control_socket",
+        Slot::FileOrNone(|d| &mut d.control_socket),
+        "Unix socket over which the process is steered and hands over; empty = none",
+    ),
+    of_service(
+        "server.idle_timeout",
+        Time((ms(10), hours(720)), |d| &mut d.server.idle_timeout),
+        "a relay that moves no byte for this long is closed",
+    ),
+    of_service(
+        "server.half_close_timeout",
+        Time((ms(10), hours(720)), |d| &mut d.server.half_close_timeout),
+        "the same once one side has finished sending",
+    ),
+    // Linux takes at most 32767 seconds and 127 probes, and only whole seconds.
+    of_service(
+        "server.keepalive.idle",
+        Time((secs(1), hours(9)), |d| &mut d.server.keepalive.idle),
+        "silence before the first TCP keep-alive packet",
+    ),
+    of_service(
+        "server.keepalive.interval",
+        Time((secs(1), hours(9)), |d| &mut d.server.keepalive.interval),
+        "pause between unanswered keep-alive packets",
+    ),
+    of_service(
+        "server.keepalive.probes",
+        Count((1, 127), |d| &mut d.server.keepalive.probes),
+        "unanswered keep-alive packets before the connection counts as dead",
+    ),
+    of_service(
+        "server.splice",
+        Slot::Choice(Choice {
+            names: &["auto", "on", "off"],
+            name: |d| match d.server.splice {
+                Splice::Auto => "auto",
+                Splice::On => "on",
+                Splice::Off => "off",
+            },
+            choose: |d, name| {
+                d.server.splice = match name {
+                    "on" => Splice::On,
+                    "off" => Splice::Off,
+                    _ => Splice::Auto,
+                }
+            },
+        }),
+        "bulk data moves inside the kernel: where the system can (auto), as a must (on), or never (off)",
+    ),
+    of_service(
+        "server.max_connections_per_ip",
+        Size((0, 10_000_000), |d| &mut d.server.max_connections_per_ip),
+        "connections at once of one client address (IPv6: of one /64), more are refused; 0 = no limit",
+    ),
+    of_service(
+        "server.connection_rate_per_ip",
+        Number((0.0, 1e6), |d| &mut d.server.connection_rate_per_ip),
+        "new connections a second of one client address (IPv6: of one /64), faster ones are refused; 0 = no limit",
+    ),
+    of_service(
+        "server.connection_burst_per_ip",
+        Count((0, 1_000_000), |d| &mut d.server.connection_burst_per_ip),
+        "how many of them may come at once; 0 = one second's worth, at least 1",
+    ),
+    of_service(
+        "server.allow",
+        Slot::Networks(|d| &mut d.server.allow),
+        "networks that may connect, nobody else; an empty list = everybody",
+    ),
+    of_service(
+        "server.deny",
+        Slot::Networks(|d| &mut d.server.deny),
+        "networks that may not connect; goes before server.allow",
+    ),
+    of_service(
+        "server.bandwidth.per_connection",
+        Slot::ByteRate(|d| &mut d.server.bandwidth.per_connection),
+        "bytes a second that one connection may move in each direction; 0 = no limit",
+    ),
+    of_service(
+        "server.bandwidth.total",
+        Slot::ByteRate(|d| &mut d.server.bandwidth.total),
+        "bytes a second that all connections together may move in each direction; 0 = no limit",
+    ),
+];

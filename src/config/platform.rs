@@ -1,0 +1,20 @@
+//! What the system must have for a setting to be possible.
+
+/// What the system has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Platform {
+    /// Whether bytes can move from socket to socket inside the kernel.
+    pub(super) splice: bool,
+    /// Whether there are sockets that are files.
+    pub(super) unix_sockets: bool,
+}
+
+impl Platform {
+    /// The system that this program was built for.
+    pub(super) fn here() -> Self {
+        Self {
+            splice: crate::relay::pipe::AVAILABLE,
+            unix_sockets: crate::net::LOCAL_SOCKETS,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The section `pools`, checked: balancing and warm connections.
+
+use std::time::Duration;
+
+/// `pools`: balancing and warm connections.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pools {
+    /// How a backend is chosen for a connection.
+    pub algorithm: Algorithm,
+    /// Which first flights are said again when a warm connection dies under them.
+    pub rescue: Rescue,
+    /// A dial that takes longer failed.
+    pub dial_timeout: Duration,
+    /// A warm connection older than this is replaced.
+    pub idle_timeout: Duration,
+    /// How long relays may finish at a stop.
+    pub drain_timeout: Duration,
+    /// Dials for one connection before it is closed; at least 1.
+    pub dial_attempts: u32,
+    /// Whether relays of a backend that left the active set end after `drain_timeout`.
+    pub reset_on_removal: bool,
+    /// How many connections are kept per backend.
+    pub strategy: Strategy,
+}
+
+/// `pools.algorithm`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Fewest live relays, ties rotate.
+    LeastConnections,
+    /// In turn, exact over all reactors.
+    RoundRobin,
+    /// Uniformly random.
+    Random,
+}
+
+impl Algorithm {
+    /// The name in the configuration and in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LeastConnections => "least_connections",
+            Self::RoundRobin => "round_robin",
+            Self::Random => "random",
+        }
+    }
+}
+
+/// `pools.rescue`: which first flights are said again to another connection when a warm one dies under them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rescue {
+    /// None: nothing is kept.
+    Off,
+    /// Those that no backend can have acted upon.
+    Safe,
+    /// All that fit, even if a backend may have acted upon them.
+    Always,
+}
+
+/// `pools.strategy`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Strategy {
+    /// No warm connections.
+    Off,
+    /// A fixed number of warm connections per backend.
+    Static {
+        /// Warm connections per backend.
+        size_per_remote: usize,
+    },
+    /// A size that follows demand.
+    Dynamic(Dynamic),
+}
+
+/// `pools.strategy.dynamic`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dynamic {
+    /// Smallest pool per backend, warm plus in use.
+    pub min_size: usize,
+    /// Largest pool per backend, warm plus in use.
+    pub max_size: usize,
+    /// Time between two adjustments.
+    pub interval: Duration,
+    /// Spare connections as a share of the recent peak.
+    pub target_buffer_ratio: f64,
+    /// The most connections added per adjustment; at least 1.
+    pub scale_up_increment: usize,
+    /// The most connections given up per adjustment; at least 1.
+    pub scale_down_increment: usize,
+}

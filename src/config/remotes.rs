@@ -1,0 +1,139 @@
+//! The section `remotes`, checked: candidates, probing, scores, selection.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// `remotes`: the candidates.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Remotes {
+    /// Port of entries that name none; 1 to 65535.
+    pub default_remote_port: u16,
+    /// Where the list comes from.
+    pub provider: FileProvider,
+    /// How candidates are probed.
+    pub probing: Probing,
+    /// How samples become scores.
+    pub scoring: Scoring,
+    /// How scores become the active set.
+    pub selector: Selector,
+}
+
+/// `remotes.provider` of type `file`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileProvider {
+    /// The list, resolved against the configuration file's folder.
+    pub path: PathBuf,
+    /// Whether a changed file is read again.
+    pub watch: bool,
+}
+
+/// `remotes.probing`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Probing {
+    /// Length of one probing round.
+    pub interval: Duration,
+    /// A connect that takes longer failed.
+    pub timeout: Duration,
+    /// Candidates probed per round.
+    pub probe_candidate_count: usize,
+    /// Probing before serving starts.
+    pub initial: InitialProbing,
+}
+
+/// `remotes.probing.initial`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InitialProbing {
+    /// Whether to probe before serving.
+    pub enabled: bool,
+    /// Connects in flight at once.
+    pub max_concurrency: usize,
+    /// A connect that takes longer failed.
+    pub timeout: Duration,
+}
+
+/// `remotes.scoring`; the `weights` of the file are folded into the maximum scores.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Scoring {
+    /// Latency part.
+    pub latency: LatencyScoring,
+    /// Jitter part.
+    pub jitter: JitterScoring,
+    /// Success-rate part.
+    pub success_rate: SuccessScoring,
+    /// What consecutive failures cost.
+    pub failure_penalty: FailurePenalty,
+    /// What a long run of successes earns.
+    pub historical_bonus: HistoricalBonus,
+}
+
+/// `remotes.scoring.latency`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LatencyScoring {
+    /// Points at `base_latency` or below.
+    pub max_score: f64,
+    /// Weight of a new sample in the moving average; above 0, at most 1.
+    pub ewma_alpha: f64,
+    /// Full points up to here.
+    pub base: Duration,
+    /// No points from here on.
+    pub max_acceptable: Duration,
+}
+
+/// `remotes.scoring.jitter`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JitterScoring {
+    /// Points at `base_jitter` or below.
+    pub max_score: f64,
+    /// Weight of a new sample in the moving average; above 0, at most 1.
+    pub ewma_alpha: f64,
+    /// Full points up to here.
+    pub base: Duration,
+    /// No points from here on.
+    pub max_acceptable: Duration,
+}
+
+/// `remotes.scoring.success_rate`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SuccessScoring {
+    /// Points for a success rate of 1.
+    pub max_score: f64,
+    /// Weight of a new sample in the moving average; above 0, at most 1.
+    pub ewma_alpha: f64,
+}
+
+/// `remotes.scoring.failure_penalty`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FailurePenalty {
+    /// Points taken off by the first failure.
+    pub base_penalty: f64,
+    /// Growth per further consecutive failure; at least 1.
+    pub exponent_factor: f64,
+    /// The most that is ever taken off.
+    pub max_penalty: f64,
+    /// Points given back by each success.
+    pub recovery_per_check: f64,
+}
+
+/// `remotes.scoring.historical_bonus`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistoricalBonus {
+    /// The most points a run of successes earns.
+    pub max_bonus: f64,
+    /// Consecutive successes per point; at least 1.
+    pub checks_per_point: u32,
+}
+
+/// `remotes.selector`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Selector {
+    /// Time between evaluations.
+    pub evaluation_interval: Duration,
+    /// Members of the active set; at least 1.
+    pub active_set_size: usize,
+    /// Below this score a candidate is not selected.
+    pub min_score_threshold: f64,
+    /// Least time between two switches.
+    pub debounce_interval: Duration,
+    /// How much better the mean score must be.
+    pub score_improvement_threshold: f64,
+}

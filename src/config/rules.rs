@@ -1,0 +1,149 @@
+//! Which values, in range each, do not go together: with each other, or with the system.
+//!
+//! A rule is data: the keys that it is about, and what is wrong with them. Whether it is asked at all, and where its
+//! error stands, is decided by the reader.
+
+use super::draft::Draft;
+use super::networks;
+use super::platform::Platform;
+use super::process::Process;
+use super::server::Splice;
+use super::value::show_duration;
+
+/// A rule about the values of a `D`.
+pub(super) struct Rule<D> {
+    /// The keys concerned; the error stands at the first of them that is given.
+    pub(super) keys: &'static [&'static str],
+    /// What is wrong, once for each that is.
+    pub(super) broken: fn(&D, Platform) -> Vec<String>,
+}
+
+/// Rules about the process.
+pub(super) const OF_PROCESS: &[Rule<Process>] = &[Rule {
+    keys: &["server.control_socket"],
+    broken: |process, platform| {
+        let is_possible = process.control_socket.is_none() || platform.unix_sockets;
+        unless(is_possible, || {
+            "this system has no Unix sockets; allowed here: empty".to_owned()
+        })
+    },
+}];
+
+/// Rules about a service.
+pub(super) const OF_SERVICE: &[Rule<Draft>] = &[
+    Rule {
+        keys: &["server.splice"],
+        broken: |draft, platform| {
+            unless(draft.server.splice != Splice::On || platform.splice, || {
+                "on is not possible, this system has no splice; allowed here: auto, off".to_owned()
+            })
+        },
+    },
+    Rule {
+        keys: &[
+            "remotes.scoring.latency.base_latency",
+            "remotes.scoring.latency.max_acceptable_latency",
+        ],
+        broken: |draft, _| {
+            let scoring = &draft.remotes.scoring.latency;
+            unless(scoring.base < scoring.max_acceptable, || {
+                format!(
+                    "base_latency {} is not below max_acceptable_latency {}; \
+                     allowed: base_latency < max_acceptable_latency",
+                    show_duration(scoring.base),
+                    show_duration(scoring.max_acceptable)
+                )
+            })
+        },
+    },
+    Rule {
+        keys: &[
+            "remotes.scoring.jitter.base_jitter",
+            "remotes.scoring.jitter.max_acceptable_jitter",
+        ],
+        broken: |draft, _| {
+            let scoring = &draft.remotes.scoring.jitter;
+            unless(scoring.base < scoring.max_acceptable, || {
+                format!(
+                    "base_jitter {} is not below max_acceptable_jitter {}; \
+                     allowed: base_jitter < max_acceptable_jitter",
+                    show_duration(scoring.base),
+                    show_duration(scoring.max_acceptable)
+                )
+            })
+        },
+    },
+    Rule {
+        keys: &[
+            "remotes.scoring.failure_penalty.base_penalty",
+            "remotes.scoring.failure_penalty.max_penalty",
+        ],
+        broken: |draft, _| {
+            let penalty = &draft.remotes.scoring.failure_penalty;
+            let (base, most) = (penalty.base_penalty, penalty.max_penalty);
+            unless(base <= most, || {
+                format!(
+                    "base_penalty {base} is above max_penalty {most}; allowed: base_penalty <= max_penalty"
+                )
+            })
+        },
+    },
+    Rule {
+        keys: &[
+            "remotes.selector.min_score_threshold",
+            "remotes.scoring.latency.max_score",
+            "remotes.scoring.jitter.max_score",
+            "remotes.scoring.success_rate.max_score",
+            "remotes.scoring.weights.latency",
+            "remotes.scoring.weights.jitter",
+            "remotes.scoring.weights.success_rate",
+            "remotes.scoring.historical_bonus.max_bonus",
+        ],
+        broken: |draft, _| threshold(draft),
+    },
+    Rule {
+        keys: &["server.allow", "server.deny"],
+        broken: |draft, _| overruled_networks(draft),
+    },
+    Rule {
+        keys: &[
+            "pools.strategy.dynamic.min_size",
+            "pools.strategy.dynamic.max_size",
+        ],
+        broken: |draft, _| {
+            let (least, most) = (draft.dynamic.min_size, draft.dynamic.max_size);
+            unless(least <= most, || {
+                format!("min_size {least} is above max_size {most}; allowed: min_size <= max_size")
+            })
+        },
+    },
+];
+
+fn unless(holds: bool, message: impl FnOnce() -> String) -> Vec<String> {
+    if holds { Vec::new() } else { vec![message()] }
+}
+
+fn threshold(draft: &Draft) -> Vec<String> {
+    let scoring = &draft.remotes.scoring;
+    // The bonus is left out: it takes days to earn, and nothing would be selected until then.
+    let highest = scoring.latency.max_score + scoring.jitter.max_score + scoring.success_rate.max_score;
+    let threshold = draft.remotes.selector.min_score_threshold;
+    unless(threshold <= highest, || {
+        format!(
+            "no candidate can reach min_score_threshold {threshold}, the three max_scores add up to {highest}; \
+             allowed: min_score_threshold <= their sum"
+        )
+    })
+}
+
+fn overruled_networks(draft: &Draft) -> Vec<String> {
+    let server = &draft.server;
+    networks::overruled(&server.allow, &server.deny)
+        .map(|(allow, deny)| {
+            format!(
+                "{allow} can never connect, for deny has {deny} and goes before allow; allowed: networks that are \
+                 not denied as a whole"
+            )
+        })
+        .collect()
+}
