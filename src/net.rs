@@ -41,6 +41,9 @@ pub use {
     std::os::unix::net::UnixStream as BlockingLocalStream,
 };
 
+/// Whether there are sockets that are files.
+pub const LOCAL_SOCKETS: bool = cfg!(unix);
+
 /// Whether a read that fills only part of the buffer has emptied the socket.
 ///
 /// True where readiness is edge-triggered by the kernel (epoll, kqueue). Elsewhere mio re-arms only after

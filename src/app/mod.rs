@@ -8,6 +8,7 @@
 mod admin; // the sockets of the admin port
 mod assemble; // from a configuration to the next directory
 mod boot; // the ordered start
+mod circular; // one letter to all reactors, and their answers
 mod error; // why it cannot start or go on
 mod faults; // what is wrong with a reload
 mod inherited; // sockets that listen already

@@ -28,7 +28,11 @@ pub(super) fn start(
     let body = move || {
         let interval = watchdog.map_or(STATUS_INTERVAL, Watchdog::interval);
         loop {
-            hub.bells.supervisor.wait(Some(clock::now() + interval));
+            // Reloads ring too; who is asked is given the whole interval to answer.
+            let due = clock::now() + interval;
+            while clock::now() < due && !hub.is_stopping() {
+                hub.bells.supervisor.wait(Some(due));
+            }
             if hub.is_stopping() {
                 break;
             }

@@ -4,22 +4,18 @@
 //! one that is ready and decides. Whatever goes wrong, this process goes on as if nothing had been.
 
 use std::sync::Arc;
-use std::sync::mpsc::{self, Sender};
-use std::time::Duration;
 
 use log::{info, warn};
 
 use super::admin::Doors;
+use super::circular::ask_all;
 use super::ports::Port;
 use super::run::Handle;
 use super::worker::Errand;
 use crate::admin::Guest;
-use crate::handover::{Claimed, Entry, HandoverError, Offer, OfferedSocket};
+use crate::handover::{Claimed, Entry, HandoverError, Offer, OfferedSocket, Waiting};
 use crate::reactor::{Letter, Mailbox};
 use crate::service::ListenerId;
-
-/// How long a reactor may take to answer a letter.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Offers all that this process listens on to a new one; the worker hears of it once that is ready.
 pub(super) fn offer(
@@ -38,7 +34,7 @@ pub(super) fn offer(
     };
     let worker = worker.clone();
     let wait = move || {
-        let claimed = offer.send(guest.stream).and_then(|waiting| waiting.wait_ready());
+        let claimed = offer.send(guest.stream).and_then(Waiting::wait_ready);
         match claimed {
             Ok(claimed) => worker.ask(Errand::HandOver(Box::new(claimed))),
             Err(error) => warn!("not handed over, this process goes on: {error}"),
@@ -108,18 +104,4 @@ pub(super) fn give_up(
     }
     ask_all(mailboxes, |done| Letter::Yield(ids.clone(), done));
     Ok(pid)
-}
-
-/// Sends each reactor a letter that it answers, and waits for the answers; those of reactors that take too long are
-/// missing.
-fn ask_all<T>(mailboxes: &[Arc<Mailbox>], letter: impl Fn(Sender<T>) -> Letter) -> Vec<T> {
-    let (sender, answers) = mpsc::channel();
-    for mailbox in mailboxes {
-        mailbox.send(letter(sender.clone()));
-    }
-    drop(sender);
-    mailboxes
-        .iter()
-        .map_while(|_| answers.recv_timeout(PATIENCE).ok())
-        .collect()
 }

@@ -15,6 +15,7 @@ use log::{error, info, warn};
 
 use super::admin::{AdminChange, AdminPort};
 use super::assemble::{assemble, publish_lists};
+use super::circular::ask_all;
 use super::faults;
 use super::inherited::Inherited;
 use super::lists::{self, Lists};
@@ -30,8 +31,8 @@ use crate::config::{self, Config};
 #[cfg(unix)]
 use crate::handover::Claimed;
 use crate::logging;
-use crate::reactor::Mailbox;
 use crate::reactor::limits::Limits;
+use crate::reactor::{Letter, Mailbox};
 use crate::service::reloads::{Fault, Outcome};
 use crate::service::{Hub, Phase, Service};
 use crate::systemd::{Notice, Notifier};
@@ -150,7 +151,7 @@ impl Worker {
         match takeover::give_up(claimed, &self.mailboxes, &self.ports) {
             Ok(pid) => {
                 info!("handed over to process {pid}");
-                self.notifier.tell(&[Notice::MainPid(pid)]);
+                self.notifier.leave_to(pid);
                 self.admin.handle.close_metrics();
                 self.admin.handle.close_control();
                 self.admin.doors.metrics = None;
@@ -227,15 +228,26 @@ impl Worker {
         }
         // Nothing can be refused any more.
         admin.make(&self.admin.handle, &mut self.admin.doors);
-        self.ports = opened.deliver(&self.mailboxes);
+        let before = std::mem::replace(&mut self.ports, opened.deliver(&self.mailboxes));
         self.needs_restart = self.started_reactors != config.process.reactors;
         self.config = config;
         self.publish(lists);
+        self.wait_until_closed(&before);
         self.watches.follow(&self.config, self.file.as_ref());
         if self.needs_restart {
             warn!("server.reactors takes effect in a new process only; the rest is in force");
         }
         Ok(plan.changes)
+    }
+
+    /// Waits until the listeners that have left are closed: whoever hears that the reload is done may listen there, this
+    /// process with its next reload too.
+    fn wait_until_closed(&self, before: &[Port]) {
+        let has_left = |port: &Port| self.ports.iter().all(|other| other.id != port.id);
+        // A reactor that has ended by itself answers no more, and has closed everything.
+        if before.iter().any(has_left) && !self.hub.is_stopping() {
+            ask_all(&self.mailboxes, Letter::Follow);
+        }
     }
 
     /// Publishes the directory of the configuration that is in force now, unless the process stops.

@@ -14,7 +14,7 @@ impl Platform {
     pub(super) fn here() -> Self {
         Self {
             splice: crate::relay::pipe::AVAILABLE,
-            unix_sockets: cfg!(unix),
+            unix_sockets: crate::net::LOCAL_SOCKETS,
         }
     }
 }

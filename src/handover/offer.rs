@@ -162,14 +162,18 @@ impl Claimed {
             return Err(HandoverError::Closed { awaited: AWAITED });
         };
         let until = clock::now() + ANSWER_PATIENCE;
-        channel.say(&FromOld::Yours, &[], until)?;
-        match heard(&mut channel, AWAITED, until)? {
-            FromNew::Mine => Ok(()),
-            FromNew::Ready(_) => Err(HandoverError::Garbage {
+        let said = channel.say(&FromOld::Yours, &[], until);
+        let error = match said.and_then(|()| heard(&mut channel, AWAITED, until)) {
+            Ok(FromNew::Mine) => return Ok(()),
+            Ok(FromNew::Ready(_)) => HandoverError::Garbage {
                 awaited: AWAITED,
                 why: "it is ready once more".to_owned(),
-            }),
-        }
+            },
+            Err(error) => error,
+        };
+        // It may only have been slow, and reads this behind the word that they are its own: two must not serve.
+        refuse(&channel, &error.to_string());
+        Err(error)
     }
 
     /// Tells the new process that it gets nothing, and why: somebody else was first, or this one is stopping.

@@ -150,6 +150,22 @@ fn checked((entry, descriptor): (Entry, OwnedFd)) -> Result<TakenSocket, Handove
 }
 
 impl Claim {
+    /// Waits until the old process ends the connection, which it does once it has heard us; if we were too slow, it has
+    /// taken its word back and serves.
+    fn not_taken_back(mut self) -> Result<(), HandoverError> {
+        const AWAITED: &str = "the end of the connection";
+        // A time of its own: whoever was stopped for long is the one who has to look.
+        let until = clock::now() + YOURS_PATIENCE;
+        match self.channel.line(AWAITED, until) {
+            // It has heard us, or is gone; or it hangs, which does not make the sockets its own again.
+            Err(_) => Ok(()),
+            Ok(line) => match said(&line, AWAITED)? {
+                FromOld::Refused(why) => Err(HandoverError::Refused(why)),
+                FromOld::Yours | FromOld::Offer(_) | FromOld::Descriptors(_) => Err(out_of_turn(AWAITED)),
+            },
+        }
+    }
+
     /// Tells the old process that this one could serve, having taken these listen addresses; returns once it has stopped
     /// accepting on them, or is gone, so that they are served here from now on.
     ///
@@ -171,9 +187,9 @@ impl Claim {
         };
         match said(&line, AWAITED)? {
             FromOld::Yours => {
-                // It may be gone by now: the sockets are ours either way.
+                // It may be gone by now: the sockets are ours then too.
                 drop(self.channel.say(&FromNew::Mine, &[], until));
-                Ok(())
+                self.not_taken_back()
             }
             FromOld::Refused(why) => Err(HandoverError::Refused(why)),
             FromOld::Offer(_) | FromOld::Descriptors(_) => Err(out_of_turn(AWAITED)),

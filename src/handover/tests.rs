@@ -205,6 +205,40 @@ fn an_old_process_that_ends_after_it_was_told_has_left_all_to_the_new_one() {
 }
 
 #[test]
+fn a_new_process_that_was_too_slow_is_told_that_its_sockets_are_not_its_own() {
+    let (old, new) = pair();
+    send_part(&old, &[(offer_line(VERSION, vec![]), vec![])], usize::MAX);
+    let taken = receive(Channel::new(new).expect("a channel"), soon()).expect("an offer");
+    for said in [FromOld::Yours, FromOld::Refused("you were too slow".to_owned())] {
+        (&old)
+            .write_all(&encode(&said).expect("encoded"))
+            .expect("written");
+    }
+    drop(old.shutdown(std::net::Shutdown::Write));
+    let error = taken.claim.ready(Vec::new()).expect_err("taken back");
+    assert!(matches!(error, HandoverError::Refused(_)), "{error}");
+    // And the old side says so, whatever it was that went wrong.
+    let (old, mut new) = pair();
+    let (listener, addr) = listener();
+    let waiting = offer_of(&listener, 1).send(old).expect("sent");
+    let ready = encode(&FromNew::Ready(Ready {
+        pid: 1,
+        taken: vec![addr],
+    }))
+    .expect("encoded");
+    new.write_all(&ready.repeat(2)).expect("written");
+    waiting
+        .wait_ready()
+        .expect("ready")
+        .confirm()
+        .expect_err("out of turn");
+    let mut heard = String::new();
+    new.read_to_string(&mut heard).expect("all of it");
+    let last = heard.lines().last().expect("a line");
+    assert!(last.contains("refused"), "{last}");
+}
+
+#[test]
 fn whoever_says_nothing_or_too_little_is_not_waited_for() {
     let (listener, _) = listener();
     let (old, new) = pair();

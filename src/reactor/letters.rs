@@ -5,20 +5,30 @@
 //! which had it must have been passed over.
 
 use std::collections::HashMap;
+use std::sync::mpsc::Sender;
 
 use super::core::Reactor;
 use super::listener::Listener;
 use super::mailbox::Letter;
 use crate::service::{ListenerId, ServiceId};
 
+/// What follows from letters.
+#[derive(Debug, Default)]
+pub(super) struct Opened {
+    /// Whether listeners have come.
+    pub(super) have_come: bool,
+    /// Who wants to hear once the directory is followed.
+    pub(super) to_tell: Vec<Sender<()>>,
+}
+
 impl Reactor {
-    /// Takes over what was delivered, and gives away what was asked for; whether listeners have come.
-    pub(super) fn open_letters(&mut self) -> bool {
-        let mut have_come = false;
+    /// Takes over what was delivered, and gives away what was asked for.
+    pub(super) fn open_letters(&mut self) -> Opened {
+        let mut opened = Opened::default();
         for (sent_under, letter) in self.mailbox.take() {
             match letter {
                 Letter::Open(sockets) => {
-                    have_come = true;
+                    opened.have_come = true;
                     for (id, socket) in sockets {
                         self.add_listener(Listener::new(id, socket, sent_under));
                     }
@@ -42,9 +52,10 @@ impl Reactor {
                     // As above.
                     let _heard = done.send(());
                 }
+                Letter::Follow(done) => opened.to_tell.push(done),
             }
         }
-        have_come
+        opened
     }
 
     /// Has each listener accept for whom the directory says, and closes those of which it says nothing any more.

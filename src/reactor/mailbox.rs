@@ -23,6 +23,8 @@ pub enum Letter {
     Resume(Vec<ListenerId>),
     /// These are somebody else's now, who serves what is queued too: they are closed as they are.
     Yield(Vec<ListenerId>, Sender<()>),
+    /// An answer is wanted once the directory of now is followed: listeners that left it are closed then.
+    Follow(Sender<()>),
 }
 
 /// Deliveries to one reactor, from any thread.

@@ -71,11 +71,15 @@ impl Reactor {
     /// Looks at all that the doorbell may have been rung for.
     fn look_around(&mut self) {
         self.hub.heartbeats.answer(self.index);
-        let have_come = self.open_letters();
+        let opened = self.open_letters();
         if self.directory.refresh() {
             self.follow_directory();
-        } else if have_come {
+        } else if opened.have_come {
             self.follow_listeners();
+        }
+        for done in opened.to_tell {
+            // Whoever asked and does not wait any more asked for nothing.
+            let _heard = done.send(());
         }
         self.follow_active_sets();
         self.forgive_after_an_outage();

@@ -63,6 +63,7 @@ impl Doorbells {
             &self.pools,
             &self.worker,
             &self.main,
+            &self.supervisor,
         ];
         control.into_iter().chain(self.reactors.iter()).cloned().collect()
     }

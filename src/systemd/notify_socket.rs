@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Notifier {
     socket: Option<(UnixDatagram, SocketAddr)>,
     has_failed: AtomicBool,
+    /// Another process speaks for the service.
+    has_left: AtomicBool,
 }
 
 impl Notifier {
@@ -53,6 +55,7 @@ impl Notifier {
         Ok(Self {
             socket: Some((socket, addr)),
             has_failed: AtomicBool::new(false),
+            has_left: AtomicBool::new(false),
         })
     }
 
@@ -62,11 +65,21 @@ impl Notifier {
         self.socket.is_some()
     }
 
+    /// Says that another process is the service from now on, and nothing more: that this one stops is no stop of the
+    /// service, which a manager that listens to all of its processes would take it for.
+    pub fn leave_to(&self, pid: u32) {
+        self.tell(&[Notice::MainPid(pid)]);
+        self.has_left.store(true, Ordering::Relaxed);
+    }
+
     /// Says all of it in one message. A failure is logged, the first one for everybody to see.
     pub fn tell(&self, notices: &[Notice<'_>]) {
         let Some((socket, addr)) = &self.socket else {
             return;
         };
+        if self.has_left.load(Ordering::Relaxed) {
+            return;
+        }
         let message = message(notices, clock::since_boot());
         match socket.send_to_addr(message.as_bytes(), addr) {
             Ok(sent) => debug_assert_eq!(sent, message.len(), "a datagram goes whole"),
