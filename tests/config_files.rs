@@ -3,7 +3,7 @@
 //! A bad file begins with comments `# expect: LINE: KEY: MESSAGE`, one per error, in order; the lines count
 //! these comments as well.
 
-#![expect(clippy::panic, reason = "tests")]
+#![expect(clippy::panic, clippy::expect_used, reason = "tests")]
 
 use std::fs;
 use std::net::SocketAddr;
