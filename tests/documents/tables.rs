@@ -2,8 +2,8 @@
 
 use tcp_forwarder::config::{self, KeyDoc};
 
-use tcp_forwarder::metrics::family::{self, Kind};
 use tcp_forwarder::admission::RejectReason;
+use tcp_forwarder::metrics::family::{self, Kind};
 use tcp_forwarder::relay::close::CloseReason;
 use tcp_forwarder::selector::decide::SwitchReason;
 use tcp_forwarder::service::traffic::ErrorKind;
