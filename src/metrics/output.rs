@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricType};
 
-use super::counters::HistogramReading;
 use super::family::{Family, Kind};
 use super::text::{self, float};
+use crate::base::counters::HistogramReading;
 
 /// The text of one scrape, as far as it is written.
 #[derive(Debug, Default)]
