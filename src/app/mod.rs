@@ -10,6 +10,7 @@ mod assemble; // from a configuration to the next directory
 mod boot; // the ordered start
 mod error; // why it cannot start or go on
 mod faults; // what is wrong with a reload
+mod handle; // how a process is asked for something
 mod inherited; // sockets that listen already
 mod lists; // candidate lists of all services
 mod ports; // listen addresses: bound, opened, kept
@@ -22,7 +23,7 @@ mod worker; // calls that block: files, reload
 
 pub use boot::{Boot, Launch};
 pub use error::AppError;
+pub use handle::{Errand, Handle};
 pub use inherited::Inherited;
 pub use lists::{ListError, Lists, load as load_lists};
-pub use run::{App, Handle};
-pub use worker::Errand;
+pub use run::App;

@@ -10,9 +10,8 @@ use std::time::Duration;
 use log::{info, warn};
 
 use super::admin::Doors;
+use super::handle::{Errand, Handle};
 use super::ports::Port;
-use super::run::Handle;
-use super::worker::Errand;
 use crate::admin::Guest;
 use crate::handover::{Claimed, Entry, HandoverError, Offer, OfferedSocket};
 use crate::reactor::{Letter, Mailbox};
