@@ -9,9 +9,8 @@ use log::{info, warn};
 
 use super::admin::Doors;
 use super::circular::ask_all;
+use super::handle::{Errand, Handle};
 use super::ports::Port;
-use super::run::Handle;
-use super::worker::Errand;
 use crate::admin::Guest;
 use crate::handover::{Claimed, Entry, HandoverError, Offer, OfferedSocket, Waiting};
 use crate::reactor::{Letter, Mailbox};
