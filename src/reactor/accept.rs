@@ -155,13 +155,15 @@ impl Reactor {
 
     /// Gives every listener that is due its turn.
     pub(super) fn accept_all(&mut self) {
-        for place in std::mem::take(&mut self.due_listeners) {
+        let round = self.due_listeners.take();
+        for place in round.iter().copied() {
             if let Some(listener) = self.listener_mut(place) {
                 listener.is_queued = false;
                 self.accept_turn(place);
                 self.listener_is_due(place);
             }
         }
+        self.due_listeners.give_back(round);
     }
 
     fn accept_turn(&mut self, place: usize) {

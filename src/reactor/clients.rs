@@ -98,16 +98,14 @@ impl Reactor {
 
     /// Gives those another turn that used up their last one.
     pub(super) fn run_queued(&mut self) {
-        let mut queue = std::mem::take(&mut self.due_clients);
-        std::mem::swap(&mut self.due_clients, &mut self.due_clients_spare);
-        for key in &queue {
+        let round = self.due_clients.take();
+        for key in &round {
             if let Some(client) = self.clients.get_mut(*key) {
                 client.is_queued = false;
                 self.drive(*key);
             }
         }
-        queue.clear();
-        self.due_clients_spare = queue;
+        self.due_clients.give_back(round);
     }
 
     /// The deadline of a client's stage has come.

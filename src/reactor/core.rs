@@ -11,6 +11,7 @@ use super::client::Client;
 use super::farewell::Farewell;
 use super::listener::Listener;
 use super::mailbox::Mailbox;
+use super::queue::Queue;
 use super::tenant::Tenant;
 use super::time::ReactorTime;
 use super::token;
@@ -81,15 +82,13 @@ pub struct Reactor {
     /// When a refill may be tried again; of a pool that retired, when its clients are cut.
     pub(super) pool_timers: Timers,
     /// Listeners at which connections wait.
-    pub(super) due_listeners: Vec<usize>,
+    pub(super) due_listeners: Queue<usize>,
     /// Clients that have more to move at once.
-    pub(super) due_clients: Vec<Key>,
-    /// The other buffer of that queue: while one is worked off, the other fills.
-    pub(super) due_clients_spare: Vec<Key>,
+    pub(super) due_clients: Queue<Key>,
     /// Pools that are to be brought to their size.
-    pub(super) due_pools: Vec<Key>,
+    pub(super) due_pools: Queue<Key>,
     /// Retired pools whose warm connections are to be closed.
-    pub(super) closing_pools: Vec<Key>,
+    pub(super) closing_pools: Queue<Key>,
     pub(super) scratch: Box<[u8]>,
     pub(super) pipes: PipeReserve,
     /// What services get whose spec forbids pipes.
@@ -143,11 +142,10 @@ impl Reactor {
             resume_timers: Timers::new(now),
             upstream_timers: Timers::new(now),
             pool_timers: Timers::new(now),
-            due_listeners: Vec::new(),
-            due_clients: Vec::new(),
-            due_clients_spare: Vec::new(),
-            due_pools: Vec::new(),
-            closing_pools: Vec::new(),
+            due_listeners: Queue::default(),
+            due_clients: Queue::default(),
+            due_pools: Queue::default(),
+            closing_pools: Queue::default(),
             scratch: vec![0; SCRATCH_BYTES].into(),
             rng,
             time: ReactorTime::new(now),

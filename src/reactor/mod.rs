@@ -34,6 +34,7 @@ pub mod limits; // which descriptors are for what
 mod listener; // one listener
 pub mod mailbox; // what a reactor is to own
 mod pools; // pools brought to their size
+mod queue; // what is due, round by round
 mod seek; // which connection a client gets
 mod signal; // what an event told
 mod tenant; // a service under one spec inside one reactor

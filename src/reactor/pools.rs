@@ -16,19 +16,23 @@ impl Reactor {
     /// Brings every pool that is due to its size: dials what is missing, gives up what is too much.
     pub(super) fn tend_pools(&mut self) {
         let mut closes = CLOSES_PER_TURN;
-        for key in std::mem::take(&mut self.closing_pools) {
-            self.empty_pool(key, &mut closes);
+        let round = self.closing_pools.take();
+        for key in &round {
+            self.empty_pool(*key, &mut closes);
         }
-        for key in std::mem::take(&mut self.due_pools) {
-            let Some(pool) = self.pools.get_mut(key) else {
+        self.closing_pools.give_back(round);
+        let round = self.due_pools.take();
+        for key in &round {
+            let Some(pool) = self.pools.get_mut(*key) else {
                 continue;
             };
             pool.is_due = false;
             if pool.retired_at.is_none() {
-                self.trim(key, &mut closes);
-                self.top_up(key);
+                self.trim(*key, &mut closes);
+                self.top_up(*key);
             }
         }
+        self.due_pools.give_back(round);
     }
 
     /// Closes what is warm in a pool and is not to stay, a budget at a time.
