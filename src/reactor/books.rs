@@ -104,6 +104,12 @@ impl Reactor {
                 counts.entry(pool).or_default().in_use += 1;
             }
             match client.stage {
+                Stage::Seeking(Wait::Set) => {
+                    let heir = self.tenants.get(self.heir(client.tenant));
+                    let has_none = heir
+                        .is_some_and(|heir| heir.standing == Standing::Current && heir.members.is_empty());
+                    assert!(has_none, "a first set may still come");
+                }
                 Stage::Seeking(wait) => assert_ne!(wait, Wait::Nothing, "a client waits for something"),
                 Stage::Relaying(attached) | Stage::Leaving(attached, _) => {
                     let upstream = self.upstreams.get(attached.upstream);

@@ -61,20 +61,16 @@ impl Reactor {
         }
         let is_outdated = before.spec().server.keepalive != service.spec.server.keepalive;
         let new = self.tenants.insert(Tenant::new(Arc::clone(service))).ok()?;
-        let pools = self.inherit(old, new);
-        for key in &pools {
-            let Some(pool) = self.pools.get_mut(*key) else {
+        for key in self.inherit(old, new) {
+            let Some(pool) = self.pools.get_mut(key) else {
                 continue;
             };
             pool.tenant = new;
             if is_outdated {
                 // They were made ready as the old spec wants it.
                 pool.outdated = pool.warm_count();
-                self.closing_pools.push(*key);
+                self.closing_pools.push(key);
             }
-        }
-        if let Some(tenant) = self.tenants.get_mut(new) {
-            tenant.pools = pools;
         }
         self.current.insert(service.live.id, new);
         self.adopt_active_set(new);
@@ -88,7 +84,7 @@ impl Reactor {
         };
         before.standing = Standing::Retired;
         before.heir = Some(new);
-        before.members.clear();
+        let members = std::mem::take(&mut before.members);
         let pools = std::mem::take(&mut before.pools);
         let ancestors = std::mem::take(&mut before.ancestors);
         if ancestors > 0 {
@@ -101,6 +97,8 @@ impl Reactor {
         }
         if let Some(heir) = self.tenants.get_mut(new) {
             heir.ancestors = ancestors + 1;
+            heir.members = members;
+            heir.pools.clone_from(&pools);
         }
         pools
     }
@@ -190,10 +188,13 @@ impl Reactor {
             return;
         };
         tenant.standing = Standing::Retired;
+        let may_be_waited_for = tenant.members.is_empty();
         for pool in tenant.pools.clone() {
             self.retire_pool(pool);
         }
-        self.find_for_those_who_wait(key);
+        if may_be_waited_for {
+            self.find_for_those_who_wait(key);
+        }
     }
 
     /// The stop: what is left of every tenant may finish for as long as its spec says.
