@@ -183,3 +183,59 @@ fn what_is_lent_and_not_taken_changes_nothing() {
     wait_for("it is closed", || TcpStream::connect(addr).is_err());
     assert_eq!(asked(&mut before), b'n');
 }
+
+#[test]
+fn nobody_is_accepted_at_a_listener_that_is_held_and_nobody_is_lost() {
+    let reactors = reactors(2);
+    let service = named(&reactors, b'n');
+    let [held, open] = std::array::from_fn(|_| reactors.open_for(&service));
+    reactors.publish(&[&service], &[&held, &open]);
+    assert_eq!(asked(&mut connect(held.bound)), b'n');
+    for round in 1..=5 {
+        let (done, heard) = mpsc::channel();
+        for mailbox in &reactors.mailboxes {
+            mailbox.send(Letter::Hold(vec![held.id], done.clone()));
+        }
+        for _ in &reactors.mailboxes {
+            heard.recv_timeout(PATIENCE).unwrap();
+        }
+        let accepted = || sum_counters(&service, |one| &one.accepted);
+        let before = accepted();
+        let mut waiting: Vec<_> = (0..6).map(|_| connect(held.bound)).collect();
+        // The other one goes on; so a reactor has had every chance.
+        for _ in 0..20 {
+            assert_eq!(asked(&mut connect(open.bound)), b'n');
+        }
+        assert_eq!(accepted(), before + 20, "round {round}");
+        for mailbox in &reactors.mailboxes {
+            mailbox.send(Letter::Resume(vec![held.id]));
+        }
+        assert!(waiting.iter_mut().all(|client| asked(client) == b'n'));
+    }
+}
+
+#[test]
+fn who_asks_hears_when_listeners_that_left_are_closed() {
+    let reactors = reactors(2);
+    let service = named(&reactors, b'n');
+    for _ in 0..50 {
+        let port = reactors.open_for(&service);
+        reactors.publish(&[&service], &[&port]);
+        let mut queued = connect(port.bound);
+        reactors.publish(&[&service], &[]);
+        let (done, heard) = mpsc::channel();
+        for mailbox in &reactors.mailboxes {
+            mailbox.send(Letter::Follow(done.clone()));
+        }
+        for _ in &reactors.mailboxes {
+            heard.recv_timeout(PATIENCE).unwrap();
+        }
+        assert!(TcpStream::connect(port.bound).is_err(), "it is closed by then");
+        // Unless a reactor saw both directories at once: then it never had anybody to serve it.
+        if sum_counters(&service, |one| &one.active) > 0 {
+            assert_eq!(asked(&mut queued), b'n');
+        }
+        drop(queued);
+        wait_for("it is gone", || sum_counters(&service, |one| &one.active) == 0);
+    }
+}
