@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::metrics::counters::{CONNECT_BOUNDS_MICROS, ConnectHistogram};
+use crate::base::counters::{CONNECT_BOUNDS_MICROS, ConnectHistogram};
 use crate::selector::decide::Footing;
 
 /// A candidate in use.

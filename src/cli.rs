@@ -60,7 +60,7 @@ struct Arguments {
     #[argh(option, short = 'c')]
     config: Option<PathBuf>,
 
-    /// take the place of the process behind server.control_socket
+    /// take the place of the process behind `server.control_socket`
     #[argh(switch)]
     takeover: bool,
 

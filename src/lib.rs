@@ -7,35 +7,41 @@
 //! The modules in reading order:
 
 pub mod base; // what knows nothing of forwarding: time, published values, slabs, timers
+
 pub mod last_words; // how the process ends when it must
+
+pub mod cli; // arguments
+
 pub mod signals; // what the process is asked to do from outside
+pub mod systemd; // what a service manager is told, and the sockets that it passes
+
+pub mod control_socket; // the Unix socket that steers this process
+pub mod handover; // a new process takes the listening sockets of an old one
 
 pub mod config; // YAML text -> checked `Config`, or every error with its line
 pub mod logging; // text and JSON lines, `RUST_LOG`
+pub mod net; // socket options, bind, "did this connect succeed"
 
 pub mod candidates; // ranges and counts, never expanded
+
+pub mod backend; // one member of the active set and its live counts
+pub mod loadbalancer; // active set -> order of backends for one connection
+
+pub mod admission; // who may connect
+pub mod relay; // two halves of one connection
+pub mod service; // what the file says of a service, what outlives a reload, and all services as one value
+
 pub mod probing; // who is probed next, and a batch of connects on one poll
 pub mod scorer; // sample -> score, and the bounded score board
 pub mod selector; // scores -> active set
 
-pub mod backend; // one member of the active set and its live counts
-pub mod loadbalancer; // active set -> order of backends for one connection
 pub mod pools; // demand -> pool size
-pub mod service; // what the file says of a service, what outlives a reload, and all services as one value
-
-pub mod control_socket; // the Unix socket that steers this process
-pub mod handover;
-pub mod systemd; // what a service manager is told, and the sockets that it passes // a new process takes the listening sockets of an old one
-
-pub mod admission; // who may connect
-pub mod net; // socket options, bind, "did this connect succeed"
 pub mod reactor; // poll loop: accept, checkout, dial, relay, close
-pub mod relay; // two halves of one connection
 
-pub mod admin;
-pub mod metrics; // every family with its help text // what the process tells and takes over HTTP
+pub mod metrics; // every family with its help text
+
+pub mod admin; // what the process tells and takes over HTTP
 
 pub mod app; // composition root: makes the threads, starts and stops them in order
 pub mod check; // what `check` prints
-pub mod cli; // arguments
 pub mod demo; // embedded backends and configuration

@@ -94,11 +94,26 @@ pub(super) struct Doors {
     pub(super) control: Option<ControlSocket>,
 }
 
-/// What is to change, opened already; a door that stays is none of it.
+/// What becomes of a door.
+#[derive(Debug)]
+enum Change<T> {
+    Stays,
+    Closes,
+    /// It is open already.
+    Opens(T),
+}
+
+impl<T> Change<T> {
+    fn to(next: Option<T>) -> Self {
+        next.map_or(Self::Closes, Self::Opens)
+    }
+}
+
+/// What is to change.
 #[derive(Debug)]
 pub(super) struct AdminChange {
-    metrics: Option<Option<(TcpListener, SocketAddr, Socket)>>,
-    control: Option<Option<ControlSocket>>,
+    metrics: Change<(TcpListener, SocketAddr, Socket)>,
+    control: Change<ControlSocket>,
     path: String,
     token: Option<String>,
 }
@@ -113,16 +128,16 @@ impl AdminChange {
         let addr = |metrics: &Metrics| metrics.enabled.then_some(metrics.listen_addr);
         let (before, after) = (present.and_then(|one| addr(&one.metrics)), addr(&next.metrics));
         let metrics = if before == after {
-            None
+            Change::Stays
         } else {
-            Some(after.map(|addr| open_metrics(addr, inherited)).transpose()?)
+            Change::to(after.map(|addr| open_metrics(addr, inherited)).transpose()?)
         };
         let before = present.and_then(|one| one.control_socket.as_ref());
         let control = if before == next.control_socket.as_ref() {
-            None
+            Change::Stays
         } else {
             let open = |path: &PathBuf| open_control(path, inherited).map_err(AppError::Control);
-            Some(next.control_socket.as_ref().map(open).transpose()?)
+            Change::to(next.control_socket.as_ref().map(open).transpose()?)
         };
         Ok(Self {
             metrics,
@@ -134,35 +149,38 @@ impl AdminChange {
 
     /// Where the metrics port is, if this opens it.
     pub(super) fn metrics_addr(&self) -> Option<SocketAddr> {
-        self.metrics.as_ref()?.as_ref().map(|(_, addr, _)| *addr)
+        match &self.metrics {
+            Change::Opens((_, addr, _)) => Some(*addr),
+            Change::Stays | Change::Closes => None,
+        }
     }
 
     /// Makes the change.
     pub(super) fn make(self, handle: &AdminHandle, doors: &mut Doors) {
         match self.metrics {
-            Some(Some((listener, addr, duplicate))) => {
+            Change::Opens((listener, addr, duplicate)) => {
                 doors.metrics = Some((addr, duplicate));
                 handle.open_metrics(listener, self.path);
             }
-            Some(None) => {
+            Change::Closes => {
                 doors.metrics = None;
                 handle.close_metrics();
             }
-            None => handle.set_path(self.path),
+            Change::Stays => handle.set_path(self.path),
         }
         handle.set_token(self.token);
         match self.control {
-            Some(Some(control)) => {
+            Change::Opens(control) => {
                 if let Some(listener) = local_listener(&control) {
                     handle.open_control(listener);
                 }
                 doors.control = Some(control);
             }
-            Some(None) => {
+            Change::Closes => {
                 handle.close_control();
                 doors.control = None;
             }
-            None => {}
+            Change::Stays => {}
         }
     }
 }

@@ -12,13 +12,14 @@ use log::info;
 
 use super::admin::Admin;
 use super::error::AppError;
+use super::handle::{Errand, Handle};
 use super::inherited::Inherited;
 use super::lists::Lists;
 use super::ports;
-use super::run::{App, Handle};
+use super::run::App;
 use super::supervise;
 use super::threads::{Occurrence, Spawner};
-use super::worker::{Errand, Watches, Worker, status};
+use super::worker::{Watches, Worker, status};
 use crate::backend::Backend;
 use crate::base::clock;
 use crate::base::doorbell::Doorbell;

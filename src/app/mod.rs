@@ -11,6 +11,7 @@ mod boot; // the ordered start
 mod circular; // one letter to all reactors, and their answers
 mod error; // why it cannot start or go on
 mod faults; // what is wrong with a reload
+mod handle; // how a process is asked for something
 mod inherited; // sockets that listen already
 mod lists; // candidate lists of all services
 mod ports; // listen addresses: bound, opened, kept
@@ -23,7 +24,7 @@ mod worker; // calls that block: files, reload
 
 pub use boot::{Boot, Launch};
 pub use error::AppError;
+pub use handle::{Errand, Handle};
 pub use inherited::Inherited;
 pub use lists::{ListError, Lists, load as load_lists};
-pub use run::{App, Handle};
-pub use worker::Errand;
+pub use run::App;

@@ -1,46 +1,16 @@
 //! A running process, and its end.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 
 use log::info;
 
 use super::error::AppError;
-use super::threads::{Occurrence, Spawner};
-use super::worker::Errand;
+use super::handle::Handle;
+use super::threads::Occurrence;
 use crate::admin::AdminHandle;
 use crate::reactor::Farewell;
-use crate::service::Hub;
-
-/// Asks a process to stop or to do something else; from any thread, and before it has started too.
-#[derive(Debug, Clone)]
-pub struct Handle {
-    pub(super) spawner: Spawner,
-    pub(super) errands: Sender<Errand>,
-}
-
-impl Handle {
-    /// Begins the graceful stop.
-    pub fn stop(&self) {
-        self.spawner.hub.stop();
-        self.spawner.tell(Occurrence::Stop);
-    }
-
-    /// Has the worker do something.
-    pub fn ask(&self, errand: Errand) {
-        // Nobody does it any more: the process is past its end already.
-        drop(self.errands.send(errand));
-        self.spawner.hub.bells.worker.ring();
-    }
-
-    /// What all threads share.
-    #[must_use]
-    pub fn hub(&self) -> &Arc<Hub> {
-        &self.spawner.hub
-    }
-}
 
 /// A running process.
 #[derive(Debug)]

@@ -9,11 +9,10 @@ use log::{info, warn};
 
 use super::admin::Doors;
 use super::circular::ask_all;
+use super::handle::{Errand, Handle};
 use super::ports::Port;
-use super::run::Handle;
-use super::worker::Errand;
 use crate::admin::Guest;
-use crate::handover::{Claimed, Entry, HandoverError, Offer, OfferedSocket};
+use crate::handover::{Claimed, Entry, HandoverError, Offer, OfferedSocket, Waiting};
 use crate::reactor::{Letter, Mailbox};
 use crate::service::ListenerId;
 
@@ -34,7 +33,7 @@ pub(super) fn offer(
     };
     let worker = worker.clone();
     let wait = move || {
-        let claimed = offer.send(guest.stream).and_then(|waiting| waiting.wait_ready());
+        let claimed = offer.send(guest.stream).and_then(Waiting::wait_ready);
         match claimed {
             Ok(claimed) => worker.ask(Errand::HandOver(Box::new(claimed))),
             Err(error) => warn!("not handed over, this process goes on: {error}"),

@@ -17,10 +17,10 @@ use super::admin::{AdminChange, AdminPort};
 use super::assemble::{assemble, publish_lists};
 use super::circular::ask_all;
 use super::faults;
+use super::handle::{Errand, Handle};
 use super::inherited::Inherited;
 use super::lists::{self, Lists};
 use super::ports::{self, Port};
-use super::run::Handle;
 #[cfg(unix)]
 use super::takeover;
 use crate::admin;
@@ -36,20 +36,6 @@ use crate::reactor::{Letter, Mailbox};
 use crate::service::reloads::{Fault, Outcome};
 use crate::service::{Hub, Phase, Service};
 use crate::systemd::{Notice, Notifier};
-
-/// What the worker is asked for.
-#[derive(Debug)]
-pub enum Errand {
-    /// Read the configuration again, and the lists.
-    Reload,
-    /// Put this configuration in force, which was made in memory.
-    Apply(Box<(Config, Lists)>),
-    /// Open the log file again, by its name.
-    ReopenLogs,
-    /// Give up what a new process has taken, which is ready to serve.
-    #[cfg(unix)]
-    HandOver(Box<Claimed>),
-}
 
 /// What is in force, and what may be changed of it.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 pub mod burst; // what is logged once a burst
 pub mod clock; // the only reader of the clock
+pub mod counters; // counters with one writer, histograms
 pub mod doorbell; // wakes one sleeping thread, from any thread
 pub mod file_watch; // whether a file has changed
 pub mod grid; // multiples of an interval: what is due together

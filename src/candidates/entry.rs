@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::Builder;
+use super::set::Builder;
 
 /// The longest prefix of IPv4 that has a network and a broadcast address (RFC 3021 frees /31 of them).
 const LONGEST_WITH_BROADCAST: u8 = 30;

@@ -10,7 +10,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::entry::{self, Problem};
-use super::{Builder, CandidateSet};
+use super::set::{Builder, CandidateSet};
 
 /// Bytes of a line that are looked at; an entry has at most 52.
 const LINE_BOUND: usize = 4096;
@@ -125,6 +125,16 @@ impl std::error::Error for LoadError {
             Self::Unreadable { source, .. } => Some(source),
             Self::Bad { errors, .. } => Some(errors),
         }
+    }
+}
+
+impl CandidateSet {
+    /// Reads a list; entries without a port take `default_port`.
+    ///
+    /// # Errors
+    /// When a line is bad (all bad lines are in the error) or no line holds an entry.
+    pub fn parse(text: &str, default_port: u16) -> Result<Self, ListErrors> {
+        parse(text, default_port)
     }
 }
 

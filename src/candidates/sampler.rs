@@ -12,8 +12,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::CandidateSet;
 use super::ranges::{Address, Cell};
+use super::set::CandidateSet;
 
 /// 2^64 / golden ratio.
 const GOLDEN: u128 = 0x9e37_79b9_7f4a_7c15;

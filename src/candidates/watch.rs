@@ -4,8 +4,8 @@
 
 use std::path::PathBuf;
 
-use super::CandidateSet;
 use super::list_file::{self, LoadError};
+use super::set::CandidateSet;
 use crate::base::file_watch::FileWatch;
 
 /// Follows one list file.

@@ -137,7 +137,7 @@ impl Narrator {
             && let Some((_, Outcome::Applied(changes))) = &hub.reloads.load().last
         {
             self.has_told = true;
-            line.push_str(&format!("         reloaded: {}\n", changes.join("; ")));
+            line.extend(["         reloaded: ", &changes.join("; "), "\n"]);
         }
         line.push_str(&self.standings(hub, age));
         line

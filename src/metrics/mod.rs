@@ -5,7 +5,6 @@
 //! the probe families, for the few candidates probed last ([`OTHERS`](crate::scorer::probe_stats::OTHERS)); no
 //! series ever exists per candidate. A counter never falls while its series exists.
 
-pub mod counters;
 mod exporter;
 pub mod family;
 mod output;

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricType};
 
-use super::counters::HistogramReading;
 use super::family::{Family, Kind};
 use super::text::{self, float};
+use crate::base::counters::HistogramReading;
 
 /// A part that has as much is full; the next series begins a new one.
 const PART_BYTES: usize = 64 * 1024;

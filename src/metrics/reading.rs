@@ -6,13 +6,13 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use super::counters::{CONNECT_BOUNDS_MICROS, Cell, ConnectHistogram, HistogramReading};
 use super::family;
 use super::output::Output;
 use super::sources::Sources;
 use super::text::float;
 use crate::admission::RejectReason;
 use crate::backend::{ActiveSet, Backend, ReactorShare};
+use crate::base::counters::{CONNECT_BOUNDS_MICROS, Cell, ConnectHistogram, HistogramReading};
 use crate::config::Algorithm;
 use crate::relay::close::CloseReason;
 use crate::scorer::link::Phase;

@@ -8,6 +8,7 @@ use std::time::Instant;
 use mio::{Poll, Waker};
 
 use super::client::Client;
+use super::farewell::Farewell;
 use super::listener::Listener;
 use super::mailbox::Mailbox;
 use super::tenant::Tenant;
@@ -98,7 +99,7 @@ pub struct Reactor {
     /// The time of the present turn: the reactor's own, see [`time`](super::time).
     pub(super) now: Instant,
     /// What became of clients since the stop began, once it has.
-    pub(super) farewell: Option<super::turn::Farewell>,
+    pub(super) farewell: Option<Farewell>,
     #[cfg(debug_assertions)]
     pub(super) turns_until_audit: usize,
 }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::client::{Stage, Wait};
 use super::core::Reactor;
+use super::farewell::Farewell;
 use super::listener::Listener;
 use super::tenant::{Standing, Tenant};
-use super::turn::Farewell;
 use crate::base::slots::Key;
 use crate::config::Spec;
 use crate::pools::warm::Pool;

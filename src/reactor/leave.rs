@@ -6,6 +6,7 @@
 use super::client::{HeldBack, Stage};
 use super::core::Reactor;
 use super::signal::Signal;
+use super::tenant::Tenant;
 use super::token;
 use crate::base::slots::Key;
 use crate::net;
@@ -64,7 +65,7 @@ impl Reactor {
         if net::tell_when_sent(self.poll.registry(), stream, token::of_client(key)).is_err() {
             return self.close(key, ending);
         }
-        let Some(spec) = self.tenants.get(tenant).map(|tenant| tenant.spec()) else {
+        let Some(spec) = self.tenants.get(tenant).map(Tenant::spec) else {
             return;
         };
         let until = self.now + spec.server.half_close_timeout;

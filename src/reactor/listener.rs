@@ -12,6 +12,10 @@ pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// A listener, whose it is, and whether connections wait at it.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and any of them may hold with any other"
+)]
 pub(super) struct Listener {
     pub(super) id: ListenerId,
     pub(super) socket: TcpListener,

@@ -26,6 +26,7 @@ mod books; // what must add up after each turn
 mod client; // a client and its stage
 mod clients; // clients: events, turns, deadlines, the end
 mod core; // the reactor itself
+mod farewell; // how a reactor ended
 mod follow; // following the directory and the active sets; retirement
 mod leave; // ends that wait for bytes which a reset would destroy
 mod letters; // what is delivered: listeners come, change hands and go
@@ -43,5 +44,5 @@ mod upstream; // a connection to a backend
 mod upstreams; // dialling, warm, in use: events and deadlines
 
 pub use self::core::{Bursts, Reactor};
+pub use farewell::Farewell;
 pub use mailbox::{Letter, Mailbox};
-pub use turn::Farewell;

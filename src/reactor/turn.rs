@@ -7,6 +7,7 @@ use mio::Events;
 use mio::event::Event;
 
 use super::core::Reactor;
+use super::farewell::Farewell;
 use super::signal::Signal;
 use super::token::{self, Named};
 use crate::base::clock;
@@ -15,15 +16,6 @@ use crate::base::timers::Timers;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
-
-/// How a reactor ended.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Farewell {
-    /// Relays that finished by themselves while it was draining.
-    pub finished: usize,
-    /// Relays that were cut at the end of `drain_timeout`.
-    pub cut: usize,
-}
 
 impl Reactor {
     /// Runs until the stop has begun and every relay has ended.

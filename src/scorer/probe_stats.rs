@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::base::counters::{CONNECT_BOUNDS_MICROS, ConnectHistogram, HistogramReading};
 use crate::base::lru::Lru;
-use crate::metrics::counters::{CONNECT_BOUNDS_MICROS, ConnectHistogram, HistogramReading};
 
 /// How many probed candidates outside the active set are shown.
 pub const OTHERS: usize = 16;

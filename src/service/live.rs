@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, RwLock};
 
-use super::hub::Doorbells;
+use super::doorbells::Doorbells;
 use super::id::ServiceId;
 use super::traffic::Traffic;
 use crate::backend::ActiveSet;

@@ -5,6 +5,7 @@
 //! wake whoever listens.
 
 pub mod directory; // all services of one configuration, and who listens where
+pub mod doorbells; // how each thread is woken
 pub mod hub; // what all threads share
 pub mod id; // which service
 pub mod live; // what of a service outlives a reload
@@ -14,7 +15,8 @@ pub(crate) mod stage; // tests: a hub with services, without threads
 pub mod traffic; // what a service's connections come to, for each reactor
 
 pub use directory::{Directory, ListenerId, Listening, Phase, Service};
-pub use hub::{Doorbells, Hub};
+pub use doorbells::Doorbells;
+pub use hub::Hub;
 pub use id::{Candidate, ServiceId};
 pub use live::Live;
 pub use reloads::Reloads;

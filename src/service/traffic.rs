@@ -3,7 +3,7 @@
 //! Each counter has one writer, its reactor.
 
 use crate::admission::RejectReason;
-use crate::metrics::counters::{CONNECTION_BOUNDS_MICROS, Cell, ConnectionHistogram};
+use crate::base::counters::{CONNECTION_BOUNDS_MICROS, Cell, ConnectionHistogram};
 use crate::relay::close::CloseReason;
 
 /// What went wrong with a connection; label `kind` of `errors_total`.

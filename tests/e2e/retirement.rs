@@ -77,7 +77,7 @@ fn a_backend_that_returns_while_its_pool_is_being_emptied_is_filled_again() {
         crate::support::pause(Duration::from_micros(rng.u64(0..3000)));
     }
     wait_for("full pools again", || {
-        let sockets = rig.upstreams() as usize;
+        let sockets = usize::try_from(rig.upstreams()).expect("few");
         share(&returning) == SIZE && share(&staying) == SIZE && sockets == 2 * SIZE + 1
     });
     ping(&mut client, b"late");

@@ -10,9 +10,9 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use tcp_forwarder::backend::{ActiveSet, Backend, ReactorShare};
+use tcp_forwarder::base::counters::Cell;
 use tcp_forwarder::candidates::CandidateSet;
 use tcp_forwarder::config::{ServiceName, Spec};
-use tcp_forwarder::metrics::counters::Cell;
 use tcp_forwarder::net;
 use tcp_forwarder::pools::sizing::first_target;
 use tcp_forwarder::reactor::limits::Limits;

@@ -40,9 +40,9 @@ fn two_hundred_services_come_change_and_go_at_once() {
         );
     };
     publish(&services, &ports);
-    services
-        .iter()
-        .for_each(|service| activate(service, &[backend.addr]));
+    for service in &services {
+        activate(service, &[backend.addr]);
+    }
     wait_for("all pools are full", || {
         services.iter().all(|service| warm(service) == 2)
     });

@@ -1,0 +1,238 @@
+//! The addresses as a value: index to address and back.
+//!
+//! Knows nothing of text.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::ranges::{Range, Ranges};
+use crate::net;
+
+/// First and last of the IPv4-mapped addresses, `::ffff:0:0/96`.
+const MAPPED: (u128, u128) = (0xffff_0000_0000, 0xffff_ffff_ffff);
+
+/// Addresses that may be probed, in the order IPv4 before IPv6, then by port, then by address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CandidateSet {
+    pub(super) v4: Ranges<Ipv4Addr>,
+    pub(super) v6: Ranges<Ipv6Addr>,
+}
+
+impl CandidateSet {
+    /// Number of candidates. Saturates: more than `u128::MAX` count as that many, and those beyond have no
+    /// index, while [`contains`](Self::contains) knows them.
+    pub fn len(&self) -> u128 {
+        self.v4.len().saturating_add(self.v6.len())
+    }
+
+    /// Whether there is no candidate; never true for a set that came from a list.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of ranges after merging.
+    pub fn range_count(&self) -> usize {
+        self.v4.range_count() + self.v6.range_count()
+    }
+
+    /// The candidate with this index, from 0 to [`len`](Self::len) - 1. Costs a binary search over ranges.
+    pub fn at(&self, index: u128) -> Option<SocketAddr> {
+        if index >= self.len() {
+            return None;
+        }
+        match index.checked_sub(self.v4.len()) {
+            None => self.v4.at(index).map(SocketAddr::from),
+            Some(index) => self.v6.at(index).map(SocketAddr::from),
+        }
+    }
+
+    /// The index of a candidate, the inverse of [`at`](Self::at).
+    pub fn index_of(&self, addr: &SocketAddr) -> Option<u128> {
+        let addr = net::canonical(*addr);
+        let index = match addr.ip() {
+            IpAddr::V4(ip) => self.v4.index_of(ip, addr.port())?,
+            IpAddr::V6(ip) => self.v4.len().checked_add(self.v6.index_of(ip, addr.port())?)?,
+        };
+        (index < self.len()).then_some(index)
+    }
+
+    /// Whether the address is a candidate.
+    pub fn contains(&self, addr: &SocketAddr) -> bool {
+        let addr = net::canonical(*addr);
+        match addr.ip() {
+            IpAddr::V4(ip) => self.v4.contains(ip, addr.port()),
+            IpAddr::V6(ip) => self.v6.contains(ip, addr.port()),
+        }
+    }
+}
+
+/// Collects ranges for a [`CandidateSet`].
+#[derive(Debug, Default)]
+pub(super) struct Builder {
+    v4: Vec<Range<Ipv4Addr>>,
+    v6: Vec<Range<Ipv6Addr>>,
+}
+
+impl Builder {
+    /// Adds the addresses from `first` to `last`.
+    pub(super) fn add_v4(&mut self, first: Ipv4Addr, last: Ipv4Addr, port: u16) {
+        self.v4.push(Range { port, first, last });
+    }
+
+    /// Adds the addresses from `first` to `last`; those that are IPv4-mapped become IPv4.
+    pub(super) fn add_v6(&mut self, first: Ipv6Addr, last: Ipv6Addr, port: u16) {
+        let (first, last) = (first.to_bits(), last.to_bits());
+        let mut add = |first: u128, last: u128| {
+            if first <= last {
+                let (first, last) = (Ipv6Addr::from_bits(first), Ipv6Addr::from_bits(last));
+                self.v6.push(Range { port, first, last });
+            }
+        };
+        add(first, last.min(MAPPED.0 - 1));
+        add(first.max(MAPPED.1 + 1), last);
+        let mapped = |bits: u128| Ipv6Addr::from_bits(bits.clamp(MAPPED.0, MAPPED.1)).to_ipv4_mapped();
+        if first <= MAPPED.1
+            && last >= MAPPED.0
+            && let (Some(first), Some(last)) = (mapped(first), mapped(last))
+        {
+            self.add_v4(first, last, port);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.v4.is_empty() && self.v6.is_empty()
+    }
+
+    pub(super) fn build(self) -> CandidateSet {
+        CandidateSet {
+            v4: Ranges::new(self.v4),
+            v6: Ranges::new(self.v6),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn set(text: &str) -> CandidateSet {
+        CandidateSet::parse(text, 80).expect("a good list")
+    }
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().expect("an address")
+    }
+
+    fn all(set: &CandidateSet) -> Vec<SocketAddr> {
+        (0..set.len()).map(|i| set.at(i).expect("in range")).collect()
+    }
+
+    #[test]
+    fn members_come_in_order_of_family_port_and_address() {
+        let set = set("[::1]:80\n10.0.0.2:81\n10.0.0.9\n10.0.0.1\n10.0.0.2");
+        let expected = [
+            "10.0.0.1:80",
+            "10.0.0.2:80",
+            "10.0.0.9:80",
+            "10.0.0.2:81",
+            "[::1]:80",
+        ]
+        .map(addr);
+        assert_eq!(all(&set), expected);
+        assert_eq!(set.range_count(), 4);
+        assert!(!set.is_empty());
+    }
+
+    #[test]
+    fn a_mapped_address_is_its_ipv4_address() {
+        let set = set("::ffff:10.0.0.1\n10.0.0.1\n[::ffff:10.0.0.2]:80");
+        assert_eq!(all(&set), ["10.0.0.1:80", "10.0.0.2:80"].map(addr));
+        assert_eq!(set.index_of(&addr("[::ffff:10.0.0.2]:80")), Some(1));
+        assert!(set.contains(&addr("[::ffff:10.0.0.1]:80")));
+    }
+
+    #[test]
+    fn a_range_around_the_mapped_addresses_counts_each_address_once() {
+        let set = set("::/0\n0.0.0.0/0");
+        assert_eq!(set.range_count(), 3);
+        assert_eq!(set.len(), u128::MAX, "2^128, saturated");
+        assert_eq!(set.at(0), Some(addr("0.0.0.0:80")));
+        assert_eq!(set.at(1 << 32), Some(addr("[::]:80")));
+        assert_eq!(set.index_of(&addr("[::1]:80")), Some((1 << 32) + 1));
+        let last = addr("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:80");
+        assert!(set.contains(&last));
+        assert_eq!(set.index_of(&last), None, "one more than an index can say");
+        assert_eq!(set.at(u128::MAX), None);
+        let last = set.at(u128::MAX - 1).expect("the last index");
+        assert_eq!(set.index_of(&last), Some(u128::MAX - 1));
+    }
+
+    /// Lines of a list over a few addresses, so that they overlap, beside what they mean.
+    fn line() -> impl Strategy<Value = (String, Vec<SocketAddr>)> {
+        let port = prop_oneof![Just(80_u16), 1..4_u16];
+        let v4 = (0..64_u32, 26..=32_u8, port.clone()).prop_map(|(low, prefix, port)| {
+            let ip = 0x0a00_0000 | low;
+            let size = 1_u32 << (32 - prefix);
+            let network = ip & !(size - 1);
+            let members = if prefix <= 30 {
+                network + 1..network + size - 1
+            } else {
+                network..network + size
+            };
+            let members = members.map(|ip| SocketAddr::from((Ipv4Addr::from_bits(ip), port)));
+            (
+                format!("{}/{prefix}:{port}", Ipv4Addr::from_bits(ip)),
+                members.collect(),
+            )
+        });
+        let v6 = (0..64_u128, 122..=128_u8, port).prop_map(|(low, prefix, port)| {
+            // Around the end of the mapped addresses, where a range is cut in two.
+            let ip = MAPPED.1 - 31 + low;
+            let size = 1_u128 << (128 - prefix);
+            let network = ip & !(size - 1);
+            let members = (network..network + size)
+                .map(|ip| net::canonical(SocketAddr::from((Ipv6Addr::from_bits(ip), port))));
+            (
+                format!("[{}/{prefix}]:{port}", Ipv6Addr::from_bits(ip)),
+                members.collect(),
+            )
+        });
+        prop_oneof![v4, v6]
+    }
+
+    proptest! {
+        #[test]
+        fn a_set_is_what_a_naive_set_would_be(lines in prop::collection::vec(line(), 1..12)) {
+            let text: Vec<&str> = lines.iter().map(|(text, _)| text.as_str()).collect();
+            let naive: HashSet<SocketAddr> = lines.iter().flat_map(|(_, members)| members).copied().collect();
+            let set = set(&text.join("\n"));
+            prop_assert_eq!(set.len(), naive.len() as u128);
+            let members = all(&set);
+            prop_assert_eq!(members.iter().copied().collect::<HashSet<_>>(), naive.clone());
+            for (index, member) in members.iter().enumerate() {
+                prop_assert_eq!(set.index_of(member), Some(index as u128));
+            }
+            for near in members {
+                for port in [near.port() - 1, near.port() + 1] {
+                    let near = SocketAddr::new(near.ip(), port);
+                    prop_assert_eq!(set.contains(&near), naive.contains(&near));
+                    prop_assert_eq!(set.index_of(&near).is_some(), naive.contains(&near));
+                }
+            }
+            prop_assert_eq!(set.at(set.len()), None);
+        }
+
+        #[test]
+        fn at_and_index_of_are_inverse_in_large_sets(index: u128, seed: u64) {
+            let set = set("0.0.0.0/0\n10.0.0.0/8:443\n2001:db8::/32\n::/16\n[::/90]:7");
+            let index = (index % set.len()) ^ u128::from(seed % 3);
+            if let Some(member) = set.at(index) {
+                prop_assert_eq!(set.index_of(&member), Some(index));
+                prop_assert!(set.contains(&member));
+            }
+        }
+    }
+}
