@@ -1,7 +1,7 @@
 //! When one service probes whom. Pure.
 //!
 //! Owns what one service still has to probe: initially (and after a change of its list) everybody that was never
-//! touched, or of a large list an even sample; then rounds. Who is in a round is [`schedule`](super::schedule)'s
+//! touched, or of a large list an even sample; then rounds. Who is in a round is `schedule`'s
 //! decision. It must not know other services, sockets, nor what a sample does to a score.
 //!
 //! ```text
