@@ -5,9 +5,11 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::tests_outside_test_module,
+    clippy::disallowed_methods,
     unreachable_pub,
-    reason = "a test crate: a failure is a panic"
+    reason = "a test crate: a failure is a panic, and every wait has a deadline"
 )]
 
 use std::io::{Read, Write};

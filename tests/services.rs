@@ -4,14 +4,16 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::tests_outside_test_module,
+    clippy::disallowed_methods,
     unreachable_pub,
-    reason = "a test crate: a failure is a panic"
+    reason = "a test crate: a failure is a panic, and every wait has a deadline"
 )]
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
+use socket2::{Domain, Socket, Type};
 
 mod support;
 
@@ -61,9 +63,22 @@ fn common(count: usize, changes: &Value) -> Value {
     common
 }
 
-/// A forwarder of so many services, and how long it took to open the last port.
-fn start(count: usize, changes: &Value) -> (Forwarder, Duration) {
-    let list = format!("{}\n", echo_on(Ipv4Addr::LOCALHOST));
+/// A server whose queue takes the probes of all services at once; it says nothing.
+fn roomy() -> SocketAddr {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener
+        .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
+        .unwrap();
+    listener.listen(4096).unwrap();
+    let listener = TcpListener::from(listener);
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    addr
+}
+
+/// A forwarder of so many services to one candidate, and how long it took to open the last port.
+fn start(count: usize, candidate: SocketAddr, changes: &Value) -> (Forwarder, Duration) {
+    let list = format!("{candidate}\n");
     let files = Files::new(&common(count, changes), &list);
     let command = files.command();
     let began = Instant::now();
@@ -142,7 +157,7 @@ fn note(words: &str) {
 
 #[test]
 fn a_thousand_services_start_serve_and_are_scraped() {
-    let (forwarder, took) = start(MANY, &json!({}));
+    let (forwarder, took) = start(MANY, echo_on(Ipv4Addr::LOCALHOST), &json!({}));
     note(&format!("start: {took:?}"));
     assert!(took < START * PATIENT, "start: {took:?}");
     let addrs = addrs(&forwarder);
@@ -174,8 +189,8 @@ fn a_thousand_services_start_serve_and_are_scraped() {
 
 #[test]
 fn a_service_at_rest_takes_little_memory() {
-    let (one, _) = start(1, &json!({}));
-    let (many, _) = start(MANY + 1, &json!({}));
+    let (one, _) = start(1, roomy(), &json!({}));
+    let (many, _) = start(MANY + 1, roomy(), &json!({}));
     let (one_kb, many_kb) = (anonymous_kb_at_rest(&one), anonymous_kb_at_rest(&many));
     let each_kb = many_kb.saturating_sub(one_kb) / MANY as u64;
     note(&format!(
@@ -191,7 +206,7 @@ fn what_is_due_together_is_one_wake_up() {
         "selector": { "evaluation_interval": "1s" },
     } });
     let of = |count| {
-        let (forwarder, _) = start(count, &often);
+        let (forwarder, _) = start(count, roomy(), &often);
         pause(Duration::from_secs(2));
         wake_ups_in_window(&forwarder)
     };

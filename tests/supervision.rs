@@ -3,6 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::tests_outside_test_module,
     unreachable_pub,
     reason = "a test crate: a failure is a panic"

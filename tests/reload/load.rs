@@ -58,7 +58,8 @@ impl Addrs {
                 "right": { "listen_addr": self.right },
                 "guest": { "listen_addr": self.guest },
             },
-            "remotes": { "selector": { "active_set_size": 3 } },
+            // Seldom enough for moments without a probe, in which descriptors can be counted.
+            "remotes": { "selector": { "active_set_size": 3 }, "probing": { "interval": "3s" } },
             "pools": { "common": { "drain_timeout": "30s" } },
         }));
         settings["server"].as_object_mut().unwrap().remove("listen_addr");
@@ -189,13 +190,42 @@ fn long_lived(rng: &mut fastrand::Rng) -> Vec<Plan> {
     plans
 }
 
+/// Clients that are connected still, and how far they are.
+fn open_ones(crowds: &[Crowd]) -> Vec<String> {
+    let clients = crowds.iter().flat_map(Crowd::clients);
+    let open = clients.filter(|client| client.outcome == Outcome::Open);
+    let told = open.map(|client| {
+        let (plan, sent, received) = (client.plan, client.sent(), client.received);
+        let kernel = client.local_addr.map(in_kernel);
+        format!(
+            "{plan:?}: connected {}, sent {sent}, received {received}, {kernel:?}",
+            client.is_connected()
+        )
+    });
+    told.collect()
+}
+
+/// What the kernel says of the sockets of a port: states, queues and timers.
+fn in_kernel(addr: SocketAddr) -> Vec<String> {
+    let port = format!(":{:04X} ", addr.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    table
+        .lines()
+        .filter(|line| line.contains(&port))
+        .map(str::to_owned)
+        .collect()
+}
+
 /// Drives all crowds until none has an open client.
 fn finish(crowds: &mut [Crowd]) {
     let deadline = Instant::now() + PATIENCE * 2;
     while crowds.iter().any(|crowd| crowd.open() > 0) {
         turn(crowds);
-        let outcomes: Vec<_> = crowds.iter().map(Crowd::outcomes).collect();
-        assert!(Instant::now() < deadline, "clients that do not end: {outcomes:?}");
+        assert!(
+            Instant::now() < deadline,
+            "clients that do not end: {:?}",
+            open_ones(crowds)
+        );
     }
 }
 
@@ -280,8 +310,11 @@ fn waves(addrs: Addrs, rng: &mut fastrand::Rng) -> usize {
         while wave.iter().any(|crowd| crowd.open() > 0) {
             turn(&mut wave);
             turn(&mut long);
-            let outcomes: Vec<_> = wave.iter().map(Crowd::outcomes).collect();
-            assert!(Instant::now() < deadline, "clients that do not end: {outcomes:?}");
+            assert!(
+                Instant::now() < deadline,
+                "clients that do not end: {:?}",
+                open_ones(&wave)
+            );
         }
         let (guest, stay) = wave.split_last().unwrap();
         stay.iter().for_each(all_well);
