@@ -100,7 +100,10 @@ fn broken(place: usize, rng: &mut fastrand::Rng, taken: &str, list: &str) -> Bro
         }
         3 => {
             let mut text = pretty(&settings);
-            let at = rng.usize(2..text.len() - 2);
+            // Not within a text, which could be the name of another list then.
+            let is_between = |at: &usize| text[..*at].matches('"').count().is_multiple_of(2);
+            let places: Vec<usize> = (2..text.len() - 2).filter(is_between).collect();
+            let at = places[rng.usize(..places.len())];
             text.insert_str(at, ["\n]{", "\n\t}: ", "\n- - }"][rng.usize(..3)]);
             return Broken {
                 config: text,
