@@ -59,10 +59,19 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// In each round of an exchange a byte goes each way at least: a client that waits for a round of nothing waits for ever.
     pub fn new(conduct: Conduct, order: Order) -> Self {
+        let fewest = match conduct.rounds() {
+            Rounds::ONE => 0,
+            rounds => rounds.0,
+        };
         Self {
             conduct,
-            order,
+            order: Order {
+                up: order.up.max(fewest),
+                down: order.down.max(fewest),
+                ..order
+            },
             banner: &[],
             from: None,
             port: 0,
