@@ -378,7 +378,9 @@ fn a_large_scrape_goes_at_the_pace_of_its_reader() {
     assert!(whole.ends_with('\n'));
     let mut read = piece.len();
     while read < whole.len() {
-        read += slow.read(&mut piece).unwrap();
+        let count = slow.read(&mut piece).unwrap();
+        assert_ne!(count, 0, "closed after {read} of {} bytes", whole.len());
+        read += count;
     }
     let closed = deaf.iter().filter(|stream| ends(stream)).count();
     assert!((1..9).contains(&closed), "{closed} of 9 were closed");
