@@ -312,7 +312,7 @@ fn ten_in_a_row_lose_nothing() {
     let last = under_load(&mut family, |family| {
         let mut present = first;
         let mut old = Vec::new();
-        for turn in 0..TURNS {
+        for _ in 0..TURNS {
             let next = family.successor();
             wait_for("the old one stops", || {
                 present.log().contains("handed over to process")
