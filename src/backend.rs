@@ -7,9 +7,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::base::counters::{CONNECT_BOUNDS_MICROS, ConnectHistogram};
+use crate::base::counters::{CONNECT_BOUNDS_MICROS, Cell, ConnectHistogram};
 use crate::selector::decide::Footing;
 
 /// A candidate in use.
@@ -60,6 +60,60 @@ pub struct ReactorShare {
     pub hits: AtomicU64,
     /// Connections that had to dial.
     pub misses: AtomicU64,
+    /// What clients got.
+    pub service: Tally,
+}
+
+/// What clients of one reactor got of a backend; read by the scorer, and written by the reactor alone but for the slowest
+/// answer, which whoever reads it takes.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Clients that got a first byte.
+    pub answered: Cell,
+    /// Those of them that had spoken first.
+    pub timed: Cell,
+    /// What those waited for it, together, in microseconds.
+    pub waited_micros: Cell,
+    /// The longest of it since it was last taken, in microseconds.
+    slowest_micros: AtomicU32,
+    /// Bytes of directions that moved much.
+    pub bulk_bytes: Cell,
+    /// What those took, in microseconds.
+    pub bulk_micros: Cell,
+}
+
+impl Tally {
+    /// A client got a first byte, so long after it had spoken if it had.
+    pub fn answered(&self, waited: Option<Duration>) {
+        self.answered.add(1);
+        if let Some(waited) = waited {
+            self.timed.add(1);
+            self.waited_micros.add(micros(waited));
+            let waited = u32::try_from(waited.as_micros()).unwrap_or(u32::MAX);
+            // A load first: the slowest moves rarely.
+            if waited > self.slowest_micros.load(Ordering::Relaxed) {
+                self.slowest_micros.fetch_max(waited, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// A direction moved much, in this time.
+    pub fn moved(&self, bytes: u64, time: Duration) {
+        self.bulk_bytes.add(bytes);
+        self.bulk_micros.add(micros(time));
+    }
+
+    /// The slowest answer since this was last asked; zero if there was none. For the scorer alone.
+    pub fn take_slowest(&self) -> Duration {
+        match self.slowest_micros.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            _ => Duration::from_micros(self.slowest_micros.swap(0, Ordering::Relaxed).into()),
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Backend {

@@ -123,6 +123,7 @@ fn the_inbox_hands_on_each_sample_once_and_in_order_or_counts_it() {
                         addr: addr(thread),
                     },
                     outcome: Outcome::Success(Duration::from_nanos(number)),
+                    heard: tcp_forwarder::scorer::Heard::NotAsked,
                     source: Source::Dial,
                     began_at: now,
                     at: now,
@@ -272,6 +273,7 @@ fn a_score_board_is_read_while_it_is_written() {
             board.write().unwrap().record(&Sample {
                 candidate: Candidate { service, addr },
                 outcome: Outcome::Success(latency),
+                heard: tcp_forwarder::scorer::Heard::NotAsked,
                 source: Source::Probe,
                 began_at: now,
                 at: now + latency,

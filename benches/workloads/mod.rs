@@ -278,6 +278,7 @@ impl Scored {
                 addr: address(self.turn),
             },
             outcome,
+            heard: tcp_forwarder::scorer::Heard::NotAsked,
             source: Source::Probe,
             began_at: self.now,
             at: self.now,

@@ -96,6 +96,16 @@ impl<K: Copy + Eq + Hash, T: Default> Lru<K, T> {
         (&mut self.entries[slot].value, forgotten)
     }
 
+    /// Changes the value of a key that is there, which is not touched by that; what the change comes to.
+    pub fn change<R>(&mut self, key: &K, change: impl FnOnce(&mut T) -> R) -> Option<R> {
+        self.find(key).map(|slot| change(&mut self.entries[slot].value))
+    }
+
+    /// Changes every value.
+    pub fn change_all(&mut self, mut change: impl FnMut(&mut T)) {
+        self.entries.iter_mut().for_each(|entry| change(&mut entry.value));
+    }
+
     /// Pins these keys, present or still to come, and no others. Those that are released count as touched.
     pub fn pin(&mut self, keys: &[K]) {
         let released = std::mem::replace(&mut self.pinned, keys.to_vec());

@@ -62,6 +62,16 @@ impl Timers {
         }
     }
 
+    /// Sets the deadline of an index, unless it has an earlier one.
+    pub fn bring_forward(&mut self, index: u32, deadline: Instant) {
+        let present = self.heap.get(self.place(index));
+        let is_earlier =
+            present.is_none_or(|entry| deadline < self.epoch + Duration::from_micros(entry.micros));
+        if is_earlier {
+            self.set(index, deadline);
+        }
+    }
+
     /// Takes back the deadline of an index, if it has one.
     pub fn clear(&mut self, index: u32) {
         let place = self.place(index);

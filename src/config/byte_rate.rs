@@ -3,11 +3,13 @@
 use super::tree::Node;
 use super::value::Refusal;
 
-/// Units and their bytes; the largest of those with a factor of 1024 is what a value is shown in.
+/// Units and their bytes; a value is shown in the first of them that divides it.
 const UNITS: [(&str, u64); 13] = [
     ("GiB", 1 << 30),
     ("MiB", 1 << 20),
     ("KiB", 1 << 10),
+    ("Gbit", 125_000_000),
+    ("Mbit", 125_000),
     ("", 1),
     ("B", 1),
     ("kB", 1000),
@@ -16,12 +18,10 @@ const UNITS: [(&str, u64); 13] = [
     ("GB", 1_000_000_000),
     ("kbit", 125),
     ("Kbit", 125),
-    ("Mbit", 125_000),
-    ("Gbit", 125_000_000),
 ];
 
 /// Units that a value is shown in.
-const SHOWN: usize = 4;
+const SHOWN: usize = 6;
 
 /// The least and the most, but for 0: the bytes of years are to fit into 64 bits.
 const RANGE: (u64, u64) = (1 << 10, 100 << 30);
@@ -51,14 +51,14 @@ fn parse(text: &str) -> Option<u64> {
     (!digits.is_empty()).then(|| number.saturating_mul(*factor))
 }
 
-/// What is allowed, in words.
-pub(super) fn allowed() -> String {
+/// What is allowed, in words, with what 0 means.
+pub(super) fn allowed(zero: &str) -> String {
     let (least, most) = RANGE;
     let (least, most) = (shown(least), shown(most));
-    format!("0 = no limit, or {least} to {most}, such as 512KiB, 10MiB, 100Mbit (a second)")
+    format!("0 = {zero}, or {least} to {most}, such as 512KiB, 10MiB, 100Mbit (a second)")
 }
 
-/// In the largest unit that divides it.
+/// In the first unit that divides it.
 pub(super) fn shown(bytes: u64) -> String {
     let divides = |(_, factor): &&(&str, u64)| bytes > 0 && bytes.is_multiple_of(*factor);
     let unit = UNITS.iter().take(SHOWN).find(divides);
@@ -103,6 +103,7 @@ mod tests {
             (1536, "1536"),
             (1 << 30, "1GiB"),
             (5 << 10, "5KiB"),
+            (12_500_000, "100Mbit"),
         ] {
             assert_eq!(shown(bytes), expected);
         }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::pools::{Algorithm, Dynamic, Pools, Rescue, Strategy};
 use super::process::{LogFormat, LogOutput, Logging, Metrics, Process, Reload};
 use super::remotes::{
-    FailurePenalty, FileProvider, HistoricalBonus, InitialProbing, JitterScoring, LatencyScoring, Probing,
-    Remotes, Scoring, Selector, SuccessScoring,
+    FailurePenalty, FileProvider, HistoricalBonus, InitialProbing, JitterScoring, LatencyScoring,
+    LatencySource, Passive, Probing, Remotes, Scoring, Selector, SuccessScoring, ThroughputScoring,
 };
 use super::server::{BandwidthLimits, Keepalive, Server, Splice};
 
@@ -83,6 +83,7 @@ impl Default for Remotes {
             default_remote_port: 80,
             provider: FileProvider::default(),
             probing: Probing::default(),
+            passive: Passive::default(),
             scoring: Scoring::default(),
             selector: Selector::default(),
         }
@@ -109,6 +110,16 @@ impl Default for Probing {
     }
 }
 
+impl Default for Passive {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            silence: Duration::from_secs(30),
+            early_close: Duration::from_secs(1),
+        }
+    }
+}
+
 impl Default for InitialProbing {
     fn default() -> Self {
         Self {
@@ -122,6 +133,7 @@ impl Default for InitialProbing {
 impl Default for LatencyScoring {
     fn default() -> Self {
         Self {
+            source: LatencySource::Connect,
             max_score: 45.0,
             ewma_alpha: 0.2,
             base: Duration::from_millis(50),
@@ -146,6 +158,17 @@ impl Default for SuccessScoring {
         Self {
             max_score: 40.0,
             ewma_alpha: 0.1,
+        }
+    }
+}
+
+impl Default for ThroughputScoring {
+    fn default() -> Self {
+        Self {
+            max_score: 0.0,
+            ewma_alpha: 0.3,
+            good: 12_500_000,
+            floor: 125_000,
         }
     }
 }

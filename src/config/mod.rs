@@ -60,8 +60,8 @@ pub use pools::{Algorithm, Dynamic, Pools, Rescue, Strategy};
 pub use process::{LogFormat, LogOutput, Logging, Metrics, Process, Reload};
 pub use reference::{KeyDoc, MobileDoc, Scope, reference};
 pub use remotes::{
-    FailurePenalty, FileProvider, HistoricalBonus, InitialProbing, JitterScoring, LatencyScoring, Probing,
-    Remotes, Scoring, Selector, SuccessScoring,
+    FailurePenalty, FileProvider, HistoricalBonus, InitialProbing, JitterScoring, LatencyScoring,
+    LatencySource, Passive, Probing, Remotes, Scoring, Selector, SuccessScoring, ThroughputScoring,
 };
 pub use server::{BandwidthLimits, Keepalive, Server, Splice};
 pub use service_name::ServiceName;

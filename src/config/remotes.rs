@@ -12,6 +12,8 @@ pub struct Remotes {
     pub provider: FileProvider,
     /// How candidates are probed.
     pub probing: Probing,
+    /// What is learned of backends from how they serve clients.
+    pub passive: Passive,
     /// How samples become scores.
     pub scoring: Scoring,
     /// How scores become the active set.
@@ -51,6 +53,17 @@ pub struct InitialProbing {
     pub timeout: Duration,
 }
 
+/// `remotes.passive`: what is learned from clients.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Passive {
+    /// Whether a backend that does not serve clients is blamed for it.
+    pub enabled: bool,
+    /// A backend that says nothing for so long after its client spoke does not serve it; zero: however long.
+    pub silence: Duration,
+    /// A connection that its backend closes within this, before anybody has said anything, is a failure; zero: none is.
+    pub early_close: Duration,
+}
+
 /// `remotes.scoring`; the `weights` of the file are folded into the maximum scores.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Scoring {
@@ -60,6 +73,8 @@ pub struct Scoring {
     pub jitter: JitterScoring,
     /// Success-rate part.
     pub success_rate: SuccessScoring,
+    /// Throughput part.
+    pub throughput: ThroughputScoring,
     /// What consecutive failures cost.
     pub failure_penalty: FailurePenalty,
     /// What a long run of successes earns.
@@ -69,6 +84,8 @@ pub struct Scoring {
 /// `remotes.scoring.latency`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LatencyScoring {
+    /// Which latency is scored, in the jitter part too.
+    pub source: LatencySource,
     /// Points at `base_latency` or below.
     pub max_score: f64,
     /// Weight of a new sample in the moving average; above 0, at most 1.
@@ -77,6 +94,29 @@ pub struct LatencyScoring {
     pub base: Duration,
     /// No points from here on.
     pub max_acceptable: Duration,
+}
+
+/// `remotes.scoring.latency.source`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LatencySource {
+    /// How long connects take.
+    Connect,
+    /// How long the first bytes of answers take, to checks and to clients; of connects, as long as there were none.
+    FirstByte,
+}
+
+impl LatencySource {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Connect, Self::FirstByte];
+
+    /// The name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::FirstByte => "first_byte",
+        }
+    }
 }
 
 /// `remotes.scoring.jitter`.
@@ -99,6 +139,19 @@ pub struct SuccessScoring {
     pub max_score: f64,
     /// Weight of a new sample in the moving average; above 0, at most 1.
     pub ewma_alpha: f64,
+}
+
+/// `remotes.scoring.throughput`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ThroughputScoring {
+    /// Points at `good` or above; 0 leaves throughput out.
+    pub max_score: f64,
+    /// Weight of a new sample in the moving average; above 0, at most 1.
+    pub ewma_alpha: f64,
+    /// Full points from here on, in bytes a second.
+    pub good: u64,
+    /// No points up to here, in bytes a second; below `good`.
+    pub floor: u64,
 }
 
 /// `remotes.scoring.failure_penalty`.

@@ -3,6 +3,7 @@
 //! A rule is data: the keys that it is about, and what is wrong with them. Whether it is asked at all, and where its
 //! error stands, is decided by the reader.
 
+use super::byte_rate;
 use super::draft::Draft;
 use super::networks;
 use super::platform::Platform;
@@ -52,6 +53,22 @@ pub(super) const OF_SERVICE: &[Rule<Draft>] = &[
                      allowed: base_latency < max_acceptable_latency",
                     show_duration(scoring.base),
                     show_duration(scoring.max_acceptable)
+                )
+            })
+        },
+    },
+    Rule {
+        keys: &[
+            "remotes.scoring.throughput.floor",
+            "remotes.scoring.throughput.good",
+        ],
+        broken: |draft, _| {
+            let scoring = &draft.remotes.scoring.throughput;
+            unless(scoring.floor < scoring.good, || {
+                format!(
+                    "floor {} is not below good {}; allowed: floor < good",
+                    byte_rate::shown(scoring.floor),
+                    byte_rate::shown(scoring.good)
                 )
             })
         },

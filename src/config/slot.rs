@@ -32,7 +32,8 @@ pub(super) enum Slot<D> {
     Address(Field<D, SocketAddr>),
     Addresses(Field<D, Vec<SocketAddr>>),
     Networks(Field<D, Vec<IpNet>>),
-    ByteRate(Field<D, u64>),
+    /// With what 0 means.
+    ByteRate(&'static str, Field<D, u64>),
     File(Field<D, PathBuf>),
     /// The empty text is none.
     FileOrNone(Field<D, Option<PathBuf>>),
@@ -70,7 +71,7 @@ impl<D> Slot<D> {
             Self::Address(field) => *field(draft) = address(node)?,
             Self::Addresses(field) => *field(draft) = addresses(node)?,
             Self::Networks(field) => *field(draft) = networks::read(node)?,
-            Self::ByteRate(field) => *field(draft) = byte_rate::read(node)?,
+            Self::ByteRate(_, field) => *field(draft) = byte_rate::read(node)?,
             Self::File(field) => *field(draft) = PathBuf::from(file_name(node)?),
             Self::Output(field) => {
                 *field(draft) = match file_name(node)? {
@@ -97,7 +98,7 @@ impl<D> Slot<D> {
             Self::Address(_) => "address",
             Self::Addresses(_) => "address or list",
             Self::Networks(_) => "network or list",
-            Self::ByteRate(_) => "byte rate",
+            Self::ByteRate(..) => "byte rate",
             Self::File(_) | Self::FileOrNone(_) | Self::Output(_) | Self::UrlPath(_) | Self::Secret(_) => {
                 "text"
             }
@@ -123,7 +124,7 @@ impl<D> Slot<D> {
                 "IPv4:port or [IPv6]:port, such as 127.0.0.1:1234, or a list of 1 to {MAX_ADDRESSES} of them"
             ),
             Self::Networks(_) => networks::allowed(),
-            Self::ByteRate(_) => byte_rate::allowed(),
+            Self::ByteRate(zero, _) => byte_rate::allowed(zero),
             Self::File(_) => "a file path; a relative one is relative to this file".to_owned(),
             Self::FileOrNone(_) => {
                 "empty, or a file path; a relative one is relative to this file".to_owned()
@@ -163,7 +164,7 @@ impl<D> Slot<D> {
                 all.join(", ")
             }
             Self::Networks(field) => networks::shown(field(draft)),
-            Self::ByteRate(field) => byte_rate::shown(*field(draft)),
+            Self::ByteRate(_, field) => byte_rate::shown(*field(draft)),
             Self::File(field) => field(draft).display().to_string(),
             Self::FileOrNone(field) => {
                 let path = field(draft).as_ref();

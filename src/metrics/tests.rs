@@ -120,6 +120,7 @@ impl World {
                 addr,
             },
             outcome,
+            heard: crate::scorer::Heard::NotAsked,
             source: Source::Dial,
             began_at: clock::now(),
             at: clock::now(),

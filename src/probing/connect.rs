@@ -22,7 +22,7 @@ use super::probe::Probe;
 use crate::base::clock;
 use crate::base::doorbell::Doorbell;
 use crate::net::{self, ConnectState};
-use crate::scorer::sample::{Outcome, Sample, Source};
+use crate::scorer::sample::{Heard, Outcome, Sample, Source};
 use crate::service::id::Candidate;
 
 /// The token of the waker; slots count from 0.
@@ -130,6 +130,7 @@ impl Connector {
                 Start::Ended(Sample {
                     candidate,
                     outcome: Outcome::of(&error),
+                    heard: Heard::NotAsked,
                     source: Source::Probe,
                     began_at,
                     at: clock::now(),
@@ -196,6 +197,7 @@ impl Connector {
         Some(Sample {
             candidate: flight.candidate,
             outcome,
+            heard: Heard::NotAsked,
             source: Source::Probe,
             began_at: flight.began_at,
             at: now,

@@ -116,6 +116,7 @@ impl Running {
                     assert_eq!(sample.candidate.service, self.service.live.id);
                     self.seen.push(sample);
                 }
+                Report::Unserved(_) => panic!("nobody is served here"),
                 Report::Swept(service) => {
                     assert_eq!(service, self.service.live.id);
                     self.is_swept = true;

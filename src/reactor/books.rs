@@ -83,7 +83,7 @@ impl Reactor {
                     assert!(waits, "the client of a dial waits for it");
                 }
                 State::Warm { .. } => count.warm += 1,
-                State::InUse { client } => {
+                State::InUse { client, .. } => {
                     let stage = self.clients.get(client).map(|client| client.stage);
                     let uses = matches!(
                         stage,

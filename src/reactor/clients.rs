@@ -81,6 +81,13 @@ impl Reactor {
                 self.due_clients.push(key);
             }
             count(tenant.traffic(self.index), moved);
+            let step = client.relay.step.take();
+            let stretch = client.relay.stretch.as_mut();
+            let measured =
+                stretch.and_then(|stretch| stretch.note([moved.to_backend, moved.to_client], self.now));
+            if step.is_some() || measured.is_some() {
+                self.appraise(key, attached.pool, step, measured);
+            }
             (moved, verdict)
         };
         debug_assert!(
@@ -139,6 +146,7 @@ impl Reactor {
         let Stage::Relaying(attached) = client.stage else {
             return;
         };
+        self.look_for_silence(key);
         // Should the connection be gone, the relay finds out by itself.
         self.keep_alive(attached.upstream);
         self.close_or_wait(key, Belief::MayBeLate);
@@ -167,7 +175,9 @@ impl Reactor {
         };
         let deadline = last_activity + timeout;
         if deadline > self.now {
-            return self.client_timers.set(key.index(), deadline);
+            let overdue_at = self.overdue_at(key).filter(|at| *at > self.now);
+            let next = overdue_at.map_or(deadline, |at| at.min(deadline));
+            return self.client_timers.set(key.index(), next);
         }
         match belief {
             Belief::LookedAt => self.close(key, Ending::quiet(reason)),
@@ -214,6 +224,11 @@ impl Reactor {
         };
         tenant.clients -= 1;
         let service = std::sync::Arc::clone(&tenant.service);
+        if let (Some(pool), Some(stretch)) = (client.pool(), &client.relay.stretch)
+            && let Some(measured) = stretch.measured()
+        {
+            self.count_measured(pool, measured);
+        }
         if let Some(bandwidth) = &service.bandwidth {
             self.resume_timers.clear(key.index());
             client.relay.give_back(bandwidth);

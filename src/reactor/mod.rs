@@ -22,6 +22,7 @@
 //! warm, and goes when its last client has.
 
 mod accept; // listeners: in turns, paused when full, resumed by themselves
+mod appraisal; // what clients got of their backends
 mod books; // what must add up after each turn
 mod client; // a client and its stage
 mod clients; // clients: events, turns, deadlines, the end

@@ -16,9 +16,10 @@ use crate::base::slots::Key;
 use crate::config::Rescue;
 use crate::net;
 use crate::pools::warm::{Pool, SHORTEST_LIFE};
-use crate::relay::Peer;
+use crate::relay::bulk::Stretch;
 use crate::relay::close::{CloseReason, Ending};
 use crate::relay::readiness::Readiness;
+use crate::relay::{Peer, Replaceable};
 
 /// What the balancer says to a client.
 enum Choice {
@@ -198,22 +199,25 @@ impl Reactor {
             return;
         };
         let pool = upstream.pool;
-        let was_warm = match upstream.state {
+        let warm_since = match upstream.state {
             State::Warm { since } => {
                 if self.now.saturating_duration_since(since) >= SHORTEST_LIFE
                     && let Some(pool) = self.pools.get_mut(pool)
                 {
                     pool.proved();
                 }
-                true
+                Some(since)
             }
-            State::Dialling { .. } => false,
+            State::Dialling { .. } => None,
             State::InUse { .. } => {
                 debug_assert!(false, "nobody gets a connection that another one uses");
-                false
+                None
             }
         };
-        upstream.state = State::InUse { client: key };
+        upstream.state = State::InUse {
+            client: key,
+            since: warm_since.unwrap_or(self.now),
+        };
         self.upstream_timers.clear(upstream_key.index());
         let Some(client) = self.clients.get_mut(key) else {
             return;
@@ -225,16 +229,16 @@ impl Reactor {
             upstream: upstream_key,
             pool,
         });
-        if was_warm {
-            // A rescue is one of the attempts, and another one must be left for the dial.
-            let may_try_twice = client.failed().len() + 1 < tenant.spec().pools.dial_attempts as usize;
-            let rescue = if may_try_twice {
-                tenant.spec().pools.rescue
-            } else {
-                Rescue::Off
-            };
-            client.relay.begin_on_warm(rescue);
+        // Another attempt must be left for what takes its place.
+        let may_try_twice = client.failed().len() + 1 < tenant.spec().pools.dial_attempts as usize;
+        match (warm_since, may_try_twice) {
+            (Some(_), true) => client.relay.begin_on_warm(tenant.spec().pools.rescue),
+            (Some(_), false) => client.relay.begin_on_warm(Rescue::Off),
+            (None, true) => client.relay.begin_on_dialled(Replaceable::Yes),
+            (None, false) => client.relay.begin_on_dialled(Replaceable::No),
         }
+        let is_measured = tenant.spec().remotes.scoring.throughput.max_score > 0.0;
+        client.relay.stretch = is_measured.then(|| Box::new(Stretch::new(self.now)));
         client.relay.last_activity = self.now;
         if let Some(search) = &mut client.search
             && search.trust != Trust::Full
@@ -255,14 +259,30 @@ impl Reactor {
         }
     }
 
-    /// The warm connection that a client got was closed by the backend before anything was exchanged on it.
+    /// The connection that a client got was closed by the backend before anything was exchanged on it: a warm one, which
+    /// is no wonder; or one that was dialled for it, which counts as a try.
     pub(super) fn replace_stale(&mut self, key: Key) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
+        let was_warm = client.relay.is_on_warm();
         client.relay.forget_stale();
-        client.search().trust = Trust::AfterALook;
-        self.detach(key);
+        let (upstream, backend) = self.detach(key);
+        if let Some(Upstream {
+            pool,
+            state: State::InUse { since, .. },
+            ..
+        }) = upstream
+        {
+            self.report_if_early(pool, since);
+        }
+        if let Some(client) = self.clients.get_mut(key) {
+            if was_warm {
+                client.search().trust = Trust::AfterALook;
+            } else {
+                client.search().failed.extend(backend);
+            }
+        }
         self.find_backend(key);
     }
 

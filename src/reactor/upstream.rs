@@ -30,7 +30,9 @@ pub(super) enum State {
     Warm {
         since: Instant,
     },
+    /// Since it was established for this client, or was warm.
     InUse {
         client: Key,
+        since: Instant,
     },
 }

@@ -14,7 +14,7 @@ use crate::config::Spec;
 use crate::net::{self, ConnectState};
 use crate::pools::warm::SHORTEST_LIFE;
 use crate::relay::readiness::Closure;
-use crate::scorer::{Outcome, Sample, Source};
+use crate::scorer::{Heard, Outcome, Sample, Source};
 use crate::service::Candidate;
 use crate::service::traffic::ErrorKind;
 
@@ -63,7 +63,7 @@ impl Reactor {
         let Some(upstream) = self.upstreams.get_mut(key) else {
             return;
         };
-        if let State::InUse { client } = upstream.state {
+        if let State::InUse { client, .. } = upstream.state {
             signal.apply(&mut upstream.peer.ready);
             self.drive(client);
         }
@@ -108,6 +108,7 @@ impl Reactor {
                 addr: pool.backend.addr,
             },
             outcome: Outcome::Success(latency),
+            heard: Heard::NotAsked,
             source: Source::Dial,
             began_at: self.time.to_clock(since),
             at: self.time.clock(),
@@ -183,6 +184,7 @@ impl Reactor {
                     addr,
                 },
                 outcome: Outcome::of(error),
+                heard: Heard::NotAsked,
                 source: Source::Dial,
                 began_at: self.time.to_clock(since),
                 at: self.time.clock(),
@@ -210,6 +212,9 @@ impl Reactor {
                 pool.refused(self.now, &mut self.rng);
             }
             State::Warm { .. } | State::Dialling { .. } | State::InUse { .. } => pool.proved(),
+        }
+        if let State::Warm { since } = upstream.state {
+            self.report_if_early(upstream.pool, since);
         }
         self.drop_pool_if_done(upstream.pool);
     }
@@ -269,7 +274,7 @@ impl Reactor {
     }
 
     /// The spec under which the connections of a pool are held.
-    fn spec_of_pool(&self, pool: Key) -> Option<&Spec> {
+    pub(super) fn spec_of_pool(&self, pool: Key) -> Option<&Spec> {
         let pool = self.pools.get(pool)?;
         self.tenants.get(pool.tenant).map(Tenant::spec)
     }

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 
 use super::bandwidth::{Bandwidth, Direction, Throttle};
+use super::bulk::Stretch;
 use super::close::{Ending, Side};
+use super::course::{Course, Met, Step};
 use super::flight::{Flight, Recorder};
 use super::half::{End, Half, Phase, Pumped, Stop};
 use super::peer::Peer;
@@ -49,8 +51,14 @@ pub struct Relay<W = TcpStream> {
     pub accepted_at: Instant,
     /// When a byte was last moved (or it was accepted).
     pub last_activity: Instant,
-    /// Whether its backend connection was warm and nothing has been exchanged on it: it may be replaced.
-    untouched: bool,
+    /// Who has spoken, as far as the present backend is judged by that.
+    pub course: Course,
+    /// What is new about that since it was last taken.
+    pub step: Option<Step>,
+    /// The present stretch of what it moves, where that is measured.
+    pub stretch: Option<Box<Stretch>>,
+    /// Whether nothing has been exchanged on its connection to the backend, which may be replaced then.
+    untouched: Untouched,
     /// What may be done for a first flight on that connection.
     rescue: Rescue,
     /// The end that follows once the last bytes of a backend are delivered that takes nothing any more.
@@ -63,6 +71,26 @@ pub struct Relay<W = TcpStream> {
     to_client: Half,
     /// Its share in the limits of bandwidth, where there are any.
     throttle: Option<Box<Throttle>>,
+}
+
+/// Whether a connection to a backend may still be replaced by another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Untouched {
+    /// Something has been exchanged on it.
+    No,
+    /// It was warm: what its backend said on it, and its end, may be old.
+    Warm,
+    /// It was dialled for this client: what its backend says is said to the client, its end alone is nothing.
+    Fresh,
+}
+
+/// Whether another connection may take the place of a dialled one that its backend closes before anybody has spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replaceable {
+    /// It may.
+    Yes,
+    /// No attempt is left.
+    No,
 }
 
 /// What the reactor is to do with a relay.
@@ -120,7 +148,10 @@ impl<W: Wire> Relay<W> {
             bytes_to_client: 0,
             accepted_at: now,
             last_activity: now,
-            untouched: false,
+            course: Course::Quiet,
+            step: None,
+            stretch: None,
+            untouched: Untouched::No,
             rescue: Rescue::Off,
             lost_backend: None,
             flight: None,
@@ -133,13 +164,29 @@ impl<W: Wire> Relay<W> {
 
     /// A warm connection is there; nothing has been exchanged on it.
     pub fn begin_on_warm(&mut self, rescue: Rescue) {
-        self.untouched = true;
+        self.untouched = Untouched::Warm;
+        self.course = Course::Quiet;
         self.rescue = rescue;
+    }
+
+    /// A connection that was dialled for it is there.
+    pub fn begin_on_dialled(&mut self, replaceable: Replaceable) {
+        self.untouched = match replaceable {
+            Replaceable::Yes => Untouched::Fresh,
+            Replaceable::No => Untouched::No,
+        };
+        self.course = Course::Quiet;
+    }
+
+    /// Whether it is on a warm connection on which nothing has been exchanged.
+    #[must_use]
+    pub fn is_on_warm(&self) -> bool {
+        self.untouched == Untouched::Warm
     }
 
     /// Forgets the connection that turned out stale, on which nothing was exchanged.
     pub fn forget_stale(&mut self) {
-        self.untouched = false;
+        self.untouched = Untouched::No;
         self.flight = None;
     }
 
@@ -147,7 +194,7 @@ impl<W: Wire> Relay<W> {
     pub fn say_again(&mut self) {
         let Some(flight) = self.flight.take() else { return };
         self.replaying = self.bytes_to_backend;
-        self.untouched = false;
+        self.untouched = Untouched::No;
         self.lost_backend = None;
         self.to_client = Half::default();
         self.to_backend = rescue::say_again(&flight);
@@ -206,18 +253,20 @@ impl<W: Wire> Relay<W> {
 
     fn turn(&mut self, backend: &mut Peer<W>, tools: &mut Tools<'_>) -> (Moved, Verdict) {
         let mut moved = Moved::default();
-        if self.untouched {
+        if self.untouched != Untouched::No {
             if self.is_stale(backend, tools.clock) {
                 return (moved, Verdict::Stale);
             }
             self.begin_flight();
         }
         let mut again = false;
+        let was_open = self.to_backend.phase() == Phase::Open;
         let up = match tools.bandwidth {
             None => self.upload(backend, tools, TURN_BYTES),
             Some(limits) => self.run_limited(Direction::ToBackend, backend, limits, tools),
         };
         moved.to_backend = up.moved;
+        let client_ended = !was_open || matches!(up.stop, Stop::Finished | Stop::SourceFailed(_));
         // What a limit of bandwidth holds back will be read.
         let is_up_blocked = matches!(up.stop, Stop::Blocked) && !self.is_paused();
         if let Some(ending) = self.after_upload(up.stop, backend, &mut again) {
@@ -229,6 +278,9 @@ impl<W: Wire> Relay<W> {
             Some(limits) => self.run_limited(Direction::ToClient, backend, limits, tools),
         };
         moved.to_client = down.moved;
+        if self.course.is_open() {
+            self.advance_course(&moved, &down.stop, client_ended, tools.now);
+        }
         if self.flight.is_some()
             && let Some(verdict) = self.judge(&down, backend, tools.now)
         {
@@ -252,6 +304,9 @@ impl<W: Wire> Relay<W> {
     /// first bytes go. While a limit holds those back nobody looks: where polling is not by edges, a look asks for the next
     /// event, which would bring the next look at once.
     fn is_stale(&self, backend: &Peer<W>, clock: Instant) -> bool {
+        if self.untouched == Untouched::Fresh {
+            return backend.ready.is_read_closed() && backend.is_dead();
+        }
         let throttle = self.throttle.as_ref();
         let is_held_back = || throttle.is_some_and(|one| one.is_paused_at(Direction::ToBackend, clock));
         backend.ready.is_read_closed() || (self.has_more_to_say() && !is_held_back() && backend.is_dead())
@@ -346,9 +401,25 @@ impl<W: Wire> Relay<W> {
         }
     }
 
+    /// Takes note of who spoke in this turn, and who ended.
+    fn advance_course(&mut self, moved: &Moved, down: &Stop, client_ended: bool, now: Instant) {
+        let met = Met {
+            asked: moved.to_backend > 0,
+            answered: moved.to_client > 0 || self.to_client.is_stuck(),
+            ended: matches!(down, Stop::Finished | Stop::SourceFailed(_)),
+            client_ended: client_ended || self.client.ready.has_failed(),
+        };
+        // One that nobody took is of no use any more.
+        self.step = self.course.advance(met, now).or(self.step);
+    }
+
     /// Begins to keep what the client is about to say to a warm connection.
     fn begin_flight(&mut self) {
-        if self.rescue != Rescue::Off && self.flight.is_none() && self.has_more_to_say() {
+        if self.untouched == Untouched::Warm
+            && self.rescue != Rescue::Off
+            && self.flight.is_none()
+            && self.has_more_to_say()
+        {
             self.flight = rescue::begin(&self.to_backend);
         }
     }
@@ -396,7 +467,7 @@ impl<W: Wire> Relay<W> {
     fn account(&mut self, moved: &mut Moved, now: Instant) {
         if moved.to_backend + moved.to_client > 0 {
             self.last_activity = now;
-            self.untouched = false;
+            self.untouched = Untouched::No;
             let replayed = self.replaying.min(moved.to_backend);
             self.replaying -= replayed;
             moved.to_backend -= replayed;
@@ -414,7 +485,7 @@ impl<W: Wire> Relay<W> {
             }
             Stop::Finished => {
                 self.to_backend.finish();
-                self.untouched = false;
+                self.untouched = Untouched::No;
                 if self.to_client.phase() == Phase::Done {
                     return Some(Ending::FINISHED);
                 }
@@ -428,7 +499,7 @@ impl<W: Wire> Relay<W> {
                 // The backend takes nothing any more, but what it said before is still to be delivered. An
                 // end of its stream after a reset is no end: the error was used up by the failed write.
                 self.to_backend.finish();
-                self.untouched = false;
+                self.untouched = Untouched::No;
                 if self.to_client.phase() == Phase::Done {
                     return Some(self.failed(Side::Backend, &error));
                 }
@@ -498,7 +569,8 @@ impl<W: Wire> Relay<W> {
             "what is said again was counted before"
         );
         debug_assert!(
-            !self.untouched || self.bytes_to_backend + self.bytes_to_client == 0,
+            self.untouched == Untouched::No
+                || self.bytes_to_backend - self.replaying + self.bytes_to_client == 0,
             "what was exchanged is no longer untouched"
         );
         debug_assert!(
@@ -526,7 +598,7 @@ impl<W: Wire> Relay<W> {
     /// What a verdict says of the relay.
     fn check_verdict(&self, backend: &Peer<W>, verdict: Verdict, clock: Instant) {
         match verdict {
-            Verdict::Stale => debug_assert!(self.untouched, "something was exchanged on it"),
+            Verdict::Stale => debug_assert!(self.untouched != Untouched::No, "something was exchanged on it"),
             Verdict::Rescue => debug_assert!(self.flight.is_some(), "there is nothing to be said again"),
             Verdict::Doubt(pause) => {
                 debug_assert!(self.is_in_doubt() && !pause.is_zero(), "a doubt has an end");

@@ -3,7 +3,9 @@
 //! A facade: each file below is one idea, and imports only files that stand above it here.
 
 pub mod buffer; // bytes that the sink did not take yet
+pub mod bulk; // how fast a relay moves what is much
 pub mod close; // how a relay ends, and what its peers are told
+pub mod course; // who has spoken
 pub mod flight; // the first flight: what is kept, who may be rescued
 pub mod pipe; // pipes of the kernel, where it has them
 pub mod readiness; // what events told of a wire
@@ -21,5 +23,5 @@ mod rescue; // the end of a first flight, as the wires tell it
 
 mod exchange; // the relay itself: its turns
 
-pub use exchange::{Moved, Relay, Tools, Verdict};
+pub use exchange::{Moved, Relay, Replaceable, Tools, Verdict};
 pub use peer::Peer;

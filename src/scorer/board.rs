@@ -9,12 +9,12 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::sample::{Rated, Sample, Touched};
+use super::sample::{Rated, Sample, Served, Touched};
 use super::score::{History, Score};
 use crate::base::lru::Lru;
 use crate::config::Scoring;
 
-/// The most candidates that are remembered besides the active ones; a row takes about 120 bytes.
+/// The most candidates that are remembered besides the active ones; a row takes about 190 bytes.
 pub const BOARD_BOUND: usize = 8192;
 
 /// Histories and scores by candidate.
@@ -54,12 +54,34 @@ impl ScoreBoard {
     pub fn record(&mut self, sample: &Sample) {
         let (row, forgotten) = self.rows.touch(sample.candidate.addr);
         let before = usize::from(row.history.answers());
-        row.history.record(sample.outcome, &self.rules);
+        row.history.take(sample, &self.rules);
         row.last_sample_at = Some(sample.at);
         self.answering += usize::from(row.history.answers());
         let gone = usize::from(forgotten.is_some_and(|row| row.history.answers()));
         debug_assert!(self.answering >= before + gone, "who answered was counted");
         self.answering -= before + gone;
+    }
+
+    /// Takes in what clients got of a candidate, if it is remembered.
+    pub fn served(&mut self, addr: &SocketAddr, served: &Served) {
+        let rules = &self.rules;
+        self.rows.change(addr, |row| row.history.served(served, rules));
+    }
+
+    /// Takes in that a candidate did not serve a client, if it is remembered: who serves clients is.
+    pub fn unserved(&mut self, addr: &SocketAddr, now: Instant) {
+        let rules = &self.rules;
+        let change = self.rows.change(addr, |row| {
+            let did_answer = row.history.answers();
+            row.history.unserved(now, rules);
+            did_answer
+        });
+        self.answering -= usize::from(change == Some(true));
+    }
+
+    /// Checks are made no more, or others: what they have said is forgotten.
+    pub fn forget_checks(&mut self) {
+        self.rows.change_all(|row| row.history.forget_checks());
     }
 
     /// The score of a candidate, if it was touched and is still remembered.
@@ -165,6 +187,7 @@ mod tests {
                 addr: addr(port),
             },
             outcome,
+            heard: crate::scorer::Heard::NotAsked,
             source: Source::Probe,
             began_at: at,
             at,

@@ -4,16 +4,19 @@
 //! It must not know whose fault a failure is: what it is given is the candidates' own doing.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use log::{debug, trace};
+use log::{debug, info, trace};
 
 use super::board::ScoreBoard;
+use super::conduct::Conduct;
 use super::failing::FailingDials;
 use super::link::Evidence;
-use super::sample::{Sample, Source};
+use super::sample::{Sample, Served, Source, Unserved};
+use super::tallies::{Look, Tallies};
 use crate::backend::ActiveSet;
 use crate::base::published::Reader;
 use crate::candidates::CandidateSet;
@@ -30,6 +33,10 @@ pub(super) struct Book {
     candidates: Reader<CandidateSet>,
     /// Failures of active backends' dials.
     failing: FailingDials,
+    /// What clients get of backends.
+    tallies: Tallies,
+    /// Whose fault it is when they get nothing.
+    conduct: Conduct,
 }
 
 impl Book {
@@ -39,6 +46,8 @@ impl Book {
             active: Reader::new(Arc::clone(&live.active)),
             candidates: Reader::new(Arc::clone(&live.candidates)),
             failing: FailingDials::default(),
+            tallies: Tallies::default(),
+            conduct: Conduct::default(),
             service,
         };
         book.follow_spec();
@@ -83,6 +92,8 @@ impl Book {
         });
         self.service.live.probes.set_active(&active);
         self.failing.retain(|addr| active.contains(addr));
+        self.conduct.retain(|addr| active.contains(addr));
+        self.tallies.follow(&self.active);
     }
 
     /// Counts a probe, whosever fault it is if it failed.
@@ -115,6 +126,68 @@ impl Book {
         if !self.has_set() {
             self.service.live.evaluation.ask();
         }
+    }
+
+    /// Takes in what clients got since the last look; whether any got anything.
+    fn look(&mut self, now: Instant) -> bool {
+        let passive = &self.service.spec.remotes.passive;
+        let looks = self.tallies.look();
+        for Look {
+            addr,
+            served,
+            slowest,
+        } in &looks
+        {
+            self.conduct.served(*addr, served.clients, *slowest, now);
+            let served = if passive.enabled {
+                *served
+            } else {
+                Served {
+                    clients: 0,
+                    ..*served
+                }
+            };
+            self.write(|board| board.served(addr, &served));
+        }
+        let patience = if passive.enabled {
+            self.conduct.patience(passive.silence, now)
+        } else {
+            Duration::ZERO
+        };
+        self.service.live.set_patience(patience);
+        looks.iter().any(|look| look.served.clients > 0)
+    }
+
+    /// Takes in that a client was not served, and asks for an evaluation if that is its backend's fault.
+    pub(super) fn unserved(&mut self, unserved: &Unserved) {
+        let addr = unserved.candidate.addr;
+        let faults = self.conduct.unserved(addr);
+        debug!(
+            target: "tcp_forwarder::scorer",
+            service = self.service.name.as_str(), backend:% = addr, faults;
+            "a client was not served: {}", unserved.how.label()
+        );
+        if faults == 0 {
+            return;
+        }
+        let live = &self.service.live;
+        live.counts.unserved.fetch_add(faults.into(), Ordering::Relaxed);
+        let was_trusted = self.is_trusted(&addr);
+        self.write(|board| (0..faults).for_each(|_| board.unserved(&addr, unserved.at)));
+        if was_trusted && !self.is_trusted(&addr) {
+            info!(
+                target: "tcp_forwarder::scorer",
+                service = self.service.name.as_str(), backend:% = addr;
+                "backend {addr} accepts but does not serve clients ({}); it is set aside", unserved.how.label()
+            );
+        }
+        if self.active.contains(&addr) {
+            self.service.live.evaluation.ask();
+        }
+    }
+
+    fn is_trusted(&self, addr: &SocketAddr) -> bool {
+        self.board().score(addr).is_none_or(|score| score.is_trusted)
     }
 
     /// Asks for an evaluation if a sample that is on the board is a reason.
@@ -205,6 +278,11 @@ impl Books {
     /// Follows the published values of each service.
     pub(super) fn follow(&mut self) {
         self.0.values_mut().for_each(Book::follow);
+    }
+
+    /// Takes in what clients of all services got since the last look; whether any got anything.
+    pub(super) fn look(&mut self, now: Instant) -> bool {
+        self.0.values_mut().fold(false, |any, book| book.look(now) | any)
     }
 
     /// The book of a service, unless that has left.

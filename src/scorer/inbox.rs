@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::pace::Waiting;
-use super::sample::{Report, Sample, Source};
+use super::sample::{Report, Sample, Source, Unserved};
 use crate::base::doorbell::Doorbell;
 use crate::service::id::ServiceId;
 
@@ -62,6 +62,19 @@ impl SampleInbox {
             Waiting::Patient
         };
         self.add(state, Report::Sample(sample), waiting);
+    }
+
+    /// Hands in that a client was not served; bounded as samples are.
+    pub fn unserved(&self, unserved: Unserved) {
+        let mut state = self.lock();
+        if state.samples >= INBOX_CAPACITY {
+            drop(state);
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        state.samples += 1;
+        // The next clients are waiting for the selector to hear of it.
+        self.add(state, Report::Unserved(unserved), Waiting::Urgent);
     }
 
     /// Reports that initial probing of a service is over; its samples were handed in before.
@@ -126,6 +139,7 @@ mod tests {
                 addr: SocketAddr::from(([127, 0, 0, 1], 1)),
             },
             outcome,
+            heard: crate::scorer::Heard::NotAsked,
             source,
             began_at: clock::now(),
             at: clock::now(),

@@ -6,6 +6,7 @@
 
 pub mod board; // the bounded score board of one service
 mod book; // what the scorer keeps of one service
+pub mod conduct; // whose fault it is when clients hear nothing
 mod failing; // dials that fail in a row
 pub mod inbox; // the way of samples to the scorer
 pub mod link; // whose fault failures are
@@ -13,15 +14,17 @@ pub mod pace; // how long samples gather
 pub mod probe_stats; // probe counts of single servers, for metrics
 pub mod sample; // what is told of candidates
 pub mod score; // the formulas
+mod tallies; // what clients got of backends
 #[cfg(test)]
 mod tests;
 mod thread; // the thread
+pub mod trust; // whether a candidate's connects are believed
 
 pub use board::ScoreBoard;
 pub use failing::FailingDials;
 pub use inbox::SampleInbox;
 pub use link::{Evidence, LinkDuty, LinkView, LinkWatch};
 pub use probe_stats::ProbeStats;
-pub use sample::{Outcome, Rated, Report, Sample, Source, Touched};
+pub use sample::{Heard, Outcome, Rated, Report, Sample, Source, Touched, Unserved, Wordless};
 pub use score::Score;
 pub use thread::Scorer;

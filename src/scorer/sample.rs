@@ -15,6 +15,8 @@ pub struct Sample {
     pub candidate: Candidate,
     /// How it went.
     pub outcome: Outcome,
+    /// What was heard on the connection, if something was to be.
+    pub heard: Heard,
     /// Who made the connect.
     pub source: Source,
     /// When it began.
@@ -23,11 +25,71 @@ pub struct Sample {
     pub at: Instant,
 }
 
+/// What a check heard after its connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// Nothing was to be: a connect alone.
+    NotAsked,
+    /// An answer as it should be; its first byte came so long after the question.
+    Answer(Duration),
+    /// None in time, or a wrong one.
+    Wrong,
+}
+
+/// A backend that did not serve a client, or a connection that it closed at once.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Unserved {
+    /// Who it was.
+    pub candidate: Candidate,
+    /// What happened.
+    pub how: Wordless,
+    /// When the client spoke; for [`Wordless::ClosedEarly`], when the connection was established.
+    pub asked_at: Instant,
+    /// When it was known.
+    pub at: Instant,
+}
+
+/// What clients got of one backend since the last look.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Served {
+    /// Clients that got a first byte.
+    pub clients: u32,
+    /// The mean time from a client's first byte to that, of those that spoke first.
+    pub first_byte: Option<Duration>,
+    /// The mean rate of directions that moved much, in bytes a second.
+    pub rate: Option<f64>,
+}
+
+/// How a backend left a connection without a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wordless {
+    /// It finished or reset the connection after the client had spoken.
+    Ended,
+    /// It has been silent for too long since the client spoke.
+    Silent,
+    /// It closed the connection within `passive.early_close`, before anybody had said anything.
+    ClosedEarly,
+}
+
+impl Wordless {
+    /// In words, for the log.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Ended => "ended without a word",
+            Self::Silent => "silent",
+            Self::ClosedEarly => "closed at once",
+        }
+    }
+}
+
 /// What is reported to the scorer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Report {
     /// A connect ended.
     Sample(Sample),
+    /// A client was not served.
+    Unserved(Unserved),
     /// Initial probing of a service is over; all its samples were reported before.
     Swept(ServiceId),
 }
@@ -129,8 +191,10 @@ pub struct Rated {
     pub addr: SocketAddr,
     /// Its score; 0 to the sum of the maximum scores.
     pub score: f64,
-    /// Its mean connect time; `None` if no connect ever succeeded.
+    /// The mean of the latency that is scored; `None` if it was never measured.
     pub latency: Option<Duration>,
+    /// Whether its connects are believed, see [`trust`](super::trust); who is not does not pass, whatever its score.
+    pub is_trusted: bool,
 }
 
 impl Rated {
@@ -141,6 +205,7 @@ impl Rated {
             addr,
             score: 0.0,
             latency: None,
+            is_trusted: true,
         }
     }
 }

@@ -7,10 +7,14 @@
 //! 0..=`max_penalty`; the total stays within 0..=[`ceiling`].
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::sample::{Outcome, Rated};
-use crate::config::{FailurePenalty, Scoring};
+use super::sample::{Heard, Outcome, Rated, Sample, Served};
+use super::trust::Trust;
+use crate::config::{FailurePenalty, LatencySource, Scoring, ThroughputScoring};
+
+/// Clients of one batch that count at most, so that a busy moment does not wipe out all memory.
+const MOST_SERVED: u32 = 8;
 
 /// An exponentially weighted moving average: `new = alpha * sample + (1 - alpha) * old`; the first sample is
 /// taken as it is.
@@ -38,33 +42,65 @@ impl Ewma {
     }
 }
 
+/// A time that is measured again and again, in seconds.
+#[derive(Debug, Clone, Copy)]
+struct Timing {
+    mean: Ewma,
+    /// Mean difference of neighbouring times.
+    jitter: Ewma,
+    /// The last time alone.
+    last: Ewma,
+}
+
+impl Timing {
+    /// Not measured yet.
+    const EMPTY: Self = Self {
+        mean: Ewma::EMPTY,
+        jitter: Ewma::EMPTY,
+        last: Ewma::EMPTY,
+    };
+
+    fn add(&mut self, time: Duration, rules: &Scoring) {
+        let seconds = time.as_secs_f64();
+        // A jitter sample needs a neighbour: the last success, however many failures lie between.
+        if let Some(previous) = self.last.value() {
+            self.jitter
+                .add((seconds - previous).abs(), rules.jitter.ewma_alpha);
+        }
+        self.last = Ewma(seconds);
+        self.mean.add(seconds, rules.latency.ewma_alpha);
+    }
+}
+
 /// What is remembered of one candidate.
 #[derive(Debug, Clone, Copy)]
 pub struct History {
-    /// Mean connect time, in seconds.
-    latency: Ewma,
-    /// Mean difference of neighbouring connect times, in seconds.
-    jitter: Ewma,
-    /// The last connect time alone, in seconds.
-    last_latency: Ewma,
+    /// How long connects take.
+    connect: Timing,
+    /// How long first bytes of answers take, to checks and to clients.
+    first_byte: Timing,
+    /// Mean rate of directions that moved much, in bytes a second.
+    rate: Ewma,
     /// Mean of 1 for a success and 0 for a failure.
     success: Ewma,
     /// Points taken off.
     penalty: f64,
     consecutive_failures: u32,
     consecutive_successes: u32,
+    trust: Trust,
 }
 
 impl Default for History {
     fn default() -> Self {
         Self {
-            latency: Ewma::EMPTY,
-            jitter: Ewma::EMPTY,
-            last_latency: Ewma::EMPTY,
+            connect: Timing::EMPTY,
+            first_byte: Timing::EMPTY,
+            rate: Ewma::EMPTY,
             success: Ewma::EMPTY,
             penalty: 0.0,
             consecutive_failures: 0,
             consecutive_successes: 0,
+            trust: Trust::default(),
         }
     }
 }
@@ -72,7 +108,7 @@ impl Default for History {
 /// A score with all it was made of. Points unless a unit is named.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Score {
-    /// `clamp(latency + jitter + success - penalty + bonus, 0, ceiling)`.
+    /// `clamp(latency + jitter + success + throughput - penalty + bonus, 0, ceiling)`.
     pub total: f64,
     /// 0 to the latency maximum.
     pub latency_part: f64,
@@ -80,13 +116,21 @@ pub struct Score {
     pub jitter_part: f64,
     /// 0 to the success-rate maximum.
     pub success_part: f64,
+    /// 0 to the throughput maximum.
+    pub throughput_part: f64,
     /// Taken off; 0 to the maximum penalty.
     pub penalty: f64,
     /// Added; 0 to the maximum bonus.
     pub bonus: f64,
-    /// Mean connect time, once a connect succeeded.
+    /// The mean of the latency that is scored, once it was measured.
     pub latency: Option<Duration>,
-    /// Mean difference of neighbouring connect times, once two connects succeeded.
+    /// Mean connect time, once a connect succeeded.
+    pub connect: Option<Duration>,
+    /// Mean time from a question to the first byte of its answer, once there was one.
+    pub first_byte: Option<Duration>,
+    /// Mean rate of directions that moved much, in bytes a second.
+    pub rate: Option<f64>,
+    /// Mean difference of neighbouring latencies, once there were two.
     pub jitter: Option<Duration>,
     /// Moving success rate, 0 to 1.
     pub success_rate: f64,
@@ -94,6 +138,8 @@ pub struct Score {
     pub consecutive_failures: u32,
     /// Successes since the last failure.
     pub consecutive_successes: u32,
+    /// Whether its connects are believed.
+    pub is_trusted: bool,
 }
 
 impl Score {
@@ -104,31 +150,78 @@ impl Score {
             addr,
             score: self.total,
             latency: self.latency,
+            is_trusted: self.is_trusted,
         }
     }
 }
 
 impl History {
-    /// Takes in how one connect went.
+    /// Takes in a sample that ended at its time: how the connect went, and what was heard.
+    pub fn take(&mut self, sample: &Sample, rules: &Scoring) {
+        match (sample.outcome, sample.heard) {
+            (Outcome::Success(latency), Heard::Wrong) => {
+                self.trust.checked(false);
+                self.connect.add(latency, rules);
+                self.failed(rules);
+            }
+            (Outcome::Success(latency), heard) => {
+                if let Heard::Answer(first_byte) = heard {
+                    self.trust.checked(true);
+                    self.first_byte.add(first_byte, rules);
+                }
+                if self.trust.connected(sample.at) {
+                    self.record(sample.outcome, rules);
+                } else {
+                    self.connect.add(latency, rules);
+                }
+            }
+            (Outcome::Refused | Outcome::NoRoute | Outcome::Failure, _) => self.record(sample.outcome, rules),
+        }
+    }
+
+    /// Takes in how one connect went that is believed.
     pub fn record(&mut self, outcome: Outcome, rules: &Scoring) {
         match outcome {
-            Outcome::Success(latency) => self.succeeded(latency.as_secs_f64(), rules),
+            Outcome::Success(latency) => self.succeeded(latency, rules),
             Outcome::Refused | Outcome::NoRoute | Outcome::Failure => self.failed(rules),
         }
     }
 
-    fn succeeded(&mut self, latency: f64, rules: &Scoring) {
-        // A jitter sample needs a neighbour: the last success, however many failures lie between.
-        if let Some(previous) = self.last_latency.value() {
-            let jitter = (latency - previous).abs();
-            self.jitter.add(jitter, rules.jitter.ewma_alpha);
-        }
-        self.last_latency = Ewma(latency);
-        self.latency.add(latency, rules.latency.ewma_alpha);
+    fn succeeded(&mut self, latency: Duration, rules: &Scoring) {
+        self.connect.add(latency, rules);
         self.success.add(1.0, rules.success_rate.ewma_alpha);
         self.consecutive_failures = 0;
         self.consecutive_successes = self.consecutive_successes.saturating_add(1);
         self.penalty = (self.penalty - rules.failure_penalty.recovery_per_check).max(0.0);
+    }
+
+    /// It served clients: they end a run of failures, and count as successes, but not as checks that earn a bonus.
+    pub fn served(&mut self, served: &Served, rules: &Scoring) {
+        if served.clients > 0 {
+            self.trust.served(served.clients);
+            for _ in 0..served.clients.min(MOST_SERVED) {
+                self.success.add(1.0, rules.success_rate.ewma_alpha);
+            }
+            self.consecutive_failures = 0;
+            self.penalty = (self.penalty - rules.failure_penalty.recovery_per_check).max(0.0);
+        }
+        if let Some(first_byte) = served.first_byte {
+            self.first_byte.add(first_byte, rules);
+        }
+        if let Some(rate) = served.rate {
+            self.rate.add(rate, rules.throughput.ewma_alpha);
+        }
+    }
+
+    /// It did not serve a client, which is its own fault.
+    pub fn unserved(&mut self, now: Instant, rules: &Scoring) {
+        self.trust.failed(now);
+        self.failed(rules);
+    }
+
+    /// Checks are made no more, or others.
+    pub fn forget_checks(&mut self) {
+        self.trust.forget_checks();
     }
 
     fn failed(&mut self, rules: &Scoring) {
@@ -153,8 +246,14 @@ impl History {
     /// shown no jitter: its jitter counts as 0 until a second success tells more.
     #[must_use]
     pub fn score(&self, rules: &Scoring) -> Score {
-        let latency = self.latency.value();
-        let jitter = self.jitter.value();
+        let timing = match rules.latency.source {
+            LatencySource::Connect => &self.connect,
+            // Who was never asked anything has shown no other latency.
+            LatencySource::FirstByte if self.first_byte.mean.value().is_none() => &self.connect,
+            LatencySource::FirstByte => &self.first_byte,
+        };
+        let latency = timing.mean.value();
+        let jitter = timing.jitter.value();
         let latency_part = latency.map_or(0.0, |seconds| {
             let scale = &rules.latency;
             linear_part(seconds, scale.base, scale.max_acceptable, scale.max_score)
@@ -166,30 +265,38 @@ impl History {
         });
         let success_rate = self.success.value().unwrap_or(0.0);
         let success_part = success_rate * rules.success_rate.max_score;
+        let throughput_part = latency.map_or(0.0, |_| throughput_part(self.rate.value(), &rules.throughput));
         let bonus = bonus_of(self.consecutive_successes, rules);
-        let sum = latency_part + jitter_part + success_part - self.penalty + bonus;
+        let sum = latency_part + jitter_part + success_part + throughput_part - self.penalty + bonus;
+        let seconds = |mean: Ewma| mean.value().map(Duration::from_secs_f64);
         Score {
             total: sum.clamp(0.0, ceiling(rules)),
             latency_part,
             jitter_part,
             success_part,
+            throughput_part,
             penalty: self.penalty,
             bonus,
             latency: latency.map(Duration::from_secs_f64),
+            connect: seconds(self.connect.mean),
+            first_byte: seconds(self.first_byte.mean),
+            rate: self.rate.value(),
             jitter: jitter.map(Duration::from_secs_f64),
             success_rate,
             consecutive_failures: self.consecutive_failures,
             consecutive_successes: self.consecutive_successes,
+            is_trusted: self.trust.is_whole(),
         }
     }
 }
 
-/// The highest score there is: the three maximum scores and the maximum bonus.
+/// The highest score there is: the four maximum scores and the maximum bonus.
 #[must_use]
 pub fn ceiling(rules: &Scoring) -> f64 {
     rules.latency.max_score
         + rules.jitter.max_score
         + rules.success_rate.max_score
+        + rules.throughput.max_score
         + rules.historical_bonus.max_bonus
 }
 
@@ -204,6 +311,23 @@ fn linear_part(seconds: f64, base: Duration, max_acceptable: Duration, max_score
     } else {
         (max_acceptable - seconds) / (max_acceptable - base) * max_score
     }
+}
+
+/// Points for a rate in bytes a second, where more is better: none up to `floor`, `max_score` from `good` on, linear
+/// between. Who has moved nothing in bulk has shown no slowness: `max_score`.
+fn throughput_part(rate: Option<f64>, rules: &ThroughputScoring) -> f64 {
+    let (floor, good) = (per_second(rules.floor), per_second(rules.good));
+    rate.map_or(rules.max_score, |rate| {
+        ((rate - floor) / (good - floor)).clamp(0.0, 1.0) * rules.max_score
+    })
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "rates are far from the 2^53 that a double holds"
+)]
+fn per_second(bytes: u64) -> f64 {
+    bytes as f64
 }
 
 /// What the latest of so many consecutive failures (at least 1) costs:

@@ -3,17 +3,24 @@
 //! A simulation drives the same step. It sleeps at its doorbell: reports, another directory, another active set and
 //! another candidate list ring it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::book::Books;
 use super::link::{LinkDuty, LinkWatch};
 use super::pace::{Pace, Waiting};
-use super::sample::{Report, Sample, Source};
+use super::sample::{Report, Sample, Source, Unserved, Wordless};
 use crate::base::clock;
 use crate::base::published::Reader;
 use crate::service::directory::{Directory, Phase};
 use crate::service::hub::Hub;
+
+/// Silences that wait for a proof that our own link works; further ones are forgotten.
+const SILENCES: usize = 256;
+
+/// For how long they wait.
+const SILENCE_WAITS: Duration = Duration::from_secs(60);
 
 /// All that the thread keeps.
 #[derive(Debug)]
@@ -24,6 +31,12 @@ pub struct Scorer {
     /// Which failures are not the candidates' fault.
     link: LinkDuty,
     pace: Pace,
+    /// Backends that are silent, where it may be our own link that is.
+    silences: VecDeque<Unserved>,
+    /// Our own link worked then.
+    proven_at: Instant,
+    /// When it was last looked at what clients get.
+    looked_at: Instant,
     /// Whether some service had no active set at the last look: clients wait for that.
     is_awaited: bool,
     /// Kept for its memory.
@@ -39,6 +52,9 @@ impl Scorer {
             books: Books::default(),
             link: LinkDuty::new(LinkWatch::new(Duration::ZERO), Arc::clone(&hub.link)),
             pace: Pace::default(),
+            silences: VecDeque::new(),
+            proven_at: hub.started_at,
+            looked_at: hub.started_at,
             is_awaited: false,
             batch: Vec::new(),
             hub,
@@ -73,6 +89,11 @@ impl Scorer {
         }
         self.books.follow();
         self.is_awaited = self.books.awaits_a_set();
+        // Before reports of those that got nothing: who serves others is known then.
+        if self.books.look(now) {
+            self.proven_at = self.proven_at.max(self.looked_at);
+        }
+        self.looked_at = now;
         self.apply(&batch, now);
         self.batch = batch;
         self.batch_at(now).into_iter().chain(self.link.deadline()).min()
@@ -100,9 +121,11 @@ impl Scorer {
         for report in batch {
             match report {
                 Report::Sample(sample) => self.judge(sample, &mut cleared),
+                Report::Unserved(unserved) => self.hear(unserved),
                 Report::Swept(service) => swept.push(*service),
             }
         }
+        self.judge_silences(now);
         let judged = cleared.len();
         self.link.watch.on_time(now, &self.books, &mut cleared);
         self.record(&cleared[judged..]);
@@ -134,9 +157,41 @@ impl Scorer {
         if sample.source == Source::Probe {
             book.count_probe(sample);
         }
+        if sample.outcome.is_answer() {
+            self.proven_at = self.proven_at.max(sample.began_at);
+        }
         let judged = cleared.len();
         self.link.watch.observe(sample, &self.books, cleared);
         self.record(&cleared[judged..]);
+    }
+
+    /// Takes in that a client was not served, at once if that cannot be our own link's doing.
+    fn hear(&mut self, unserved: &Unserved) {
+        match unserved.how {
+            Wordless::Ended | Wordless::ClosedEarly => self.hold_to(unserved),
+            Wordless::Silent if self.silences.len() < SILENCES => self.silences.push_back(*unserved),
+            Wordless::Silent => {}
+        }
+    }
+
+    /// Takes in the silences since whose beginning our own link has worked.
+    fn judge_silences(&mut self, now: Instant) {
+        for _ in 0..self.silences.len() {
+            let Some(silence) = self.silences.pop_front() else {
+                return;
+            };
+            if silence.asked_at <= self.proven_at {
+                self.hold_to(&silence);
+            } else if now.saturating_duration_since(silence.at) < SILENCE_WAITS {
+                self.silences.push_back(silence);
+            }
+        }
+    }
+
+    fn hold_to(&mut self, unserved: &Unserved) {
+        if let Some(book) = self.books.of(unserved.candidate.service) {
+            book.unserved(unserved);
+        }
     }
 
     fn record(&mut self, cleared: &[Sample]) {

@@ -127,13 +127,14 @@ pub struct Switch {
     pub reason: SwitchReason,
 }
 
-/// The order of candidates, best first: higher score, then lower latency (never measured is last), then
+/// The order of candidates, best first: who is trusted, then higher score, then lower latency (never measured is last), then
 /// lower address.
 #[must_use]
 pub fn by_rank(a: &Rated, b: &Rated) -> Ordering {
     let latency = |rated: &Rated| rated.latency.unwrap_or(Duration::MAX);
-    b.score
-        .total_cmp(&a.score)
+    b.is_trusted
+        .cmp(&a.is_trusted)
+        .then_with(|| b.score.total_cmp(&a.score))
         .then_with(|| latency(a).cmp(&latency(b)))
         .then_with(|| a.addr.cmp(&b.addr))
 }
@@ -184,7 +185,7 @@ pub fn decide(situation: &Situation<'_>, rules: &config::Selector) -> Decision {
 }
 
 fn passes(rated: &Rated, rules: &config::Selector) -> bool {
-    rated.score >= rules.min_score_threshold
+    rated.is_trusted && rated.score >= rules.min_score_threshold
 }
 
 /// Replaces members that do not pass any more and fills a set that is too small. Neither waits for the

@@ -85,6 +85,7 @@ mod tests {
             addr,
             score: 98.25,
             latency: Some(Duration::from_micros(12_340)),
+            is_trusted: true,
         };
         let names = Names(vec![known, Rated::unknown(addr)]);
         assert_eq!(

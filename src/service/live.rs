@@ -3,8 +3,9 @@
 //! Handed on from one configuration to the next by name. Each value in it has exactly one writer; it decides
 //! nothing itself.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use super::doorbells::Doorbells;
 use super::id::ServiceId;
@@ -40,6 +41,8 @@ pub struct Live {
     pub traffic: Box<[Traffic]>,
     /// Probes of single servers. Written by the scorer.
     pub probes: ProbeStats,
+    /// How long a backend may be silent after its client spoke; zero: for ever. Written by the scorer.
+    patience_micros: AtomicU64,
     /// What the control threads count.
     pub counts: ControlCounts,
 }
@@ -51,6 +54,8 @@ pub struct ControlCounts {
     pub probes_ok: AtomicU64,
     /// Failed probes; the scorer's.
     pub probes_failed: AtomicU64,
+    /// Clients that were not served and whose backend was blamed for it; the scorer's.
+    pub unserved: AtomicU64,
     /// Switches of the active set, by [`SwitchReason`]; the selector's.
     pub switches: [AtomicU64; SwitchReason::ALL.len()],
     /// Changed candidate lists that could not be read; the worker's.
@@ -81,7 +86,23 @@ impl Live {
             turn: Arc::default(),
             traffic: bells.reactors.iter().map(|_| Traffic::default()).collect(),
             probes: ProbeStats::default(),
+            patience_micros: AtomicU64::new(0),
             counts: ControlCounts::default(),
         }
+    }
+
+    /// How long a backend may be silent after its client spoke; none: for ever.
+    #[must_use]
+    pub fn patience(&self) -> Option<Duration> {
+        match self.patience_micros.load(Ordering::Relaxed) {
+            0 => None,
+            micros => Some(Duration::from_micros(micros)),
+        }
+    }
+
+    /// Says how long that is; zero: for ever. For the scorer alone.
+    pub fn set_patience(&self, patience: Duration) {
+        let micros = u64::try_from(patience.as_micros()).unwrap_or(u64::MAX);
+        self.patience_micros.store(micros, Ordering::Relaxed);
     }
 }

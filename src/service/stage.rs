@@ -87,6 +87,7 @@ pub(crate) fn sample(service: &Service, port: u16, what: (Source, Outcome), at: 
             addr: addr(port),
         },
         outcome,
+        heard: crate::scorer::Heard::NotAsked,
         source,
         began_at: at,
         at,

@@ -188,6 +188,7 @@ impl Process {
         let sample = Sample {
             candidate: connect.candidate,
             outcome: connect.outcome,
+            heard: tcp_forwarder::scorer::Heard::NotAsked,
             source: connect.source,
             began_at: connect.began_at,
             at: self.now,

@@ -1,8 +1,9 @@
 //! The rows of `remotes`: candidates, probing, scoring, selection.
 
+use super::super::remotes::LatencySource;
 use super::super::slot::{Choice, Slot};
 use super::key::{Key, hours, ms, of_service, secs};
-use Slot::{Count, Duration as Time, File, Flag, Number, Port, Size};
+use Slot::{ByteRate, Count, Duration as Time, File, Flag, Number, Port, Size};
 
 pub(super) const REMOTES: &[Key] = &[
     of_service(
@@ -59,6 +60,21 @@ pub(super) const REMOTES: &[Key] = &[
         Time((ms(1), secs(60)), |d| &mut d.remotes.probing.initial.timeout),
         "a probe that takes longer has failed",
     ),
+    of_service(
+        "remotes.passive.enabled",
+        Flag(|d| &mut d.remotes.passive.enabled),
+        "whether a backend is judged by how it serves clients, besides by probes and dials",
+    ),
+    of_service(
+        "remotes.passive.silence",
+        Time((ms(0), hours(1)), |d| &mut d.remotes.passive.silence),
+        "a backend that says nothing for so long after a client spoke does not serve it; less once answers are known to come sooner; 0 = never",
+    ),
+    of_service(
+        "remotes.passive.early_close",
+        Time((ms(0), secs(60)), |d| &mut d.remotes.passive.early_close),
+        "a backend that closes a connection so soon, before anybody has said anything, has failed; 0 = never",
+    ),
 ];
 
 const SCORE: (f64, f64) = (0.0, 1000.0);
@@ -85,6 +101,22 @@ pub(super) const SCORING: &[Key] = &[
         "remotes.scoring.latency.max_score",
         Number(SCORE, |d| &mut d.remotes.scoring.latency.max_score),
         "points at base_latency or below",
+    ),
+    of_service(
+        "remotes.scoring.latency.source",
+        Slot::Choice(Choice {
+            names: &["connect", "first_byte"],
+            name: |d| d.remotes.scoring.latency.source.name(),
+            choose: |d, name| {
+                let named = LatencySource::ALL
+                    .into_iter()
+                    .find(|source| source.name() == name);
+                if let Some(source) = named {
+                    d.remotes.scoring.latency.source = source;
+                }
+            },
+        }),
+        "which latency is scored: how long connects take, or the first bytes of answers to checks and clients",
     ),
     of_service(
         "remotes.scoring.latency.ewma_alpha",
@@ -134,6 +166,26 @@ pub(super) const SCORING: &[Key] = &[
         "remotes.scoring.success_rate.ewma_alpha",
         Number(ALPHA, |d| &mut d.remotes.scoring.success_rate.ewma_alpha),
         "weight of a new sample in the moving average",
+    ),
+    of_service(
+        "remotes.scoring.throughput.max_score",
+        Number(SCORE, |d| &mut d.remotes.scoring.throughput.max_score),
+        "points at a throughput of good or above; 0 = not scored",
+    ),
+    of_service(
+        "remotes.scoring.throughput.ewma_alpha",
+        Number(ALPHA, |d| &mut d.remotes.scoring.throughput.ewma_alpha),
+        "weight of a new sample in the moving average",
+    ),
+    of_service(
+        "remotes.scoring.throughput.good",
+        ByteRate("none", |d| &mut d.remotes.scoring.throughput.good),
+        "full points from here on; above floor",
+    ),
+    of_service(
+        "remotes.scoring.throughput.floor",
+        ByteRate("none", |d| &mut d.remotes.scoring.throughput.floor),
+        "no points up to here",
     ),
     of_service(
         "remotes.scoring.failure_penalty.base_penalty",

@@ -98,12 +98,12 @@ pub(super) const SERVER: &[Key] = &[
     ),
     of_service(
         "server.bandwidth.per_connection",
-        Slot::ByteRate(|d| &mut d.server.bandwidth.per_connection),
+        Slot::ByteRate("no limit", |d| &mut d.server.bandwidth.per_connection),
         "bytes a second that one connection may move in each direction; 0 = no limit",
     ),
     of_service(
         "server.bandwidth.total",
-        Slot::ByteRate(|d| &mut d.server.bandwidth.total),
+        Slot::ByteRate("no limit", |d| &mut d.server.bandwidth.total),
         "bytes a second that all connections together may move in each direction; 0 = no limit",
     ),
 ];

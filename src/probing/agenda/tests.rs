@@ -79,6 +79,7 @@ impl Bench {
         self.board.record(&Sample {
             candidate: probe.candidate,
             outcome: Outcome::Success(SECOND / 50),
+            heard: crate::scorer::Heard::NotAsked,
             source: Source::Probe,
             began_at: self.now,
             at: self.now,

@@ -120,6 +120,7 @@ fn answer(probe: &Probe, began_at: Instant) -> Sample {
     Sample {
         candidate: probe.candidate,
         outcome: Outcome::Success(RTT),
+        heard: crate::scorer::Heard::NotAsked,
         source: Source::Probe,
         began_at,
         at: began_at + RTT,
@@ -287,6 +288,7 @@ fn services_come_go_and_change_and_others_keep_their_rounds() {
     assert_eq!(of(&bench, leaves).len(), before.0);
     let is_gone = |one: &Report| match one {
         Report::Sample(sample) => sample.candidate.service != leaves,
+        Report::Unserved(_) => false,
         Report::Swept(_) => true,
     };
     assert!(

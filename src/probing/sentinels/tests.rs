@@ -189,6 +189,7 @@ fn one_that_returns_while_all_others_die_is_found_and_the_dead_pay() {
             addr,
         },
         outcome,
+        heard: crate::scorer::Heard::NotAsked,
         source: Source::Probe,
         began_at,
         at,

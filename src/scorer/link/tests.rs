@@ -74,6 +74,7 @@ impl Bench {
                 addr: addr(host),
             },
             outcome,
+            heard: crate::scorer::Heard::NotAsked,
             source: Source::Probe,
             began_at: self.now.checked_sub(took).expect("a minute has passed"),
             at: self.now,

@@ -1,0 +1,119 @@
+//! What clients got of their backends: counted, and reported where they got nothing.
+//!
+//! Counts of what went well are additions to the backend's own cell; only what did not is handed in to the scorer, which
+//! says whose fault it was. It must not know what follows from either.
+
+use std::time::Instant;
+
+use super::client::Stage;
+use super::core::Reactor;
+use crate::backend::Tally;
+use crate::base::slots::Key;
+use crate::pools::warm::Pool;
+use crate::relay::bulk::Measured;
+use crate::relay::course::Step;
+use crate::scorer::{Unserved, Wordless};
+use crate::service::Candidate;
+
+impl Reactor {
+    /// What is new about a relay after its turn.
+    pub(super) fn appraise(&mut self, key: Key, pool: Key, step: Option<Step>, measured: Option<Measured>) {
+        if let Some(step) = step {
+            self.on_step(key, step);
+        }
+        if let Some(measured) = measured {
+            self.count_measured(pool, measured);
+        }
+    }
+
+    /// A relay has come a step further with its backend.
+    fn on_step(&mut self, key: Key, step: Step) {
+        let Some(Stage::Relaying(attached)) = self.clients.get(key).map(|client| client.stage) else {
+            debug_assert!(false, "only a relay goes on");
+            return;
+        };
+        match step {
+            Step::Asked => {
+                if let Some(until) = self.overdue_at(key) {
+                    self.client_timers.bring_forward(key.index(), until);
+                }
+            }
+            Step::Answered(waited) => {
+                if let Some(tally) = self.tally(attached.pool) {
+                    tally.answered(waited);
+                }
+            }
+            Step::Unserved(asked_at) => self.report_unserved(attached.pool, Wordless::Ended, asked_at),
+        }
+    }
+
+    /// When the backend of a client will have been silent for too long; none while that is no matter.
+    pub(super) fn overdue_at(&self, key: Key) -> Option<Instant> {
+        let client = self.clients.get(key)?;
+        let asked_at = client.relay.course.asked_at()?;
+        if client.relay.course.is_overdue() || client.relay.is_paused() {
+            return None;
+        }
+        let tenant = self.tenants.get(client.tenant)?;
+        Some(asked_at + tenant.service.live.patience()?)
+    }
+
+    /// Reports that the backend of a client is silent, once it has been for too long.
+    pub(super) fn look_for_silence(&mut self, key: Key) {
+        let Some(asked_at) = self
+            .overdue_at(key)
+            .filter(|at| *at <= self.now)
+            .and_then(|_| self.clients.get(key)?.relay.course.asked_at())
+        else {
+            return;
+        };
+        if let Some(client) = self.clients.get_mut(key)
+            && client.relay.course.becomes_overdue()
+            && let Stage::Relaying(attached) = client.stage
+        {
+            self.report_unserved(attached.pool, Wordless::Silent, asked_at);
+        }
+    }
+
+    /// A connection to a backend that nobody has said anything on was closed by it: a failure, if that was at once.
+    pub(super) fn report_if_early(&mut self, pool: Key, since: Instant) {
+        let limit = self
+            .spec_of_pool(pool)
+            .map(|spec| spec.remotes.passive.early_close);
+        if limit.is_some_and(|limit| self.now.saturating_duration_since(since) < limit) {
+            self.report_unserved(pool, Wordless::ClosedEarly, since);
+        }
+    }
+
+    /// Counts what a relay has moved in a stretch.
+    pub(super) fn count_measured(&self, pool: Key, measured: Measured) {
+        if let Some(tally) = self.tally(pool) {
+            tally.moved(measured.bytes, measured.time);
+        }
+    }
+
+    fn report_unserved(&self, pool: Key, how: Wordless, asked_at: Instant) {
+        let Some(pool) = self.pools.get(pool) else { return };
+        let Some(tenant) = self.tenants.get(pool.tenant) else {
+            return;
+        };
+        // What was measured while a turn stood still is worthless.
+        if !tenant.spec().remotes.passive.enabled || self.time.stood_still_since(asked_at) {
+            return;
+        }
+        self.hub.samples.unserved(Unserved {
+            candidate: Candidate {
+                service: tenant.service.live.id,
+                addr: pool.backend.addr,
+            },
+            how,
+            asked_at: self.time.to_clock(asked_at),
+            at: self.time.clock(),
+        });
+    }
+
+    fn tally(&self, pool: Key) -> Option<&Tally> {
+        let share = self.pools.get(pool).and_then(Pool::share);
+        share.map(|share| &share.service)
+    }
+}

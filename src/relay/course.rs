@@ -1,0 +1,191 @@
+//! Who has spoken on a relay, as far as its backend is judged by it. Pure.
+//!
+//! ```text
+//! Quiet ──(client's first bytes went to the backend)──► Asked ──(too long)──► Overdue
+//!   │                                                    │ │                    │ │
+//!   │ backend speaks             the backend has ended,  │ │ backend speaks     │ │
+//!   ▼                                 and its client not ▼ ▼                    ▼ ▼
+//! Answered                                         Unserved · Answered       (the same)
+//! ```
+//!
+//! A client that has gone, finished or failed first is nobody's fault; nor is silence when nobody has asked.
+
+use std::time::{Duration, Instant};
+
+/// How far a relay has come with its present backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Course {
+    /// Nobody has said anything.
+    #[default]
+    Quiet,
+    /// The client has, at this time.
+    Asked(Instant),
+    /// The client has, at this time, and has waited for too long.
+    Overdue(Instant),
+    /// The backend has: it will not be judged by this relay any more.
+    Answered,
+    /// The backend ended without a word, though its client waited for one.
+    Unserved,
+}
+
+/// What is new about a course.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The client has spoken first.
+    Asked,
+    /// The backend has spoken, so long after its client if that spoke first.
+    Answered(Option<Duration>),
+    /// The backend has ended without a word; its client had spoken at this time, and waits.
+    Unserved(Instant),
+}
+
+/// What one turn of a relay met.
+#[derive(Debug, Clone, Copy)]
+pub struct Met {
+    /// Whether bytes of the client went to the backend.
+    pub asked: bool,
+    /// Whether bytes of the backend came.
+    pub answered: bool,
+    /// Whether the backend has finished or failed.
+    pub ended: bool,
+    /// Whether the client has finished or failed.
+    pub client_ended: bool,
+}
+
+impl Course {
+    /// Whether there may be a next step.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        match self {
+            Self::Quiet | Self::Asked(_) | Self::Overdue(_) => true,
+            Self::Answered | Self::Unserved => false,
+        }
+    }
+
+    /// When the client spoke that waits for the backend's first word.
+    #[must_use]
+    pub fn asked_at(self) -> Option<Instant> {
+        match self {
+            Self::Asked(at) | Self::Overdue(at) => Some(at),
+            Self::Quiet | Self::Answered | Self::Unserved => None,
+        }
+    }
+
+    /// Goes on by what one turn met; what is new, if anything is.
+    pub fn advance(&mut self, met: Met, now: Instant) -> Option<Step> {
+        debug_assert!(self.is_open(), "what is over does not go on");
+        let asked_at = match *self {
+            Self::Asked(at) | Self::Overdue(at) => Some(at),
+            Self::Quiet | Self::Answered | Self::Unserved => met.asked.then_some(now),
+        };
+        if met.answered {
+            let was_asked = *self != Self::Quiet;
+            *self = Self::Answered;
+            // Both in one turn: the backend has not waited to be asked.
+            let waited = asked_at.filter(|_| was_asked);
+            return Some(Step::Answered(waited.map(|at| now.saturating_duration_since(at))));
+        }
+        let at = asked_at?;
+        if met.ended {
+            *self = Self::Unserved;
+            return (!met.client_ended).then_some(Step::Unserved(at));
+        }
+        if *self == Self::Quiet {
+            *self = Self::Asked(at);
+            return Some(Step::Asked);
+        }
+        None
+    }
+
+    /// Whether its client has waited for too long.
+    #[must_use]
+    pub fn is_overdue(self) -> bool {
+        matches!(self, Self::Overdue(_))
+    }
+
+    /// The client has waited for too long; false if it does not wait, or was told so before.
+    pub fn becomes_overdue(&mut self) -> bool {
+        match *self {
+            Self::Asked(at) => {
+                *self = Self::Overdue(at);
+                true
+            }
+            Self::Quiet | Self::Overdue(_) | Self::Answered | Self::Unserved => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock;
+
+    const NOTHING: Met = Met {
+        asked: false,
+        answered: false,
+        ended: false,
+        client_ended: false,
+    };
+    const ASKED: Met = Met {
+        asked: true,
+        ..NOTHING
+    };
+    const ANSWERED: Met = Met {
+        answered: true,
+        ..NOTHING
+    };
+    const ENDED: Met = Met {
+        ended: true,
+        ..NOTHING
+    };
+
+    #[test]
+    fn an_answer_is_timed_from_the_question() {
+        let (mut course, now) = (Course::default(), clock::now());
+        assert_eq!(course.advance(NOTHING, now), None);
+        assert_eq!(course.advance(ASKED, now), Some(Step::Asked));
+        let later = now + Duration::from_millis(7);
+        assert_eq!(course.advance(ASKED, later), None, "it goes on speaking");
+        assert!(course.becomes_overdue() && !course.becomes_overdue(), "told once");
+        let waited = Some(later - now);
+        assert_eq!(course.advance(ANSWERED, later), Some(Step::Answered(waited)));
+        assert!(!course.is_open());
+    }
+
+    #[test]
+    fn who_speaks_first_has_not_been_asked() {
+        for met in [
+            ANSWERED,
+            Met {
+                asked: true,
+                ..ANSWERED
+            },
+        ] {
+            let mut course = Course::default();
+            assert_eq!(course.advance(met, clock::now()), Some(Step::Answered(None)));
+        }
+    }
+
+    #[test]
+    fn a_backend_is_to_blame_only_while_its_client_waits() {
+        let now = clock::now();
+        for (met, step) in [
+            (ENDED, Some(Step::Unserved(now))),
+            (
+                Met {
+                    client_ended: true,
+                    ..ENDED
+                },
+                None,
+            ),
+        ] {
+            let mut course = Course::Asked(now);
+            assert_eq!(course.advance(met, now), step);
+            assert!(!course.is_open());
+        }
+        let mut course = Course::default();
+        assert_eq!(course.advance(ENDED, now), None, "nobody has asked");
+        let both = Met { ended: true, ..ASKED };
+        assert_eq!(course.advance(both, now), Some(Step::Unserved(now)));
+    }
+}

@@ -1,0 +1,300 @@
+//! Whose fault it is when a client hears nothing: its backend's, or that of the protocol. Pure.
+//!
+//! Servers of some protocols end without a word, and some clients expect none; then nobody is to blame. So a backend is
+//! blamed only for what others do not do, nor itself before: with `r`, the share of wordless ends of the best of them, a
+//! backend is at fault if its last ends were all wordless and so many in a row would come by chance once in
+//! [`ONCE_IN`] times, or if it has had four standard deviations (of a binomial distribution) more of them than `r` lets
+//! expect. An end that is not blamed yet may be once more is known.
+//!
+//! It also learns how soon answers come, and so how long a silence is none of them.
+//!
+//! Invariants: nobody is blamed while nobody answers; at most [`BACKENDS`] are remembered.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// Backends that are remembered, those that were in use last.
+const BACKENDS: usize = 64;
+
+/// Ends of one backend that are remembered: at twice as many, all count half.
+const WINDOW: f64 = 32.0;
+
+/// Ends from which on a share says something.
+const ENOUGH: f64 = 3.0;
+
+/// What is taken for granted of wordless ends, as a share of all: clients have accidents.
+const ACCIDENTS: f64 = 1.0 / 64.0;
+
+/// How rare a run of wordless ends must be to be no chance.
+const ONCE_IN: f64 = 1e5;
+
+/// Ends that are blamed afterwards, at most.
+const MOST_AFTERWARDS: u32 = 3;
+
+/// A silence is suspicious from so many times the slowest answer on.
+const PATIENCE: u32 = 4;
+
+/// But never before this.
+pub const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Answers after which it is known how soon they come.
+const KNOWN_AFTER: u32 = 8;
+
+/// In this time the slowest answer is forgotten by half.
+const HALF_LIFE: Duration = Duration::from_secs(300);
+
+/// How the backends of one service treat their clients.
+#[derive(Debug, Default)]
+pub struct Conduct {
+    records: Vec<(SocketAddr, Record)>,
+    answers: u32,
+    /// The slowest answer in seconds, and when that was so.
+    slowest: Option<(f64, Instant)>,
+}
+
+/// What is remembered of one backend.
+#[derive(Debug, Clone, Copy, Default)]
+struct Record {
+    answered: f64,
+    wordless: f64,
+    /// Wordless ends since the last answer.
+    run: u32,
+    /// Wordless ends that nobody was blamed for.
+    unblamed: u32,
+}
+
+impl Record {
+    fn ends(&self) -> f64 {
+        self.answered + self.wordless
+    }
+
+    /// The share of wordless ends, once it says something.
+    fn share(&self) -> Option<f64> {
+        (self.ends() >= ENOUGH).then(|| self.wordless / self.ends())
+    }
+
+    /// The same of all ends before the present run, if those were good: a backend that hardly ever answers has runs of
+    /// both kinds, and says nothing about itself.
+    fn share_before(&self) -> Option<f64> {
+        let run = f64::from(self.run);
+        let (wordless, ends) = ((self.wordless - run).max(0.0), self.ends() - run);
+        let is_good = ends >= 2.0 * ENOUGH && wordless < ends / 4.0;
+        is_good.then(|| wordless / ends)
+    }
+
+    fn fade(&mut self) {
+        if self.ends() >= 2.0 * WINDOW {
+            self.answered /= 2.0;
+            self.wordless /= 2.0;
+        }
+    }
+
+    /// Whether it has had more wordless ends than a share of `usual` explains.
+    fn exceeds(&self, usual: f64) -> bool {
+        let share = (usual + ACCIDENTS).min(1.0);
+        let expected = share * self.ends();
+        let is_run = share.powf(f64::from(self.run)) * ONCE_IN < 1.0;
+        is_run || self.wordless > expected + 4.0 * (expected * (1.0 - share)).sqrt() + 1.0
+    }
+}
+
+impl Conduct {
+    /// So many clients of a backend were answered, the slowest after this time.
+    pub fn served(&mut self, addr: SocketAddr, clients: u32, slowest: Option<Duration>, now: Instant) {
+        let record = self.record(addr);
+        record.answered += f64::from(clients);
+        while record.ends() >= 2.0 * WINDOW {
+            record.fade();
+        }
+        if clients > 0 {
+            record.run = 0;
+            record.unblamed = 0;
+        }
+        self.answers = self.answers.saturating_add(clients);
+        if let Some(slowest) = slowest {
+            let before = self.slowest_at(now);
+            // One answer that is very late does not make all others late: the bound grows by and by.
+            let most = (before * 2.0 * f64::from(PATIENCE)).max(2.0 * LEAST_PATIENCE.as_secs_f64());
+            let slowest = slowest.as_secs_f64().min(most).max(before);
+            self.slowest = Some((slowest, now));
+        }
+    }
+
+    /// A client of a backend heard nothing; how many such ends are that backend's fault, this one and earlier ones.
+    pub fn unserved(&mut self, addr: SocketAddr) -> u32 {
+        let before = *self.record(addr);
+        let usual = self.usual(&addr, &before);
+        let record = self.record(addr);
+        record.fade();
+        record.wordless += 1.0;
+        record.run = record.run.saturating_add(1);
+        record.unblamed = (record.unblamed + 1).min(MOST_AFTERWARDS);
+        match usual {
+            Some(usual) if record.exceeds(usual) => std::mem::take(&mut record.unblamed),
+            Some(_) | None => 0,
+        }
+    }
+
+    /// How long a backend may be silent after its client spoke; at most `silence`, unless that is zero: for ever.
+    #[must_use]
+    pub fn patience(&self, silence: Duration, now: Instant) -> Duration {
+        if self.answers < KNOWN_AFTER || self.slowest.is_none() || silence.is_zero() {
+            return silence;
+        }
+        let learned = Duration::from_secs_f64(self.slowest_at(now)).saturating_mul(PATIENCE);
+        learned.max(LEAST_PATIENCE).min(silence)
+    }
+
+    /// Forgets backends that do not pass, if there are too many.
+    pub fn retain(&mut self, is_in_use: impl Fn(&SocketAddr) -> bool) {
+        let mut surplus = self.records.len().saturating_sub(BACKENDS);
+        self.records.retain(|(addr, _)| {
+            let stays = surplus == 0 || is_in_use(addr);
+            surplus -= usize::from(!stays);
+            stays
+        });
+    }
+
+    /// The least share of wordless ends that is known: of the others, each and all together, and of itself before. None
+    /// while that is nothing, or while nobody answers.
+    fn usual(&self, addr: &SocketAddr, before: &Record) -> Option<f64> {
+        let others = || self.records.iter().filter(|(other, _)| other != addr);
+        let together = others().fold(Record::default(), |mut sum, (_, record)| {
+            sum.answered += record.answered;
+            sum.wordless += record.wordless;
+            sum
+        });
+        let shares = others().filter_map(|(_, record)| record.share());
+        let least = shares
+            .chain(together.share())
+            .chain(before.share_before())
+            .fold(1.0, f64::min);
+        (least < 1.0).then_some(least)
+    }
+
+    fn slowest_at(&self, now: Instant) -> f64 {
+        self.slowest.map_or(0.0, |(seconds, at)| {
+            let passed = now.saturating_duration_since(at).as_secs_f64();
+            seconds * 0.5_f64.powf(passed / HALF_LIFE.as_secs_f64())
+        })
+    }
+
+    fn record(&mut self, addr: SocketAddr) -> &mut Record {
+        let place = self.records.iter().position(|(known, _)| *known == addr);
+        let place = place.unwrap_or_else(|| {
+            self.records.push((addr, Record::default()));
+            self.records.len() - 1
+        });
+        &mut self.records[place].1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock;
+
+    fn addr(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    fn answer(conduct: &mut Conduct, port: u16, clients: u32) {
+        conduct.served(addr(port), clients, Some(Duration::from_millis(5)), clock::now());
+    }
+
+    #[test]
+    fn who_alone_says_nothing_is_blamed_from_the_second_client_on() {
+        let mut conduct = Conduct::default();
+        assert_eq!(conduct.unserved(addr(1)), 0, "nobody has answered yet");
+        for port in 2..5 {
+            answer(&mut conduct, port, 1);
+        }
+        assert_eq!(conduct.unserved(addr(1)), 2, "the first one, too");
+        assert_eq!(conduct.unserved(addr(1)), 1);
+    }
+
+    #[test]
+    fn who_answered_for_long_is_blamed_from_the_third_in_a_row_on() {
+        let mut conduct = Conduct::default();
+        for port in 1..4 {
+            answer(&mut conduct, port, 1_000);
+        }
+        assert_eq!([0; 3].map(|_: u32| conduct.unserved(addr(1))), [0, 0, 3]);
+    }
+
+    #[test]
+    fn the_only_backend_is_measured_by_its_own_past() {
+        let mut conduct = Conduct::default();
+        answer(&mut conduct, 1, 100);
+        assert_eq!([0; 4].map(|_: u32| conduct.unserved(addr(1))), [0, 0, 3, 1]);
+    }
+
+    #[test]
+    fn a_protocol_without_words_blames_nobody() {
+        let mut conduct = Conduct::default();
+        for turn in 0..10_000 {
+            assert_eq!(conduct.unserved(addr(1 + turn % 5)), 0);
+        }
+    }
+
+    #[test]
+    fn what_all_do_now_and_then_is_hardly_ever_held_against_one() {
+        for (share, seed) in [(0.02, 1), (0.1, 2), (0.3, 3), (0.6, 4), (0.9, 5)] {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut conduct = Conduct::default();
+            let mut blamed = 0;
+            for _ in 0..100_000 {
+                let port = rng.u16(1..6);
+                if rng.f64() < share {
+                    blamed += conduct.unserved(addr(port));
+                } else {
+                    answer(&mut conduct, port, 1);
+                }
+            }
+            assert!(blamed < 300, "{blamed} of 100,000 at a share of {share}");
+        }
+    }
+
+    #[test]
+    fn who_fails_one_client_in_three_is_blamed() {
+        let mut rng = fastrand::Rng::with_seed(6);
+        let mut conduct = Conduct::default();
+        let mut blamed = 0;
+        for _ in 0..3_000 {
+            let port = rng.u16(1..4);
+            if port == 1 && rng.u8(..3) == 0 {
+                blamed += conduct.unserved(addr(port));
+            } else {
+                answer(&mut conduct, port, 1);
+            }
+        }
+        assert!(blamed > 250, "{blamed} of about 333");
+    }
+
+    #[test]
+    fn patience_follows_the_slowest_answer() {
+        let (mut conduct, now, silence) = (Conduct::default(), clock::now(), Duration::from_secs(30));
+        assert_eq!(conduct.patience(silence, now), silence);
+        conduct.served(addr(1), 8, Some(Duration::from_millis(5)), now);
+        assert_eq!(conduct.patience(silence, now), LEAST_PATIENCE);
+        conduct.served(addr(1), 1, Some(Duration::from_millis(1_500)), now);
+        assert_eq!(conduct.patience(silence, now), Duration::from_secs(6));
+        assert_eq!(conduct.patience(silence, now + HALF_LIFE), Duration::from_secs(3));
+        assert_eq!(conduct.patience(Duration::ZERO, now), Duration::ZERO);
+        for _ in 0..4 {
+            conduct.served(addr(1), 1, Some(Duration::from_secs(500)), now);
+        }
+        assert_eq!(conduct.patience(silence, now), silence);
+    }
+
+    #[test]
+    fn only_so_many_are_remembered() {
+        let mut conduct = Conduct::default();
+        for port in 1..200 {
+            answer(&mut conduct, port, 1);
+            conduct.retain(|addr| addr.port() == 1);
+        }
+        assert_eq!(conduct.records.len(), BACKENDS);
+        assert!(conduct.records.iter().any(|(addr, _)| addr.port() == 1));
+    }
+}

@@ -1,0 +1,207 @@
+//! Whether a candidate's connects are believed. Pure.
+//!
+//! A connect proves that a kernel answers. Who fails clients while others serve them, or answers checks wrongly, goes on
+//! accepting; so its connects count for nothing until it has had time to mend, or a check is answered:
+//!
+//! ```text
+//!            clients: 3 in a row, or more than one in five                   time is up, and it connects
+//!  Trusted ───────────────────────────────────────────────► Distrusted(until) ──────────────────────────► on probation
+//!     ▲ ▲                                                        ▲   │ 12 clients more are served than not      │ │
+//!     │ └────────────────────────────────────────────────────────┼───┘                                          │ │
+//!     │                                                          └────── one client is not served ──────────────┘ │
+//!     └────────────────────── 8 clients more are served than not ─────────────────────────────────────────────────┘
+//! ```
+//!
+//! The time is [`FIRST_TERM`], and twice as long with each relapse. Checks are a matter of their own: one wrong answer of a
+//! candidate that never gave a right one, or two in a row, until one is right.
+
+use std::time::{Duration, Instant};
+
+/// For how long a candidate is distrusted at first.
+pub const FIRST_TERM: Duration = Duration::from_secs(120);
+
+/// The longest time for which it is.
+pub const LONGEST_TERM: Duration = Duration::from_secs(3600);
+
+/// What a client weighs that was not served, where one that was weighs one.
+const FAILURE: u8 = 4;
+
+/// Strikes from which on a candidate is distrusted: three clients in a row.
+const LIMIT: u8 = 3 * FAILURE;
+
+/// Strikes of a candidate on probation: one more client, and it is distrusted again.
+const ON_PROBATION: u8 = 2 * FAILURE;
+
+/// Whether one candidate is trusted, and what that rests on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Trust {
+    /// Clients that were not served, [`FAILURE`] each, less those that were; 0 to [`LIMIT`].
+    strikes: u8,
+    /// Terms that it has had without being cleared since.
+    relapses: u8,
+    checks: Checks,
+    /// Until when its connects say nothing, since it fails clients.
+    until: Option<Instant>,
+}
+
+/// What its checks say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Checks {
+    /// There were none.
+    #[default]
+    None,
+    /// The last one was answered rightly.
+    Right,
+    /// The last one was not, the one before was.
+    Doubtful,
+    /// Nor were those before.
+    Wrong,
+}
+
+impl Trust {
+    /// Whether it may serve clients.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.until.is_none() && self.checks != Checks::Wrong
+    }
+
+    /// It did not serve a client, and that is its fault.
+    pub fn failed(&mut self, now: Instant) {
+        self.strikes = self.strikes.saturating_add(FAILURE).min(LIMIT);
+        if self.strikes == LIMIT {
+            let term = FIRST_TERM.saturating_mul(1 << self.relapses.min(8));
+            if self.until.is_none() {
+                self.relapses = self.relapses.saturating_add(1);
+            }
+            let until = now + term.min(LONGEST_TERM);
+            self.until = Some(self.until.map_or(until, |present| present.max(until)));
+        }
+    }
+
+    /// It served so many clients.
+    pub fn served(&mut self, clients: u32) {
+        self.strikes = self
+            .strikes
+            .saturating_sub(u8::try_from(clients).unwrap_or(u8::MAX));
+        if self.strikes == 0 {
+            self.until = None;
+            self.relapses = 0;
+        }
+    }
+
+    /// A check was answered, rightly or not.
+    pub fn checked(&mut self, is_right: bool) {
+        self.checks = match (is_right, self.checks) {
+            (true, _) => Checks::Right,
+            (false, Checks::Right) => Checks::Doubtful,
+            (false, Checks::None | Checks::Doubtful | Checks::Wrong) => Checks::Wrong,
+        };
+    }
+
+    /// Nothing is checked any more, or something else is.
+    pub fn forget_checks(&mut self) {
+        self.checks = Checks::None;
+    }
+
+    /// It accepted a connect: whether that is believed.
+    pub fn connected(&mut self, now: Instant) -> bool {
+        if self.until.is_some_and(|until| until <= now) {
+            self.until = None;
+            self.strikes = ON_PROBATION;
+        }
+        self.is_whole()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock;
+
+    #[test]
+    fn three_clients_in_a_row_are_enough_and_connects_do_not_help() {
+        let now = clock::now();
+        let mut trust = Trust::default();
+        for _ in 0..2 {
+            trust.failed(now);
+            assert!(trust.connected(now));
+        }
+        trust.failed(now);
+        assert!(!trust.connected(now + FIRST_TERM / 2));
+        assert!(!trust.is_whole());
+    }
+
+    #[test]
+    fn one_in_six_is_tolerated_and_one_in_three_is_not() {
+        let now = clock::now();
+        for (served, is_whole) in [(5, true), (2, false)] {
+            let mut trust = Trust::default();
+            for _ in 0..100 {
+                trust.failed(now);
+                trust.served(served);
+            }
+            assert_eq!(trust.is_whole(), is_whole, "{served} of {}", served + 1);
+        }
+    }
+
+    #[test]
+    fn terms_double_until_clients_are_served() {
+        let mut now = clock::now();
+        let mut trust = Trust::default();
+        (0..3).for_each(|_| trust.failed(now));
+        let mut term = FIRST_TERM;
+        for relapse in 0..10 {
+            assert!(!trust.connected(now + term - Duration::from_secs(1)), "{relapse}");
+            now += term;
+            assert!(trust.connected(now), "on probation, {relapse}");
+            trust.failed(now);
+            assert!(!trust.is_whole(), "one client is enough, {relapse}");
+            term = (term * 2).min(LONGEST_TERM);
+        }
+        now += term;
+        assert!(trust.connected(now));
+        trust.served(8);
+        (0..3).for_each(|_| trust.failed(now));
+        assert!(!trust.is_whole());
+        assert!(
+            trust.connected(now + FIRST_TERM),
+            "cleared, so the first term again"
+        );
+    }
+
+    #[test]
+    fn late_answers_clear_a_backend() {
+        let now = clock::now();
+        let mut trust = Trust::default();
+        (0..5).for_each(|_| trust.failed(now));
+        trust.served(11);
+        assert!(!trust.is_whole());
+        trust.served(1);
+        assert!(trust.is_whole());
+    }
+
+    #[test]
+    fn a_wrong_first_answer_is_enough_and_a_right_one_clears() {
+        let now = clock::now();
+        let mut trust = Trust::default();
+        trust.checked(false);
+        assert!(!trust.connected(now + LONGEST_TERM));
+        trust.checked(true);
+        assert!(trust.connected(now));
+        trust.checked(false);
+        assert!(trust.connected(now), "one may be an accident");
+        trust.checked(false);
+        assert!(!trust.connected(now));
+        trust.forget_checks();
+        assert!(trust.connected(now));
+    }
+
+    #[test]
+    fn checks_do_not_clear_who_fails_clients() {
+        let now = clock::now();
+        let mut trust = Trust::default();
+        (0..3).for_each(|_| trust.failed(now));
+        trust.checked(true);
+        assert!(!trust.is_whole());
+    }
+}
