@@ -234,8 +234,11 @@ impl Reactor {
         match (warm_since, may_try_twice) {
             (Some(_), true) => client.relay.begin_on_warm(tenant.spec().pools.rescue),
             (Some(_), false) => client.relay.begin_on_warm(Rescue::Off),
-            (None, true) => client.relay.begin_on_dialled(Replaceable::Yes),
-            (None, false) => client.relay.begin_on_dialled(Replaceable::No),
+            // Where nobody else is left, its end is what the client is to hear.
+            (None, true) if tenant.members.len() > client.failed().len() + 1 => {
+                client.relay.begin_on_dialled(Replaceable::Yes);
+            }
+            (None, _) => client.relay.begin_on_dialled(Replaceable::No),
         }
         let is_measured = tenant.spec().remotes.scoring.throughput.max_score > 0.0;
         client.relay.stretch = is_measured.then(|| Box::new(Stretch::new(self.now)));

@@ -46,10 +46,18 @@ pub struct Met {
     pub asked: bool,
     /// Whether bytes of the backend came.
     pub answered: bool,
-    /// Whether the backend has finished or failed.
-    pub ended: bool,
-    /// Whether the client has finished or failed.
-    pub client_ended: bool,
+    pub ended: Ended,
+}
+
+/// Whether the backend of a relay has finished or failed, and its client before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The backend goes on.
+    No,
+    /// The backend has ended while its client waits.
+    Backend,
+    /// Both have: the backend may only have followed.
+    Both,
 }
 
 impl Course {
@@ -86,9 +94,9 @@ impl Course {
             return Some(Step::Answered(waited.map(|at| now.saturating_duration_since(at))));
         }
         let at = asked_at?;
-        if met.ended {
+        if met.ended != Ended::No {
             *self = Self::Unserved;
-            return (!met.client_ended).then_some(Step::Unserved(at));
+            return (met.ended == Ended::Backend).then_some(Step::Unserved(at));
         }
         if *self == Self::Quiet {
             *self = Self::Asked(at);
@@ -123,8 +131,7 @@ mod tests {
     const NOTHING: Met = Met {
         asked: false,
         answered: false,
-        ended: false,
-        client_ended: false,
+        ended: Ended::No,
     };
     const ASKED: Met = Met {
         asked: true,
@@ -135,7 +142,11 @@ mod tests {
         ..NOTHING
     };
     const ENDED: Met = Met {
-        ended: true,
+        ended: Ended::Backend,
+        ..NOTHING
+    };
+    const BOTH_ENDED: Met = Met {
+        ended: Ended::Both,
         ..NOTHING
     };
 
@@ -169,23 +180,17 @@ mod tests {
     #[test]
     fn a_backend_is_to_blame_only_while_its_client_waits() {
         let now = clock::now();
-        for (met, step) in [
-            (ENDED, Some(Step::Unserved(now))),
-            (
-                Met {
-                    client_ended: true,
-                    ..ENDED
-                },
-                None,
-            ),
-        ] {
+        for (met, step) in [(ENDED, Some(Step::Unserved(now))), (BOTH_ENDED, None)] {
             let mut course = Course::Asked(now);
             assert_eq!(course.advance(met, now), step);
             assert!(!course.is_open());
         }
         let mut course = Course::default();
         assert_eq!(course.advance(ENDED, now), None, "nobody has asked");
-        let both = Met { ended: true, ..ASKED };
+        let both = Met {
+            ended: Ended::Backend,
+            ..ASKED
+        };
         assert_eq!(course.advance(both, now), Some(Step::Unserved(now)));
     }
 }

@@ -14,7 +14,7 @@ use mio::net::TcpStream;
 use super::bandwidth::{Bandwidth, Direction, Throttle};
 use super::bulk::Stretch;
 use super::close::{Ending, Side};
-use super::course::{Course, Met, Step};
+use super::course::{Course, Ended, Met, Step};
 use super::flight::{Flight, Recorder};
 use super::half::{End, Half, Phase, Pumped, Stop};
 use super::peer::Peer;
@@ -403,11 +403,17 @@ impl<W: Wire> Relay<W> {
 
     /// Takes note of who spoke in this turn, and who ended.
     fn advance_course(&mut self, moved: &Moved, down: &Stop, client_ended: bool, now: Instant) {
+        let ended = match down {
+            Stop::Finished | Stop::SourceFailed(_) if client_ended || self.client.ready.has_failed() => {
+                Ended::Both
+            }
+            Stop::Finished | Stop::SourceFailed(_) => Ended::Backend,
+            _ => Ended::No,
+        };
         let met = Met {
             asked: moved.to_backend > 0,
             answered: moved.to_client > 0 || self.to_client.is_stuck(),
-            ended: matches!(down, Stop::Finished | Stop::SourceFailed(_)),
-            client_ended: client_ended || self.client.ready.has_failed(),
+            ended,
         };
         // One that nobody took is of no use any more.
         self.step = self.course.advance(met, now).or(self.step);
