@@ -408,7 +408,7 @@ impl<W: Wire> Relay<W> {
                 Ended::Both
             }
             Stop::Finished | Stop::SourceFailed(_) => Ended::Backend,
-            _ => Ended::No,
+            Stop::Blocked | Stop::Budget | Stop::SinkFailed(_) => Ended::No,
         };
         let met = Met {
             asked: moved.to_backend > 0,
