@@ -46,6 +46,7 @@ pub struct Met {
     pub asked: bool,
     /// Whether bytes of the backend came.
     pub answered: bool,
+    /// Who has ended.
     pub ended: Ended,
 }
 

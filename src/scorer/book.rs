@@ -161,7 +161,7 @@ impl Book {
     /// Takes in that a client was not served, and asks for an evaluation if that is its backend's fault.
     pub(super) fn unserved(&mut self, unserved: &Unserved) {
         let addr = unserved.candidate.addr;
-        let faults = self.conduct.unserved(addr);
+        let faults = self.conduct.unserved(unserved);
         debug!(
             target: "tcp_forwarder::scorer",
             service = self.service.name.as_str(), backend:% = addr, faults;

@@ -6,12 +6,17 @@
 //! [`ONCE_IN`] times, or if it has had four standard deviations (of a binomial distribution) more of them than `r` lets
 //! expect. An end that is not blamed yet may be once more is known.
 //!
+//! What ends at once is one event: who dies takes every client with it that waits, and may be well a moment later. So an
+//! end counts only if its client spoke after the last one that counted.
+//!
 //! It also learns how soon answers come, and so how long a silence is none of them.
 //!
 //! Invariants: nobody is blamed while nobody answers; at most [`BACKENDS`] are remembered.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+use super::sample::{Unserved, Wordless};
 
 /// Backends that are remembered, those that were in use last.
 const BACKENDS: usize = 64;
@@ -61,6 +66,8 @@ struct Record {
     run: u32,
     /// Wordless ends that nobody was blamed for.
     unblamed: u32,
+    /// The last end that was an event of its own.
+    last_event: Option<Instant>,
 }
 
 impl Record {
@@ -80,6 +87,22 @@ impl Record {
         let (wordless, ends) = ((self.wordless - run).max(0.0), self.ends() - run);
         let is_good = ends >= 2.0 * ENOUGH && wordless < ends / 4.0;
         is_good.then(|| wordless / ends)
+    }
+
+    /// Whether this is more than what was already heard of.
+    fn is_event(&mut self, unserved: &Unserved) -> bool {
+        match unserved.how {
+            Wordless::Silent => true,
+            Wordless::Ended | Wordless::ClosedEarly
+                if self.last_event.is_some_and(|last| unserved.asked_at < last) =>
+            {
+                false
+            }
+            Wordless::Ended | Wordless::ClosedEarly => {
+                self.last_event = Some(unserved.at);
+                true
+            }
+        }
     }
 
     fn fade(&mut self) {
@@ -121,13 +144,17 @@ impl Conduct {
     }
 
     /// A client of a backend heard nothing; how many such ends are that backend's fault, this one and earlier ones.
-    pub fn unserved(&mut self, addr: SocketAddr) -> u32 {
+    pub fn unserved(&mut self, unserved: &Unserved) -> u32 {
+        let addr = unserved.candidate.addr;
         let before = *self.record(addr);
         let usual = self.usual(&addr, &before);
         let record = self.record(addr);
         record.fade();
         record.wordless += 1.0;
         record.run = record.run.saturating_add(1);
+        if !record.is_event(unserved) {
+            return 0;
+        }
         record.unblamed = (record.unblamed + 1).min(MOST_AFTERWARDS);
         match usual {
             Some(usual) if record.exceeds(usual) => std::mem::take(&mut record.unblamed),
@@ -193,6 +220,7 @@ impl Conduct {
 mod tests {
     use super::*;
     use crate::base::clock;
+    use crate::service::{Candidate, ServiceId};
 
     fn addr(port: u16) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], port))
@@ -202,15 +230,47 @@ mod tests {
         conduct.served(addr(port), clients, Some(Duration::from_millis(5)), clock::now());
     }
 
+    /// A client of its own heard nothing: now, since the times of two are not told apart.
+    fn unserved(conduct: &mut Conduct, port: u16) -> u32 {
+        let now = clock::now();
+        conduct.unserved(&ended(port, now, now))
+    }
+
+    fn ended(port: u16, asked_at: Instant, at: Instant) -> Unserved {
+        Unserved {
+            candidate: Candidate {
+                service: ServiceId::fresh(),
+                addr: addr(port),
+            },
+            how: Wordless::Ended,
+            asked_at,
+            at,
+        }
+    }
+
+    #[test]
+    fn a_death_is_one_event_whoever_waits() {
+        let mut conduct = Conduct::default();
+        for port in 1..4 {
+            answer(&mut conduct, port, 1_000);
+        }
+        let died = clock::now() + Duration::from_secs(1);
+        for waited in (1..100).map(Duration::from_millis) {
+            assert_eq!(conduct.unserved(&ended(1, died - waited, died)), 0);
+        }
+        let later = died + Duration::from_secs(1);
+        assert_eq!(conduct.unserved(&ended(1, later, later)), 2);
+    }
+
     #[test]
     fn who_alone_says_nothing_is_blamed_from_the_second_client_on() {
         let mut conduct = Conduct::default();
-        assert_eq!(conduct.unserved(addr(1)), 0, "nobody has answered yet");
+        assert_eq!(unserved(&mut conduct, 1), 0, "nobody has answered yet");
         for port in 2..5 {
             answer(&mut conduct, port, 1);
         }
-        assert_eq!(conduct.unserved(addr(1)), 2, "the first one, too");
-        assert_eq!(conduct.unserved(addr(1)), 1);
+        assert_eq!(unserved(&mut conduct, 1), 2, "the first one, too");
+        assert_eq!(unserved(&mut conduct, 1), 1);
     }
 
     #[test]
@@ -219,21 +279,21 @@ mod tests {
         for port in 1..4 {
             answer(&mut conduct, port, 1_000);
         }
-        assert_eq!([0; 3].map(|_: u32| conduct.unserved(addr(1))), [0, 0, 3]);
+        assert_eq!([0; 3].map(|_: u32| unserved(&mut conduct, 1)), [0, 0, 3]);
     }
 
     #[test]
     fn the_only_backend_is_measured_by_its_own_past() {
         let mut conduct = Conduct::default();
         answer(&mut conduct, 1, 100);
-        assert_eq!([0; 4].map(|_: u32| conduct.unserved(addr(1))), [0, 0, 3, 1]);
+        assert_eq!([0; 4].map(|_: u32| unserved(&mut conduct, 1)), [0, 0, 3, 1]);
     }
 
     #[test]
     fn a_protocol_without_words_blames_nobody() {
         let mut conduct = Conduct::default();
         for turn in 0..10_000 {
-            assert_eq!(conduct.unserved(addr(1 + turn % 5)), 0);
+            assert_eq!(unserved(&mut conduct, 1 + turn % 5), 0);
         }
     }
 
@@ -246,7 +306,7 @@ mod tests {
             for _ in 0..100_000 {
                 let port = rng.u16(1..6);
                 if rng.f64() < share {
-                    blamed += conduct.unserved(addr(port));
+                    blamed += unserved(&mut conduct, port);
                 } else {
                     answer(&mut conduct, port, 1);
                 }
@@ -263,7 +323,7 @@ mod tests {
         for _ in 0..3_000 {
             let port = rng.u16(1..4);
             if port == 1 && rng.u8(..3) == 0 {
-                blamed += conduct.unserved(addr(port));
+                blamed += unserved(&mut conduct, port);
             } else {
                 answer(&mut conduct, port, 1);
             }
