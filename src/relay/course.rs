@@ -8,7 +8,8 @@
 //! Answered                                         Unserved · Answered       (the same)
 //! ```
 //!
-//! A client that has gone, finished or failed first is nobody's fault; nor is silence when nobody has asked.
+//! A client that has gone, finished or failed first is nobody's fault; nor is silence when nobody has asked, or while the
+//! client still speaks: a wait begins with its last word before the answer, so that an upload takes as long as it takes.
 
 use std::time::{Duration, Instant};
 
@@ -18,9 +19,9 @@ pub enum Course {
     /// Nobody has said anything.
     #[default]
     Quiet,
-    /// The client has, at this time.
+    /// The client has, at this time for the last time.
     Asked(Instant),
-    /// The client has, at this time, and has waited for too long.
+    /// The client has, at this time for the last time, and has waited for too long.
     Overdue(Instant),
     /// The backend has: it will not be judged by this relay any more.
     Answered,
@@ -71,7 +72,7 @@ impl Course {
         }
     }
 
-    /// When the client spoke that waits for the backend's first word.
+    /// When the client last spoke that waits for the backend's first word.
     #[must_use]
     pub fn asked_at(self) -> Option<Instant> {
         match self {
@@ -83,27 +84,24 @@ impl Course {
     /// Goes on by what one turn met; what is new, if anything is.
     pub fn advance(&mut self, met: Met, now: Instant) -> Option<Step> {
         debug_assert!(self.is_open(), "what is over does not go on");
-        let asked_at = match *self {
-            Self::Asked(at) | Self::Overdue(at) => Some(at),
-            Self::Quiet | Self::Answered | Self::Unserved => met.asked.then_some(now),
-        };
         if met.answered {
-            let was_asked = *self != Self::Quiet;
+            // What the client says in the same turn is not what this answers.
+            let waited = self.asked_at().map(|at| now.saturating_duration_since(at));
             *self = Self::Answered;
-            // Both in one turn: the backend has not waited to be asked.
-            let waited = asked_at.filter(|_| was_asked);
-            return Some(Step::Answered(waited.map(|at| now.saturating_duration_since(at))));
+            return Some(Step::Answered(waited));
         }
-        let at = asked_at?;
+        let at = met.asked.then_some(now).or(self.asked_at())?;
         if met.ended != Ended::No {
             *self = Self::Unserved;
             return (met.ended == Ended::Backend).then_some(Step::Unserved(at));
         }
-        if *self == Self::Quiet {
-            *self = Self::Asked(at);
-            return Some(Step::Asked);
-        }
-        None
+        let was_quiet = *self == Self::Quiet;
+        *self = if self.is_overdue() {
+            Self::Overdue(at)
+        } else {
+            Self::Asked(at)
+        };
+        was_quiet.then_some(Step::Asked)
     }
 
     /// Whether its client has waited for too long.
@@ -152,15 +150,23 @@ mod tests {
     };
 
     #[test]
-    fn an_answer_is_timed_from_the_question() {
+    fn an_answer_is_timed_from_the_last_word_of_the_question() {
         let (mut course, now) = (Course::default(), clock::now());
         assert_eq!(course.advance(NOTHING, now), None);
         assert_eq!(course.advance(ASKED, now), Some(Step::Asked));
-        let later = now + Duration::from_millis(7);
-        assert_eq!(course.advance(ASKED, later), None, "it goes on speaking");
+        let spoken = now + Duration::from_secs(60);
+        assert_eq!(course.advance(ASKED, spoken), None, "it goes on speaking");
+        assert_eq!(course.asked_at(), Some(spoken), "an upload is no silence");
         assert!(course.becomes_overdue() && !course.becomes_overdue(), "told once");
-        let waited = Some(later - now);
-        assert_eq!(course.advance(ANSWERED, later), Some(Step::Answered(waited)));
+        assert_eq!(course.advance(ASKED, spoken), None);
+        assert!(!course.becomes_overdue());
+        let wait = Duration::from_millis(7);
+        let both = Met {
+            asked: true,
+            ..ANSWERED
+        };
+        let step = course.advance(both, spoken + wait);
+        assert_eq!(step, Some(Step::Answered(Some(wait))));
         assert!(!course.is_open());
     }
 

@@ -54,7 +54,7 @@ pub struct Unserved {
 pub struct Served {
     /// Clients that got a first byte.
     pub clients: u32,
-    /// The mean time from a client's first byte to that, of those that spoke first.
+    /// The mean time from a client's last word to that, of those that spoke first.
     pub first_byte: Option<Duration>,
     /// The mean rate of directions that moved much, in bytes a second.
     pub rate: Option<f64>,
