@@ -5,11 +5,13 @@
 //! [`ReactorShare`]; the pools thread writes targets; everybody reads.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::base::counters::{CONNECT_BOUNDS_MICROS, Cell, ConnectHistogram};
+use crate::pools::lifetime::{self, Ages};
+use crate::pools::trial::Trial;
 use crate::selector::decide::Footing;
 
 /// A candidate in use.
@@ -34,6 +36,8 @@ pub struct Backend {
     pub scale_downs: AtomicU64,
     /// How long successful dials took.
     pub dial_durations: ConnectHistogram,
+    /// What its warm connections have taught.
+    pub learned: Learned,
     /// One entry a reactor.
     pub shares: Box<[ReactorShare]>,
 }
@@ -54,6 +58,13 @@ pub struct ReactorShare {
     /// [`shortfall`](crate::pools::sizing::shortfall) and [`surplus`](crate::pools::sizing::surplus); written
     /// by the pools thread.
     pub target: AtomicU32,
+    /// Warm connections that there may be, whatever the target; written by the pools thread, and by a reactor that finds
+    /// them to be in the way.
+    pub limit: Limit,
+    /// Ages at which warm connections ended.
+    pub ages: Ages,
+    /// Warm connections that the backend closed, or would not have let live longer.
+    pub unused: AtomicU32,
     /// Connections sent to the backend.
     pub requests: AtomicU64,
     /// Connections that found a warm connection.
@@ -62,6 +73,134 @@ pub struct ReactorShare {
     pub misses: AtomicU64,
     /// What clients got.
     pub service: Tally,
+}
+
+/// A number of connections, or none: any number.
+#[derive(Debug)]
+pub struct Limit(AtomicU32);
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(AtomicU32::new(u32::MAX))
+    }
+}
+
+impl Limit {
+    /// The number, at most.
+    #[must_use]
+    pub fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Sets it; whether it was another.
+    pub fn set(&self, limit: Option<u32>) -> bool {
+        let limit = limit.unwrap_or(u32::MAX);
+        self.0.swap(limit, Ordering::Relaxed) != limit
+    }
+}
+
+/// What the warm connections of a backend have taught, for all reactors.
+#[derive(Debug, Default)]
+pub struct Learned {
+    /// How old they become, in milliseconds; 0: as old as any. Written by the pools thread.
+    life_millis: AtomicU32,
+    /// Whether they keep it from answering.
+    trial: Mutex<Trial>,
+    /// [`Trial::threshold`] in milliseconds, to be read without waiting; 0: that of a trial that never began.
+    threshold_millis: AtomicU32,
+    is_under_trial: AtomicBool,
+    is_serial: AtomicBool,
+    /// Times that all of them were to be closed.
+    sheds: AtomicU32,
+}
+
+impl Learned {
+    /// How old warm connections become before they are replaced.
+    #[must_use]
+    pub fn life(&self) -> Duration {
+        self.shortened_life().unwrap_or(lifetime::LONGEST)
+    }
+
+    /// The same, if the backend closes them sooner than others do.
+    #[must_use]
+    pub fn shortened_life(&self) -> Option<Duration> {
+        match self.life_millis.load(Ordering::Relaxed) {
+            0 => None,
+            millis => Some(Duration::from_millis(millis.into())),
+        }
+    }
+
+    /// Says so; for the pools thread alone. Whether it was another.
+    pub fn shorten_life(&self, life: Option<Duration>) -> bool {
+        let millis = life.map_or(0, |life| u32::try_from(life.as_millis()).unwrap_or(u32::MAX));
+        self.life_millis.swap(millis, Ordering::Relaxed) != millis
+    }
+
+    /// Whether warm connections keep it from answering.
+    #[must_use]
+    pub fn is_serial(&self) -> bool {
+        self.is_serial.load(Ordering::Relaxed)
+    }
+
+    /// How long a client must have waited for a trial of that.
+    #[must_use]
+    pub fn threshold(&self) -> Duration {
+        match self.threshold_millis.load(Ordering::Relaxed) {
+            0 => Trial::default().threshold(),
+            millis => Duration::from_millis(millis.into()),
+        }
+    }
+
+    /// For how long no connection is to be warm once a trial begins.
+    #[must_use]
+    pub fn window(&self) -> Duration {
+        self.trial().window()
+    }
+
+    /// Times that all warm connections were to be closed: whoever holds some compares.
+    #[must_use]
+    pub fn sheds(&self) -> u32 {
+        self.sheds.load(Ordering::Relaxed)
+    }
+
+    /// A client has waited for so long: whether all warm connections are to be closed, for a trial.
+    pub fn begin_trial(&self, waited: Duration, now: Instant) -> bool {
+        let mut trial = self.trial();
+        let begins = trial.begin(waited, now);
+        self.show(&trial);
+        if begins {
+            self.is_under_trial.store(true, Ordering::Relaxed);
+            self.sheds.fetch_add(1, Ordering::Relaxed);
+        }
+        begins
+    }
+
+    /// A client that had last spoken at `asked_at` is answered; true if that proves warm connections to be in the way, so
+    /// that all are to be closed and none made.
+    pub fn answered(&self, asked_at: Instant, now: Instant) -> bool {
+        if !self.is_under_trial.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut trial = self.trial();
+        let is_proof = trial.answered(asked_at, now);
+        self.show(&trial);
+        self.is_under_trial
+            .store(trial.is_under_way(now), Ordering::Relaxed);
+        if is_proof {
+            self.is_serial.store(true, Ordering::Relaxed);
+            self.sheds.fetch_add(1, Ordering::Relaxed);
+        }
+        is_proof
+    }
+
+    fn show(&self, trial: &Trial) {
+        let millis = u32::try_from(trial.threshold().as_millis()).unwrap_or(u32::MAX);
+        self.threshold_millis.store(millis, Ordering::Relaxed);
+    }
+
+    fn trial(&self) -> MutexGuard<'_, Trial> {
+        self.trial.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What clients of one reactor got of a backend; read by the scorer, and written by the reactor alone but for the slowest
@@ -130,6 +269,7 @@ impl Backend {
             scale_ups: AtomicU64::new(0),
             scale_downs: AtomicU64::new(0),
             dial_durations: ConnectHistogram::new(&CONNECT_BOUNDS_MICROS),
+            learned: Learned::default(),
             shares: (0..reactors).map(|_| ReactorShare::default()).collect(),
         }
     }
@@ -146,6 +286,13 @@ impl Backend {
         if live > self.peak.load(Ordering::Relaxed) {
             self.peak.fetch_max(live, Ordering::Relaxed);
         }
+    }
+
+    /// Whether any reactor has a warm connection.
+    pub fn has_warm(&self) -> bool {
+        self.shares
+            .iter()
+            .any(|share| share.warm.load(Ordering::Relaxed) > 0)
     }
 
     /// Counts one relay less.

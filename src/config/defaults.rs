@@ -211,7 +211,7 @@ impl Default for Pools {
             algorithm: Algorithm::LeastConnections,
             rescue: Rescue::Safe,
             dial_timeout: Duration::from_secs(1),
-            idle_timeout: Duration::from_secs(600),
+            idle_timeout: None,
             drain_timeout: Duration::from_secs(30),
             dial_attempts: 3,
             reset_on_removal: false,

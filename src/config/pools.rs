@@ -11,8 +11,9 @@ pub struct Pools {
     pub rescue: Rescue,
     /// A dial that takes longer failed.
     pub dial_timeout: Duration,
-    /// A warm connection older than this is replaced.
-    pub idle_timeout: Duration,
+    /// A warm connection older than this is replaced; none: what each backend is found to allow, and no more warm
+    /// connections than are used.
+    pub idle_timeout: Option<Duration>,
     /// How long relays may finish at a stop.
     pub drain_timeout: Duration,
     /// Dials for one connection before it is closed; at least 1.

@@ -28,6 +28,8 @@ pub(super) enum Slot<D> {
     Port(Field<D, u16>),
     Number((f64, f64), Field<D, f64>),
     Duration((Duration, Duration), Field<D, Duration>),
+    /// `auto` is none.
+    DurationOrAuto((Duration, Duration), Field<D, Option<Duration>>),
     Choice(Choice<D>),
     Address(Field<D, SocketAddr>),
     Addresses(Field<D, Vec<SocketAddr>>),
@@ -61,6 +63,12 @@ impl<D> Slot<D> {
             Self::Port(field) => *field(draft) = integer(node, (1, u16::MAX))?,
             Self::Number(range, field) => *field(draft) = number(node, *range)?,
             Self::Duration(range, field) => *field(draft) = duration(node, *range)?,
+            Self::DurationOrAuto(range, field) => {
+                *field(draft) = match text(node) {
+                    Ok("auto") => None,
+                    Ok(_) | Err(_) => Some(duration(node, *range)?),
+                }
+            }
             Self::Choice(choice) => {
                 let name = text(node)?;
                 if !choice.names.contains(&name) {
@@ -94,6 +102,7 @@ impl<D> Slot<D> {
             Self::Size(..) | Self::Count(..) | Self::Port(_) => "integer",
             Self::Number(..) => "number",
             Self::Duration(..) => "duration",
+            Self::DurationOrAuto(..) => "duration or auto",
             Self::Choice(_) => "choice",
             Self::Address(_) => "address",
             Self::Addresses(_) => "address or list",
@@ -113,11 +122,8 @@ impl<D> Slot<D> {
             Self::Count((least, most), _) => format!("a whole number from {least} to {most}"),
             Self::Port(_) => format!("a port number from 1 to {}", u16::MAX),
             Self::Number((least, most), _) => format!("a number from {least} to {most}"),
-            Self::Duration((least, most), _) => format!(
-                "{} to {}, such as 500ms, 15s, 1m30s",
-                show_duration(*least),
-                show_duration(*most)
-            ),
+            Self::Duration(range, _) => durations(*range),
+            Self::DurationOrAuto(range, _) => format!("auto, or {}", durations(*range)),
             Self::Choice(choice) => choice.names.join(", "),
             Self::Address(_) => "IPv4:port or [IPv6]:port, such as 127.0.0.1:9099".to_owned(),
             Self::Addresses(_) => format!(
@@ -157,6 +163,7 @@ impl<D> Slot<D> {
             Self::Port(field) => field(draft).to_string(),
             Self::Number(_, field) => format!("{:?}", field(draft)),
             Self::Duration(_, field) => show_duration(*field(draft)),
+            Self::DurationOrAuto(_, field) => field(draft).map_or_else(|| "auto".to_owned(), show_duration),
             Self::Choice(choice) => (choice.name)(draft).to_owned(),
             Self::Address(field) => field(draft).to_string(),
             Self::Addresses(field) => {
@@ -182,4 +189,12 @@ impl<D> Slot<D> {
             }
         }
     }
+}
+
+fn durations((least, most): (Duration, Duration)) -> String {
+    format!(
+        "{} to {}, such as 500ms, 15s, 1m30s",
+        show_duration(least),
+        show_duration(most)
+    )
 }

@@ -8,11 +8,15 @@
 //! target. Targets of a backend that left the active set mean nothing; its reactors close what is warm.
 
 pub mod demand; // how much of a backend was wanted at once
+pub mod lifetime; // how old a backend lets unused connections become
+pub mod refills; // which refills clients have earned
 pub mod sizing; // demand -> target -> shares
 pub mod targets; // the targets of one service's backends
 #[cfg(test)]
 mod tests;
 mod thread; // one thread for all services
+pub mod trial; // whether warm connections keep a backend from answering
+pub mod usage; // whether warm connections are used
 pub mod warm; // the connections of one reactor to one backend
 
 pub use targets::prepare;

@@ -31,6 +31,8 @@ struct Holding {
     warm: u32,
     dialling: u32,
     in_use: u32,
+    /// Most that may be warm.
+    limit: u32,
 }
 
 impl From<&ReactorShare> for Holding {
@@ -40,6 +42,7 @@ impl From<&ReactorShare> for Holding {
             warm: share.warm.load(Ordering::Relaxed),
             dialling: share.dialling.load(Ordering::Relaxed),
             in_use: share.in_use.load(Ordering::Relaxed),
+            limit: share.limit.get(),
         }
     }
 }
@@ -54,6 +57,12 @@ impl Counting {
         }
     }
 
+    /// The rest of a holding that is more than its limit.
+    fn excess(holding: Holding) -> u32 {
+        let pooled = holding.warm.saturating_add(holding.dialling);
+        pooled.saturating_sub(holding.limit).min(holding.warm)
+    }
+
     fn held(self, holding: Holding) -> u32 {
         let pooled = holding.warm.saturating_add(holding.dialling);
         match self {
@@ -63,16 +72,20 @@ impl Counting {
     }
 
     fn shortfall(self, holding: Holding) -> u32 {
-        holding.target.saturating_sub(self.held(holding))
+        let pooled = holding.warm.saturating_add(holding.dialling);
+        let room = holding.limit.saturating_sub(pooled);
+        holding.target.saturating_sub(self.held(holding)).min(room)
     }
 
     fn surplus(self, holding: Holding) -> u32 {
         let target = holding.target;
         let outgrown = self == Self::Everything && target > 0 && holding.in_use >= target;
-        if outgrown {
-            return 0;
-        }
-        self.held(holding).saturating_sub(target).min(holding.warm)
+        let too_many = if outgrown {
+            0
+        } else {
+            self.held(holding).saturating_sub(target).min(holding.warm)
+        };
+        too_many.max(Self::excess(holding))
     }
 }
 
@@ -350,12 +363,14 @@ mod tests {
 
         #[test]
         fn a_share_is_short_or_has_a_surplus_or_neither(target in 0_u32..50, warm in 0_u32..50,
-            dialling in 0_u32..50, in_use in 0_u32..50) {
-            let holding = Holding { target, warm, dialling, in_use };
+            dialling in 0_u32..50, in_use in 0_u32..50, limit in 0_u32..60) {
+            let holding = Holding { target, warm, dialling, in_use, limit };
             for counting in [Counting::Everything, Counting::Warm] {
                 let (short, surplus) = (counting.shortfall(holding), counting.surplus(holding));
                 prop_assert!(short == 0 || surplus == 0);
                 prop_assert!(surplus <= warm);
+                prop_assert!(surplus >= warm.min((warm + dialling).saturating_sub(limit)), "no more than the limit");
+                prop_assert!(warm + dialling + short <= limit || short == 0);
                 let dialled = Holding { dialling: dialling + short, ..holding };
                 prop_assert_eq!(counting.shortfall(dialled), 0, "dialling it is enough");
                 prop_assert_eq!(counting.surplus(dialled), surplus, "and not too much");

@@ -11,12 +11,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use log::debug;
+use log::{debug, info};
 
 use super::demand::{Demand, ReactorReading, Reading};
+use super::lifetime::Lifetime;
 use super::sizing;
+use super::usage::{Turn, Usage};
 use crate::backend::{ActiveSet, Backend, ReactorShare};
-use crate::config::Strategy;
+use crate::config::{Pools, Strategy};
 
 /// How often peaks are noted when nothing is scaled (static, off).
 const NOTE_INTERVAL: Duration = Duration::from_secs(5);
@@ -39,15 +41,38 @@ pub(super) type Moved = BTreeSet<usize>;
 #[derive(Debug)]
 pub(super) struct Targets {
     strategy: Strategy,
-    demands: Vec<(Arc<Backend>, Demand)>,
+    /// Whether lifetimes are learned, and with them how many connections are worth having.
+    learns: bool,
+    members: Vec<Member>,
+}
+
+/// What is remembered of a member of the active set.
+#[derive(Debug)]
+struct Member {
+    backend: Arc<Backend>,
+    demand: Demand,
+    lifetime: Lifetime,
+    usage: Usage,
+    seen: Ends,
+    /// Whether it was said that it has a limit.
+    is_said: bool,
+}
+
+/// What happened to the warm connections of a backend, in all.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ends {
+    used: u64,
+    missed: u64,
+    unused: u32,
 }
 
 impl Targets {
     /// No backend is known yet.
-    pub(super) fn new(strategy: Strategy) -> Self {
+    pub(super) fn new(pools: &Pools) -> Self {
         Self {
-            strategy,
-            demands: Vec::new(),
+            strategy: pools.strategy.clone(),
+            learns: pools.idle_timeout.is_none(),
+            members: Vec::new(),
         }
     }
 
@@ -62,42 +87,50 @@ impl Targets {
     /// Backends whose demand is noted.
     #[cfg(test)]
     pub(super) fn backends(&self) -> usize {
-        self.demands.len()
+        self.members.len()
     }
 
     /// Follows a changed strategy: what it does not allow ends at once.
-    pub(super) fn adopt(&mut self, strategy: &Strategy, moved: &mut Moved) {
-        if self.strategy == *strategy {
+    pub(super) fn adopt(&mut self, pools: &Pools, moved: &mut Moved) {
+        let learns = pools.idle_timeout.is_none();
+        if self.learns && !learns {
+            for member in &mut self.members {
+                member.forget(moved);
+            }
+        }
+        self.learns = learns;
+        if self.strategy == pools.strategy {
             return;
         }
-        self.strategy = strategy.clone();
-        for (backend, demand) in &self.demands {
-            confine(backend, demand, &self.strategy, moved);
+        self.strategy = pools.strategy.clone();
+        for member in &self.members {
+            confine(&member.backend, &member.demand, &self.strategy, moved);
         }
     }
 
     /// Follows a changed active set: forgets the demand of backends that left, and begins to note that of new ones.
     pub(super) fn follow(&mut self, active: &ActiveSet, now: Instant, moved: &mut Moved) {
         let is = |a: &Arc<Backend>, b: &Arc<Backend>| Arc::ptr_eq(a, b);
-        self.demands
-            .retain(|(known, _)| active.backends.iter().any(|member| is(member, known)));
-        for member in &active.backends {
-            if !self.demands.iter().any(|(known, _)| is(known, member)) {
-                let reading = read(member);
-                let mut demand = Demand::new(now, &reading);
-                // Reading takes the peaks, so they must be noted here; rates begin with the next turn.
-                demand.note(now, &reading);
+        self.members
+            .retain(|known| active.backends.iter().any(|backend| is(backend, &known.backend)));
+        for backend in &active.backends {
+            if !self.members.iter().any(|known| is(&known.backend, backend)) {
+                let member = Member::new(Arc::clone(backend), now);
                 // It may have been prepared under the strategy before.
-                confine(member, &demand, &self.strategy, moved);
-                self.demands.push((Arc::clone(member), demand));
+                confine(backend, &member.demand, &self.strategy, moved);
+                self.members.push(member);
             }
         }
-        debug_assert_eq!(self.demands.len(), active.backends.len(), "a member is one once");
+        debug_assert_eq!(self.members.len(), active.backends.len(), "a member is one once");
     }
 
     /// Reads the demand of every backend and moves its targets.
     pub(super) fn turn(&mut self, now: Instant, moved: &mut Moved) {
-        for (backend, demand) in &mut self.demands {
+        for member in &mut self.members {
+            if self.learns {
+                member.learn(now, moved);
+            }
+            let (backend, demand) = (&member.backend, &mut member.demand);
             demand.note(now, &read(backend));
             let peak = demand.recent_peak();
             backend.recent_peak.store(peak, Ordering::Relaxed);
@@ -107,6 +140,99 @@ impl Targets {
                 retarget(backend, target, next);
                 share_out(backend, next, &demand.reactor_peaks(), moved);
             }
+        }
+    }
+}
+
+impl Member {
+    fn new(backend: Arc<Backend>, now: Instant) -> Self {
+        let reading = read(&backend);
+        let mut demand = Demand::new(now, &reading);
+        // Reading takes the peaks, so they must be noted here; rates begin with the next turn.
+        demand.note(now, &reading);
+        Self {
+            seen: Ends::of(&backend),
+            backend,
+            demand,
+            lifetime: Lifetime::default(),
+            usage: Usage::default(),
+            is_said: false,
+        }
+    }
+
+    /// Learns from the warm connections that ended since the last turn.
+    fn learn(&mut self, now: Instant, moved: &mut Moved) {
+        let backend = &self.backend;
+        let learned = &backend.learned;
+        if self.lifetime.read(backend.shares.iter().map(|share| &share.ages))
+            && learned.shorten_life(self.lifetime.learned())
+        {
+            let (addr, life) = (backend.addr, learned.life());
+            debug!(target: "tcp_forwarder::pools", "warm connections to {addr} live for {life:?}");
+        }
+        let ends = Ends::of(backend);
+        let turn = ends.since(self.seen, backend.target.load(Ordering::Relaxed));
+        self.seen = ends;
+        if learned.is_serial() {
+            share_out_limit(backend, Some(0), moved);
+        } else if self.usage.note(turn, learned.shortened_life(), now) {
+            share_out_limit(backend, self.usage.limit(), moved);
+            self.say();
+        }
+    }
+
+    /// Says once that it has fewer warm connections than it would have.
+    fn say(&mut self) {
+        let Some(limit) = self.usage.limit() else { return };
+        let addr = self.backend.addr;
+        if self.is_said {
+            debug!(target: "tcp_forwarder::pools", "pool of {addr}: at most {limit} warm");
+        } else {
+            self.is_said = true;
+            info!(
+                target: "tcp_forwarder::pools", backend:% = addr;
+                "most warm connections to backend {addr} end unused: it gets as many as are used, {limit} for now"
+            );
+        }
+    }
+
+    /// Lifetimes are not learned any more.
+    fn forget(&mut self, moved: &mut Moved) {
+        self.lifetime = Lifetime::default();
+        self.usage = Usage::default();
+        self.backend.learned.shorten_life(None);
+        share_out_limit(&self.backend, None, moved);
+    }
+}
+
+impl Ends {
+    fn of(backend: &Backend) -> Self {
+        backend.shares.iter().fold(Self::default(), |sum, share| Self {
+            used: sum.used + share.hits.load(Ordering::Relaxed),
+            missed: sum.missed + share.misses.load(Ordering::Relaxed),
+            unused: sum.unused.wrapping_add(share.unused.load(Ordering::Relaxed)),
+        })
+    }
+
+    fn since(self, before: Self, wanted: u32) -> Turn {
+        let count = |now: u64, before: u64| u32::try_from(now.saturating_sub(before)).unwrap_or(u32::MAX);
+        Turn {
+            used: count(self.used, before.used),
+            missed: count(self.missed, before.missed),
+            unused: self.unused.wrapping_sub(before.unused),
+            wanted,
+        }
+    }
+}
+
+/// Writes the shares of a limit, the first reactors' first, and notes the reactors whose share moved.
+fn share_out_limit(backend: &Backend, limit: Option<u32>, moved: &mut Moved) {
+    let reactors = backend.shares.len();
+    let shares = limit.map(|limit| sizing::distribute(limit, &vec![0; reactors]));
+    for (reactor, share) in backend.shares.iter().enumerate() {
+        let limit = shares.as_ref().and_then(|shares| shares.get(reactor)).copied();
+        if share.limit.set(limit) {
+            moved.insert(reactor);
         }
     }
 }

@@ -109,7 +109,7 @@ impl Scaler {
 
     fn keep(&self, mut known: Served, service: &Service, now: Instant, moved: &mut Moved) -> Served {
         let interval = known.targets.interval();
-        known.targets.adopt(&service.spec.pools.strategy, moved);
+        known.targets.adopt(&service.spec.pools, moved);
         if known.targets.interval() != interval {
             known.next_at = grid(&self.hub, &known.targets).next(now);
         }
@@ -118,7 +118,7 @@ impl Scaler {
 
     fn begin(&self, service: &Service, now: Instant, moved: &mut Moved) -> Served {
         let active = Reader::new(Arc::clone(&service.live.active));
-        let mut targets = Targets::new(service.spec.pools.strategy.clone());
+        let mut targets = Targets::new(&service.spec.pools);
         targets.follow(&active, now, moved);
         Served {
             active,

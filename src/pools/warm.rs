@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use super::refills::Refills;
 use crate::backend::{Backend, ReactorShare};
 
 /// First pause after a refused refill; doubles with each further one.
@@ -34,6 +35,10 @@ pub struct Pool<K> {
     pub is_due: bool,
     /// So many of the oldest warm connections are not what is wanted any more.
     pub outdated: u32,
+    /// Which refills its clients have earned.
+    pub refills: Refills,
+    /// [`Learned::sheds`](crate::backend::Learned::sheds) that it has followed.
+    sheds: u32,
     reactor: usize,
     /// Newest last.
     warm: VecDeque<K>,
@@ -48,11 +53,13 @@ impl<K: Copy + PartialEq> Pool<K> {
     #[must_use]
     pub fn new(backend: Arc<Backend>, reactor: usize, tenant: K) -> Self {
         Self {
+            sheds: backend.learned.sheds(),
             backend,
             tenant,
             retired_at: None,
             is_due: false,
             outdated: 0,
+            refills: Refills::default(),
             reactor,
             warm: VecDeque::new(),
             dialling: 0,
@@ -114,7 +121,8 @@ impl<K: Copy + PartialEq> Pool<K> {
     }
 
     /// Counts a connection that was sent to the backend, and whether it found a warm connection.
-    pub fn count_request(&self, warm: Option<K>) {
+    pub fn count_request(&mut self, warm: Option<K>) {
+        self.refills.earn();
         let Some(share) = self.share() else { return };
         share.requests.fetch_add(1, Ordering::Relaxed);
         let found = if warm.is_some() {
@@ -200,6 +208,29 @@ impl<K: Copy + PartialEq> Pool<K> {
             .min(BACKOFF_LONGEST);
         self.refusals = self.refusals.saturating_add(1);
         self.retry_at = Some(now + doubled.mul_f64(0.5 + rng.f64()));
+    }
+
+    /// Whether all that is warm is to be closed since this was last asked.
+    pub fn is_to_shed(&mut self) -> bool {
+        let sheds = self.backend.learned.sheds();
+        std::mem::replace(&mut self.sheds, sheds) != sheds
+    }
+
+    /// No refill is made before this time.
+    pub fn pause_until(&mut self, at: Instant) {
+        self.retry_at = Some(self.retry_at.map_or(at, |present| present.max(at)));
+    }
+
+    /// Takes a refill that was earned.
+    ///
+    /// # Errors
+    /// When there is none: when there will be.
+    pub fn take_refill(&mut self, now: Instant) -> Result<(), Instant> {
+        let size = self
+            .share()
+            .map_or(0, |share| share.target.load(Ordering::Relaxed));
+        let reactors = self.backend.shares.len();
+        self.refills.take(size, reactors, now)
     }
 
     /// A refill proved good: the next refusal starts from the first pause again.

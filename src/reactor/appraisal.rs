@@ -3,7 +3,9 @@
 //! Counts of what went well are additions to the backend's own cell; only what did not is handed in to the scorer, which
 //! says whose fault it was. It must not know what follows from either.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use log::info;
 
 use super::client::Stage;
 use super::core::Reactor;
@@ -34,13 +36,16 @@ impl Reactor {
         };
         match step {
             Step::Asked => {
-                if let Some(until) = self.overdue_at(key) {
+                if let Some(until) = self.next_doubt(key) {
                     self.client_timers.bring_forward(key.index(), until);
                 }
             }
             Step::Answered(waited) => {
                 if let Some(tally) = self.tally(attached.pool) {
                     tally.answered(waited);
+                }
+                if let Some(waited) = waited {
+                    self.end_trial(attached.pool, waited);
                 }
             }
             Step::Unserved(asked_at) => self.report_unserved(attached.pool, Wordless::Ended, asked_at),
@@ -56,6 +61,90 @@ impl Reactor {
         }
         let tenant = self.tenants.get(client.tenant)?;
         Some(asked_at + tenant.service.live.patience()?)
+    }
+
+    /// When a client will have waited for so long that its backend's warm connections may be what it waits for; none
+    /// where there are none, or where they were asked for.
+    fn suspect_at(&self, key: Key) -> Option<Instant> {
+        let client = self.clients.get(key)?;
+        let asked_at = client.relay.course.asked_at()?;
+        if client.relay.is_paused() {
+            return None;
+        }
+        let spec = self.tenants.get(client.tenant)?.spec();
+        let backend = &self.pools.get(client.pool()?)?.backend;
+        if spec.pools.idle_timeout.is_some() || backend.learned.is_serial() || !backend.has_warm() {
+            return None;
+        }
+        let threshold = backend.learned.threshold();
+        let patience = self.tenants.get(client.tenant)?.service.live.patience();
+        // Less than what was configured is what was learned.
+        let learned = patience.filter(|patience| *patience < spec.remotes.passive.silence);
+        Some(asked_at + learned.map_or(threshold, |learned| learned.max(threshold)))
+    }
+
+    /// When a relay that waits for an answer is to be looked at next.
+    pub(super) fn next_doubt(&self, key: Key) -> Option<Instant> {
+        let doubts = [self.overdue_at(key), self.suspect_at(key)];
+        doubts.into_iter().flatten().filter(|at| *at > self.now).min()
+    }
+
+    /// Closes the warm connections of a client's backend once it has waited for too long, to see whether they are what
+    /// it waits for.
+    pub(super) fn look_for_obstruction(&mut self, key: Key) {
+        if self.suspect_at(key).is_none_or(|at| at > self.now) {
+            return;
+        }
+        let client = self.clients.get(key);
+        let Some((pool_key, asked_at)) =
+            client.and_then(|client| Some((client.pool()?, client.relay.course.asked_at()?)))
+        else {
+            return;
+        };
+        let Some(pool) = self.pools.get(pool_key) else {
+            return;
+        };
+        let waited = self.now.saturating_duration_since(asked_at);
+        if !self.time.stood_still_since(asked_at)
+            && pool.backend.learned.begin_trial(waited, self.time.clock())
+        {
+            self.shed_everywhere(pool_key);
+        }
+    }
+
+    /// A client of a backend was answered, after so long: the end of a trial, if there is one.
+    fn end_trial(&mut self, pool_key: Key, waited: Duration) {
+        let Some(pool) = self.pools.get(pool_key) else {
+            return;
+        };
+        let (backend, now) = (&pool.backend, self.time.clock());
+        if !backend.learned.answered(now - waited, now) {
+            return;
+        }
+        for share in &backend.shares {
+            share.limit.set(Some(0));
+        }
+        let service = self
+            .tenants
+            .get(pool.tenant)
+            .map_or("", |tenant| tenant.service.name.as_str());
+        let addr = backend.addr;
+        info!(
+            target: "tcp_forwarder::pools",
+            service, backend:% = addr;
+            "backend {addr} answers only once its unused connections are closed: it gets none any more"
+        );
+        self.shed_everywhere(pool_key);
+    }
+
+    /// Has every reactor close its warm connections to a backend.
+    fn shed_everywhere(&mut self, pool_key: Key) {
+        self.follow_shedding(pool_key);
+        for (reactor, bell) in self.hub.bells.reactors.iter().enumerate() {
+            if reactor != self.index {
+                bell.ring();
+            }
+        }
     }
 
     /// Reports that the backend of a client is silent, once it has been for too long.

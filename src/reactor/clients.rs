@@ -147,6 +147,7 @@ impl Reactor {
             return;
         };
         self.look_for_silence(key);
+        self.look_for_obstruction(key);
         // Should the connection be gone, the relay finds out by itself.
         self.keep_alive(attached.upstream);
         self.close_or_wait(key, Belief::MayBeLate);
@@ -175,8 +176,7 @@ impl Reactor {
         };
         let deadline = last_activity + timeout;
         if deadline > self.now {
-            let overdue_at = self.overdue_at(key).filter(|at| *at > self.now);
-            let next = overdue_at.map_or(deadline, |at| at.min(deadline));
+            let next = self.next_doubt(key).map_or(deadline, |at| at.min(deadline));
             return self.client_timers.set(key.index(), next);
         }
         match belief {

@@ -69,6 +69,7 @@ impl Reactor {
             if is_outdated {
                 // They were made ready as the old spec wants it.
                 pool.outdated = pool.warm_count();
+                pool.refills.fill();
                 self.closing_pools.push(key);
             }
         }
@@ -120,6 +121,7 @@ impl Reactor {
                     .get(key)
                     .and_then(|tenant| tenant.members.get(place).copied())
                 {
+                    self.follow_shedding(pool);
                     self.pool_is_due(pool);
                 }
             }

@@ -88,7 +88,13 @@ impl Reactor {
             if missing == 0 || pool.dialling() >= MAX_REFILLS {
                 return;
             }
-            let paused = pool.retry_at(self.now);
+            // Who lets them live need not be asked again and again.
+            let must_earn =
+                tenant.spec().pools.idle_timeout.is_none() && pool.backend.learned.shortened_life().is_some();
+            let mut paused = pool.retry_at(self.now);
+            if must_earn && room > 0 && paused.is_none() {
+                paused = pool.take_refill(self.now).err();
+            }
             if room == 0 || paused.is_some() {
                 // Descriptors come back without an event of this reactor: look again before long.
                 let again = paused.unwrap_or(self.now + Duration::from_secs(1));
@@ -123,8 +129,30 @@ impl Reactor {
         for key in pools {
             if let Some(pool) = self.pools.get_mut(key) {
                 pool.proved();
+                pool.refills.fill();
             }
             self.pool_is_due(key);
+        }
+    }
+
+    /// Closes all that is warm in a pool, and refills it no sooner than at `until`.
+    pub(super) fn shed(&mut self, key: Key, until: Instant) {
+        if let Some(pool) = self.pools.get_mut(key) {
+            pool.outdated = pool.warm_count();
+            pool.refills.fill();
+            pool.pause_until(until);
+            self.closing_pools.push(key);
+        }
+    }
+
+    /// Closes what another reactor has found to be in the way.
+    pub(super) fn follow_shedding(&mut self, key: Key) {
+        let Some(pool) = self.pools.get_mut(key) else {
+            return;
+        };
+        if pool.is_to_shed() {
+            let window = pool.backend.learned.window();
+            self.shed(key, self.now + window);
         }
     }
 

@@ -201,10 +201,14 @@ impl Reactor {
         let pool = upstream.pool;
         let warm_since = match upstream.state {
             State::Warm { since } => {
-                if self.now.saturating_duration_since(since) >= SHORTEST_LIFE
-                    && let Some(pool) = self.pools.get_mut(pool)
-                {
-                    pool.proved();
+                let age = self.now.saturating_duration_since(since);
+                if let Some(pool) = self.pools.get_mut(pool) {
+                    if age >= SHORTEST_LIFE {
+                        pool.proved();
+                    }
+                    if let Some(share) = pool.share() {
+                        share.ages.spared_at(age);
+                    }
                 }
                 Some(since)
             }
@@ -278,6 +282,9 @@ impl Reactor {
         }) = upstream
         {
             self.report_if_early(pool, since);
+            if was_warm {
+                self.note_closed(pool, since);
+            }
         }
         if let Some(client) = self.clients.get_mut(key) {
             if was_warm {
@@ -299,6 +306,9 @@ impl Reactor {
         client.search().trust = Trust::None;
         let (upstream, backend) = self.detach(key);
         if let Some(upstream) = upstream {
+            if let State::InUse { since, .. } = upstream.state {
+                self.note_closed(upstream.pool, since);
+            }
             // What is still on its way there is not to be heard twice.
             net::reset_on_close(&upstream.peer.stream);
         }

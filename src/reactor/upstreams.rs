@@ -1,6 +1,7 @@
 //! Connections to backends: dialling, warm, in use; their events and deadlines.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use log::{debug, warn};
@@ -12,13 +13,14 @@ use super::upstream::{KEEPALIVE_AFTER, State, Upstream};
 use crate::base::slots::Key;
 use crate::config::Spec;
 use crate::net::{self, ConnectState};
-use crate::pools::warm::SHORTEST_LIFE;
+use crate::pools::warm::{Pool, SHORTEST_LIFE};
 use crate::relay::readiness::Closure;
+use crate::scorer::link::Phase;
 use crate::scorer::{Heard, Outcome, Sample, Source};
 use crate::service::Candidate;
 use crate::service::traffic::ErrorKind;
 
-/// What need not be exact about the life of a warm connection, as a share of `idle_timeout`.
+/// What need not be exact about the life of a warm connection, as a share of the longest.
 const GRAINS_PER_LIFE: u32 = 64;
 
 /// What need not be exact about the first look at a warm connection.
@@ -132,12 +134,8 @@ impl Reactor {
             // Closed as soon as it was accepted: one event told both, and no other will come.
             return self.warm_died(key);
         }
-        let idle_timeout = self
-            .tenants
-            .get(pool.tenant)
-            .map(|tenant| tenant.spec().pools.idle_timeout);
-        let first_look = match idle_timeout {
-            Some(idle) if idle <= KEEPALIVE_AFTER => self.now + idle,
+        let first_look = match self.longest_life(pool_key) {
+            Some(life) if life <= KEEPALIVE_AFTER => self.now + life,
             Some(_) | None => self.on_grid(self.now + KEEPALIVE_AFTER, FIRST_LOOK_GRAIN),
         };
         self.upstream_timers.set(key.index(), first_look);
@@ -160,6 +158,7 @@ impl Reactor {
         if let Some(pool) = self.pools.get_mut(upstream.pool) {
             pool.dial_ended();
             pool.refused(self.now, &mut self.rng);
+            pool.refills.refund();
         }
         self.pool_is_due(upstream.pool);
         self.drop_pool_if_done(upstream.pool);
@@ -214,6 +213,7 @@ impl Reactor {
             State::Warm { .. } | State::Dialling { .. } | State::InUse { .. } => pool.proved(),
         }
         if let State::Warm { since } = upstream.state {
+            self.note_closed(upstream.pool, since);
             self.report_if_early(upstream.pool, since);
         }
         self.drop_pool_if_done(upstream.pool);
@@ -221,9 +221,36 @@ impl Reactor {
 
     /// A warm connection has grown old, however short that is: no fault of the backend.
     fn warm_expired(&mut self, key: Key) {
-        if let Some(upstream) = self.drop_warm(key) {
-            self.drop_pool_if_done(upstream.pool);
+        let Some(upstream) = self.drop_warm(key) else {
+            return;
+        };
+        if let (State::Warm { since }, Some(pool)) = (upstream.state, self.pools.get(upstream.pool))
+            && let Some(share) = pool.share()
+        {
+            share.ages.spared_at(self.now.saturating_duration_since(since));
+            if pool.backend.learned.shortened_life().is_some() {
+                share.unused.fetch_add(1, Ordering::Relaxed);
+            }
         }
+        self.drop_pool_if_done(upstream.pool);
+    }
+
+    /// The backend has closed a connection that was warm since then and was not used; unless it was our own link.
+    pub(super) fn note_closed(&self, pool: Key, since: Instant) {
+        let share = self.pools.get(pool).and_then(Pool::share);
+        let age = self.now.saturating_duration_since(since);
+        // What is closed at once was refused.
+        if let Some(share) = share.filter(|_| age >= SHORTEST_LIFE && self.link.phase != Phase::Down) {
+            share.ages.closed_at(age);
+            share.unused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How old a warm connection of a pool may become.
+    fn longest_life(&self, pool: Key) -> Option<Duration> {
+        let fixed = self.spec_of_pool(pool)?.pools.idle_timeout;
+        let learned = &self.pools.get(pool)?.backend.learned;
+        Some(fixed.unwrap_or_else(|| learned.life()))
     }
 
     /// Closes a warm connection; the caller looks whether its pool is empty then.
@@ -257,16 +284,13 @@ impl Reactor {
             return;
         };
         let is_first_look = !upstream.is_kept_alive;
-        let Some(idle_timeout) = self
-            .spec_of_pool(upstream.pool)
-            .map(|spec| spec.pools.idle_timeout)
-        else {
+        let Some(longest) = self.longest_life(upstream.pool) else {
             return;
         };
         // Not all at once when they were dialled at once: each lives 90 to 100 % of the limit, and a grain.
-        let life = since + idle_timeout.mul_f64(1.0 - 0.1 * self.rng.f64());
+        let life = since + longest.mul_f64(1.0 - 0.1 * self.rng.f64());
         if is_first_look && life > self.now && self.keep_alive(key) {
-            let until = self.on_grid(life, idle_timeout / GRAINS_PER_LIFE);
+            let until = self.on_grid(life, longest / GRAINS_PER_LIFE);
             self.upstream_timers.set(key.index(), until);
         } else {
             self.warm_expired(key);

@@ -376,7 +376,7 @@ fn all_counts_return_to_nothing_whatever_peers_do() {
 fn warm_connections_that_live_short_by_configuration_are_replaced_at_once() {
     let backend = TestBackend::echo();
     let mut spec = spec(Strategy::Static { size_per_remote: 3 });
-    spec.pools.idle_timeout = Duration::from_millis(50);
+    spec.pools.idle_timeout = Some(Duration::from_millis(50));
     let rig = Rig::start(&spec, &[backend.addr], 1);
     let dials = || rig.set().backends[0].dial_durations.totals().0;
     wait_for("twenty generations", || dials() >= 60);

@@ -115,7 +115,7 @@ impl World<'_> {
         };
         spec.pools.reset_on_removal = rng.u8(0..3) == 0;
         spec.pools.drain_timeout = Duration::from_millis(rng.u64(0..300));
-        spec.pools.idle_timeout = Duration::from_millis(rng.u64(100..2000));
+        spec.pools.idle_timeout = Some(Duration::from_millis(rng.u64(100..2000)));
         spec.pools.dial_attempts = rng.u32(1..4);
         spec.pools.algorithm = [
             Algorithm::LeastConnections,

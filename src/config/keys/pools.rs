@@ -4,7 +4,7 @@ use super::super::draft::StrategyKind;
 use super::super::pools::{Algorithm, Rescue};
 use super::super::slot::{Choice, Slot};
 use super::key::{Key, hours, ms, of_service, secs};
-use Slot::{Count, Duration as Time, Flag, Number, Size};
+use Slot::{Count, Duration as Time, DurationOrAuto, Flag, Number, Size};
 
 pub(super) const POOLS: &[Key] = &[
     of_service(
@@ -52,8 +52,8 @@ pub(super) const POOLS: &[Key] = &[
     ),
     of_service(
         "pools.common.idle_timeout",
-        Time((ms(10), hours(24)), |d| &mut d.pools.idle_timeout),
-        "a warm connection older than this is replaced",
+        DurationOrAuto((ms(10), hours(24)), |d| &mut d.pools.idle_timeout),
+        "a warm connection older than this is replaced; auto: as old as each backend is found to allow, at most 10m",
     ),
     of_service(
         "pools.common.drain_timeout",
