@@ -112,6 +112,8 @@ pub struct Learned {
     is_serial: AtomicBool,
     /// Times that all of them were to be closed.
     sheds: AtomicU32,
+    /// Times that dials timed out one after the other while there were some.
+    clogs: AtomicU32,
 }
 
 impl Learned {
@@ -149,6 +151,17 @@ impl Learned {
             0 => Trial::default().threshold(),
             millis => Duration::from_millis(millis.into()),
         }
+    }
+
+    /// Dials timed out one after the other while there were warm connections.
+    pub fn clogged(&self) {
+        self.clogs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Times that this was so.
+    #[must_use]
+    pub fn clogs(&self) -> u32 {
+        self.clogs.load(Ordering::Relaxed)
     }
 
     /// For how long no connection is to be warm once a trial begins.

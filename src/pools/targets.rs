@@ -64,6 +64,9 @@ struct Ends {
     used: u64,
     missed: u64,
     unused: u32,
+    clogs: u32,
+    /// How many there are now.
+    warm: u32,
 }
 
 impl Targets {
@@ -177,21 +180,26 @@ impl Member {
             share_out_limit(backend, Some(0), moved);
         } else if self.usage.note(turn, learned.shortened_life(), now) {
             share_out_limit(backend, self.usage.limit(), moved);
-            self.say();
+            self.say(turn.is_clogged);
         }
     }
 
     /// Says once that it has fewer warm connections than it would have.
-    fn say(&mut self) {
+    fn say(&mut self, is_clogged: bool) {
         let Some(limit) = self.usage.limit() else { return };
         let addr = self.backend.addr;
         if self.is_said {
             debug!(target: "tcp_forwarder::pools", "pool of {addr}: at most {limit} warm");
         } else {
             self.is_said = true;
+            let why = if is_clogged {
+                "leave it no room"
+            } else {
+                "end unused"
+            };
             info!(
-                target: "tcp_forwarder::pools", backend:% = addr;
-                "most warm connections to backend {addr} end unused: it gets as many as are used, {limit} for now"
+                target: "tcp_forwarder::pools", backend:% = addr, limit;
+                "warm connections to backend {addr} {why}: it gets at most {limit} for now"
             );
         }
     }
@@ -207,10 +215,16 @@ impl Member {
 
 impl Ends {
     fn of(backend: &Backend) -> Self {
-        backend.shares.iter().fold(Self::default(), |sum, share| Self {
+        let before = Self {
+            clogs: backend.learned.clogs(),
+            ..Self::default()
+        };
+        backend.shares.iter().fold(before, |sum, share| Self {
             used: sum.used + share.hits.load(Ordering::Relaxed),
             missed: sum.missed + share.misses.load(Ordering::Relaxed),
             unused: sum.unused.wrapping_add(share.unused.load(Ordering::Relaxed)),
+            warm: sum.warm + share.warm.load(Ordering::Relaxed),
+            ..sum
         })
     }
 
@@ -221,6 +235,8 @@ impl Ends {
             missed: count(self.missed, before.missed),
             unused: self.unused.wrapping_sub(before.unused),
             wanted,
+            warm: self.warm,
+            is_clogged: self.clogs != before.clogs,
         }
     }
 }

@@ -6,9 +6,14 @@
 //! that had to dial within the time for which one would have stood are a reason to keep one again, and a time in which
 //! most were used one to keep twice as many.
 //!
+//! A server that does not take its connections has room for so many, and then for nobody: where dials time out while
+//! connections are warm, half of those are enough.
+//!
 //! What ends at once is mostly one event: of one turn, at most [`OF_ONE_TURN`] unused ones count.
 
 use std::time::{Duration, Instant};
+
+use super::lifetime::LONGEST;
 
 /// Ends after which it is judged.
 const ENDS: u32 = 16;
@@ -30,6 +35,10 @@ pub struct Turn {
     pub missed: u32,
     /// How many there are to be, were it not for this.
     pub wanted: u32,
+    /// How many there are.
+    pub warm: u32,
+    /// Whether dials timed out although there were some.
+    pub is_clogged: bool,
 }
 
 /// The use that one backend's warm connections are of.
@@ -49,21 +58,22 @@ impl Usage {
         self.limit
     }
 
-    /// Takes in a turn, connections living for `life`, or for as long as any; then nothing is judged yet. Whether the limit
-    /// moved.
+    /// Takes in a turn, connections living for `life`, or for as long as any; then none is unused for long. Whether the
+    /// limit moved.
     pub fn note(&mut self, turn: Turn, life: Option<Duration>, now: Instant) -> bool {
         let before = self.limit;
         self.used = self.used.saturating_add(turn.used).min(2 * ENDS);
         self.unused = (self.unused + turn.unused.min(OF_ONE_TURN)).min(2 * ENDS);
-        let Some(life) = life else {
-            self.limit = None;
-            return self.limit != before;
-        };
         if self.limit == Some(0) {
-            self.note_missed(turn.missed, life, now);
+            self.note_missed(turn.missed, life.unwrap_or(LONGEST), now);
         }
-        if self.used.saturating_add(self.unused) >= ENDS {
+        let may_judge = self.used >= self.unused || life.is_some();
+        if may_judge && self.used + self.unused >= ENDS {
             self.judge(turn.wanted);
+        }
+        if turn.is_clogged {
+            let present = self.limit.unwrap_or(turn.warm).min(turn.warm);
+            self.limit = Some(present / 2);
         }
         self.limit != before
     }
@@ -110,6 +120,8 @@ mod tests {
         unused: 20,
         missed: 0,
         wanted: 20,
+        warm: 20,
+        is_clogged: false,
     };
 
     fn later(now: &mut Instant) -> Instant {
@@ -133,6 +145,21 @@ mod tests {
         assert!(!usage.note(missed, LIFE, later(&mut now)), "too rare");
         assert!(usage.note(missed, LIFE, later(&mut now)));
         assert_eq!(usage.limit(), Some(1));
+    }
+
+    #[test]
+    fn who_has_no_room_gets_half_until_dials_are_answered() {
+        let (mut usage, mut now) = (Usage::default(), clock::now());
+        for (warm, limit) in [(7, 3), (3, 1), (1, 0)] {
+            let turn = Turn {
+                unused: 0,
+                warm,
+                is_clogged: true,
+                ..UNUSED
+            };
+            assert!(usage.note(turn, None, later(&mut now)));
+            assert_eq!(usage.limit(), Some(limit));
+        }
     }
 
     #[test]

@@ -18,6 +18,9 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause between refills of a backend that refuses them.
 const BACKOFF_LONGEST: Duration = Duration::from_secs(30);
 
+/// Dials in a row that time out, from which on it is no single packet that was lost.
+const TIMEOUTS: u32 = 3;
+
 /// A warm connection that its backend closes sooner than this counts as a refused refill: a server that
 /// accepts and closes must not be dialled in a tight loop.
 pub const SHORTEST_LIFE: Duration = Duration::from_secs(1);
@@ -45,6 +48,8 @@ pub struct Pool<K> {
     dialling: u32,
     in_use: u32,
     refusals: u32,
+    /// Dials in a row that timed out.
+    timeouts: u32,
     retry_at: Option<Instant>,
 }
 
@@ -65,6 +70,7 @@ impl<K: Copy + PartialEq> Pool<K> {
             dialling: 0,
             in_use: 0,
             refusals: 0,
+            timeouts: 0,
             retry_at: None,
         }
     }
@@ -208,6 +214,22 @@ impl<K: Copy + PartialEq> Pool<K> {
             .min(BACKOFF_LONGEST);
         self.refusals = self.refusals.saturating_add(1);
         self.retry_at = Some(now + doubled.mul_f64(0.5 + rng.f64()));
+    }
+
+    /// A dial to the backend was answered.
+    pub fn dial_answered(&mut self) {
+        self.timeouts = 0;
+    }
+
+    /// A dial to the backend timed out: if that is not the first in a row, its warm connections may leave it no room.
+    pub fn dial_timed_out(&mut self) {
+        self.timeouts += 1;
+        if self.timeouts >= TIMEOUTS {
+            self.timeouts = 0;
+            if self.backend.has_warm() {
+                self.backend.learned.clogged();
+            }
+        }
     }
 
     /// Whether all that is warm is to be closed since this was last asked.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::core::Reactor;
+use super::upstream::{State, Upstream};
 use crate::base::slots::Key;
 use crate::pools::sizing;
 
@@ -135,13 +136,30 @@ impl Reactor {
         }
     }
 
-    /// Closes all that is warm in a pool, and refills it no sooner than at `until`.
-    pub(super) fn shed(&mut self, key: Key, until: Instant) {
+    /// Closes all that is warm in a pool, or about to be, and refills it no sooner than at `until`.
+    fn shed(&mut self, key: Key, until: Instant) {
+        self.abandon_refills(key);
         if let Some(pool) = self.pools.get_mut(key) {
             pool.outdated = pool.warm_count();
             pool.refills.fill();
             pool.pause_until(until);
             self.closing_pools.push(key);
+        }
+    }
+
+    /// Gives up the dials that a pool has under way for itself.
+    fn abandon_refills(&mut self, pool_key: Key) {
+        let is_its = |upstream: &Upstream| {
+            upstream.pool == pool_key && matches!(upstream.state, State::Dialling { client: None, .. })
+        };
+        let all: Vec<Key> = self.upstreams.keys().collect();
+        for key in all {
+            if self.upstreams.get(key).is_some_and(is_its) {
+                self.remove_upstream(key);
+                if let Some(pool) = self.pools.get_mut(pool_key) {
+                    pool.dial_ended();
+                }
+            }
         }
     }
 

@@ -88,7 +88,10 @@ impl Reactor {
     }
 
     /// Tells the scorer how long a dial took that succeeded.
-    fn report_success(&self, pool: Key, since: Instant) {
+    fn report_success(&mut self, pool: Key, since: Instant) {
+        if let Some(pool) = self.pools.get_mut(pool) {
+            pool.dial_answered();
+        }
         // What was measured while a turn stood still is worthless.
         let Some(pool) = self
             .pools
@@ -166,7 +169,13 @@ impl Reactor {
 
     /// Counts a dial that began at `since`, and tells the scorer unless it was our own shortage.
     pub(super) fn count_failed_dial(&mut self, pool: Key, since: Instant, error: &io::Error) {
-        let Some(pool) = self.pools.get(pool) else { return };
+        let timed_out = error.kind() == io::ErrorKind::TimedOut;
+        let Some(pool) = self.pools.get_mut(pool) else {
+            return;
+        };
+        if timed_out {
+            pool.dial_timed_out();
+        }
         let Some(tenant) = self.tenants.get(pool.tenant) else {
             return;
         };
@@ -191,7 +200,6 @@ impl Reactor {
             let service = tenant.service.name.as_str();
             debug!(target: "tcp_forwarder::pools", service, backend:% = addr; "dial failed: {error}");
         }
-        let timed_out = error.kind() == io::ErrorKind::TimedOut;
         tenant.traffic(self.index).count_error(if timed_out {
             ErrorKind::DialTimeout
         } else {
