@@ -90,6 +90,8 @@ families! {
     RESCUED_CONNECTIONS = Counter "tcp_forwarder_rescued_connections_total" SERVICE,
         "Client connections that went on with another backend connection, because the warm one they were given \
          turned out dead before its first reply.";
+    UNSERVED_CONNECTIONS = Counter "tcp_forwarder_unserved_connections_total" SERVICE,
+        "Client connections that a backend accepted and did not serve, where that was its fault.";
     ERRORS = Counter "tcp_forwarder_errors_total" &["service", "kind"],
         "Errors, by kind; those of the process itself name no service.";
     CONFIG_RELOADS = Counter "tcp_forwarder_config_reloads_total" &["result"],
@@ -115,6 +117,8 @@ families! {
         "Score of a backend, or of a candidate probed just now; higher is better.";
     CONSECUTIVE_FAILURES = Gauge "tcp_forwarder_server_consecutive_failures" SERVER,
         "Failed connects since the last one that succeeded.";
+    TRUSTED = Gauge "tcp_forwarder_server_trusted" SERVER,
+        "0 while a backend, or a candidate probed just now, accepts but does not serve, else 1.";
     SELECTOR_SWITCHES = Counter "tcp_forwarder_selector_switches_total" &["service", "reason"],
         "Changes of the active set, by reason.";
     SELECTOR_FALLBACK = Gauge "tcp_forwarder_selector_fallback" SERVICE,
@@ -150,6 +154,10 @@ families! {
         "In-use connections per hundred of the pool; 0 for an empty pool.";
     POOL_PEAK = Gauge "tcp_forwarder_pool_peak_concurrency" SERVER,
         "Highest concurrency (in use and waiting) of the last minute.";
+    POOL_LIFETIME = Gauge "tcp_forwarder_pool_lifetime_seconds" SERVER,
+        "Age at which warm connections are replaced, as it was learned or configured.";
+    POOL_RESTRAINED = Gauge "tcp_forwarder_pool_restrained" SERVER,
+        "1 while a backend gets fewer warm connections than wanted, for they end unused or are in its way, else 0.";
 
     PROCESS_CPU = Counter "process_cpu_seconds_total" NONE,
         "Total user and system CPU time spent in seconds.";

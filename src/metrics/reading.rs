@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::family;
 use super::output::Output;
@@ -52,6 +52,7 @@ fn of_service(service: &Service, output: &mut Output) {
     probes(service, &active, output);
     for backend in &active.backends {
         pool(name, backend, service.spec.pools.algorithm, output);
+        learned(name, backend, service.spec.pools.idle_timeout, output);
     }
 }
 
@@ -103,6 +104,8 @@ fn control(service: &Service, active: &ActiveSet, output: &mut Output) {
     output.count(&family::HEALTH_CHECKS, &[name, "success"], ok);
     let failed = counts.probes_failed.load(Relaxed);
     output.count(&family::HEALTH_CHECKS, &[name, "failure"], failed);
+    let unserved = counts.unserved.load(Relaxed);
+    output.count(&family::UNSERVED_CONNECTIONS, &[name], unserved);
     for reason in SwitchReason::ALL {
         let switches = counts.switches.get(reason as usize);
         let switches = switches.map_or(0, |count| count.load(Relaxed));
@@ -156,6 +159,7 @@ fn probes(service: &Service, active: &ActiveSet, output: &mut Output) {
     for (addr, score) in scores {
         let server = addr.to_string();
         output.number(&family::SCORE, &[name, &server], score.total);
+        output.count(&family::TRUSTED, &[name, &server], u64::from(score.is_trusted));
         let failures = score.consecutive_failures.into();
         output.count(&family::CONSECUTIVE_FAILURES, &[name, &server], failures);
     }
@@ -167,6 +171,23 @@ fn never_probed(addr: SocketAddr) -> ProbeReading {
         successes: 0,
         durations: connect_reading(&ConnectHistogram::new(&CONNECT_BOUNDS_MICROS)),
     }
+}
+
+/// The families of what the warm connections of one member have taught.
+fn learned(name: &str, backend: &Backend, fixed: Option<Duration>, output: &mut Output) {
+    let addr = backend.addr.to_string();
+    let life = fixed.unwrap_or_else(|| backend.learned.life());
+    output.number(&family::POOL_LIFETIME, &[name, &addr], life.as_secs_f64());
+    let target = backend.target.load(Relaxed);
+    let limit = backend
+        .shares
+        .iter()
+        .fold(0_u32, |sum, share| sum.saturating_add(share.limit.get()));
+    output.count(
+        &family::POOL_RESTRAINED,
+        &[name, &addr],
+        u64::from(limit < target),
+    );
 }
 
 /// The families of one member of the active set.

@@ -22,7 +22,7 @@ mod movements;
 const REACTORS: usize = 2;
 
 /// The names that the specification fixes, with their labels, and `process_*`.
-const SPECIFIED: [(&str, &str); 44] = [
+const SPECIFIED: [(&str, &str); 48] = [
     ("new_connections_total", "service"),
     ("active_connections", "service"),
     ("connection_duration_seconds", "service"),
@@ -57,6 +57,10 @@ const SPECIFIED: [(&str, &str); 44] = [
     ("accept_paused_total", "service"),
     ("rescued_connections_total", "service"),
     ("dial_duration_seconds", "service,server"),
+    ("unserved_connections_total", "service"),
+    ("server_trusted", "service,server"),
+    ("pool_lifetime_seconds", "service,server"),
+    ("pool_restrained", "service,server"),
     ("build_info", "version"),
     ("config_reloads_total", "result"),
     ("config_restart_needed", ""),

@@ -132,6 +132,16 @@ pub(super) const ALL: &[Movement] = &[
     ),
     (
         |_, _| (),
+        "server_trusted{service=\"web\",server=\"127.0.0.2:80\"}",
+        1.0,
+    ),
+    (
+        |w, _| w.live.counts.unserved.store(3, Relaxed),
+        "unserved_connections_total{service=\"web\"}",
+        3.0,
+    ),
+    (
+        |_, _| (),
         "server_score{service=\"web\",server=\"127.0.0.2:80\"}",
         100.0,
     ),
@@ -217,6 +227,23 @@ pub(super) const ALL: &[Movement] = &[
         |_, b| b.scale_downs.store(14, Relaxed),
         "pool_scale_down_total{service=\"web\",server=\"127.0.0.2:80\"}",
         14.0,
+    ),
+    (
+        |_, b| {
+            b.learned.shorten_life(Some(Duration::from_secs(9)));
+        },
+        "pool_lifetime_seconds{service=\"web\",server=\"127.0.0.2:80\"}",
+        9.0,
+    ),
+    (
+        |_, b| {
+            b.target.store(4, Relaxed);
+            b.shares.iter().for_each(|share| {
+                share.limit.set(Some(1));
+            });
+        },
+        "pool_restrained{service=\"web\",server=\"127.0.0.2:80\"}",
+        1.0,
     ),
     (
         |_, b| b.recent_peak.store(15, Relaxed),
