@@ -201,6 +201,7 @@ impl Default for Selector {
             min_score_threshold: 15.0,
             debounce_interval: Duration::from_secs(60),
             score_improvement_threshold: 5.0,
+            latency_improvement_ratio: 0.15,
         }
     }
 }

@@ -189,4 +189,7 @@ pub struct Selector {
     pub debounce_interval: Duration,
     /// How much better the mean score must be.
     pub score_improvement_threshold: f64,
+    /// How much lower the mean latency of a new set must be, as a share of the present one, if its mean score is no lower;
+    /// 0: it is no reason.
+    pub latency_improvement_ratio: f64,
 }

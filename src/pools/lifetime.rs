@@ -131,8 +131,8 @@ impl Lifetime {
             }
             is_news = true;
             seen.all = all;
-            for i in 0..BUCKETS {
-                closed[i] += take(&ages.closed[i], &mut seen.closed[i]);
+            for (i, sum) in closed.iter_mut().enumerate() {
+                *sum += take(&ages.closed[i], &mut seen.closed[i]);
                 self.spared[i] += take(&ages.spared[i], &mut seen.spared[i]);
             }
         }
@@ -211,7 +211,10 @@ fn bucket(age: Duration) -> usize {
 fn lower_bound(bucket: usize) -> Duration {
     match bucket.checked_sub(1) {
         None => Duration::ZERO,
-        Some(above) => FIRST.mul_f64((above as f64 / PER_DOUBLING).exp2()),
+        Some(above) => {
+            let above = u32::try_from(above).unwrap_or(u32::MAX);
+            FIRST.mul_f64((f64::from(above) / PER_DOUBLING).exp2())
+        }
     }
 }
 

@@ -51,8 +51,8 @@ impl Refills {
     ///
     /// # Errors
     /// When there is none: when there will be.
-    pub fn take(&mut self, size: u32, reactors: usize, now: Instant) -> Result<(), Instant> {
-        let per_second = PER_MINUTE / 60.0 / reactors.max(1) as f64;
+    pub fn take(&mut self, size: u32, reactors: u32, now: Instant) -> Result<(), Instant> {
+        let per_second = PER_MINUTE / 60.0 / f64::from(reactors.max(1));
         if let Some(before) = self.counted_at.replace(now) {
             self.saved += now.saturating_duration_since(before).as_secs_f64() * per_second;
         }

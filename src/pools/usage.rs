@@ -1,7 +1,7 @@
 //! Whether warm connections are used, and how many are worth having. Pure.
 //!
-//! Some servers count connections that say nothing: as failed logins (MySQL, by `max_connect_errors`), or against a limit
-//! of those not logged in (OpenSSH, by `MaxStartups`). So where most warm connections of a backend end unused, by its
+//! Some servers count connections that say nothing: as failed logins (`MySQL`, by `max_connect_errors`), or against a limit
+//! of those not logged in (`OpenSSH`, by `MaxStartups`). So where most warm connections of a backend end unused, by its
 //! hand or because it would not have let them live longer, it gets only as many as were used, down to none. Two clients
 //! that had to dial within the time for which one would have stood are a reason to keep one again, and a time in which
 //! most were used one to keep twice as many.

@@ -251,7 +251,7 @@ impl<K: Copy + PartialEq> Pool<K> {
         let size = self
             .share()
             .map_or(0, |share| share.target.load(Ordering::Relaxed));
-        let reactors = self.backend.shares.len();
+        let reactors = u32::try_from(self.backend.shares.len()).unwrap_or(u32::MAX);
         self.refills.take(size, reactors, now)
     }
 

@@ -118,7 +118,10 @@ impl Reactor {
             return;
         };
         let (backend, now) = (&pool.backend, self.time.clock());
-        if !backend.learned.answered(now - waited, now) {
+        let is_proof = now
+            .checked_sub(waited)
+            .is_some_and(|asked_at| backend.learned.answered(asked_at, now));
+        if !is_proof {
             return;
         }
         for share in &backend.shares {

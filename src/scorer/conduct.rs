@@ -254,9 +254,10 @@ mod tests {
         for port in 1..4 {
             answer(&mut conduct, port, 1_000);
         }
-        let died = clock::now() + Duration::from_secs(1);
-        for waited in (1..100).map(Duration::from_millis) {
-            assert_eq!(conduct.unserved(&ended(1, died - waited, died)), 0);
+        let now = clock::now();
+        let died = now + Duration::from_secs(1);
+        for asked_at in (0..100).map(|millis| now + Duration::from_millis(millis)) {
+            assert_eq!(conduct.unserved(&ended(1, asked_at, died)), 0);
         }
         let later = died + Duration::from_secs(1);
         assert_eq!(conduct.unserved(&ended(1, later, later)), 2);

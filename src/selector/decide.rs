@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 use crate::config;
 use crate::scorer::sample::Rated;
 
+/// A mean latency that is lower by less than this is no reason to change a set, whatever share of it that is.
+const LEAST_GAIN: Duration = Duration::from_millis(1);
+
 /// Why the active set changed; label `reason` of `selector_switches_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SwitchReason {
@@ -215,7 +218,7 @@ fn mend(situation: &Situation<'_>, passing: &[Rated], rules: &config::Selector) 
 }
 
 /// Takes the best ones instead of the present ones, outside the debounce interval and if their mean score
-/// beats the present mean by the margin.
+/// beats the present mean by the margin, or is no lower and their mean latency is lower by a share of the present one.
 fn improve(situation: &Situation<'_>, best: Vec<Rated>, rules: &config::Selector) -> Option<Switch> {
     let rested = situation
         .last_switch
@@ -223,10 +226,30 @@ fn improve(situation: &Situation<'_>, best: Vec<Rated>, rules: &config::Selector
     let gain = mean(&best) - mean_of_members(situation.current);
     // A margin of 0 still asks for a gain, or two equal sets would take turns.
     let better = gain > 0.0 && gain >= rules.score_improvement_threshold;
-    (rested && better).then_some(Switch {
+    let sooner = gain >= 0.0 && is_sooner(&best, situation.current, rules.latency_improvement_ratio);
+    (rested && (better || sooner)).then_some(Switch {
         members: best,
         reason: SwitchReason::Better,
     })
+}
+
+/// Whether a set is as large as the present one and its mean latency lower by this share, and by what a client can tell.
+fn is_sooner(best: &[Rated], current: &[Member], ratio: f64) -> bool {
+    let sum = |latencies: &mut dyn Iterator<Item = Option<Duration>>| latencies.sum::<Option<Duration>>();
+    let (Ok(size), true) = (u32::try_from(best.len()), best.len() >= current.len()) else {
+        return false;
+    };
+    let (Some(next), Some(present)) = (
+        sum(&mut best.iter().map(|rated| rated.latency)),
+        sum(&mut current.iter().map(|member| member.rated.latency)),
+    ) else {
+        return false;
+    };
+    let (next, present) = (
+        next / size,
+        present / u32::try_from(current.len()).unwrap_or(1).max(1),
+    );
+    ratio > 0.0 && next + LEAST_GAIN <= present && next <= present.mul_f64(1.0 - ratio)
 }
 
 /// Nothing passes: the last good set stays, without members that were taken off the list; if there is none,

@@ -215,6 +215,35 @@ fn without_a_last_good_set_the_best_scored_are_taken() {
 }
 
 #[test]
+fn a_set_that_is_sooner_and_no_worse_is_better() {
+    let mut world = World::new(&[(1, 100.0), (2, 100.0), (3, 100.0)]);
+    world.step();
+    world.wait(60);
+    let latency = |world: &mut World, port: u16, micros: u64| {
+        world.set(port, 100.0);
+        let rated = world.scores.iter_mut().find(|rated| rated.addr.port() == port);
+        rated.expect("scored").latency = Some(Duration::from_micros(micros));
+    };
+    latency(&mut world, 3, 250_000);
+    latency(&mut world, 4, 10_000);
+    world.set(4, 99.0);
+    assert_eq!(world.step(), None, "the mean score would be lower");
+    world.set(4, 100.0);
+    world.rules.latency_improvement_ratio = 0.0;
+    assert_eq!(world.step(), None, "it is no reason");
+    world.rules.latency_improvement_ratio = 0.15;
+    assert_eq!(world.step(), Some((vec![1, 2, 4], SwitchReason::Better)));
+    latency(&mut world, 3, 6_000);
+    assert_eq!(world.step(), None, "it was changed just now");
+    world.wait(60);
+    assert_eq!(world.step(), None, "10 ms against 8.7 are not enough");
+    for port in 1..=4 {
+        latency(&mut world, port, if port == 3 { 10 } else { 1_000 });
+    }
+    assert_eq!(world.step(), None, "nobody can tell a third of a millisecond");
+}
+
+#[test]
 fn a_list_without_candidates_keeps_what_is_there() {
     let mut world = World::new(&[(1, 60.0)]);
     world.step();

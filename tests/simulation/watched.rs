@@ -48,6 +48,8 @@ pub(crate) struct Watched {
 #[derive(Debug)]
 pub(crate) struct Before {
     mean: f64,
+    /// The mean latency in seconds, if all were measured.
+    latency: Option<f64>,
 }
 
 impl Watched {
@@ -110,6 +112,15 @@ impl Watched {
         score.map_or(Rated::unknown(*addr), |score| score.rated(*addr))
     }
 
+    /// The mean present latency of some candidates in seconds, if all were measured.
+    fn mean_latency(&self, addrs: &[SocketAddr]) -> Option<f64> {
+        let all: Option<Vec<f64>> = addrs
+            .iter()
+            .map(|addr| self.rated(addr).latency.map(|latency| latency.as_secs_f64()))
+            .collect();
+        all.map(|all| all.iter().sum::<f64>() / f64::from(u32::try_from(all.len().max(1)).expect("few")))
+    }
+
     /// The mean present score of some candidates.
     fn mean(&self, addrs: &[SocketAddr]) -> f64 {
         decide::mean(&addrs.iter().map(|addr| self.rated(addr)).collect::<Vec<_>>())
@@ -170,6 +181,7 @@ impl Watched {
     pub(crate) fn before(&self) -> Before {
         Before {
             mean: self.mean(&self.active),
+            latency: self.mean_latency(&self.active),
         }
     }
 
@@ -197,9 +209,12 @@ impl Watched {
             hold!(rested, "a switch within the debounce interval");
             let gain = self.mean(&members) - before.mean;
             let margin = self.rules().score_improvement_threshold;
+            let ratio = self.rules().latency_improvement_ratio;
+            let sooner = before.latency.zip(self.mean_latency(&members));
+            let is_sooner = sooner.is_some_and(|(before, now)| now <= before * (1.0 - ratio) + 1e-9);
             hold!(
-                gain >= margin - 1e-9,
-                "a switch for a gain of {gain}, inside the margin"
+                gain >= margin - 1e-9 || (gain >= -1e-9 && is_sooner),
+                "a switch for a gain of {gain}, inside the margin, and of {sooner:?} s"
             );
         }
         writeln!(self.trace, "{seconds} {} {members:?}", reason.label()).expect("a string");

@@ -253,4 +253,9 @@ pub(super) const SELECTOR: &[Key] = &[
         Number(SCORE, |d| &mut d.remotes.selector.score_improvement_threshold),
         "how much better the mean score of a new set must be",
     ),
+    of_service(
+        "remotes.selector.switching.latency_improvement_ratio",
+        Number((0.0, 0.99), |d| &mut d.remotes.selector.latency_improvement_ratio),
+        "how much lower the mean latency of a new set must be, as a share, if its mean score is no lower; 0: no reason",
+    ),
 ];

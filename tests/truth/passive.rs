@@ -1,0 +1,137 @@
+//! Backends that accept and do not serve, judged by traffic alone.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::servers::{Conduct, Server, ask_often, ask_steadily, failed, list};
+use crate::support::{Forwarder, wait_for};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn changes(algorithm: &str, strategy: &str) -> Value {
+    json!({
+        "remotes": {
+            "probing": { "interval": "300ms" },
+            "selector": { "active_set_size": 4, "evaluation_interval": "300ms" },
+        },
+        "pools": { "algorithm": algorithm, "strategy": { "type": strategy } },
+    })
+}
+
+/// So many servers of which the first does this.
+fn servers(count: u8, culprit: Conduct) -> Vec<Server> {
+    let server = |number| {
+        let conduct = if number == 0 { culprit } else { Conduct::Answer };
+        Server::start(number, conduct)
+    };
+    (0..count).map(server).collect()
+}
+
+fn unserved(forwarder: &Forwarder) -> f64 {
+    forwarder.metric("unserved_connections_total")
+}
+
+#[test]
+fn one_of_four_that_resets_what_it_is_asked_leaves_the_set() {
+    for strategy in ["dynamic", "off"] {
+        let servers = servers(4, Conduct::Reset);
+        let forwarder = Forwarder::start(&changes("round_robin", strategy), &list(&servers));
+        let got = ask_often(&forwarder, 120, PATIENCE, Duration::from_millis(5));
+        assert!(failed(&got) < 5, "{strategy}: {} failed", failed(&got));
+        assert_eq!(failed(&got[60..]), 0, "{strategy}: and none once it is out");
+        let log = forwarder.log();
+        assert!(log.contains("accepts but does not serve clients"), "{log}");
+        assert!(unserved(&forwarder) >= 1.0);
+    }
+}
+
+#[test]
+fn one_of_three_that_closes_at_once_leaves_the_set() {
+    for strategy in ["dynamic", "off"] {
+        let servers = servers(3, Conduct::Close);
+        let forwarder = Forwarder::start(&changes("least_connections", strategy), &list(&servers));
+        let got = ask_often(&forwarder, 100, PATIENCE, Duration::from_millis(10));
+        assert!(failed(&got) < 5, "{strategy}: {} failed", failed(&got));
+        assert_eq!(failed(&got[50..]), 0, "{strategy}: and none once it is out");
+    }
+}
+
+#[test]
+fn one_of_four_that_never_answers_leaves_the_set() {
+    let servers = servers(4, Conduct::Mute);
+    let forwarder = Forwarder::start(&changes("round_robin", "dynamic"), &list(&servers));
+    let got = ask_often(&forwarder, 60, Duration::from_secs(3), Duration::from_millis(20));
+    assert!(failed(&got) <= 5, "{} failed", failed(&got));
+    assert_eq!(failed(&got[30..]), 0, "and none once it is out");
+}
+
+#[test]
+fn one_that_answers_late_is_not_among_the_best_where_answers_are_scored() {
+    let servers = servers(4, Conduct::Slow);
+    let mut changes = changes("round_robin", "dynamic");
+    changes["remotes"]["selector"]["active_set_size"] = json!(3);
+    changes["remotes"]["selector"]["switching"] = json!({ "debounce_interval": "1s" });
+    changes["remotes"]["scoring"] = json!({ "latency": { "source": "first_byte" } });
+    let forwarder = Forwarder::start(&changes, &list(&servers));
+    // It may not be in the first set; then nobody hears of it, and that is as well.
+    ask_often(&forwarder, 40, PATIENCE, Duration::from_millis(20));
+    wait_for("it is out of the best three", || {
+        let got = ask_often(&forwarder, 6, PATIENCE, Duration::ZERO);
+        got.iter().all(|one| one.number != Some(0))
+    });
+}
+
+/// One of three freezes, as a stopped process does.
+fn freeze_one_of_three(algorithm: &str) {
+    let servers = servers(3, Conduct::Answer);
+    let forwarder = Forwarder::start(&changes(algorithm, "dynamic"), &list(&servers));
+    let before = ask_often(&forwarder, 30, PATIENCE, Duration::from_millis(10));
+    assert_eq!(failed(&before), 0);
+    servers[0].freeze(true);
+    let time = Duration::from_secs(8);
+    let got = ask_steadily(
+        &forwarder,
+        Duration::from_millis(150),
+        time,
+        Duration::from_secs(2),
+    );
+    let failed: Vec<_> = got
+        .iter()
+        .filter(|(_, one)| one.number.is_none())
+        .map(|(at, _)| *at)
+        .collect();
+    assert!(failed.len() <= 10, "{failed:?}");
+    assert!(
+        failed.iter().all(|at| *at < time / 2),
+        "none once it is out: {failed:?}"
+    );
+    servers[0].freeze(false);
+}
+
+#[test]
+fn a_frozen_one_of_three_costs_few_clients_in_turn() {
+    freeze_one_of_three("round_robin");
+}
+
+#[test]
+fn a_frozen_one_of_three_costs_few_clients_by_load() {
+    freeze_one_of_three("least_connections");
+}
+
+#[test]
+fn a_frozen_one_of_three_costs_few_clients_at_random() {
+    freeze_one_of_three("random");
+}
+
+#[test]
+fn a_protocol_in_which_servers_end_without_a_word_is_nobodys_fault() {
+    let servers: Vec<_> = (0..3)
+        .map(|number| Server::start(number, Conduct::Wordless))
+        .collect();
+    let forwarder = Forwarder::start(&changes("round_robin", "dynamic"), &list(&servers));
+    ask_often(&forwarder, 200, PATIENCE, Duration::ZERO);
+    assert!(unserved(&forwarder) == 0.0, "{}", unserved(&forwarder));
+    let switches = forwarder.metric("selector_switches_total");
+    assert!(switches <= 1.0, "the first set stays: {switches}");
+}
