@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::check::{Check, CheckKind, HttpCheck, Method, Pattern, Select, Statuses};
 use super::pools::{Algorithm, Dynamic, Pools, Rescue, Strategy};
 use super::process::{LogFormat, LogOutput, Logging, Metrics, Process, Reload};
 use super::remotes::{
@@ -99,6 +100,36 @@ impl Default for FileProvider {
     }
 }
 
+impl Default for Check {
+    fn default() -> Self {
+        Self {
+            kind: CheckKind::Connect,
+            port: 0,
+            every: 1,
+            http: HttpCheck::default(),
+            send: Pattern::default(),
+            expect: Pattern::default(),
+            select: Select {
+                header: String::new(),
+                pattern: String::new(),
+            },
+        }
+    }
+}
+
+impl Default for HttpCheck {
+    fn default() -> Self {
+        Self {
+            host: String::new(),
+            path: "/".to_owned(),
+            method: Method::Head,
+            expect_status: vec![Statuses { from: 200, to: 399 }],
+            expect_header: String::new(),
+            expect_body: String::new(),
+        }
+    }
+}
+
 impl Default for Probing {
     fn default() -> Self {
         Self {
@@ -106,6 +137,7 @@ impl Default for Probing {
             timeout: Duration::from_secs(1),
             probe_candidate_count: 10,
             initial: InitialProbing::default(),
+            check: Check::default(),
         }
     }
 }

@@ -24,6 +24,7 @@
 //! And what a reload changes: `plan.rs`.
 
 mod byte_rate;
+mod check;
 mod configuration;
 mod defaults;
 mod draft;
@@ -45,6 +46,7 @@ mod server;
 mod service_name;
 mod shape;
 mod slot;
+mod statuses;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -53,6 +55,7 @@ mod value;
 
 use std::path::Path;
 
+pub use check::{Check, CheckKind, HttpCheck, Method, Pattern, Select, Statuses};
 pub use configuration::{Config, Spec};
 pub use error::{ConfigError, ConfigErrors, LoadError};
 pub use plan::{Plan, plan};

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::check::Check;
+
 /// `remotes`: the candidates.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Remotes {
@@ -40,6 +42,8 @@ pub struct Probing {
     pub probe_candidate_count: usize,
     /// Probing before serving starts.
     pub initial: InitialProbing,
+    /// What a candidate must answer, beyond accepting.
+    pub check: Check,
 }
 
 /// `remotes.probing.initial`.

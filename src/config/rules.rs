@@ -3,7 +3,10 @@
 //! A rule is data: the keys that it is about, and what is wrong with them. Whether it is asked at all, and where its
 //! error stands, is decided by the reader.
 
+use regex_lite::Regex;
+
 use super::byte_rate;
+use super::check::{Check, CheckKind, Method};
 use super::draft::Draft;
 use super::networks;
 use super::platform::Platform;
@@ -39,6 +42,51 @@ pub(super) const OF_SERVICE: &[Rule<Draft>] = &[
                 "on is not possible, this system has no splice; allowed here: auto, off".to_owned()
             })
         },
+    },
+    Rule {
+        keys: &["remotes.probing.check.http.path"],
+        broken: |draft, _| {
+            let path = &draft.remotes.probing.check.http.path;
+            let is_path = path.starts_with('/') && path.chars().all(|c| c.is_ascii_graphic() && c != '#');
+            unless(is_path, || {
+                format!("{path:?} is no path; allowed: what begins with / and has no blank and no #")
+            })
+        },
+    },
+    Rule {
+        keys: &[
+            "remotes.probing.check.http.expect_body",
+            "remotes.probing.check.http.method",
+        ],
+        broken: |draft, _| {
+            let http = &draft.remotes.probing.check.http;
+            let is_possible = http.expect_body.is_empty() || http.method == Method::Get;
+            unless(is_possible, || {
+                "an answer to HEAD has no body; allowed with expect_body: method GET".to_owned()
+            })
+        },
+    },
+    Rule {
+        keys: &[
+            "remotes.probing.check.type",
+            "remotes.probing.check.send",
+            "remotes.probing.check.expect",
+        ],
+        broken: |draft, _| {
+            let check = &draft.remotes.probing.check;
+            let says = !check.send.text.is_empty() || !check.expect.text.is_empty();
+            unless(check.kind != CheckKind::SendExpect || says, || {
+                "send_expect neither sends nor expects anything; allowed: with send, expect or both"
+                    .to_owned()
+            })
+        },
+    },
+    Rule {
+        keys: &[
+            "remotes.probing.check.select.match",
+            "remotes.probing.check.select.header",
+        ],
+        broken: |draft, _| selection(&draft.remotes.probing.check),
     },
     Rule {
         keys: &[
@@ -138,6 +186,20 @@ pub(super) const OF_SERVICE: &[Rule<Draft>] = &[
 
 fn unless(holds: bool, message: impl FnOnce() -> String) -> Vec<String> {
     if holds { Vec::new() } else { vec![message()] }
+}
+
+fn selection(check: &Check) -> Vec<String> {
+    let select = &check.select;
+    if select.header.is_empty() != select.pattern.is_empty() {
+        return vec!["header and match go together; allowed: both, or neither".to_owned()];
+    }
+    if !select.header.is_empty() && check.kind != CheckKind::Http {
+        return vec!["only answers by HTTP have headers; allowed with select: type http".to_owned()];
+    }
+    match Regex::new(&select.pattern) {
+        Ok(_) => Vec::new(),
+        Err(error) => vec![format!("{:?} is no regular expression: {error}", select.pattern)],
+    }
 }
 
 fn threshold(draft: &Draft) -> Vec<String> {

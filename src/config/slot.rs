@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::check::{Pattern, Statuses};
 use super::process::LogOutput;
 use super::tree::Node;
 use super::value::{
-    MAX_ADDRESSES, MAX_SECRET_CHARS, Refusal, address, addresses, duration, file_name, file_or_none, flag,
-    integer, number, secret, show_duration, text, url_path,
+    MAX_ADDRESSES, MAX_SECRET_CHARS, MAX_TEXT_BYTES, Refusal, address, addresses, duration, file_name,
+    file_or_none, flag, integer, line, number, pattern, secret, show_duration, text, url_path,
 };
-use super::{byte_rate, networks};
+use super::{byte_rate, networks, statuses};
 
 /// The field of `D` that a value goes to.
 type Field<D, T> = fn(&mut D) -> &mut T;
@@ -41,6 +42,13 @@ pub(super) enum Slot<D> {
     FileOrNone(Field<D, Option<PathBuf>>),
     Output(Field<D, LogOutput>),
     UrlPath(Field<D, String>),
+    /// One line of printable characters, or nothing.
+    Text(Field<D, String>),
+    /// Any text, or pairs of hexadecimal digits; or nothing.
+    Bytes(Field<D, Pattern>),
+    Statuses(Field<D, Vec<Statuses>>),
+    /// 0 is the port of whoever it is about.
+    PortOrOwn(Field<D, u16>),
     /// Shown nowhere; the empty text is none.
     Secret(Field<D, Option<String>>),
 }
@@ -91,6 +99,10 @@ impl<D> Slot<D> {
             Self::FileOrNone(field) => *field(draft) = file_or_none(node)?.map(PathBuf::from),
             Self::UrlPath(field) => *field(draft) = url_path(node)?,
             Self::Secret(field) => *field(draft) = secret(node)?,
+            Self::Text(field) => *field(draft) = line(node)?,
+            Self::Bytes(field) => *field(draft) = pattern(node)?,
+            Self::Statuses(field) => *field(draft) = statuses::read(node)?,
+            Self::PortOrOwn(field) => *field(draft) = integer(node, (0, u16::MAX))?,
         }
         Ok(())
     }
@@ -99,7 +111,7 @@ impl<D> Slot<D> {
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Flag(_) => "flag",
-            Self::Size(..) | Self::Count(..) | Self::Port(_) => "integer",
+            Self::Size(..) | Self::Count(..) | Self::Port(_) | Self::PortOrOwn(_) => "integer",
             Self::Number(..) => "number",
             Self::Duration(..) => "duration",
             Self::DurationOrAuto(..) => "duration or auto",
@@ -108,9 +120,14 @@ impl<D> Slot<D> {
             Self::Addresses(_) => "address or list",
             Self::Networks(_) => "network or list",
             Self::ByteRate(..) => "byte rate",
-            Self::File(_) | Self::FileOrNone(_) | Self::Output(_) | Self::UrlPath(_) | Self::Secret(_) => {
-                "text"
-            }
+            Self::Statuses(_) => "status or list",
+            Self::File(_)
+            | Self::FileOrNone(_)
+            | Self::Output(_)
+            | Self::UrlPath(_)
+            | Self::Secret(_)
+            | Self::Text(_)
+            | Self::Bytes(_) => "text",
         }
     }
 
@@ -142,6 +159,12 @@ impl<D> Slot<D> {
             Self::Secret(_) => {
                 format!("empty, or a text of 1 to {MAX_SECRET_CHARS} of the visible ASCII characters")
             }
+            Self::Text(_) => format!("empty, or one line of 1 to {MAX_TEXT_BYTES} bytes"),
+            Self::Bytes(_) => format!(
+                "empty, or a text of 1 to {MAX_TEXT_BYTES} bytes, or hex: and pairs of digits, such as hex:0d0a"
+            ),
+            Self::Statuses(_) => statuses::allowed(),
+            Self::PortOrOwn(_) => format!("a whole number from 0 to {}", u16::MAX),
         }
     }
 
@@ -160,7 +183,7 @@ impl<D> Slot<D> {
             Self::Flag(field) => field(draft).to_string(),
             Self::Size(_, field) => field(draft).to_string(),
             Self::Count(_, field) => field(draft).to_string(),
-            Self::Port(field) => field(draft).to_string(),
+            Self::Port(field) | Self::PortOrOwn(field) => field(draft).to_string(),
             Self::Number(_, field) => format!("{:?}", field(draft)),
             Self::Duration(_, field) => show_duration(*field(draft)),
             Self::DurationOrAuto(_, field) => field(draft).map_or_else(|| "auto".to_owned(), show_duration),
@@ -182,11 +205,13 @@ impl<D> Slot<D> {
                 LogOutput::Stderr => "stderr".to_owned(),
                 LogOutput::File(path) => path.display().to_string(),
             },
-            Self::UrlPath(field) => field(draft).clone(),
+            Self::UrlPath(field) | Self::Text(field) => field(draft).clone(),
             Self::Secret(field) => {
                 let masked = field(draft).as_ref().map(|_| "***".to_owned());
                 masked.unwrap_or_default()
             }
+            Self::Bytes(field) => field(draft).text.clone(),
+            Self::Statuses(field) => statuses::shown(field(draft)),
         }
     }
 }

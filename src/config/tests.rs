@@ -160,6 +160,7 @@ fn every_key_has_a_field_of_its_own() {
             "choice" => allowed.split(", ").map(|name| format!("{name:?}")).collect(),
             "address" | "address or list" => vec!["127.0.0.9:4321".to_owned()],
             "network or list" => vec!["[192.0.2.0/24, '::1']".to_owned()],
+            "status or list" => vec!["[204, '300-305']".to_owned()],
             "text" => vec!["/elsewhere".to_owned()],
             _ => {
                 let (least, most) = ends(&allowed).expect("a range");
@@ -213,7 +214,7 @@ fn outside(key: &KeyDoc) -> Vec<String> {
                 (number(most) + 0.0001).to_string(),
             ]
         }
-        "duration" => {
+        "duration" | "duration or auto" => {
             let duration = |text: &str| humantime::parse_duration(text).expect("a duration");
             let just = Duration::from_nanos(1);
             let below = duration(least).checked_sub(just);
@@ -226,7 +227,7 @@ fn outside(key: &KeyDoc) -> Vec<String> {
     let fixed: &[&str] = match key.kind {
         "integer" => &["1.5", "99999999999999999999999999999999999999999", "'1'"],
         "number" => &[".nan", ".inf", "-.inf", "-1", "1e300", "9999999999999999", "'1'"],
-        "duration" => &["-1s", "15", "''", "99999999999999999999 years", "15 parsecs"],
+        "duration" | "duration or auto" => &["-1s", "15", "''", "99999999999999999999 years", "15 parsecs"],
         "flag" => &["yes", "1", "'true'"],
         "choice" => &["neither", "1", "''"],
         "address" | "address or list" => &["localhost:80", "127.0.0.1", "[]", "1234"],

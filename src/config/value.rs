@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::check::Pattern;
 use super::tree::Node;
 
 /// Characters of an offending value that an error shows.
@@ -15,6 +16,9 @@ pub(super) const MAX_ADDRESSES: usize = 64;
 
 /// Characters of a secret.
 pub(super) const MAX_SECRET_CHARS: usize = 256;
+
+/// Bytes of a text that is sent or looked for.
+pub(super) const MAX_TEXT_BYTES: usize = 1024;
 
 /// Why a value, or an item of a list, is refused.
 #[derive(Debug)]
@@ -136,6 +140,23 @@ pub(super) fn secret(node: &Node) -> Result<Option<String>, Refusal> {
             what: "*** is not such a text".to_owned(),
         }),
     }
+}
+
+/// One line, or nothing.
+pub(super) fn line(node: &Node) -> Result<String, Refusal> {
+    let line = text(node)?;
+    if line.len() > MAX_TEXT_BYTES || line.chars().any(char::is_control) {
+        return Err(Refusal::because(node, "is no such line"));
+    }
+    Ok(line.to_owned())
+}
+
+/// Bytes, as text or in hexadecimal.
+pub(super) fn pattern(node: &Node) -> Result<Pattern, Refusal> {
+    let text = text(node)?;
+    Pattern::of(text)
+        .filter(|_| text.len() <= MAX_TEXT_BYTES)
+        .ok_or_else(|| Refusal::because(node, "are no such bytes"))
 }
 
 pub(super) fn url_path(node: &Node) -> Result<String, Refusal> {

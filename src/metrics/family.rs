@@ -109,6 +109,8 @@ families! {
         "Candidates of which a score is kept.";
     HEALTH_CHECKS = Counter "tcp_forwarder_health_checks_total" &["service", "result"],
         "Probes finished; result is success or failure.";
+    CHECKS = Counter "tcp_forwarder_checks_total" &["service", "result"],
+        "Probes that asked for more than a connect; result is right or wrong.";
     PROBE_SUCCESS = Counter "tcp_forwarder_server_probe_success_total" SERVER,
         "Successful probes of a backend, or of a candidate probed just now.";
     PROBE_DURATION = Histogram "tcp_forwarder_server_probe_duration_seconds" SERVER,

@@ -104,6 +104,9 @@ fn control(service: &Service, active: &ActiveSet, output: &mut Output) {
     output.count(&family::HEALTH_CHECKS, &[name, "success"], ok);
     let failed = counts.probes_failed.load(Relaxed);
     output.count(&family::HEALTH_CHECKS, &[name, "failure"], failed);
+    for (result, count) in [("right", &counts.checks_right), ("wrong", &counts.checks_wrong)] {
+        output.count(&family::CHECKS, &[name, result], count.load(Relaxed));
+    }
     let unserved = counts.unserved.load(Relaxed);
     output.count(&family::UNSERVED_CONNECTIONS, &[name], unserved);
     for reason in SwitchReason::ALL {

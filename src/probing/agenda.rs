@@ -156,9 +156,9 @@ impl Agenda {
         })
     }
 
-    /// How long a probe of this service may take.
-    pub fn timeout(&self) -> Duration {
-        self.config.timeout
+    /// A probe of a candidate of this service that is to learn of our own link: a connect is enough.
+    pub fn sentinel(&self, addr: SocketAddr) -> Probe {
+        self.probe(addr, Errand::Sentinel, false)
     }
 
     /// Follows a changed list: whoever was never touched is probed.
@@ -330,7 +330,7 @@ impl Agenda {
         if addr.is_none() && self.in_flight == 0 {
             self.begin_rounds(now);
         }
-        addr.map(|addr| self.probe(addr, Errand::Sweep))
+        addr.map(|addr| self.probe(addr, Errand::Sweep, true))
     }
 
     fn go_round(&mut self, now: Instant, facts: &Facts<'_>, rng: &mut fastrand::Rng) -> Option<Probe> {
@@ -356,7 +356,8 @@ impl Agenda {
         {
             // Who left meanwhile is not asked.
             if list.contains(&addr) || facts.active.contains(&addr) {
-                return Some(self.probe(addr, Errand::Round { at }));
+                let asks = self.asks(&addr, at, facts.board);
+                return Some(self.probe(addr, Errand::Round { at }, asks));
             }
         }
         None
@@ -383,7 +384,13 @@ impl Agenda {
         }
     }
 
-    fn probe(&self, addr: SocketAddr, errand: Errand) -> Probe {
+    /// Whether a probe of a round asks for more than a connect.
+    fn asks(&self, addr: &SocketAddr, at: Instant, board: &ScoreBoard) -> bool {
+        let every = u64::from(self.config.check.every.max(1));
+        self.grid().number(at).is_multiple_of(every) || !board.is_checked(addr)
+    }
+
+    fn probe(&self, addr: SocketAddr, errand: Errand, asks: bool) -> Probe {
         Probe {
             candidate: Candidate {
                 service: self.frame.service,
@@ -394,6 +401,8 @@ impl Agenda {
                 Errand::Round { .. } | Errand::Sentinel => self.config.timeout,
             },
             errand,
+            port: self.config.check.port,
+            asks,
         }
     }
 }

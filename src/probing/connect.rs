@@ -1,7 +1,14 @@
-//! A batch of connects on one poll.
+//! A batch of probes on one poll: connects, and what is asked beyond them.
 //!
 //! Owns the sockets of probes from connect to close, their deadlines and the clock readings that time them.
 //! Knows nothing of why a candidate is probed or what becomes of the sample.
+//!
+//! ```text
+//!  Connecting ──(established, and nothing is to be asked)──► a sample
+//!      │                                                        ▲
+//!      └──(established)──► Talking ──(a verdict, or too late)───┘
+//! ```
+//! An answer has as long as a connect.
 //!
 //! Invariants: each socket ends in exactly one sample, no later than its deadline plus one turn; a slot is used again only after the events of its predecessor's batch are through.
 //!
@@ -12,12 +19,14 @@
 //! one per probe. A connect that times out is closed before it is established, which sends nothing.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use super::check::{Plan, Reading, Verdict};
 use super::probe::Probe;
 use crate::base::clock;
 use crate::base::doorbell::Doorbell;
@@ -31,6 +40,9 @@ const WAKE: Token = Token(usize::MAX);
 /// Events taken from the poll at once.
 const EVENTS: usize = 256;
 
+/// Bytes of an answer that are read at once.
+const READ_AT_ONCE: usize = 4096;
+
 /// Connects in flight.
 #[derive(Debug)]
 pub struct Connector {
@@ -41,13 +53,93 @@ pub struct Connector {
     deadlines: BTreeSet<(Instant, usize)>,
 }
 
-/// One connect.
+/// One probe.
 #[derive(Debug)]
 struct Flight {
     stream: TcpStream,
     candidate: Candidate,
     began_at: Instant,
+    deadline: Instant,
     timeout: Duration,
+    stage: Stage,
+}
+
+/// How far a probe has come.
+#[derive(Debug)]
+enum Stage {
+    /// It connects, and asks this then.
+    Connecting(Option<Arc<Plan>>),
+    /// It is connected, and asks.
+    Talking(Box<Talk>),
+}
+
+/// A question and its answer.
+#[derive(Debug)]
+struct Talk {
+    plan: Arc<Plan>,
+    /// How long the connect took.
+    connect: Duration,
+    question: Vec<u8>,
+    sent: usize,
+    /// When the whole question was handed over.
+    asked_at: Instant,
+    first_byte: Option<Duration>,
+    reading: Reading,
+}
+
+/// How a probe stands.
+enum Progress {
+    /// An event or its deadline will tell.
+    Waits,
+    /// It is over.
+    Over(Outcome, Heard),
+    /// It was connected after this long, and the answer is a wrong one.
+    Wrong(Duration, &'static str),
+}
+
+impl Talk {
+    /// Goes on as far as it can without waiting.
+    fn go_on(&mut self, stream: &mut TcpStream, now: Instant) -> Progress {
+        while let Some(rest) = self.question.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match stream.write(rest) {
+                Ok(count) => {
+                    self.sent += count;
+                    self.asked_at = now;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => return self.over(Verdict::Wrong("the connection fails")),
+            }
+        }
+        let mut buffer = [0; READ_AT_ONCE];
+        loop {
+            let verdict = match stream.read(&mut buffer) {
+                Ok(0) => self.reading.end(&self.plan),
+                Ok(count) => {
+                    let waited = now.saturating_duration_since(self.asked_at);
+                    self.first_byte.get_or_insert(waited);
+                    self.reading.feed(&self.plan, &buffer[..count])
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => Verdict::Open,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Progress::Waits,
+                Err(_) => Verdict::Wrong("the connection fails"),
+            };
+            if verdict != Verdict::Open {
+                return self.over(verdict);
+            }
+        }
+    }
+
+    fn over(&self, verdict: Verdict) -> Progress {
+        match verdict {
+            Verdict::Open => Progress::Waits,
+            Verdict::Right => {
+                let heard = Heard::Answer(self.first_byte.unwrap_or_default());
+                Progress::Over(Outcome::Success(self.connect), heard)
+            }
+            Verdict::Wrong(why) => Progress::Wrong(self.connect, why),
+        }
+    }
 }
 
 /// What became of the wish to connect.
@@ -85,12 +177,12 @@ impl Connector {
         self.deadlines.len()
     }
 
-    /// Begins a connect that fails after its time-out.
-    pub fn start(&mut self, probe: &Probe) -> Start {
+    /// Begins a probe that asks according to a plan, if there is one; it fails after its time-out.
+    pub fn start(&mut self, probe: &Probe, plan: Option<Arc<Plan>>) -> Start {
         let Probe {
             candidate, timeout, ..
         } = *probe;
-        let addr = candidate.addr;
+        let addr = probe.to();
         let began_at = clock::now();
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -111,7 +203,9 @@ impl Connector {
                         stream,
                         candidate,
                         began_at,
+                        deadline: began_at + timeout,
                         timeout,
+                        stage: Stage::Connecting(plan),
                     });
                 }
                 Start::Begun
@@ -167,37 +261,100 @@ impl Connector {
         {
             // After a late turn the answer may be here already, its event still in the queue.
             let ending = self.on_event(slot, now);
-            ended.extend(ending.or_else(|| self.end(slot, now, Outcome::Failure)));
+            // Or it was established just now, and has until a later deadline to answer.
+            let is_late = self.deadlines.contains(&(at, slot));
+            ended.extend(ending.or_else(|| is_late.then(|| self.give_up(slot, now)).flatten()));
         }
         Ok(())
     }
 
     fn on_event(&mut self, slot: usize, now: Instant) -> Option<Sample> {
-        let flight = self.slots.get(slot)?.as_ref()?;
-        match net::connect_state(&flight.stream) {
-            ConnectState::Pending => None,
-            ConnectState::Established => {
-                // A turn that came late is not the candidate's fault.
-                let took = now.saturating_duration_since(flight.began_at).min(flight.timeout);
-                net::reset_on_close(&flight.stream);
-                self.end(slot, now, Outcome::Success(took))
-            }
-            ConnectState::Failed(error) => {
-                log::debug!(target: "tcp_forwarder::probing", "probe of {} failed: {error}", flight.candidate.addr);
-                self.end(slot, now, Outcome::of(&error))
-            }
+        let flight = self.slots.get_mut(slot)?.as_mut()?;
+        let progress = match &mut flight.stage {
+            Stage::Talking(talk) => talk.go_on(&mut flight.stream, now),
+            Stage::Connecting(plan) => match net::connect_state(&flight.stream) {
+                ConnectState::Pending => Progress::Waits,
+                ConnectState::Established => {
+                    // A turn that came late is not the candidate's fault.
+                    let took = now.saturating_duration_since(flight.began_at).min(flight.timeout);
+                    match plan.take() {
+                        None => Progress::Over(Outcome::Success(took), Heard::NotAsked),
+                        Some(plan) => return self.begin_to_talk(slot, plan, took, now),
+                    }
+                }
+                ConnectState::Failed(error) => {
+                    log::debug!(target: "tcp_forwarder::probing", "probe of {} failed: {error}", flight.candidate.addr);
+                    Progress::Over(Outcome::of(&error), Heard::NotAsked)
+                }
+            },
+        };
+        match progress {
+            Progress::Waits => None,
+            Progress::Over(outcome, heard) => self.end(slot, now, outcome, heard),
+            Progress::Wrong(connect, why) => self.end_wrong(slot, now, connect, why),
         }
     }
 
-    /// Closes a connect and says how it went.
-    fn end(&mut self, slot: usize, now: Instant, outcome: Outcome) -> Option<Sample> {
+    /// A connect is established, and its candidate is asked; the sample, if that is over at once.
+    fn begin_to_talk(
+        &mut self,
+        slot: usize,
+        plan: Arc<Plan>,
+        connect: Duration,
+        now: Instant,
+    ) -> Option<Sample> {
+        let flight = self.slots.get_mut(slot)?.as_mut()?;
+        self.deadlines.remove(&(flight.deadline, slot));
+        flight.deadline = now + flight.timeout;
+        self.deadlines.insert((flight.deadline, slot));
+        flight.stage = Stage::Talking(Box::new(Talk {
+            question: plan.question(flight.candidate.addr),
+            plan,
+            connect,
+            sent: 0,
+            asked_at: now,
+            first_byte: None,
+            reading: Reading::default(),
+        }));
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registry = self.poll.registry();
+        if let Err(error) = registry.reregister(&mut flight.stream, Token(slot), interest) {
+            log::debug!(target: "tcp_forwarder::probing", "probe of {} is left at its connect: {error}", flight.candidate.addr);
+            return self.end(slot, now, Outcome::Success(connect), Heard::NotAsked);
+        }
+        self.on_event(slot, now)
+    }
+
+    /// A probe has had its time.
+    fn give_up(&mut self, slot: usize, now: Instant) -> Option<Sample> {
+        let connect = match &self.slots.get(slot)?.as_ref()?.stage {
+            Stage::Connecting(_) => None,
+            Stage::Talking(talk) => Some(talk.connect),
+        };
+        match connect {
+            None => self.end(slot, now, Outcome::Failure, Heard::NotAsked),
+            Some(connect) => self.end_wrong(slot, now, connect, "it does not come in time"),
+        }
+    }
+
+    fn end_wrong(&mut self, slot: usize, now: Instant, connect: Duration, why: &str) -> Option<Sample> {
+        let addr = self.slots.get(slot)?.as_ref()?.candidate.addr;
+        log::debug!(target: "tcp_forwarder::probing", "the answer of {addr} to a check is wrong: {why}");
+        self.end(slot, now, Outcome::Success(connect), Heard::Wrong)
+    }
+
+    /// Closes a probe and says how it went.
+    fn end(&mut self, slot: usize, now: Instant, outcome: Outcome, heard: Heard) -> Option<Sample> {
         let flight = self.slots.get_mut(slot)?.take()?;
-        self.deadlines.remove(&(flight.began_at + flight.timeout, slot));
+        if outcome.is_success() {
+            net::reset_on_close(&flight.stream);
+        }
+        self.deadlines.remove(&(flight.deadline, slot));
         self.free.push(slot);
         Some(Sample {
             candidate: flight.candidate,
             outcome,
-            heard: Heard::NotAsked,
+            heard,
             source: Source::Probe,
             began_at: flight.began_at,
             at: now,
@@ -230,6 +387,8 @@ mod tests {
             },
             timeout,
             errand: Errand::Sentinel,
+            port: 0,
+            asks: true,
         }
     }
 
@@ -265,7 +424,7 @@ mod tests {
 
         let mut ended = Vec::new();
         for addr in [open, refusing].repeat(20) {
-            match connector.start(&probe(addr, LONG)) {
+            match connector.start(&probe(addr, LONG), None) {
                 Start::Begun => {}
                 Start::Ended(sample) => ended.push(sample),
                 Start::Exhausted | Start::NoPort => panic!("40 sockets are to be had"),
@@ -297,11 +456,11 @@ mod tests {
     fn an_established_probe_is_reset() {
         let mut connector = connector();
         let (listener, open) = listener();
-        assert!(matches!(connector.start(&probe(open, LONG)), Start::Begun));
+        assert!(matches!(connector.start(&probe(open, LONG), None), Start::Begun));
         let (mut accepted, _) = listener.accept().expect("the connect");
         let mut ended = Vec::new();
         wait_for(&mut connector, &mut ended, 1);
-        let error = io::Read::read(&mut accepted, &mut [0; 8]).expect_err("no end of stream");
+        let error = Read::read(&mut accepted, &mut [0; 8]).expect_err("no end of stream");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }
 
@@ -328,9 +487,15 @@ mod tests {
         let mut connector = connector();
         let (_listener, open) = listener();
         let (short, began_at) = (Duration::from_millis(80), clock::now());
-        assert!(matches!(connector.start(&probe(silent, LONG)), Start::Begun));
-        assert!(matches!(connector.start(&probe(silent, short)), Start::Begun));
-        assert!(matches!(connector.start(&probe(open, LONG)), Start::Begun));
+        assert!(matches!(
+            connector.start(&probe(silent, LONG), None),
+            Start::Begun
+        ));
+        assert!(matches!(
+            connector.start(&probe(silent, short), None),
+            Start::Begun
+        ));
+        assert!(matches!(connector.start(&probe(open, LONG), None), Start::Begun));
         let mut ended = Vec::new();
         wait_for(&mut connector, &mut ended, 2);
         assert_eq!(ended[0].candidate.addr, open);
@@ -360,7 +525,10 @@ mod tests {
         let timeout = Duration::from_millis(50);
         let mut connector = connector();
         for _ in 0..count {
-            assert!(matches!(connector.start(&probe(open, timeout)), Start::Begun));
+            assert!(matches!(
+                connector.start(&probe(open, timeout), None),
+                Start::Begun
+            ));
         }
         std::thread::park_timeout(timeout * 2);
         let mut ended = Vec::new();
@@ -377,7 +545,7 @@ mod tests {
         let mut ended = Vec::new();
         for round in 1..=10 {
             for _ in 0..3 {
-                assert!(matches!(connector.start(&probe(open, LONG)), Start::Begun));
+                assert!(matches!(connector.start(&probe(open, LONG), None), Start::Begun));
             }
             wait_for(&mut connector, &mut ended, round * 3);
         }
@@ -393,7 +561,7 @@ mod tests {
     fn an_address_without_a_route_fails_at_once() {
         let mut connector = connector();
         let nowhere = SocketAddr::from((Ipv4Addr::BROADCAST, 9));
-        let Start::Ended(sample) = connector.start(&probe(nowhere, LONG)) else {
+        let Start::Ended(sample) = connector.start(&probe(nowhere, LONG), None) else {
             panic!("no connect to everybody")
         };
         assert_eq!(sample.candidate.addr, nowhere);

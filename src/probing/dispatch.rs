@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use log::{debug, warn};
 
 use super::agenda::{Agenda, Facts, Frame};
+use super::check::Plan;
 use super::places::Places;
 use super::probe::{Ending, Errand, Probe};
 use super::sentinels::{Manners, Others, Sentinels};
@@ -64,6 +65,8 @@ struct Entry {
     service: Arc<Service>,
     candidates: Reader<CandidateSet>,
     agenda: Agenda,
+    /// What its probes ask, if anything.
+    plan: Option<Arc<Plan>>,
     /// Its place in the queue.
     turn: Option<Turn>,
     /// Its place in the patience.
@@ -119,6 +122,13 @@ impl Dispatch {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// What a probe asks, if anything.
+    #[must_use]
+    pub fn plan(&self, probe: &Probe) -> Option<Arc<Plan>> {
+        let entry = self.services.get(&probe.candidate.service)?;
+        entry.plan.clone().filter(|_| probe.asks)
     }
 
     /// Follows what was published; to be called at first, and whenever the prober is rung.
@@ -197,13 +207,9 @@ impl Dispatch {
                 && entry.has(&candidate.addr)
             {
                 entry.agenda.joined();
-                let timeout = entry.agenda.timeout();
+                let probe = entry.agenda.sentinel(candidate.addr);
                 self.enlist(candidate.service, now);
-                return Some(Probe {
-                    candidate,
-                    timeout,
-                    errand: Errand::Sentinel,
-                });
+                return Some(probe);
             }
         }
         while let Some(turn) = self.queue.first().copied()
@@ -344,7 +350,11 @@ impl Dispatch {
                 Some(known) => known,
                 None => self.entry(service, now),
             };
-            entry.agenda.adopt(&service.spec.remotes.probing, now);
+            let probing = &service.spec.remotes.probing;
+            entry.agenda.adopt(probing, now);
+            if entry.service.spec.remotes.probing.check != probing.check {
+                entry.plan = Plan::of(&probing.check).map(Arc::new);
+            }
             entry.service = Arc::clone(service);
             let twin = self.services.insert(id, entry);
             debug_assert!(twin.is_none(), "a service is in the directory once");
@@ -374,6 +384,7 @@ impl Dispatch {
             service: Arc::clone(service),
             candidates,
             agenda,
+            plan: Plan::of(&config.check).map(Arc::new),
             turn: None,
             gives_up_at: None,
         };

@@ -1,11 +1,12 @@
-//! One connect that is to be made, and what became of it.
+//! One probe that is to be made, and what became of it.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::scorer::sample::Sample;
 use crate::service::id::Candidate;
 
-/// A connect that is to be made.
+/// A probe that is to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Probe {
     /// To whom.
@@ -14,6 +15,21 @@ pub struct Probe {
     pub timeout: Duration,
     /// What it is made for.
     pub errand: Errand,
+    /// The port that it connects to; 0: the candidate's own.
+    pub port: u16,
+    /// Whether it asks for more than a connect, of a service that has something to ask.
+    pub asks: bool,
+}
+
+impl Probe {
+    /// Where it connects to.
+    #[must_use]
+    pub fn to(&self) -> SocketAddr {
+        match self.port {
+            0 => self.candidate.addr,
+            port => SocketAddr::new(self.candidate.addr.ip(), port),
+        }
+    }
 }
 
 /// What a probe is made for.
@@ -33,7 +49,7 @@ pub enum Errand {
 /// What became of a probe; each has one ending.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Ending {
-    /// The connect ended.
+    /// It ended.
     Ended(Sample),
     /// It could not begin, for want of descriptors or memory: says nothing of the candidate, which is to be asked
     /// later.

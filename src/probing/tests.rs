@@ -149,6 +149,7 @@ fn config(interval: Duration, is_initial: InitialProbing) -> Probing {
         interval,
         timeout: LONG,
         probe_candidate_count: 10,
+        check: crate::config::Check::default(),
         initial: is_initial,
     }
 }

@@ -73,7 +73,7 @@ impl Prober {
                 self.endings.push(Ending::PutOff(probe));
                 continue;
             }
-            match self.connector.start(&probe) {
+            match self.connector.start(&probe, self.dispatch.plan(&probe)) {
                 Start::Begun => {}
                 Start::Ended(sample) => self.endings.push(Ending::Ended(sample)),
                 Start::NoPort => self.endings.push(Ending::LeftOut(probe)),

@@ -96,6 +96,12 @@ impl ScoreBoard {
         self.rows.value(addr).is_some()
     }
 
+    /// Whether a candidate was asked for more than a connect.
+    #[must_use]
+    pub fn is_checked(&self, addr: &SocketAddr) -> bool {
+        self.rows.value(addr).is_some_and(|row| row.history.is_checked())
+    }
+
     /// Whether the last sample of a candidate was a success, so that a failure is news.
     #[must_use]
     pub fn answers(&self, addr: &SocketAddr) -> bool {

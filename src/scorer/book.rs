@@ -15,7 +15,7 @@ use super::board::ScoreBoard;
 use super::conduct::Conduct;
 use super::failing::FailingDials;
 use super::link::Evidence;
-use super::sample::{Sample, Served, Source, Unserved};
+use super::sample::{Heard, Sample, Served, Source, Unserved};
 use super::tallies::{Look, Tallies};
 use crate::backend::ActiveSet;
 use crate::base::published::Reader;
@@ -62,6 +62,10 @@ impl Book {
             "a service's number is that of its living state"
         );
         if !Arc::ptr_eq(&self.service, service) {
+            let check = |service: &Service| service.spec.remotes.probing.check.clone();
+            if check(&self.service) != check(service) {
+                self.write(ScoreBoard::forget_checks);
+            }
             self.service = Arc::clone(service);
             self.follow_spec();
         }
@@ -100,12 +104,18 @@ impl Book {
     pub(super) fn count_probe(&self, sample: &Sample) {
         debug_assert!(sample.source == Source::Probe, "a dial is no probe");
         let live = &self.service.live;
-        let counter = if sample.outcome.is_success() {
-            &live.counts.probes_ok
+        let counts = &live.counts;
+        let counter = if sample.outcome.is_success() && sample.heard != Heard::Wrong {
+            &counts.probes_ok
         } else {
-            &live.counts.probes_failed
+            &counts.probes_failed
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        match sample.heard {
+            Heard::NotAsked => {}
+            Heard::Answer(_) => drop(counts.checks_right.fetch_add(1, Ordering::Relaxed)),
+            Heard::Wrong => drop(counts.checks_wrong.fetch_add(1, Ordering::Relaxed)),
+        }
         live.probes
             .record(sample.candidate.addr, sample.outcome.latency());
     }
@@ -116,7 +126,19 @@ impl Book {
             sample.candidate.service == self.service.live.id,
             "it is of another service"
         );
+        let addr = sample.candidate.addr;
+        let is_news = sample.heard == Heard::Wrong && self.is_trusted(&addr);
         self.write(|board| board.record(sample));
+        if is_news && !self.is_trusted(&addr) {
+            debug!(
+                target: "tcp_forwarder::scorer",
+                service = self.service.name.as_str(), candidate:% = addr;
+                "candidate {addr} accepts but does not answer as it should; it is set aside"
+            );
+        }
+        if is_news && self.active.contains(&addr) {
+            self.service.live.evaluation.ask();
+        }
     }
 
     /// Initial probing is over, and its samples are on the board; or there is none.

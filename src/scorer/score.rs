@@ -219,6 +219,12 @@ impl History {
         self.failed(rules);
     }
 
+    /// Whether it was asked for more than a connect.
+    #[must_use]
+    pub fn is_checked(&self) -> bool {
+        self.trust.is_checked()
+    }
+
     /// Checks are made no more, or others.
     pub fn forget_checks(&mut self) {
         self.trust.forget_checks();

@@ -98,6 +98,12 @@ impl Trust {
         };
     }
 
+    /// Whether a check was made, of those that count.
+    #[must_use]
+    pub fn is_checked(&self) -> bool {
+        self.checks != Checks::None
+    }
+
     /// Nothing is checked any more, or something else is.
     pub fn forget_checks(&mut self) {
         self.checks = Checks::None;

@@ -54,6 +54,10 @@ pub struct ControlCounts {
     pub probes_ok: AtomicU64,
     /// Failed probes; the scorer's.
     pub probes_failed: AtomicU64,
+    /// Checks that were answered rightly; the scorer's.
+    pub checks_right: AtomicU64,
+    /// Checks that were not; the scorer's.
+    pub checks_wrong: AtomicU64,
     /// Clients that were not served and whose backend was blamed for it; the scorer's.
     pub unserved: AtomicU64,
     /// Switches of the active set, by [`SwitchReason`]; the selector's.

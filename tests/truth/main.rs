@@ -12,7 +12,11 @@
     reason = "a test crate: a failure is a panic, waiting has a deadline, and metrics count in whole numbers"
 )]
 
+mod checks;
 mod passive;
+#[path = "../support/server.rs"]
+#[expect(dead_code, reason = "each test binary uses its part of it")]
+mod programs;
 mod servers;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,5 +1,6 @@
 //! The rows of `remotes`: candidates, probing, scoring, selection.
 
+use super::super::check::{CheckKind, Method};
 use super::super::remotes::LatencySource;
 use super::super::slot::{Choice, Slot};
 use super::key::{Key, hours, ms, of_service, secs};
@@ -59,6 +60,87 @@ pub(super) const REMOTES: &[Key] = &[
         "remotes.probing.initial.timeout",
         Time((ms(1), secs(60)), |d| &mut d.remotes.probing.initial.timeout),
         "a probe that takes longer has failed",
+    ),
+    of_service(
+        "remotes.probing.check.type",
+        Slot::Choice(Choice {
+            names: &["connect", "http", "send_expect"],
+            name: |d| d.remotes.probing.check.kind.name(),
+            choose: |d, name| {
+                for kind in [CheckKind::Connect, CheckKind::Http, CheckKind::SendExpect] {
+                    if kind.name() == name {
+                        d.remotes.probing.check.kind = kind;
+                    }
+                }
+            },
+        }),
+        "what a probe asks beyond a connect: nothing, by HTTP, or bytes of your own",
+    ),
+    of_service(
+        "remotes.probing.check.port",
+        Slot::PortOrOwn(|d| &mut d.remotes.probing.check.port),
+        "the port that probes connect to; 0: the candidate's own",
+    ),
+    of_service(
+        "remotes.probing.check.every",
+        Count((1, 1_000), |d| &mut d.remotes.probing.check.every),
+        "one round of probes in so many asks, the others connect; who was never asked is asked at once",
+    ),
+    of_service(
+        "remotes.probing.check.http.host",
+        Slot::Text(|d| &mut d.remotes.probing.check.http.host),
+        "the name that is asked for in the header Host; empty: the candidate's address",
+    ),
+    of_service(
+        "remotes.probing.check.http.path",
+        Slot::Text(|d| &mut d.remotes.probing.check.http.path),
+        "the path that is asked for, with its query",
+    ),
+    of_service(
+        "remotes.probing.check.http.method",
+        Slot::Choice(Choice {
+            names: &["HEAD", "GET"],
+            name: |d| d.remotes.probing.check.http.method.name(),
+            choose: |d, name| {
+                d.remotes.probing.check.http.method = if name == "GET" { Method::Get } else { Method::Head };
+            },
+        }),
+        "how it is asked for: its head alone, or with its body",
+    ),
+    of_service(
+        "remotes.probing.check.http.expect_status",
+        Slot::Statuses(|d| &mut d.remotes.probing.check.http.expect_status),
+        "statuses of a right answer",
+    ),
+    of_service(
+        "remotes.probing.check.http.expect_header",
+        Slot::Text(|d| &mut d.remotes.probing.check.http.expect_header),
+        "a header of a right answer: Name, or Name: what its value contains; empty: none",
+    ),
+    of_service(
+        "remotes.probing.check.http.expect_body",
+        Slot::Text(|d| &mut d.remotes.probing.check.http.expect_body),
+        "what the body of a right answer contains, in its first 64 KiB; empty: anything; not with HEAD",
+    ),
+    of_service(
+        "remotes.probing.check.send",
+        Slot::Bytes(|d| &mut d.remotes.probing.check.send),
+        "what send_expect sends; empty: nothing, the candidate speaks first",
+    ),
+    of_service(
+        "remotes.probing.check.expect",
+        Slot::Bytes(|d| &mut d.remotes.probing.check.expect),
+        "what a right answer to send_expect contains, in its first 64 KiB; empty: anything",
+    ),
+    of_service(
+        "remotes.probing.check.select.header",
+        Slot::Text(|d| &mut d.remotes.probing.check.select.header),
+        "keeps only candidates whose answer by HTTP has this header, with a value that matches; empty: all",
+    ),
+    of_service(
+        "remotes.probing.check.select.match",
+        Slot::Text(|d| &mut d.remotes.probing.check.select.pattern),
+        "a regular expression that the value of select.header matches somewhere",
     ),
     of_service(
         "remotes.passive.enabled",

@@ -136,6 +136,16 @@ pub(super) const ALL: &[Movement] = &[
         1.0,
     ),
     (
+        |w, _| w.live.counts.checks_right.store(5, Relaxed),
+        "checks_total{service=\"web\",result=\"right\"}",
+        5.0,
+    ),
+    (
+        |w, _| w.live.counts.checks_wrong.store(6, Relaxed),
+        "checks_total{service=\"web\",result=\"wrong\"}",
+        6.0,
+    ),
+    (
         |w, _| w.live.counts.unserved.store(3, Relaxed),
         "unserved_connections_total{service=\"web\"}",
         3.0,
