@@ -4,6 +4,7 @@
 //! file and runs the committed corpus through it with the stable toolchain. Uses what is public only.
 
 pub mod admission;
+pub mod answer;
 pub mod candidates;
 pub mod choices;
 pub mod configuration;
@@ -22,8 +23,9 @@ pub mod timers;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its folder in the corpus.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("admission", admission::run),
+    ("answer", answer::run),
     ("candidates", candidates::run),
     ("configuration", configuration::run),
     ("flight", flight::run),

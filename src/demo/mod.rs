@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use crate::app::Lists;
 use crate::candidates::CandidateSet;
-use crate::config::{Config, Dynamic, LatencySource, LogOutput, Process, ServiceName, Spec, Strategy};
+use crate::config::{
+    CheckKind, Config, Dynamic, LatencySource, LogOutput, Process, ServiceName, Spec, Strategy,
+};
 
 pub mod backends;
 pub mod narrator;
@@ -108,6 +110,7 @@ pub fn config((web, solo): (SocketAddr, SocketAddr), metrics: SocketAddr, kept: 
         spec.remotes.probing.timeout = Duration::from_millis(500);
         spec.remotes.scoring.success_rate.ewma_alpha = 0.25;
         spec.remotes.scoring.latency.source = LatencySource::FirstByte;
+        spec.remotes.probing.check.kind = CheckKind::Http;
         spec.remotes.selector.active_set_size = kept;
         spec.remotes.selector.evaluation_interval = Duration::from_secs(3);
         spec.remotes.selector.debounce_interval = Duration::from_secs(10);
