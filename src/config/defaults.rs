@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::check::{Check, CheckKind, HttpCheck, Method, Pattern, Select, Statuses};
-use super::pools::{Algorithm, Dynamic, Pools, Rescue, Strategy};
+use super::pools::{Algorithm, Dynamic, Pools, Race, Rescue, Strategy};
 use super::process::{LogFormat, LogOutput, Logging, Metrics, Process, Reload};
 use super::remotes::{
     FailurePenalty, FileProvider, HistoricalBonus, InitialProbing, JitterScoring, LatencyScoring,
@@ -245,6 +245,10 @@ impl Default for Pools {
             rescue: Rescue::Safe,
             dial_timeout: Duration::from_secs(1),
             idle_timeout: None,
+            race: Race {
+                width: 2,
+                delay: None,
+            },
             drain_timeout: Duration::from_secs(30),
             dial_attempts: 3,
             reset_on_removal: false,

@@ -59,7 +59,7 @@ pub use check::{Check, CheckKind, HttpCheck, Method, Pattern, Select, Statuses};
 pub use configuration::{Config, Spec};
 pub use error::{ConfigError, ConfigErrors, LoadError};
 pub use plan::{Plan, plan};
-pub use pools::{Algorithm, Dynamic, Pools, Rescue, Strategy};
+pub use pools::{Algorithm, Dynamic, Pools, Race, Rescue, Strategy};
 pub use process::{LogFormat, LogOutput, Logging, Metrics, Process, Reload};
 pub use reference::{KeyDoc, MobileDoc, Scope, reference};
 pub use remotes::{

@@ -14,6 +14,8 @@ pub struct Pools {
     /// A warm connection older than this is replaced; none: what each backend is found to allow, and no more warm
     /// connections than are used.
     pub idle_timeout: Option<Duration>,
+    /// When a client gets a second dial.
+    pub race: Race,
     /// How long relays may finish at a stop.
     pub drain_timeout: Duration,
     /// Dials for one connection before it is closed; at least 1.
@@ -22,6 +24,15 @@ pub struct Pools {
     pub reset_on_removal: bool,
     /// How many connections are kept per backend.
     pub strategy: Strategy,
+}
+
+/// `pools.common.race`: a second dial beside one that takes too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Race {
+    /// Dials of one client at once; 1 or 2.
+    pub width: u32,
+    /// A dial that takes longer gets a second one beside it; none: longer than most of its backend.
+    pub delay: Option<Duration>,
 }
 
 /// `pools.algorithm`.

@@ -136,6 +136,8 @@ families! {
         "Client connections that use a backend or wait for it.";
     DIAL_DURATION = Histogram "tcp_forwarder_dial_duration_seconds" SERVER,
         "Connect time of successful dials for clients and pools.";
+    RACE_DIALS = Counter "tcp_forwarder_race_dials_total" &["service", "result"],
+        "Second dials beside ones that took too long; result is won or lost.";
     POOL_CONNECTIONS = Gauge "tcp_forwarder_pool_connections" &["service", "server", "state"],
         "Connections to a backend; state is warm, in_use or dialling.";
     POOL_HITS = Counter "tcp_forwarder_pool_hits_total" SERVER,

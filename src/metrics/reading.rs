@@ -68,6 +68,8 @@ fn traffic(name: &str, reactors: &[Traffic], output: &mut Output) {
     output.count(&family::ACTIVE_CONNECTIONS, &[name], total(|r| &r.active));
     output.count(&family::ACCEPT_PAUSED, &[name], total(|r| &r.accept_paused));
     output.count(&family::RESCUED_CONNECTIONS, &[name], total(|r| &r.rescued));
+    output.count(&family::RACE_DIALS, &[name, "won"], total(|r| &r.races_won));
+    output.count(&family::RACE_DIALS, &[name, "lost"], total(|r| &r.races_lost));
     let to_backend = total(|r| &r.bytes_to_backend);
     output.count(&family::BYTES_TRANSFERRED, &[name, "to_backend"], to_backend);
     let to_client = total(|r| &r.bytes_to_client);

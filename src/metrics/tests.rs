@@ -22,7 +22,7 @@ mod movements;
 const REACTORS: usize = 2;
 
 /// The names that the specification fixes, with their labels, and `process_*`.
-const SPECIFIED: [(&str, &str); 49] = [
+const SPECIFIED: [(&str, &str); 50] = [
     ("new_connections_total", "service"),
     ("active_connections", "service"),
     ("connection_duration_seconds", "service"),
@@ -59,6 +59,7 @@ const SPECIFIED: [(&str, &str); 49] = [
     ("dial_duration_seconds", "service,server"),
     ("unserved_connections_total", "service"),
     ("checks_total", "service,result"),
+    ("race_dials_total", "service,result"),
     ("server_trusted", "service,server"),
     ("pool_lifetime_seconds", "service,server"),
     ("pool_restrained", "service,server"),

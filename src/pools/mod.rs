@@ -9,6 +9,7 @@
 
 pub mod demand; // how much of a backend was wanted at once
 pub mod lifetime; // how old a backend lets unused connections become
+pub mod race; // when a second dial is worth its while
 pub mod refills; // which refills clients have earned
 pub mod sizing; // demand -> target -> shares
 pub mod targets; // the targets of one service's backends

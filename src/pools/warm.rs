@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use super::race::DialTimes;
 use super::refills::Refills;
 use crate::backend::{Backend, ReactorShare};
 
@@ -38,6 +39,8 @@ pub struct Pool<K> {
     pub is_due: bool,
     /// So many of the oldest warm connections are not what is wanted any more.
     pub outdated: u32,
+    /// How long the last dials took.
+    pub dial_times: DialTimes,
     /// Which refills its clients have earned.
     pub refills: Refills,
     /// [`Learned::sheds`](crate::backend::Learned::sheds) that it has followed.
@@ -64,6 +67,7 @@ impl<K: Copy + PartialEq> Pool<K> {
             retired_at: None,
             is_due: false,
             outdated: 0,
+            dial_times: DialTimes::default(),
             refills: Refills::default(),
             reactor,
             warm: VecDeque::new(),
@@ -216,9 +220,10 @@ impl<K: Copy + PartialEq> Pool<K> {
         self.retry_at = Some(now + doubled.mul_f64(0.5 + rng.f64()));
     }
 
-    /// A dial to the backend was answered.
-    pub fn dial_answered(&mut self) {
+    /// A dial to the backend was answered after so long.
+    pub fn dial_answered(&mut self, took: Duration) {
         self.timeouts = 0;
+        self.dial_times.add(took);
     }
 
     /// A dial to the backend timed out: if that is not the first in a row, its warm connections may leave it no room.

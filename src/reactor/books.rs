@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::client::{Stage, Wait};
+use super::client::{Client, Stage, Wait};
 use super::core::Reactor;
 use super::tenant::{Standing, Tenant};
 use super::upstream::State;
@@ -77,9 +77,10 @@ impl Reactor {
                 State::Dialling {
                     client: Some(client), ..
                 } => {
+                    let rival = self.clients.get(client).and_then(Client::rival);
                     let stage = self.clients.get(client).map(|client| client.stage);
-                    let waits =
-                        matches!(stage, Some(Stage::Seeking(Wait::Dial { upstream, .. })) if upstream == key);
+                    let waits = matches!(stage, Some(Stage::Seeking(Wait::Dial { upstream, .. })) if upstream == key)
+                        || rival.is_some_and(|rival| rival.upstream == key);
                     assert!(waits, "the client of a dial waits for it");
                 }
                 State::Warm { .. } => count.warm += 1,
@@ -102,6 +103,11 @@ impl Reactor {
             };
             if let Some(pool) = client.pool() {
                 counts.entry(pool).or_default().in_use += 1;
+            }
+            if let Some(rival) = client.rival() {
+                counts.entry(rival.pool).or_default().in_use += 1;
+                let is_dialled_for = matches!(client.stage, Stage::Seeking(Wait::Dial { .. }));
+                assert!(is_dialled_for, "who has a second dial has a first one");
             }
             match client.stage {
                 Stage::Seeking(Wait::Set) => {

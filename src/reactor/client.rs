@@ -46,7 +46,8 @@ pub(super) enum Stage {
 pub(super) enum Wait {
     /// Nothing: it is looked for right now. No deadline.
     Nothing,
-    /// This dial, for the pool that counts it as in use. The dial has the deadline.
+    /// This dial, for the pool that counts it as in use. The dial has a deadline of its own; this one: another backend is
+    /// tried beside it, if that is done.
     Dial { upstream: Key, pool: Key },
     /// A descriptor or a port. The deadline: the next try.
     Socket,
@@ -71,6 +72,8 @@ pub(super) struct Search {
     pub(super) trust: Trust,
     /// Whether it has been counted as rescued.
     pub(super) is_rescued: bool,
+    /// A second dial beside that of its stage.
+    pub(super) rival: Option<Attachment>,
 }
 
 /// How a client takes warm connections.
@@ -122,6 +125,16 @@ impl Client {
     /// Backends that failed for it.
     pub(super) fn failed(&self) -> &[SocketAddr] {
         self.search.as_ref().map_or(&[], |search| &search.failed)
+    }
+
+    /// Its second dial, if there is one.
+    pub(super) fn rival(&self) -> Option<Attachment> {
+        self.search.as_ref().and_then(|search| search.rival)
+    }
+
+    /// The same, which is not its own any more.
+    pub(super) fn take_rival(&mut self) -> Option<Attachment> {
+        self.search.as_mut().and_then(|search| search.rival.take())
     }
 
     pub(super) fn trust(&self) -> Trust {

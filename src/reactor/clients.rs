@@ -123,9 +123,8 @@ impl Reactor {
         match stage {
             Stage::Seeking(Wait::Socket) => self.try_again(key),
             Stage::Seeking(Wait::Set) => self.close(key, Ending::quiet(CloseReason::DialFailed)),
-            Stage::Seeking(Wait::Nothing | Wait::Dial { .. }) => {
-                debug_assert!(false, "a dial has a deadline of its own");
-            }
+            Stage::Seeking(Wait::Dial { .. }) => self.begin_rival(key),
+            Stage::Seeking(Wait::Nothing) => debug_assert!(false, "who waits for nothing has no deadline"),
             Stage::Relaying(_) => self.on_relay_deadline(key),
             Stage::Leaving(_, held_back) => self.on_leaving_deadline(key, held_back),
         }
@@ -234,6 +233,10 @@ impl Reactor {
             client.relay.give_back(bandwidth);
         }
         let pool = client.pool();
+        if let Some(rival) = client.take_rival() {
+            self.orphan_dial(rival.upstream);
+            self.leave_pool(rival.pool);
+        }
         match client.stage {
             Stage::Relaying(attached) | Stage::Leaving(attached, _) => {
                 if let Some(upstream) = self.remove_upstream(attached.upstream)

@@ -36,6 +36,7 @@ mod listener; // one listener
 pub mod mailbox; // what a reactor is to own
 mod pools; // pools brought to their size
 mod queue; // what is due, round by round
+mod race; // a second dial beside one that takes too long
 mod seek; // which connection a client gets
 mod signal; // what an event told
 mod tenant; // a service under one spec inside one reactor

@@ -22,7 +22,7 @@ use crate::relay::readiness::Readiness;
 use crate::relay::{Peer, Replaceable};
 
 /// What the balancer says to a client.
-enum Choice {
+pub(super) enum Choice {
     /// This pool.
     Pool(Key),
     /// All of its tries are used up.
@@ -66,7 +66,8 @@ impl Reactor {
             match self.dial(pool_key, Some(key)) {
                 Ok(upstream) => {
                     let pool = pool_key;
-                    return self.wait(key, Wait::Dial { upstream, pool });
+                    self.wait(key, Wait::Dial { upstream, pool });
+                    return self.expect_rival(key, pool);
                 }
                 Err(error) if net::is_exhausted(&error) => return self.put_off(key, pool_key, &error),
                 Err(error) => {
@@ -78,7 +79,7 @@ impl Reactor {
     }
 
     /// The pool that the balancer chooses for a client; none if the client is gone.
-    fn choose(&mut self, key: Key) -> Option<Choice> {
+    pub(super) fn choose(&mut self, key: Key) -> Option<Choice> {
         let client = self.clients.get(key)?;
         let own = self.tenants.get(client.tenant)?;
         let heir = self.tenants.get(self.heir(client.tenant))?;

@@ -10,6 +10,7 @@ use crate::backend::ActiveSet;
 use crate::base::published::Reader;
 use crate::base::slots::Key;
 use crate::config::Spec;
+use crate::pools::race::Budget;
 use crate::service::Service;
 use crate::service::traffic::Traffic;
 
@@ -29,6 +30,8 @@ pub(super) struct Tenant {
     pub(super) heir: Option<Key>,
     /// Tenants whose heir this one is.
     pub(super) ancestors: usize,
+    /// How many second dials its clients may make.
+    pub(super) race_budget: Budget,
 }
 
 /// Whether a tenant gets new clients.
@@ -51,6 +54,7 @@ impl Tenant {
             standing: Standing::Current,
             heir: None,
             ancestors: 0,
+            race_budget: Budget::default(),
         }
     }
 

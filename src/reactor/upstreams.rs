@@ -82,7 +82,10 @@ impl Reactor {
         }
         self.report_success(pool_key, since);
         match client {
-            Some(client) => self.attach(client, key),
+            Some(client) => {
+                self.win(client, key);
+                self.attach(client, key);
+            }
             None => self.add_warm(key, pool_key),
         }
     }
@@ -90,7 +93,7 @@ impl Reactor {
     /// Tells the scorer how long a dial took that succeeded.
     fn report_success(&mut self, pool: Key, since: Instant) {
         if let Some(pool) = self.pools.get_mut(pool) {
-            pool.dial_answered();
+            pool.dial_answered(self.now.saturating_duration_since(since));
         }
         // What was measured while a turn stood still is worthless.
         let Some(pool) = self
@@ -154,6 +157,9 @@ impl Reactor {
             State::Warm { .. } | State::InUse { .. } => self.now,
         };
         if let Some(client) = client {
+            if self.lose(client, key, since, error) {
+                return;
+            }
             self.client_dial_failed(client, upstream.pool, since, error);
             return self.find_backend(client);
         }

@@ -51,6 +51,10 @@ pub struct Traffic {
     pub accept_paused: Cell,
     /// Clients that got another connection to a backend for a warm one that turned out dead.
     pub rescued: Cell,
+    /// Second dials that were through before the first ones, or found a warm connection.
+    pub races_won: Cell,
+    /// Second dials that were not, or failed.
+    pub races_lost: Cell,
     /// Relays closed, by [`CloseReason`].
     pub closed: [Cell; CloseReason::ALL.len()],
     /// Connections refused, by [`RejectReason`].
@@ -70,6 +74,8 @@ impl Default for Traffic {
             bytes_to_client: Cell::default(),
             accept_paused: Cell::default(),
             rescued: Cell::default(),
+            races_won: Cell::default(),
+            races_lost: Cell::default(),
             closed: Default::default(),
             rejected: Default::default(),
             errors: Default::default(),

@@ -56,6 +56,16 @@ pub(super) const POOLS: &[Key] = &[
         "a warm connection older than this is replaced; auto: as old as each backend is found to allow, at most 10m",
     ),
     of_service(
+        "pools.common.race.width",
+        Count((1, 2), |d| &mut d.pools.race.width),
+        "dials of one client at once: 2 tries the next backend beside one that takes too long, 1 does not",
+    ),
+    of_service(
+        "pools.common.race.delay",
+        DurationOrAuto((ms(1), secs(60)), |d| &mut d.pools.race.delay),
+        "a dial that takes longer gets a second one beside it; auto: longer than 95 % of its backend's",
+    ),
+    of_service(
         "pools.common.drain_timeout",
         Time((ms(0), hours(24)), |d| &mut d.pools.drain_timeout),
         "how long relays may finish when the process stops",

@@ -66,6 +66,16 @@ pub(super) const ALL: &[Movement] = &[
         1.0,
     ),
     (
+        |w, _| w.live.traffic[0].races_won.add(2),
+        "race_dials_total{service=\"web\",result=\"won\"}",
+        2.0,
+    ),
+    (
+        |w, _| w.live.traffic[1].races_lost.add(1),
+        "race_dials_total{service=\"web\",result=\"lost\"}",
+        1.0,
+    ),
+    (
         |w, _| w.live.traffic[1].rescued.add(3),
         "rescued_connections_total{service=\"web\"}",
         3.0,

@@ -1,0 +1,144 @@
+//! When a second dial is worth its while, and how many there may be. Pure.
+//!
+//! A connect that takes much longer than others of its backend has mostly lost a packet, which is sent again only after a
+//! second; a dial to another backend is through long before. The bound is the 95 % quantile of the last connects, or
+//! half as much again as the 75 % quantile and a grain if that is less: the upper quantile is high where many stall.
+//! (J. Dean and L. A. Barroso, "The tail at scale", 2013, call such requests hedged.)
+
+use std::time::Duration;
+
+/// Connects that are remembered.
+const REMEMBERED: usize = 64;
+
+/// Connects from which on a quantile says something.
+const ENOUGH: usize = 16;
+
+/// What a clock and a busy thread may add to a connect.
+const GRAIN: Duration = Duration::from_millis(1);
+
+/// Second dials for each dial of a client.
+const SHARE: f64 = 0.07;
+
+/// Second dials that may be saved up.
+const MOST_SAVED: f64 = 8.0;
+
+/// How long the last connects to a backend took.
+#[derive(Debug, Clone, Default)]
+pub struct DialTimes {
+    /// In microseconds, the oldest at `next` once there are all.
+    micros: Vec<u32>,
+    next: usize,
+}
+
+impl DialTimes {
+    /// A connect took so long.
+    pub fn add(&mut self, took: Duration) {
+        let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        if self.micros.len() < REMEMBERED {
+            self.micros.push(micros);
+        } else {
+            self.micros[self.next] = micros;
+            self.next = (self.next + 1) % REMEMBERED;
+        }
+    }
+
+    /// From when on a connect takes longer than it should; none while that is not known.
+    #[must_use]
+    pub fn bound(&self) -> Option<Duration> {
+        if self.micros.len() < ENOUGH {
+            return None;
+        }
+        let mut sorted = self.micros.clone();
+        sorted.sort_unstable();
+        let quantile =
+            |percent: usize| Duration::from_micros(sorted[(sorted.len() - 1) * percent / 100].into());
+        let usual = quantile(75) + quantile(75) / 2 + GRAIN;
+        Some(quantile(95).max(GRAIN).min(usual))
+    }
+}
+
+/// How many second dials one service may make in one reactor.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    saved: f64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { saved: 1.0 }
+    }
+}
+
+impl Budget {
+    /// A client is dialled for.
+    pub fn earn(&mut self) {
+        self.saved = (self.saved + SHARE).min(MOST_SAVED);
+    }
+
+    /// Takes a second dial, if there is one.
+    pub fn take(&mut self) -> bool {
+        let has = self.saved >= 1.0;
+        if has {
+            self.saved -= 1.0;
+        }
+        has
+    }
+
+    /// It came to nothing.
+    pub fn refund(&mut self) {
+        self.saved += 1.0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times(millis: impl IntoIterator<Item = u64>) -> DialTimes {
+        let mut times = DialTimes::default();
+        for millis in millis {
+            times.add(Duration::from_millis(millis));
+        }
+        times
+    }
+
+    #[test]
+    fn a_few_connects_say_nothing() {
+        assert_eq!(times([20; ENOUGH - 1]).bound(), None);
+        assert_eq!(times([20; ENOUGH]).bound(), Some(Duration::from_millis(20)));
+    }
+
+    #[test]
+    fn where_many_stall_the_bound_is_that_of_the_rest() {
+        for every in [5, 10, 20, 64] {
+            let stalls = (0..64).map(|i| if i % every == 0 { 1_020 } else { 20 });
+            let bound = times(stalls).bound().expect("enough");
+            assert!(
+                bound >= Duration::from_millis(20) && bound <= Duration::from_millis(31),
+                "{bound:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_the_last_ones_count() {
+        let mut times = times([500; 64]);
+        (0..64).for_each(|_| times.add(Duration::from_millis(10)));
+        assert_eq!(times.bound(), Some(Duration::from_millis(10)));
+        assert_eq!(times.micros.len(), REMEMBERED);
+    }
+
+    #[test]
+    fn second_dials_are_a_small_share() {
+        let mut budget = Budget::default();
+        let mut taken = 0;
+        for _ in 0..10_000 {
+            budget.earn();
+            taken += u32::from(budget.take());
+        }
+        assert!((690..=702).contains(&taken), "{taken} of 10,000");
+        (0..10_000).for_each(|_| budget.earn());
+        let burst = (0..100).filter(|_| budget.take()).count();
+        assert_eq!(burst, 8);
+    }
+}
