@@ -23,6 +23,8 @@ pub(crate) struct Link {
     pub(crate) jitter: Jitter,
     /// Probability that a packet is lost, 0 to 1, in each direction; 1 is a black hole.
     pub(crate) loss: f64,
+    /// Probability that the packet which opens a connection is lost, 0 to 1: it is sent again after a second.
+    pub(crate) stall: f64,
     /// Whether jitter may make packets overtake each other.
     pub(crate) order: Order,
     /// Bytes a second that fit through, in each direction.
@@ -87,6 +89,7 @@ impl Link {
             rtt,
             jitter: Jitter::None,
             loss: 0.0,
+            stall: 0.0,
             order: Order::Kept,
             bytes_per_second: None,
         }
@@ -112,6 +115,11 @@ impl Link {
         Self { loss, ..self }
     }
 
+    /// The same with this probability that a connect stalls for a second.
+    pub(crate) fn stalling(self, stall: f64) -> Self {
+        Self { stall, ..self }
+    }
+
     /// The same with packets overtaking each other.
     pub(crate) fn reordering(self) -> Self {
         Self {
@@ -131,6 +139,11 @@ impl Link {
     /// Whether packets that this link delays must be put in order again.
     pub(crate) fn must_sequence(&self) -> bool {
         self.jitter != Jitter::None && self.order == Order::Kept
+    }
+
+    /// Whether the packet that opens a connection is lost.
+    pub(crate) fn stalls(&self, rng: &mut fastrand::Rng) -> bool {
+        self.stall > 0.0 && rng.f64() < self.stall
     }
 
     /// When a packet that enters at `arrival` leaves again, if it does. `free_at` is when the link is done with

@@ -35,6 +35,18 @@ pub(crate) fn ports(packet: &[u8]) -> (u16, u16) {
     (port(transport).unwrap_or(0), port(transport + 2).unwrap_or(0))
 }
 
+/// Whether a packet opens a TCP connection: SYN without ACK.
+pub(crate) fn is_opening(packet: &[u8]) -> bool {
+    const TCP: u8 = 6;
+    let (protocol, transport) = match packet.first().map(|byte| (byte >> 4, byte & 0x0f)) {
+        Some((4, words)) => (packet.get(9), usize::from(words) * 4),
+        Some((6, _)) => (packet.get(6), 40),
+        Some(_) | None => return false,
+    };
+    let flags = packet.get(transport + 13);
+    protocol == Some(&TCP) && flags.is_some_and(|flags| flags & 0x12 == 0x02)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

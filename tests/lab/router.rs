@@ -200,7 +200,12 @@ impl Wire {
                 Heading::Client => (destination, source),
             };
             let bytes = u32::try_from(packet.len()).unwrap_or(u32::MAX);
-            self.transit(heading, (client, server), (now, bytes), table)
+            let opens = packet::is_opening(packet);
+            if opens && table.link(client, server).stalls(&mut self.rng) {
+                Err(Dropped::Lost)
+            } else {
+                self.transit(heading, (client, server), (now, bytes), table)
+            }
         } else {
             Err(Dropped::QueueFull)
         };
