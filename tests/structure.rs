@@ -1,4 +1,4 @@
-//! Imports between files go one way: in no circle, and only up the map of `ARCHITECTURE.md`, so that whoever reads
+//! Imports between files go one way: in no circle, and only up the map of `docs/MAP.md`, so that whoever reads
 //! the files in its order meets nothing that they have not read. A `mod.rs` that only declares and re-exports may stand
 //! before what it names.
 
@@ -58,7 +58,7 @@ fn no_circle_of_imports() {
 
 #[test]
 fn imports_go_up_the_map() {
-    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let text = fs::read_to_string(root().join("docs/MAP.md")).unwrap();
     let section = text.split("\n## ").find(|section| section.starts_with("Map\n"));
     let map: Vec<&str> = section
         .into_iter()
@@ -69,7 +69,7 @@ fn imports_go_up_the_map() {
     let wrong = graph::against_order(&crate_itself(), &map);
     assert!(
         wrong.is_empty(),
-        "ARCHITECTURE.md, section Map, is no order to read the files in:\n  {}",
+        "docs/MAP.md is no order to read the files in:\n  {}",
         wrong.join("\n  ")
     );
 }
