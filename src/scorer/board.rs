@@ -130,7 +130,14 @@ impl ScoreBoard {
     pub fn rated(&self) -> impl Iterator<Item = Rated> {
         self.rows
             .iter()
-            .map(|(addr, row)| row.history.score(&self.rules).rated(addr))
+            .map(|(addr, row)| row.history.rated(addr, &self.rules))
+    }
+
+    /// What one candidate is ranked by, whether it was touched or not.
+    #[must_use]
+    pub fn rating(&self, addr: SocketAddr) -> Rated {
+        let row = self.rows.value(&addr);
+        row.map_or(Rated::unknown(addr), |row| row.history.rated(addr, &self.rules))
     }
 
     /// Names the candidates that are not to be forgotten; those named before may be again.

@@ -142,19 +142,6 @@ pub struct Score {
     pub is_trusted: bool,
 }
 
-impl Score {
-    /// What a candidate with this score is ranked by.
-    #[must_use]
-    pub fn rated(&self, addr: SocketAddr) -> Rated {
-        Rated {
-            addr,
-            score: self.total,
-            latency: self.latency,
-            is_trusted: self.is_trusted,
-        }
-    }
-}
-
 impl History {
     /// Takes in a sample that ended at its time: how the connect went, and what was heard.
     pub fn take(&mut self, sample: &Sample, rules: &Scoring) {
@@ -252,48 +239,83 @@ impl History {
     /// shown no jitter: its jitter counts as 0 until a second success tells more.
     #[must_use]
     pub fn score(&self, rules: &Scoring) -> Score {
-        let timing = match rules.latency.source {
-            LatencySource::Connect => &self.connect,
-            // Who was never asked anything has shown no other latency.
-            LatencySource::FirstByte if self.first_byte.mean.value().is_none() => &self.connect,
-            LatencySource::FirstByte => &self.first_byte,
-        };
-        let latency = timing.mean.value();
-        let jitter = timing.jitter.value();
-        let latency_part = latency.map_or(0.0, |seconds| {
-            let scale = &rules.latency;
-            linear_part(seconds, scale.base, scale.max_acceptable, scale.max_score)
-        });
-        let jitter_part = latency.map_or(0.0, |_| {
-            let scale = &rules.jitter;
-            let seconds = jitter.unwrap_or(0.0);
-            linear_part(seconds, scale.base, scale.max_acceptable, scale.max_score)
-        });
-        let success_rate = self.success.value().unwrap_or(0.0);
-        let success_part = success_rate * rules.success_rate.max_score;
-        let throughput_part = latency.map_or(0.0, |_| throughput_part(self.rate.value(), &rules.throughput));
-        let bonus = bonus_of(self.consecutive_successes, rules);
-        let sum = latency_part + jitter_part + success_part + throughput_part - self.penalty + bonus;
+        let timing = self.timing(rules);
+        let parts = self.parts(timing, rules);
         let seconds = |mean: Ewma| mean.value().map(Duration::from_secs_f64);
         Score {
-            total: sum.clamp(0.0, ceiling(rules)),
-            latency_part,
-            jitter_part,
-            success_part,
-            throughput_part,
+            total: self.total(&parts, rules),
+            latency_part: parts.latency,
+            jitter_part: parts.jitter,
+            success_part: parts.success,
+            throughput_part: parts.throughput,
             penalty: self.penalty,
-            bonus,
-            latency: latency.map(Duration::from_secs_f64),
+            bonus: parts.bonus,
+            latency: seconds(timing.mean),
             connect: seconds(self.connect.mean),
             first_byte: seconds(self.first_byte.mean),
             rate: self.rate.value(),
-            jitter: jitter.map(Duration::from_secs_f64),
-            success_rate,
+            jitter: seconds(timing.jitter),
+            success_rate: self.success.value().unwrap_or(0.0),
             consecutive_failures: self.consecutive_failures,
             consecutive_successes: self.consecutive_successes,
             is_trusted: self.trust.is_whole(),
         }
     }
+
+    /// What of its score a candidate is ranked by: nothing else is worked out, for this is asked of thousands.
+    #[must_use]
+    pub fn rated(&self, addr: SocketAddr, rules: &Scoring) -> Rated {
+        let timing = self.timing(rules);
+        Rated {
+            addr,
+            score: self.total(&self.parts(timing, rules), rules),
+            latency: timing.mean.value().map(Duration::from_secs_f64),
+            is_trusted: self.trust.is_whole(),
+        }
+    }
+
+    /// The latency that is scored.
+    fn timing(&self, rules: &Scoring) -> &Timing {
+        match rules.latency.source {
+            LatencySource::Connect => &self.connect,
+            // Who was never asked anything has shown no other latency.
+            LatencySource::FirstByte if self.first_byte.mean.value().is_none() => &self.connect,
+            LatencySource::FirstByte => &self.first_byte,
+        }
+    }
+
+    fn parts(&self, timing: &Timing, rules: &Scoring) -> Parts {
+        let latency = timing.mean.value();
+        Parts {
+            latency: latency.map_or(0.0, |seconds| {
+                let scale = &rules.latency;
+                linear_part(seconds, scale.base, scale.max_acceptable, scale.max_score)
+            }),
+            jitter: latency.map_or(0.0, |_| {
+                let scale = &rules.jitter;
+                let seconds = timing.jitter.value().unwrap_or(0.0);
+                linear_part(seconds, scale.base, scale.max_acceptable, scale.max_score)
+            }),
+            success: self.success.value().unwrap_or(0.0) * rules.success_rate.max_score,
+            throughput: latency.map_or(0.0, |_| throughput_part(self.rate.value(), &rules.throughput)),
+            bonus: bonus_of(self.consecutive_successes, rules),
+        }
+    }
+
+    fn total(&self, parts: &Parts, rules: &Scoring) -> f64 {
+        let sum =
+            parts.latency + parts.jitter + parts.success + parts.throughput - self.penalty + parts.bonus;
+        sum.clamp(0.0, ceiling(rules))
+    }
+}
+
+/// What a score is made of, but for the penalty.
+struct Parts {
+    latency: f64,
+    jitter: f64,
+    success: f64,
+    throughput: f64,
+    bonus: f64,
 }
 
 /// The highest score there is: the four maximum scores and the maximum bonus.

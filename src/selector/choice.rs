@@ -136,14 +136,13 @@ impl Choice {
         let mut ranked = decide::best(size, board.rated(), |addr| candidates.contains(addr));
         let member = |backend: &Arc<Backend>| {
             let addr = backend.addr;
-            let score = board.score(&addr);
             let listed = if candidates.contains(&addr) {
                 Listed::Yes
             } else {
                 Listed::No
             };
             Member {
-                rated: score.map_or(Rated::unknown(addr), |score| score.rated(addr)),
+                rated: board.rating(addr),
                 listed,
             }
         };

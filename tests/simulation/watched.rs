@@ -108,8 +108,7 @@ impl Watched {
     }
 
     pub(crate) fn rated(&self, addr: &SocketAddr) -> Rated {
-        let score = self.board().score(addr);
-        score.map_or(Rated::unknown(*addr), |score| score.rated(*addr))
+        self.board().rating(*addr)
     }
 
     /// The mean present latency of some candidates in seconds, if all were measured.
