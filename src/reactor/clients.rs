@@ -81,11 +81,11 @@ impl Reactor {
                 self.due_clients.push(key);
             }
             count(tenant.traffic(self.index), moved);
-            let step = client.relay.step.take();
-            let stretch = client.relay.stretch.as_mut();
-            let measured =
-                stretch.and_then(|stretch| stretch.note([moved.to_backend, moved.to_client], self.now));
-            if step.is_some() || measured.is_some() {
+            if client.relay.step.is_some() || client.relay.stretch.is_some() {
+                let step = client.relay.step.take();
+                let stretch = client.relay.stretch.as_mut();
+                let measured =
+                    stretch.and_then(|stretch| stretch.note([moved.to_backend, moved.to_client], self.now));
                 self.appraise(key, attached.pool, step, measured);
             }
             (moved, verdict)

@@ -260,13 +260,14 @@ impl<W: Wire> Relay<W> {
             self.begin_flight();
         }
         let mut again = false;
-        let was_open = self.to_backend.phase() == Phase::Open;
+        // Most turns come after the first answer, and are no matter for it.
+        let was_open = self.course.is_open() && self.to_backend.phase() == Phase::Open;
         let up = match tools.bandwidth {
             None => self.upload(backend, tools, TURN_BYTES),
             Some(limits) => self.run_limited(Direction::ToBackend, backend, limits, tools),
         };
         moved.to_backend = up.moved;
-        let client_ended = !was_open || matches!(up.stop, Stop::Finished | Stop::SourceFailed(_));
+        let client_goes_on = was_open && !matches!(up.stop, Stop::Finished | Stop::SourceFailed(_));
         // What a limit of bandwidth holds back will be read.
         let is_up_blocked = matches!(up.stop, Stop::Blocked) && !self.is_paused();
         if let Some(ending) = self.after_upload(up.stop, backend, &mut again) {
@@ -279,7 +280,7 @@ impl<W: Wire> Relay<W> {
         };
         moved.to_client = down.moved;
         if self.course.is_open() {
-            self.advance_course(&moved, &down.stop, client_ended, tools.now);
+            self.advance_course(&moved, &down.stop, client_goes_on, tools.now);
         }
         if self.flight.is_some()
             && let Some(verdict) = self.judge(&down, backend, tools.now)
@@ -402,9 +403,9 @@ impl<W: Wire> Relay<W> {
     }
 
     /// Takes note of who spoke in this turn, and who ended.
-    fn advance_course(&mut self, moved: &Moved, down: &Stop, client_ended: bool, now: Instant) {
+    fn advance_course(&mut self, moved: &Moved, down: &Stop, client_goes_on: bool, now: Instant) {
         let ended = match down {
-            Stop::Finished | Stop::SourceFailed(_) if client_ended || self.client.ready.has_failed() => {
+            Stop::Finished | Stop::SourceFailed(_) if !client_goes_on || self.client.ready.has_failed() => {
                 Ended::Both
             }
             Stop::Finished | Stop::SourceFailed(_) => Ended::Backend,
