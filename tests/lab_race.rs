@@ -56,7 +56,7 @@ fn measure(lab: &Lab, width: u32, strategy: &str) -> (LoadReport, f64) {
     let mut forwarder = Forwarder::start(lab, &config(width, strategy), &list).unwrap();
     let listening = forwarder.wait_until_listening(lab, Duration::from_secs(5));
     assert!(listening, "{}", forwarder.program().output());
-    let time = Duration::from_secs(10);
+    let time = Duration::from_secs(6);
     let load = Load {
         target: LISTEN,
         per_second: 150,

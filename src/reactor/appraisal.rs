@@ -14,6 +14,7 @@ use crate::base::slots::Key;
 use crate::pools::warm::Pool;
 use crate::relay::bulk::Measured;
 use crate::relay::course::Step;
+use crate::scorer::conduct::LEAST_PATIENCE;
 use crate::scorer::{Unserved, Wordless};
 use crate::service::Candidate;
 
@@ -85,7 +86,12 @@ impl Reactor {
 
     /// When a relay that waits for an answer is to be looked at next.
     pub(super) fn next_doubt(&self, key: Key) -> Option<Instant> {
-        let doubts = [self.overdue_at(key), self.suspect_at(key)];
+        let client = self.clients.get(key)?;
+        // Patience may be less by then than it is now.
+        let soonest = client.relay.course.asked_at().map(|at| at + LEAST_PATIENCE);
+        let overdue_at = self.overdue_at(key);
+        let first_look = soonest.filter(|_| overdue_at.is_some());
+        let doubts = [first_look, overdue_at, self.suspect_at(key)];
         doubts.into_iter().flatten().filter(|at| *at > self.now).min()
     }
 

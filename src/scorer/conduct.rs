@@ -43,7 +43,7 @@ const PATIENCE: u32 = 4;
 pub const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Answers after which it is known how soon they come.
-const KNOWN_AFTER: u32 = 8;
+const KNOWN_AFTER: u32 = 4;
 
 /// In this time the slowest answer is forgotten by half.
 const HALF_LIFE: Duration = Duration::from_secs(300);

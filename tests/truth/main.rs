@@ -13,9 +13,13 @@
 )]
 
 mod checks;
+#[cfg(target_os = "linux")]
+mod logins;
+#[cfg(target_os = "linux")]
+#[path = "../faults/namespace.rs"]
+mod namespace;
 mod passive;
 #[path = "../support/server.rs"]
-#[expect(dead_code, reason = "each test binary uses its part of it")]
 mod programs;
 mod servers;
 #[path = "../support/mod.rs"]

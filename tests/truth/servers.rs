@@ -235,6 +235,43 @@ pub fn ask_steadily(
     all
 }
 
+/// What a client does that is no fault of its server.
+#[derive(Debug, Clone, Copy)]
+pub enum Whim {
+    /// Connects, says nothing and leaves.
+    SaysNothing,
+    /// Asks and leaves at once.
+    LeavesEarly,
+    /// Asks and resets at once.
+    ResetsEarly,
+    /// Asks, finishes, and waits for the end.
+    FinishesFirst,
+    /// Finishes without a word, and waits for the end.
+    OnlyFinishes,
+}
+
+/// A client with a whim, which takes at most so long.
+pub fn follow(whim: Whim, forwarder: SocketAddr, patience: Duration) -> io::Result<()> {
+    let mut stream = TcpStream::connect_timeout(&forwarder, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    match whim {
+        Whim::SaysNothing => pause(Duration::from_millis(20)),
+        Whim::LeavesEarly => stream.write_all(QUESTION)?,
+        Whim::ResetsEarly => {
+            stream.write_all(QUESTION)?;
+            SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+        }
+        Whim::FinishesFirst | Whim::OnlyFinishes => {
+            if matches!(whim, Whim::FinishesFirst) {
+                stream.write_all(QUESTION)?;
+            }
+            stream.shutdown(Shutdown::Write)?;
+            stream.read_to_end(&mut Vec::new())?;
+        }
+    }
+    Ok(())
+}
+
 pub fn failed(got: &[Got]) -> usize {
     got.iter().filter(|one| one.number.is_none()).count()
 }
