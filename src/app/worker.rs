@@ -134,6 +134,11 @@ impl Worker {
     /// Hands over to a new process that is ready, and stops.
     #[cfg(unix)]
     fn hand_over(&mut self, claimed: Claimed) {
+        // Of two that were ready at once, the second one comes here after the first one has everything.
+        if self.hub.is_stopping() {
+            warn!("not handed over once more: this process is stopping");
+            return claimed.refuse("the process that it would replace is stopping");
+        }
         match takeover::give_up(claimed, &self.mailboxes, &self.ports) {
             Ok(pid) => {
                 info!("handed over to process {pid}");
