@@ -25,7 +25,7 @@ use super::ports::{self, Port};
 use super::takeover;
 use crate::admin;
 use crate::base::clock;
-use crate::base::file_watch::{FileWatch, LOOK_INTERVAL};
+use crate::base::file_watch::{FileWatch, LOOK_INTERVAL, must_be_regular};
 use crate::candidates::watch::Watch;
 use crate::config::{self, Config};
 #[cfg(unix)]
@@ -194,8 +194,16 @@ impl Worker {
         let Some(file) = &self.file else {
             return Err(vec![Fault::of("there is no configuration file")]);
         };
-        let config = config::load(file).map_err(|error| faults::of_config(&error))?;
-        let lists = lists::load(&config).map_err(|error| faults::of_lists(&error))?;
+        let unreadable = |source| config::LoadError::Unreadable {
+            file: file.clone(),
+            source,
+        };
+        // This thread must not wait for whoever writes a pipe.
+        let config = must_be_regular(file)
+            .map_err(unreadable)
+            .and_then(|()| config::load(file))
+            .map_err(|error| faults::of_config(&error))?;
+        let lists = lists::reload(&config).map_err(|error| faults::of_lists(&error))?;
         Ok((config, lists))
     }
 

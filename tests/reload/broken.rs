@@ -236,3 +236,31 @@ fn a_hundred_broken_files_change_nothing() {
     assert!(http_body(forwarder.metrics_addr(), "/metrics").is_ok());
     assert_eq!(forwarder.stop().status, Some(0));
 }
+
+/// Opening a pipe waits for whoever writes it, and some devices never end: neither may hold up what comes after.
+#[cfg(target_os = "linux")]
+#[test]
+fn pipes_and_devices_are_refused() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    let settings = office_settings(&json!({}));
+    let echo = echo_on(std::net::Ipv4Addr::LOCALHOST);
+    let forwarder = start(&settings, &echo.to_string());
+    let office = Office::of(&forwarder);
+    let pipe = forwarder.files().path("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    for path in ["pipe", "/dev/zero"] {
+        let mut next = settings.clone();
+        set(&mut next, "remotes.provider.file.path", json!(path));
+        office.replace("config.yaml", &pretty(&next));
+        let (status, said) = office.ask();
+        assert_eq!(status, 422, "{said}");
+        assert!(said.to_string().contains("not a regular file"), "{said}");
+    }
+    std::fs::rename(&pipe, forwarder.files().path("config.yaml")).unwrap();
+    let (status, said) = office.ask();
+    assert_eq!(status, 422, "{said}");
+    assert!(said.to_string().contains("not a regular file"), "{said}");
+    office.change(&settings);
+    assert_eq!(forwarder.stop().status, Some(0));
+}
