@@ -79,8 +79,12 @@ impl Worker {
 
     /// Does what it was asked for, and looks at files if it is time; when the next look is due.
     fn step(&mut self, now: Instant) -> Option<Instant> {
-        while let Ok(errand) = self.errands.try_recv() {
+        let errands: Vec<_> = self.errands.try_iter().collect();
+        let mut errands = errands.into_iter().peekable();
+        while let Some(errand) = errands.next() {
             match errand {
+                // The next one reads what this one would.
+                Errand::Reload if matches!(errands.peek(), Some(Errand::Reload)) => {}
                 Errand::Reload => drop(self.reload("asked to")),
                 Errand::Apply(next) => {
                     let (config, lists) = *next;
