@@ -414,6 +414,10 @@ fn a_new_process_that_hangs_is_not_waited_for() {
         wait_for("it gives up", || hanging.has_ended());
         let status = hanging.child.wait().unwrap();
         assert!(!status.success(), "{status}: {}", hanging.log());
+        assert!(
+            family.files.path("control").exists(),
+            "the next one is asked there"
+        );
         family.is_led_by(&next);
         next.signal(Signal::HUP);
         wait_for("the new one reloads", || next.log().contains("reloaded: "));
