@@ -15,7 +15,7 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -414,11 +414,59 @@ fn a_new_process_that_hangs_is_not_waited_for() {
         wait_for("it gives up", || hanging.has_ended());
         let status = hanging.child.wait().unwrap();
         assert!(!status.success(), "{status}: {}", hanging.log());
+        assert!(
+            family.files.path("control").exists(),
+            "the next one is asked there"
+        );
         family.is_led_by(&next);
         next.signal(Signal::HUP);
         wait_for("the new one reloads", || next.log().contains("reloaded: "));
         next
     });
+    old.ends_well();
+}
+
+/// Asks by hand, as a new process does.
+fn ask_to_take_over(control: &Path, upgrade: &str) -> UnixStream {
+    let mut stream = UnixStream::connect(control).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(
+        stream,
+        "POST /api/v1/takeover HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\nContent-Length: 0\r\n\r\n"
+    )
+    .unwrap();
+    stream
+}
+
+/// The next line; empty at the end. Descriptors that come with it are lost.
+fn line_of(mut stream: &UnixStream) -> String {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while !line.ends_with(b"\n") && stream.read(&mut byte).unwrap() > 0 {
+        line.push(byte[0]);
+    }
+    String::from_utf8(line).unwrap()
+}
+
+#[test]
+fn of_two_that_are_ready_at_once_one_gets_everything() {
+    let mut family = Family::new(6);
+    let old = family.first();
+    let control = family.files.path("control");
+    let [mut first, mut second] = [(), ()].map(|()| {
+        let stream = ask_to_take_over(&control, "tcp-forwarder-takeover/1");
+        while !line_of(&stream).starts_with("{\"descriptors\"") {}
+        stream
+    });
+    let ready = json!({ "ready": { "pid": 1, "taken": [family.left, family.right] } });
+    writeln!(first, "{ready}").unwrap();
+    assert_eq!(line_of(&first), "\"yours\"\n");
+    // The old process waits for the word of the first one; the second one is ready meanwhile.
+    writeln!(second, "{ready}").unwrap();
+    pause(Duration::from_millis(500));
+    writeln!(first, "\"mine\"").unwrap();
+    let answer = line_of(&second);
+    assert!(answer.starts_with("{\"refused\""), "{answer}");
     old.ends_well();
 }
 
@@ -428,24 +476,7 @@ fn whoever_speaks_another_version_or_nonsense_is_turned_away() {
     let old = family.first();
     let pid = u64::from(old.child.id());
     let control = family.files.path("control");
-    let ask = |upgrade: &str| {
-        let mut stream = UnixStream::connect(&control).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        write!(
-            stream,
-            "POST /api/v1/takeover HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\nContent-Length: 0\r\n\r\n"
-        )
-        .unwrap();
-        stream
-    };
-    let line_of = |mut stream: &UnixStream| {
-        let mut line = Vec::new();
-        let mut byte = [0];
-        while !line.ends_with(b"\n") && stream.read(&mut byte).unwrap() > 0 {
-            line.push(byte[0]);
-        }
-        String::from_utf8(line).unwrap()
-    };
+    let ask = |upgrade: &str| ask_to_take_over(&control, upgrade);
     for version in [
         "tcp-forwarder-takeover/2",
         "tcp-forwarder-takeover/0",

@@ -57,13 +57,20 @@ impl Admin {
             info!("metrics on http://{addr}{}", process.metrics.path);
         }
         let mut doors = Doors::default();
-        change.make(&handle, &mut doors);
+        // What another process still answers at is opened once it has been given up.
+        let waiting = if inherited.claim.is_some() {
+            Some(change)
+        } else {
+            change.make(&handle, &mut doors);
+            None
+        };
         Ok(Self {
             port,
             way: AdminPort {
                 handle,
                 errands,
                 doors,
+                waiting,
             },
             metrics_addr,
         })
@@ -85,6 +92,20 @@ pub(super) struct AdminPort {
     pub(super) handle: AdminHandle,
     pub(super) errands: Receiver<admin::Errand>,
     pub(super) doors: Doors,
+    /// What is opened once another process has handed over.
+    waiting: Option<AdminChange>,
+}
+
+impl AdminPort {
+    /// Answers at what another process has given up.
+    pub(super) fn take_over(&mut self) {
+        if let Some(change) = self.waiting.take() {
+            change.make(&self.handle, &mut self.doors);
+        }
+        if let Some(control) = &mut self.doors.control {
+            control.keep();
+        }
+    }
 }
 
 /// The sockets of the loop.

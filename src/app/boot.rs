@@ -164,6 +164,7 @@ fn start(launch: Launch, mut boot: Boot) -> Result<App, AppError> {
             .ready(adopted)
             .map_err(|error| AppError::Control(io::Error::other(error)))?;
         info!("another process has handed over");
+        worker.admin.take_over();
     }
     opened.listen_on_adopted()?;
     worker.ports = opened.deliver(&worker.mailboxes);

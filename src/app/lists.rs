@@ -1,10 +1,11 @@
 //! The candidate lists of all services of a configuration, each file read once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::base::file_watch::must_be_regular;
 use crate::candidates::{CandidateSet, LoadError, list_file};
 use crate::config::{Config, ServiceName};
 
@@ -39,6 +40,29 @@ impl fmt::Display for ListError {
 }
 
 impl std::error::Error for ListError {}
+
+/// Reads every list again, and waits for nobody who writes one.
+///
+/// # Errors
+/// All lists that cannot be read or used.
+pub(super) fn reload(config: &Config) -> Result<Lists, ListError> {
+    let paths: BTreeSet<&PathBuf> = config
+        .services
+        .values()
+        .map(|spec| &spec.remotes.provider.path)
+        .collect();
+    let unreadable = |path: &PathBuf| {
+        let source = must_be_regular(path).err()?;
+        let path = path.clone();
+        Some(LoadError::Unreadable { path, source })
+    };
+    let errors: Vec<_> = paths.into_iter().filter_map(unreadable).collect();
+    if errors.is_empty() {
+        load(config)
+    } else {
+        Err(ListError { errors })
+    }
+}
 
 /// Reads every list that a configuration names. Services that name the same file (and port) share what it says.
 ///

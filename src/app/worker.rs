@@ -25,7 +25,7 @@ use super::ports::{self, Port};
 use super::takeover;
 use crate::admin;
 use crate::base::clock;
-use crate::base::file_watch::{FileWatch, LOOK_INTERVAL};
+use crate::base::file_watch::{FileWatch, LOOK_INTERVAL, must_be_regular};
 use crate::candidates::watch::Watch;
 use crate::config::{self, Config};
 #[cfg(unix)]
@@ -79,8 +79,12 @@ impl Worker {
 
     /// Does what it was asked for, and looks at files if it is time; when the next look is due.
     fn step(&mut self, now: Instant) -> Option<Instant> {
-        while let Ok(errand) = self.errands.try_recv() {
+        let errands: Vec<_> = self.errands.try_iter().collect();
+        let mut errands = errands.into_iter().peekable();
+        while let Some(errand) = errands.next() {
             match errand {
+                // The next one reads what this one would.
+                Errand::Reload if matches!(errands.peek(), Some(Errand::Reload)) => {}
                 Errand::Reload => drop(self.reload("asked to")),
                 Errand::Apply(next) => {
                     let (config, lists) = *next;
@@ -134,6 +138,11 @@ impl Worker {
     /// Hands over to a new process that is ready, and stops.
     #[cfg(unix)]
     fn hand_over(&mut self, claimed: Claimed) {
+        // Of two that were ready at once, the second one comes here after the first one has everything.
+        if self.hub.is_stopping() {
+            warn!("not handed over once more: this process is stopping");
+            return claimed.refuse("the process that it would replace is stopping");
+        }
         match takeover::give_up(claimed, &self.mailboxes, &self.ports) {
             Ok(pid) => {
                 info!("handed over to process {pid}");
@@ -189,8 +198,16 @@ impl Worker {
         let Some(file) = &self.file else {
             return Err(vec![Fault::of("there is no configuration file")]);
         };
-        let config = config::load(file).map_err(|error| faults::of_config(&error))?;
-        let lists = lists::load(&config).map_err(|error| faults::of_lists(&error))?;
+        let unreadable = |source| config::LoadError::Unreadable {
+            file: file.clone(),
+            source,
+        };
+        // This thread must not wait for whoever writes a pipe.
+        let config = must_be_regular(file)
+            .map_err(unreadable)
+            .and_then(|()| config::load(file))
+            .map_err(|error| faults::of_config(&error))?;
+        let lists = lists::reload(&config).map_err(|error| faults::of_lists(&error))?;
         Ok((config, lists))
     }
 

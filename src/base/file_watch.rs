@@ -3,6 +3,7 @@
 //! A file that is being written is not taken half: a change counts once two looks agree. Whoever owns it looks, every
 //! [`LOOK_INTERVAL`], on a thread that may block.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +12,18 @@ pub const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What is looked at; none while the file cannot be looked at.
 type Stamp = Option<(u64, Option<SystemTime>)>;
+
+/// Whether a file can be read again without waiting for whoever writes it, or for ever.
+///
+/// # Errors
+/// When it cannot be looked at, or is a pipe, a device or a folder.
+pub fn must_be_regular(path: &Path) -> io::Result<()> {
+    if std::fs::metadata(path)?.is_file() {
+        return Ok(());
+    }
+    let why = "not a regular file; only those can be read again";
+    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+}
 
 /// Follows one file.
 #[derive(Debug)]

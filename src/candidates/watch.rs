@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::list_file::{self, LoadError};
 use super::set::CandidateSet;
-use crate::base::file_watch::FileWatch;
+use crate::base::file_watch::{FileWatch, must_be_regular};
 
 /// Follows one list file.
 #[derive(Debug)]
@@ -33,6 +33,10 @@ impl Watch {
         if !self.file.look() {
             return Ok(None);
         }
+        must_be_regular(self.file.path()).map_err(|source| LoadError::Unreadable {
+            path: self.file.path().to_owned(),
+            source,
+        })?;
         list_file::load(self.file.path(), self.default_port).map(Some)
     }
 }

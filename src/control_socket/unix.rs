@@ -66,7 +66,8 @@ impl ControlSocket {
         })
     }
 
-    /// Goes on with a control socket that was handed over, and that is bound to `path`.
+    /// Listens on a control socket of another process too, which is bound to `path`. The file stays that process's until
+    /// this one [keeps](Self::keep) it.
     ///
     /// # Errors
     /// When it is no socket of this kind.
@@ -82,8 +83,13 @@ impl ControlSocket {
         Ok(Self {
             listener: listener(socket),
             path: path.to_owned(),
-            file: file_id(path),
+            file: None,
         })
+    }
+
+    /// Makes the file this one's to remove: whoever had it has left it, or is gone.
+    pub fn keep(&mut self) {
+        self.file = file_id(&self.path);
     }
 
     /// Its file.
@@ -329,9 +335,16 @@ mod tests {
         let (_folder, path) = folder();
         let old = ControlSocket::bind(&path).expect("bound");
         let duplicate = old.duplicate().expect("a descriptor");
-        let new = ControlSocket::adopt(Socket::from(std::os::fd::OwnedFd::from(duplicate)), &path);
-        let new = new.expect("adopted");
+        let adopt = |listener: UnixListener| {
+            let socket = Socket::from(std::os::fd::OwnedFd::from(listener));
+            ControlSocket::adopt(socket, &path).expect("adopted")
+        };
+        // One that failed before the old one had left.
+        drop(adopt(old.duplicate().expect("a descriptor")));
+        assert!(path.exists(), "it is the old one's still");
+        let mut new = adopt(duplicate);
         old.leave();
+        new.keep();
         let client = UnixStream::connect(&path).expect("connected");
         new.listener().accept().expect("by the new one");
         drop(client);

@@ -53,11 +53,13 @@ impl Reactor {
         }
     }
 
-    /// When the backend of a client will have been silent for too long; none while that is no matter.
+    /// When the backend of a client will have been silent for too long; none while that is no matter, or if the client
+    /// may have gone.
     pub(super) fn overdue_at(&self, key: Key) -> Option<Instant> {
         let client = self.clients.get(key)?;
         let asked_at = client.relay.course.asked_at()?;
-        if client.relay.course.is_overdue() || client.relay.is_paused() {
+        let relay = &client.relay;
+        if relay.course.is_overdue() || relay.is_paused() || relay.has_client_finished() {
             return None;
         }
         let tenant = self.tenants.get(client.tenant)?;

@@ -36,7 +36,7 @@ pub enum Step {
     Asked,
     /// The backend has spoken, so long after its client if that spoke first.
     Answered(Option<Duration>),
-    /// The backend has ended without a word; its client had spoken at this time, and waits.
+    /// The backend has ended without a word; its client had spoken at this time, and waits, not overdue yet.
     Unserved(Instant),
 }
 
@@ -92,8 +92,10 @@ impl Course {
         }
         let at = met.asked.then_some(now).or(self.asked_at())?;
         if met.ended != Ended::No {
+            // Of a client that has waited for too long it was told before.
+            let is_news = met.ended == Ended::Backend && !self.is_overdue();
             *self = Self::Unserved;
-            return (met.ended == Ended::Backend).then_some(Step::Unserved(at));
+            return is_news.then_some(Step::Unserved(at));
         }
         let was_quiet = *self == Self::Quiet;
         *self = if self.is_overdue() {
@@ -192,6 +194,9 @@ mod tests {
             assert_eq!(course.advance(met, now), step);
             assert!(!course.is_open());
         }
+        let mut course = Course::Overdue(now);
+        assert_eq!(course.advance(ENDED, now), None, "one client counts once");
+        assert_eq!(course, Course::Unserved);
         let mut course = Course::default();
         assert_eq!(course.advance(ENDED, now), None, "nobody has asked");
         let both = Met {

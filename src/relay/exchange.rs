@@ -241,6 +241,12 @@ impl<W: Wire> Relay<W> {
         (self.to_backend.phase() == Phase::Done) != (self.to_client.phase() == Phase::Done)
     }
 
+    /// Whether the client has said all that it will, or has gone: nobody can tell which.
+    #[must_use]
+    pub fn has_client_finished(&self) -> bool {
+        self.to_backend.phase() != Phase::Open
+    }
+
     /// Moves what can be moved in both directions, and says how the relay stands then.
     pub fn drive(&mut self, backend: &mut Peer<W>, tools: &mut Tools<'_>) -> (Moved, Verdict) {
         let (moved, verdict) = self.turn(backend, tools);

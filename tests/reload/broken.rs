@@ -236,3 +236,59 @@ fn a_hundred_broken_files_change_nothing() {
     assert!(http_body(forwarder.metrics_addr(), "/metrics").is_ok());
     assert_eq!(forwarder.stop().status, Some(0));
 }
+
+/// Opening a pipe waits for whoever writes it, and some devices never end: neither may hold up what comes after.
+#[cfg(target_os = "linux")]
+#[test]
+fn pipes_and_devices_are_refused() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    let settings = office_settings(&json!({}));
+    let echo = echo_on(std::net::Ipv4Addr::LOCALHOST);
+    let forwarder = start(&settings, &echo.to_string());
+    let office = Office::of(&forwarder);
+    let pipe = forwarder.files().path("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    for path in ["pipe", "/dev/zero"] {
+        let mut next = settings.clone();
+        set(&mut next, "remotes.provider.file.path", json!(path));
+        office.replace("config.yaml", &pretty(&next));
+        let (status, said) = office.ask();
+        assert_eq!(status, 422, "{said}");
+        assert!(said.to_string().contains("not a regular file"), "{said}");
+    }
+    std::fs::rename(&pipe, forwarder.files().path("config.yaml")).unwrap();
+    let (status, said) = office.ask();
+    assert_eq!(status, 422, "{said}");
+    assert!(said.to_string().contains("not a regular file"), "{said}");
+    office.change(&settings);
+    assert_eq!(forwarder.stop().status, Some(0));
+}
+
+/// Whoever asks a hundred times while one reload goes on wants one more.
+#[cfg(target_os = "linux")]
+#[test]
+fn many_signals_are_few_reloads() {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    const SIGNALS: usize = 100;
+    const MOST: f64 = 75.0;
+    let settings = office_settings(&json!({}));
+    let echo = echo_on(std::net::Ipv4Addr::LOCALHOST);
+    let long = format!("{echo}\n10.0.0.1\n{}", "# nobody\n".repeat(1_000_000));
+    let forwarder = start(&settings, &long);
+    let office = Office::of(&forwarder);
+    let pid = Pid::from_raw(i32::try_from(forwarder.pid()).unwrap()).unwrap();
+    for sent in 1..=SIGNALS {
+        kill_process(pid, Signal::HUP).unwrap();
+        // Those that wait in the kernel are one.
+        wait_for("it is heard", || {
+            forwarder.log().matches("asked to reload by a signal").count() >= sent
+        });
+    }
+    let (status, said) = office.ask();
+    assert_eq!(status, 200, "{said}");
+    let reloads = forwarder.metric("config_reloads_total");
+    note(&format!("{reloads} reloads"));
+    assert!(reloads <= MOST, "{reloads} reloads");
+}

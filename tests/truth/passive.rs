@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::servers::{Conduct, Server, Whim, ask_often, ask_steadily, failed, follow, list};
+use crate::servers::{Conduct, Server, Whim, ask_often, ask_steadily, failed, follow, leave_early, list};
 use crate::support::{Forwarder, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -168,5 +168,29 @@ fn clients_that_say_nothing_leave_or_finish_first_blame_nobody() {
         }
         let switches = forwarder.metric("selector_switches_total");
         assert!(switches <= 2.0, "{strategy}: the set stays: {switches}");
+    }
+}
+
+#[test]
+fn a_backend_is_not_blamed_for_clients_that_leave_or_finish_first() {
+    for finish_at_once in [false, true] {
+        let servers = servers(3, Conduct::Answer);
+        let mut changes = changes("round_robin", "off");
+        // A finished relay is looked at before it ends.
+        changes["server"] = json!({ "half_close_timeout": "1500ms" });
+        let forwarder = Forwarder::start(&changes, &list(&servers));
+        let before = ask_often(&forwarder, 30, PATIENCE, Duration::from_millis(10));
+        assert_eq!(failed(&before), 0);
+        servers[0].behave(Conduct::Deaf);
+        let leaving: Vec<_> = (0..30)
+            .map(|_| leave_early(forwarder.addr(), finish_at_once))
+            .collect();
+        wait_for("the relays of those who finished end", || {
+            forwarder.metric("active_connections") == 0.0
+        });
+        drop(leaving);
+        assert!(unserved(&forwarder) == 0.0, "{}", unserved(&forwarder));
+        let log = forwarder.log();
+        assert!(!log.contains("accepts but does not serve clients"), "{log}");
     }
 }

@@ -25,17 +25,20 @@ pub enum Conduct {
     Close,
     /// Hears, and never says anything.
     Mute,
+    /// Hears the question, and neither says anything nor notices that its client leaves.
+    Deaf,
     /// Answers after a quarter of a second.
     Slow,
     /// Ends once it was asked, as servers of some protocols do.
     Wordless,
 }
 
-const CONDUCTS: [Conduct; 6] = [
+const CONDUCTS: [Conduct; 7] = [
     Conduct::Answer,
     Conduct::Reset,
     Conduct::Close,
     Conduct::Mute,
+    Conduct::Deaf,
     Conduct::Slow,
     Conduct::Wordless,
 ];
@@ -149,6 +152,7 @@ impl Shared {
                 self.answer(&mut stream);
             }
             Conduct::Reset => SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap(),
+            Conduct::Deaf => pause(self.timer),
             Conduct::Mute => drop(stream.read(&mut question)),
             Conduct::Wordless | Conduct::Close => {}
         }
@@ -198,6 +202,20 @@ fn try_to_ask(forwarder: SocketAddr, patience: Duration) -> io::Result<u8> {
     let mut number = [0];
     stream.read_exact(&mut number)?;
     Ok(number[0])
+}
+
+/// Asks, and finishes before any answer can be late: in the same breath, or after a moment.
+pub fn leave_early(forwarder: SocketAddr, at_once: bool) -> TcpStream {
+    let mut stream = TcpStream::connect_timeout(&forwarder, PATIENCE).unwrap();
+    stream.write_all(QUESTION).unwrap();
+    if !at_once {
+        stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        // Whether an answer comes does not matter.
+        let _ = stream.read(&mut [0]);
+    }
+    // It may have been answered and closed by then.
+    let _ = stream.shutdown(Shutdown::Write);
+    stream
 }
 
 /// Asks so many times, one after the other.
