@@ -164,7 +164,7 @@ impl Book {
             info!(
                 target: "tcp_forwarder::scorer",
                 service, candidate:% = addr;
-                "candidate {addr} accepts but answers checks wrongly ({why}); it is set aside, and so is who else does"
+                "candidate {addr} accepts but answers checks wrongly ({why}); it is set aside; more of them are told of at debug"
             );
             self.told.push(why);
         }
