@@ -331,9 +331,10 @@ fn one_round_in_n_asks_and_who_did_not_answer_rightly_is_asked_in_each() {
         bench.now = bench.agenda.next_at(bench.now).expect("a round");
         for probe in bench.begin() {
             asked.push(probe.asks);
-            let heard = match probe.asks {
-                true => answers.next().unwrap_or(Heard::Answer(SECOND / 50)),
-                false => Heard::NotAsked,
+            let heard = if probe.asks {
+                answers.next().unwrap_or(Heard::Answer(SECOND / 50))
+            } else {
+                Heard::NotAsked
             };
             bench.hear(&probe, heard);
         }
