@@ -54,6 +54,27 @@ pub(super) const OF_SERVICE: &[Rule<Draft>] = &[
         },
     },
     Rule {
+        keys: &["remotes.probing.check.http.host"],
+        broken: |draft, _| {
+            let host = &draft.remotes.probing.check.http.host;
+            unless(host.chars().all(|c| c.is_ascii_graphic()), || {
+                format!(
+                    "{host:?} is no host; allowed: a name or an address without blanks, of ASCII characters"
+                )
+            })
+        },
+    },
+    Rule {
+        keys: &["remotes.probing.check.http.expect_header"],
+        broken: |draft, _| {
+            let header = &draft.remotes.probing.check.http.expect_header;
+            let name = header.split_once(':').map_or(header.as_str(), |(name, _)| name);
+            unless(header.is_empty() || is_header(name.trim()), || {
+                format!("{name:?} is no name of a header; allowed: letters, digits and hyphens")
+            })
+        },
+    },
+    Rule {
         keys: &[
             "remotes.probing.check.http.expect_body",
             "remotes.probing.check.http.method",
@@ -196,10 +217,22 @@ fn selection(check: &Check) -> Vec<String> {
     if !select.header.is_empty() && check.kind != CheckKind::Http {
         return vec!["only answers by HTTP have headers; allowed with select: type http".to_owned()];
     }
+    if !select.header.is_empty() && !is_header(&select.header) {
+        let header = &select.header;
+        return vec![format!(
+            "{header:?} is no name of a header; allowed: letters, digits and hyphens"
+        )];
+    }
     match Regex::new(&select.pattern) {
         Ok(_) => Vec::new(),
         Err(error) => vec![format!("{:?} is no regular expression: {error}", select.pattern)],
     }
+}
+
+/// Whether it is a token as names of headers are (RFC 9110, section 5.6.2).
+fn is_header(name: &str) -> bool {
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    !name.is_empty() && name.chars().all(is_token)
 }
 
 fn threshold(draft: &Draft) -> Vec<String> {

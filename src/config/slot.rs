@@ -80,7 +80,11 @@ impl<D> Slot<D> {
             Self::Choice(choice) => {
                 let name = text(node)?;
                 if !choice.names.contains(&name) {
-                    return Err(Refusal::because(node, "is not one of the names").into());
+                    let why = match name {
+                        "tls" | "https" => "comes with TLS, which is not supported yet",
+                        _ => "is not one of the names",
+                    };
+                    return Err(Refusal::because(node, why).into());
                 }
                 (choice.choose)(draft, name);
             }

@@ -12,6 +12,9 @@ pub(super) fn unknown(section: &Section, name: &str, (shape, prefix): (&Section,
     if name == "<<" {
         return format!("merge keys are not supported; allowed: {allowed}");
     }
+    if name == "tls" {
+        return format!("comes with TLS, which is not supported yet; allowed: {allowed}");
+    }
     let elsewhere = shape.find(name).map(|path| {
         if prefix.is_empty() {
             path

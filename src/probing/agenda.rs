@@ -387,7 +387,7 @@ impl Agenda {
     /// Whether a probe of a round asks for more than a connect.
     fn asks(&self, addr: &SocketAddr, at: Instant, board: &ScoreBoard) -> bool {
         let every = u64::from(self.config.check.every.max(1));
-        self.grid().number(at).is_multiple_of(every) || !board.is_checked(addr)
+        self.grid().number(at).is_multiple_of(every) || !board.answers_checks(addr)
     }
 
     fn probe(&self, addr: SocketAddr, errand: Errand, asks: bool) -> Probe {

@@ -13,13 +13,14 @@
 //! Invariants: each socket ends in exactly one sample, no later than its deadline plus one turn; a slot is used again only after the events of its predecessor's batch are through.
 //!
 //! **Closing.** An established probe is reset, not finished, as `HAProxy` does with its checks: it has
-//! carried no data that a reset could destroy, and the candidate is rid of it at once even if it would
+//! carried no data that anybody still waits for, and the candidate is rid of it at once even if it would
 //! ignore an end of stream. A finish would leave one local port in `TIME_WAIT` per probe for a minute, and
 //! an entry in every connection-tracking table on the way for two. The price: servers that log resets log
 //! one per probe. A connect that times out is closed before it is established, which sends nothing.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,8 @@ pub struct Connector {
 struct Flight {
     stream: TcpStream,
     candidate: Candidate,
+    /// What it connects to.
+    addr: SocketAddr,
     began_at: Instant,
     deadline: Instant,
     timeout: Duration,
@@ -202,6 +205,7 @@ impl Connector {
                     *empty = Some(Flight {
                         stream,
                         candidate,
+                        addr,
                         began_at,
                         deadline: began_at + timeout,
                         timeout,
@@ -308,7 +312,7 @@ impl Connector {
         flight.deadline = now + flight.timeout;
         self.deadlines.insert((flight.deadline, slot));
         flight.stage = Stage::Talking(Box::new(Talk {
-            question: plan.question(flight.candidate.addr),
+            question: plan.question(flight.addr),
             plan,
             connect,
             sent: 0,
@@ -337,10 +341,16 @@ impl Connector {
         }
     }
 
-    fn end_wrong(&mut self, slot: usize, now: Instant, connect: Duration, why: &str) -> Option<Sample> {
+    fn end_wrong(
+        &mut self,
+        slot: usize,
+        now: Instant,
+        connect: Duration,
+        why: &'static str,
+    ) -> Option<Sample> {
         let addr = self.slots.get(slot)?.as_ref()?.candidate.addr;
         log::debug!(target: "tcp_forwarder::probing", "the answer of {addr} to a check is wrong: {why}");
-        self.end(slot, now, Outcome::Success(connect), Heard::Wrong)
+        self.end(slot, now, Outcome::Success(connect), Heard::Wrong(why))
     }
 
     /// Closes a probe and says how it went.
@@ -364,7 +374,7 @@ impl Connector {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream as StdStream};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream as StdStream};
     use std::sync::Arc;
 
     use socket2::{Domain, Socket, Type};
@@ -462,6 +472,60 @@ mod tests {
         wait_for(&mut connector, &mut ended, 1);
         let error = Read::read(&mut accepted, &mut [0; 8]).expect_err("no end of stream");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    fn another_port_is_connected_to_and_named_and_the_answer_is_timed() {
+        let mut connector = connector();
+        let (listener, open) = listener();
+        let named = SocketAddr::new(open.ip(), 9);
+        let check = crate::config::Check {
+            kind: crate::config::CheckKind::Http,
+            ..crate::config::Check::default()
+        };
+        let mut probe = probe(named, LONG);
+        probe.port = open.port();
+        let plan = Plan::of(&check).map(Arc::new);
+        assert!(matches!(connector.start(&probe, plan), Start::Begun));
+        let late = Duration::from_millis(50);
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("the connect");
+            let mut request = [0; 1024];
+            let count = stream.read(&mut request).expect("the request");
+            std::thread::park_timeout(late);
+            stream
+                .write_all(b"HTTP/1.0 204 Fine\r\n\r\n")
+                .expect("it listens");
+            String::from_utf8_lossy(&request[..count]).into_owned()
+        });
+        let mut ended = Vec::new();
+        wait_for(&mut connector, &mut ended, 1);
+        let request = server.join().expect("no panic");
+        assert!(request.contains(&format!("Host: {open}\r\n")), "{request}");
+        assert_eq!(ended[0].candidate.addr, named, "the sample is the candidate's");
+        let Heard::Answer(took) = ended[0].heard else {
+            panic!("{:?}", ended[0])
+        };
+        assert!(took >= late / 2 && took < LONG, "{took:?}");
+        assert!(ended[0].outcome.latency().is_some_and(|connect| connect < took));
+    }
+
+    #[test]
+    fn one_that_says_nothing_is_wrong_at_its_deadline_and_keeps_its_connect() {
+        let mut connector = connector();
+        let (_listener, mute) = listener();
+        let check = crate::config::Check {
+            kind: crate::config::CheckKind::Http,
+            ..crate::config::Check::default()
+        };
+        let short = Duration::from_millis(80);
+        let plan = Plan::of(&check).map(Arc::new);
+        assert!(matches!(connector.start(&probe(mute, short), plan), Start::Begun));
+        let mut ended = Vec::new();
+        wait_for(&mut connector, &mut ended, 1);
+        assert!(matches!(ended[0].heard, Heard::Wrong("it does not come in time")));
+        assert!(ended[0].outcome.is_success(), "{:?}", ended[0]);
+        assert_eq!(connector.in_flight(), 0);
     }
 
     #[test]

@@ -96,10 +96,12 @@ impl ScoreBoard {
         self.rows.value(addr).is_some()
     }
 
-    /// Whether a candidate was asked for more than a connect.
+    /// Whether a candidate was asked for more than a connect, and its last answer was right.
     #[must_use]
-    pub fn is_checked(&self, addr: &SocketAddr) -> bool {
-        self.rows.value(addr).is_some_and(|row| row.history.is_checked())
+    pub fn answers_checks(&self, addr: &SocketAddr) -> bool {
+        self.rows
+            .value(addr)
+            .is_some_and(|row| row.history.answers_checks())
     }
 
     /// Whether the last sample of a candidate was a success, so that a failure is news.

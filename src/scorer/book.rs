@@ -37,6 +37,8 @@ pub(super) struct Book {
     tallies: Tallies,
     /// Whose fault it is when they get nothing.
     conduct: Conduct,
+    /// What of wrong answers to checks the log was told of; there are a dozen reasons at most.
+    told: Vec<&'static str>,
 }
 
 impl Book {
@@ -48,6 +50,7 @@ impl Book {
             failing: FailingDials::default(),
             tallies: Tallies::default(),
             conduct: Conduct::default(),
+            told: Vec::new(),
             service,
         };
         book.follow_spec();
@@ -65,6 +68,7 @@ impl Book {
             let check = |service: &Service| service.spec.remotes.probing.check.clone();
             if check(&self.service) != check(service) {
                 self.write(ScoreBoard::forget_checks);
+                self.told.clear();
             }
             self.service = Arc::clone(service);
             self.follow_spec();
@@ -105,7 +109,7 @@ impl Book {
         debug_assert!(sample.source == Source::Probe, "a dial is no probe");
         let live = &self.service.live;
         let counts = &live.counts;
-        let counter = if sample.outcome.is_success() && sample.heard != Heard::Wrong {
+        let counter = if sample.outcome.is_success() && !matches!(sample.heard, Heard::Wrong(_)) {
             &counts.probes_ok
         } else {
             &counts.probes_failed
@@ -114,30 +118,55 @@ impl Book {
         match sample.heard {
             Heard::NotAsked => {}
             Heard::Answer(_) => drop(counts.checks_right.fetch_add(1, Ordering::Relaxed)),
-            Heard::Wrong => drop(counts.checks_wrong.fetch_add(1, Ordering::Relaxed)),
+            Heard::Wrong(_) => drop(counts.checks_wrong.fetch_add(1, Ordering::Relaxed)),
         }
         live.probes
             .record(sample.candidate.addr, sample.outcome.latency());
     }
 
     /// Puts a sample on the board.
-    pub(super) fn record(&self, sample: &Sample) {
+    pub(super) fn record(&mut self, sample: &Sample) {
         debug_assert!(
             sample.candidate.service == self.service.live.id,
             "it is of another service"
         );
         let addr = sample.candidate.addr;
-        let is_news = sample.heard == Heard::Wrong && self.is_trusted(&addr);
+        let was_trusted = self.is_trusted(&addr);
         self.write(|board| board.record(sample));
-        if is_news && !self.is_trusted(&addr) {
+        if let Heard::Wrong(why) = sample.heard
+            && was_trusted
+            && !self.is_trusted(&addr)
+        {
+            self.tell_wrong(&addr, why);
+            if self.active.contains(&addr) {
+                self.service.live.evaluation.ask();
+            }
+        }
+    }
+
+    /// Logs that a candidate is set aside for its answer to a check: each member of the active set, and of the others the
+    /// first for each reason; a list may have millions that answer otherwise.
+    fn tell_wrong(&mut self, addr: &SocketAddr, why: &'static str) {
+        let service = self.service.name.as_str();
+        if self.active.contains(addr) {
+            info!(
+                target: "tcp_forwarder::scorer",
+                service, backend:% = addr;
+                "backend {addr} accepts but answers checks wrongly ({why}); it is set aside"
+            );
+        } else if self.told.contains(&why) {
             debug!(
                 target: "tcp_forwarder::scorer",
-                service = self.service.name.as_str(), candidate:% = addr;
-                "candidate {addr} accepts but does not answer as it should; it is set aside"
+                service, candidate:% = addr;
+                "candidate {addr} accepts but answers checks wrongly ({why}); it is set aside"
             );
-        }
-        if is_news && self.active.contains(&addr) {
-            self.service.live.evaluation.ask();
+        } else {
+            info!(
+                target: "tcp_forwarder::scorer",
+                service, candidate:% = addr;
+                "candidate {addr} accepts but answers checks wrongly ({why}); it is set aside; more of them are told of at debug"
+            );
+            self.told.push(why);
         }
     }
 

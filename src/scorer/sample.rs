@@ -32,8 +32,8 @@ pub enum Heard {
     NotAsked,
     /// An answer as it should be; its first byte came so long after the question.
     Answer(Duration),
-    /// None in time, or a wrong one.
-    Wrong,
+    /// None in time, or a wrong one, for this reason.
+    Wrong(&'static str),
 }
 
 /// A backend that did not serve a client, or a connection that it closed at once.

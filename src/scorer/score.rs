@@ -146,7 +146,7 @@ impl History {
     /// Takes in a sample that ended at its time: how the connect went, and what was heard.
     pub fn take(&mut self, sample: &Sample, rules: &Scoring) {
         match (sample.outcome, sample.heard) {
-            (Outcome::Success(latency), Heard::Wrong) => {
+            (Outcome::Success(latency), Heard::Wrong(_)) => {
                 self.trust.checked(false);
                 self.connect.add(latency, rules);
                 self.failed(rules);
@@ -208,8 +208,8 @@ impl History {
 
     /// Whether it was asked for more than a connect.
     #[must_use]
-    pub fn is_checked(&self) -> bool {
-        self.trust.is_checked()
+    pub fn answers_checks(&self) -> bool {
+        self.trust.answers_checks()
     }
 
     /// Checks are made no more, or others.

@@ -98,10 +98,10 @@ impl Trust {
         };
     }
 
-    /// Whether a check was made, of those that count.
+    /// Whether the last check was answered rightly, of those that count.
     #[must_use]
-    pub fn is_checked(&self) -> bool {
-        self.checks != Checks::None
+    pub fn answers_checks(&self) -> bool {
+        self.checks == Checks::Right
     }
 
     /// Nothing is checked any more, or something else is.

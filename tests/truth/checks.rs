@@ -101,6 +101,14 @@ fn answers_by_http_are_judged_by_status_header_body_and_selection() {
     let candidates: Vec<_> = wrong.into_iter().chain([right]).collect();
     let (forwarder, set) = used(&check, &candidates);
     assert_eq!(set, [right], "{}", forwarder.log());
+    let log = forwarder.log();
+    for why in [
+        "the status is another one",
+        "it is not selected",
+        "the body is another one",
+    ] {
+        assert_eq!(log.matches(why).count(), 1, "each reason is told once: {log}");
+    }
 }
 
 #[test]
@@ -157,6 +165,34 @@ fn one_that_begins_to_answer_wrongly_leaves_and_returns() {
     wait_for("it leaves", || !forwarder.scrape().contains(&series));
     servers[0].behave(Conduct::Answer);
     wait_for("it returns", || forwarder.scrape().contains(&series));
+}
+
+#[test]
+fn a_check_that_comes_with_a_reload_takes_a_mute_one_out_and_one_that_goes_lets_it_in() {
+    let good = Server::start(1, Conduct::Answer);
+    let mute = Server::start(2, Conduct::Mute);
+    let list = format!("{}\n{}", good.addr, mute.addr);
+    let forwarder = Forwarder::start(&changes(&json!({})), &list);
+    let uses = |server: &Server| {
+        let series = format!("lb_backend_connections{{server=\"{}\"}}", server.addr);
+        forwarder.scrape().contains(&series)
+    };
+    wait_for("both are used", || uses(&good) && uses(&mute));
+    let path = forwarder.files().path("config.yaml");
+    let before = std::fs::read_to_string(&path).unwrap();
+    let mut settings: Value = serde_json::from_str(&before).unwrap();
+    settings["remotes"]["probing"]["check"] = json!({ "type": "send_expect", "send": "ask\n" });
+    std::fs::write(&path, settings.to_string()).unwrap();
+    forwarder.signal(rustix::process::Signal::HUP);
+    wait_for("one is out", || uses(&good) && !uses(&mute));
+    assert!(
+        forwarder.log().contains("answers checks wrongly"),
+        "{}",
+        forwarder.log()
+    );
+    std::fs::write(&path, before).unwrap();
+    forwarder.signal(rustix::process::Signal::HUP);
+    wait_for("it is believed again", || uses(&mute));
 }
 
 #[test]

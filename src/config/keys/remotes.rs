@@ -84,7 +84,7 @@ pub(super) const REMOTES: &[Key] = &[
     of_service(
         "remotes.probing.check.every",
         Count((1, 1_000), |d| &mut d.remotes.probing.check.every),
-        "one round of probes in so many asks, the others connect; who was never asked is asked at once",
+        "one round of probes in so many asks, the others connect; who was never asked, or answered wrongly last, is asked in each",
     ),
     of_service(
         "remotes.probing.check.http.host",

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::*;
 use crate::base::clock;
 use crate::config::{InitialProbing, Scoring};
-use crate::scorer::sample::{Outcome, Sample, Source};
+use crate::scorer::sample::{Heard, Outcome, Sample, Source};
 
 const INTERVAL: Duration = Duration::from_secs(15);
 /// What is left before another round begins.
@@ -76,10 +76,14 @@ impl Bench {
     }
 
     fn end(&mut self, probe: &Probe) {
+        self.hear(probe, Heard::NotAsked);
+    }
+
+    fn hear(&mut self, probe: &Probe, heard: Heard) {
         self.board.record(&Sample {
             candidate: probe.candidate,
             outcome: Outcome::Success(SECOND / 50),
-            heard: crate::scorer::Heard::NotAsked,
+            heard,
             source: Source::Probe,
             began_at: self.now,
             at: self.now,
@@ -305,4 +309,37 @@ fn a_late_ask_begins_what_was_due_before_the_next_round_is_planned() {
     bench.now = bench.start + INTERVAL + SECOND / 1_000;
     let begun = bench.begin();
     assert!(matches!(begun[..], [Probe { errand: Errand::Round { at }, .. }] if at < bench.start + INTERVAL));
+}
+
+#[test]
+fn one_round_in_n_asks_and_who_did_not_answer_rightly_is_asked_in_each() {
+    let mut config = in_rounds();
+    config.check.every = 3;
+    let mut bench = bench(&config, "10.0.0.1");
+    let answers = [
+        Heard::Answer(SECOND / 50),
+        Heard::Answer(SECOND / 50),
+        Heard::Wrong("for a reason"),
+        Heard::Wrong("for a reason"),
+        Heard::Answer(SECOND / 50),
+    ];
+    let mut answers = answers.into_iter();
+    let mut asked = Vec::new();
+    let end = bench.start + INTERVAL * 20;
+    while asked.len() < 11 {
+        assert!(bench.now < end, "one candidate, one probe a round: {asked:?}");
+        bench.now = bench.agenda.next_at(bench.now).expect("a round");
+        for probe in bench.begin() {
+            asked.push(probe.asks);
+            let heard = if probe.asks {
+                answers.next().unwrap_or(Heard::Answer(SECOND / 50))
+            } else {
+                Heard::NotAsked
+            };
+            bench.hear(&probe, heard);
+        }
+    }
+    let asks: Vec<_> = (0..11).filter(|round| asked[*round]).collect();
+    // At first; by turns; by turns, and wrong; again, and again until it is right; by turns.
+    assert_eq!(asks, [0, 3, 6, 7, 8, 9], "{asked:?}");
 }

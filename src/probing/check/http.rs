@@ -176,10 +176,10 @@ impl Body {
 
 /// Where the head ends that begins the text, of which so much was looked at before.
 pub(super) fn end_of_head(text: &[u8], looked_at: usize) -> Option<usize> {
-    let from = looked_at.saturating_sub(3);
+    let from = looked_at.saturating_sub(2);
     (from..text.len()).find_map(|at| {
         let rest = &text[at..];
         let ends = |mark: &[u8]| rest.starts_with(mark).then_some(at + mark.len());
-        ends(b"\r\n\r\n").or_else(|| ends(b"\n\n"))
+        ends(b"\n\r\n").or_else(|| ends(b"\n\n"))
     })
 }

@@ -99,6 +99,11 @@ fn statuses_are_in_their_ranges() {
         Verdict::Right,
         "old servers, too"
     );
+    assert_eq!(
+        judge(&plan, "HTTP/1.0 200 OK\nServer: x\n\r\n"),
+        Verdict::Right,
+        "and careless ones"
+    );
     assert!(is_wrong(judge(&plan, "SSH-2.0-OpenSSH_9.2\r\n\r\n")));
     assert!(is_wrong(judge(&plan, "HTTP/1.1 200 OK\r\nServer: x\r\n")));
     assert_eq!(judge(&plan, ""), Verdict::Wrong("it ends without a word"));
