@@ -257,7 +257,9 @@ fn iperf3_in_both_directions() {
             reply = serde_json::from_slice(&output.stdout).unwrap_or_default();
             output.status.success()
         });
-        let bytes = reply["end"]["sum_received"]["bytes"].as_f64().unwrap();
+        let bytes = reply["end"]["sum_received"]["bytes"]
+            .as_f64()
+            .unwrap_or_else(|| panic!("{reply}"));
         let speed = reply["end"]["sum_received"]["bits_per_second"].as_f64().unwrap() / 8e9;
         say(&format!("  iperf3 {more:?}: {speed:.2} GB/s"));
         // What is on its way when the sender has sent it all is not counted: some megabytes a stream.
