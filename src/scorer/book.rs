@@ -65,8 +65,8 @@ impl Book {
             "a service's number is that of its living state"
         );
         if !Arc::ptr_eq(&self.service, service) {
-            let check = |service: &Service| service.spec.remotes.probing.check.clone();
-            if check(&self.service) != check(service) {
+            let (before, after) = (&self.service.spec.remotes, &service.spec.remotes);
+            if before.probing.check != after.probing.check {
                 self.write(ScoreBoard::forget_checks);
                 self.told.clear();
             }
@@ -131,12 +131,12 @@ impl Book {
             "it is of another service"
         );
         let addr = sample.candidate.addr;
+        let Heard::Wrong(why) = sample.heard else {
+            return self.write(|board| board.record(sample));
+        };
         let was_trusted = self.is_trusted(&addr);
         self.write(|board| board.record(sample));
-        if let Heard::Wrong(why) = sample.heard
-            && was_trusted
-            && !self.is_trusted(&addr)
-        {
+        if was_trusted && !self.is_trusted(&addr) {
             self.tell_wrong(&addr, why);
             if self.active.contains(&addr) {
                 self.service.live.evaluation.ask();
@@ -238,7 +238,7 @@ impl Book {
     }
 
     fn is_trusted(&self, addr: &SocketAddr) -> bool {
-        self.board().score(addr).is_none_or(|score| score.is_trusted)
+        self.board().rating(*addr).is_trusted
     }
 
     /// Asks for an evaluation if a sample that is on the board is a reason.
