@@ -47,6 +47,18 @@ impl From<&ReactorShare> for Holding {
     }
 }
 
+impl Holding {
+    /// Warm connections, and those that will be.
+    fn pooled(self) -> u32 {
+        self.warm.saturating_add(self.dialling)
+    }
+
+    /// What is warm beyond the limit.
+    fn excess(self) -> u32 {
+        self.pooled().saturating_sub(self.limit).min(self.warm)
+    }
+}
+
 impl Counting {
     /// What targets count under a strategy.
     #[must_use]
@@ -57,23 +69,15 @@ impl Counting {
         }
     }
 
-    /// The rest of a holding that is more than its limit.
-    fn excess(holding: Holding) -> u32 {
-        let pooled = holding.warm.saturating_add(holding.dialling);
-        pooled.saturating_sub(holding.limit).min(holding.warm)
-    }
-
     fn held(self, holding: Holding) -> u32 {
-        let pooled = holding.warm.saturating_add(holding.dialling);
         match self {
-            Self::Everything => pooled.saturating_add(holding.in_use),
-            Self::Warm => pooled,
+            Self::Everything => holding.pooled().saturating_add(holding.in_use),
+            Self::Warm => holding.pooled(),
         }
     }
 
     fn shortfall(self, holding: Holding) -> u32 {
-        let pooled = holding.warm.saturating_add(holding.dialling);
-        let room = holding.limit.saturating_sub(pooled);
+        let room = holding.limit.saturating_sub(holding.pooled());
         holding.target.saturating_sub(self.held(holding)).min(room)
     }
 
@@ -85,7 +89,7 @@ impl Counting {
         } else {
             self.held(holding).saturating_sub(target).min(holding.warm)
         };
-        too_many.max(Self::excess(holding))
+        too_many.max(holding.excess())
     }
 }
 
