@@ -69,9 +69,10 @@ pub(super) const OF_SERVICE: &[Rule<Draft>] = &[
         broken: |draft, _| {
             let header = &draft.remotes.probing.check.http.expect_header;
             let name = header.split_once(':').map_or(header.as_str(), |(name, _)| name);
-            unless(header.is_empty() || is_header(name.trim()), || {
-                format!("{name:?} is no name of a header; allowed: letters, digits and hyphens")
-            })
+            if header.is_empty() {
+                return Vec::new();
+            }
+            header_name(name.trim())
         },
     },
     Rule {
@@ -214,14 +215,15 @@ fn selection(check: &Check) -> Vec<String> {
     if select.header.is_empty() != select.pattern.is_empty() {
         return vec!["header and match go together; allowed: both, or neither".to_owned()];
     }
-    if !select.header.is_empty() && check.kind != CheckKind::Http {
+    if select.header.is_empty() {
+        return Vec::new();
+    }
+    if check.kind != CheckKind::Http {
         return vec!["only answers by HTTP have headers; allowed with select: type http".to_owned()];
     }
-    if !select.header.is_empty() && !is_header(&select.header) {
-        let header = &select.header;
-        return vec![format!(
-            "{header:?} is no name of a header; allowed: letters, digits and hyphens"
-        )];
+    let wrong_name = header_name(&select.header);
+    if !wrong_name.is_empty() {
+        return wrong_name;
     }
     match Regex::new(&select.pattern) {
         Ok(_) => Vec::new(),
@@ -229,10 +231,12 @@ fn selection(check: &Check) -> Vec<String> {
     }
 }
 
-/// Whether it is a token as names of headers are (RFC 9110, section 5.6.2).
-fn is_header(name: &str) -> bool {
+/// A header is named by a token (RFC 9110, section 5.6.2).
+fn header_name(name: &str) -> Vec<String> {
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    !name.is_empty() && name.chars().all(is_token)
+    unless(!name.is_empty() && name.chars().all(is_token), || {
+        format!("{name:?} is no name of a header; allowed: letters, digits and hyphens")
+    })
 }
 
 fn threshold(draft: &Draft) -> Vec<String> {

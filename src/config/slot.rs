@@ -13,8 +13,8 @@ use super::check::{Pattern, Statuses};
 use super::process::LogOutput;
 use super::tree::Node;
 use super::value::{
-    MAX_ADDRESSES, MAX_SECRET_CHARS, MAX_TEXT_BYTES, Refusal, address, addresses, duration, file_name,
-    file_or_none, flag, integer, line, number, pattern, secret, show_duration, text, url_path,
+    COMES_WITH_TLS, MAX_ADDRESSES, MAX_SECRET_CHARS, MAX_TEXT_BYTES, Refusal, address, addresses, duration,
+    file_name, file_or_none, flag, integer, line, number, pattern, secret, show_duration, text, url_path,
 };
 use super::{byte_rate, networks, statuses};
 
@@ -26,7 +26,7 @@ pub(super) enum Slot<D> {
     Flag(Field<D, bool>),
     Size((usize, usize), Field<D, usize>),
     Count((u32, u32), Field<D, u32>),
-    Port(Field<D, u16>),
+    Port((u16, u16), Field<D, u16>),
     Number((f64, f64), Field<D, f64>),
     Duration((Duration, Duration), Field<D, Duration>),
     /// `auto` is none.
@@ -47,8 +47,6 @@ pub(super) enum Slot<D> {
     /// Any text, or pairs of hexadecimal digits; or nothing.
     Bytes(Field<D, Pattern>),
     Statuses(Field<D, Vec<Statuses>>),
-    /// 0 is the port of whoever it is about.
-    PortOrOwn(Field<D, u16>),
     /// Shown nowhere; the empty text is none.
     Secret(Field<D, Option<String>>),
 }
@@ -56,6 +54,8 @@ pub(super) enum Slot<D> {
 /// One name out of a few.
 pub(super) struct Choice<D> {
     pub(super) names: &'static [&'static str],
+    /// Names that are known and come with TLS.
+    pub(super) to_come: &'static [&'static str],
     pub(super) name: fn(&D) -> &'static str,
     /// Called with one of `names` only.
     pub(super) choose: fn(&mut D, &str),
@@ -68,7 +68,7 @@ impl<D> Slot<D> {
             Self::Flag(field) => *field(draft) = flag(node)?,
             Self::Size(range, field) => *field(draft) = integer(node, *range)?,
             Self::Count(range, field) => *field(draft) = integer(node, *range)?,
-            Self::Port(field) => *field(draft) = integer(node, (1, u16::MAX))?,
+            Self::Port(range, field) => *field(draft) = integer(node, *range)?,
             Self::Number(range, field) => *field(draft) = number(node, *range)?,
             Self::Duration(range, field) => *field(draft) = duration(node, *range)?,
             Self::DurationOrAuto(range, field) => {
@@ -80,9 +80,10 @@ impl<D> Slot<D> {
             Self::Choice(choice) => {
                 let name = text(node)?;
                 if !choice.names.contains(&name) {
-                    let why = match name {
-                        "tls" | "https" => "comes with TLS, which is not supported yet",
-                        _ => "is not one of the names",
+                    let why = if choice.to_come.contains(&name) {
+                        COMES_WITH_TLS
+                    } else {
+                        "is not one of the names"
                     };
                     return Err(Refusal::because(node, why).into());
                 }
@@ -106,7 +107,6 @@ impl<D> Slot<D> {
             Self::Text(field) => *field(draft) = line(node)?,
             Self::Bytes(field) => *field(draft) = pattern(node)?,
             Self::Statuses(field) => *field(draft) = statuses::read(node)?,
-            Self::PortOrOwn(field) => *field(draft) = integer(node, (0, u16::MAX))?,
         }
         Ok(())
     }
@@ -115,7 +115,7 @@ impl<D> Slot<D> {
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Flag(_) => "flag",
-            Self::Size(..) | Self::Count(..) | Self::Port(_) | Self::PortOrOwn(_) => "integer",
+            Self::Size(..) | Self::Count(..) | Self::Port(..) => "integer",
             Self::Number(..) => "number",
             Self::Duration(..) => "duration",
             Self::DurationOrAuto(..) => "duration or auto",
@@ -141,7 +141,7 @@ impl<D> Slot<D> {
             Self::Flag(_) => "true or false".to_owned(),
             Self::Size((least, most), _) => format!("a whole number from {least} to {most}"),
             Self::Count((least, most), _) => format!("a whole number from {least} to {most}"),
-            Self::Port(_) => format!("a port number from 1 to {}", u16::MAX),
+            Self::Port((least, most), _) => format!("a port number from {least} to {most}"),
             Self::Number((least, most), _) => format!("a number from {least} to {most}"),
             Self::Duration(range, _) => durations(*range),
             Self::DurationOrAuto(range, _) => format!("auto, or {}", durations(*range)),
@@ -168,7 +168,6 @@ impl<D> Slot<D> {
                 "empty, or a text of 1 to {MAX_TEXT_BYTES} bytes, or hex: and pairs of digits, such as hex:0d0a"
             ),
             Self::Statuses(_) => statuses::allowed(),
-            Self::PortOrOwn(_) => format!("a whole number from 0 to {}", u16::MAX),
         }
     }
 
@@ -187,7 +186,7 @@ impl<D> Slot<D> {
             Self::Flag(field) => field(draft).to_string(),
             Self::Size(_, field) => field(draft).to_string(),
             Self::Count(_, field) => field(draft).to_string(),
-            Self::Port(field) | Self::PortOrOwn(field) => field(draft).to_string(),
+            Self::Port(_, field) => field(draft).to_string(),
             Self::Number(_, field) => format!("{:?}", field(draft)),
             Self::Duration(_, field) => show_duration(*field(draft)),
             Self::DurationOrAuto(_, field) => field(draft).map_or_else(|| "auto".to_owned(), show_duration),

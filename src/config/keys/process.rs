@@ -10,6 +10,7 @@ pub(super) const LOGGING: &[Key] = &[
         "logging.level",
         Slot::Choice(Choice {
             names: &["trace", "debug", "info", "warn", "error"],
+            to_come: &[],
             name: |d| match d.logging.level {
                 log::LevelFilter::Trace => "trace",
                 log::LevelFilter::Debug => "debug",
@@ -29,6 +30,7 @@ pub(super) const LOGGING: &[Key] = &[
         "logging.format",
         Slot::Choice(Choice {
             names: &["text", "json"],
+            to_come: &[],
             name: |d| match d.logging.format {
                 LogFormat::Text => "text",
                 LogFormat::Json => "json",

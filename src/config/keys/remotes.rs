@@ -9,13 +9,14 @@ use Slot::{ByteRate, Count, Duration as Time, File, Flag, Number, Port, Size};
 pub(super) const REMOTES: &[Key] = &[
     of_service(
         "remotes.default_remote_port",
-        Port(|d| &mut d.remotes.default_remote_port),
+        Port((1, u16::MAX), |d| &mut d.remotes.default_remote_port),
         "port of candidates whose line names none",
     ),
     of_service(
         "remotes.provider.type",
         Slot::Choice(Choice {
             names: &["file"],
+            to_come: &[],
             name: |_| "file",
             choose: |_, _| (),
         }),
@@ -65,6 +66,7 @@ pub(super) const REMOTES: &[Key] = &[
         "remotes.probing.check.type",
         Slot::Choice(Choice {
             names: &["connect", "http", "send_expect"],
+            to_come: &["tls", "https"],
             name: |d| d.remotes.probing.check.kind.name(),
             choose: |d, name| {
                 for kind in [CheckKind::Connect, CheckKind::Http, CheckKind::SendExpect] {
@@ -78,7 +80,7 @@ pub(super) const REMOTES: &[Key] = &[
     ),
     of_service(
         "remotes.probing.check.port",
-        Slot::PortOrOwn(|d| &mut d.remotes.probing.check.port),
+        Port((0, u16::MAX), |d| &mut d.remotes.probing.check.port),
         "the port that probes connect to; 0: the candidate's own",
     ),
     of_service(
@@ -100,6 +102,7 @@ pub(super) const REMOTES: &[Key] = &[
         "remotes.probing.check.http.method",
         Slot::Choice(Choice {
             names: &["HEAD", "GET"],
+            to_come: &[],
             name: |d| d.remotes.probing.check.http.method.name(),
             choose: |d, name| {
                 d.remotes.probing.check.http.method = if name == "GET" { Method::Get } else { Method::Head };
@@ -188,6 +191,7 @@ pub(super) const SCORING: &[Key] = &[
         "remotes.scoring.latency.source",
         Slot::Choice(Choice {
             names: &["connect", "first_byte"],
+            to_come: &[],
             name: |d| d.remotes.scoring.latency.source.name(),
             choose: |d, name| {
                 let named = LatencySource::ALL

@@ -56,6 +56,7 @@ pub(super) const SERVER: &[Key] = &[
         "server.splice",
         Slot::Choice(Choice {
             names: &["auto", "on", "off"],
+            to_come: &[],
             name: |d| match d.server.splice {
                 Splice::Auto => "auto",
                 Splice::On => "on",
