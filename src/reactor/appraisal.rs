@@ -74,14 +74,15 @@ impl Reactor {
         if client.relay.is_paused() {
             return None;
         }
-        let spec = self.tenants.get(client.tenant)?.spec();
+        let tenant = self.tenants.get(client.tenant)?;
+        let spec = tenant.spec();
         let backend = &self.pools.get(client.pool()?)?.backend;
         if spec.pools.idle_timeout.is_some() || backend.learned.is_serial() || !backend.has_warm() {
             return None;
         }
         let threshold = backend.learned.threshold();
-        let patience = self.tenants.get(client.tenant)?.service.live.patience();
         // Less than what was configured is what was learned.
+        let patience = tenant.service.live.patience();
         let learned = patience.filter(|patience| *patience < spec.remotes.passive.silence);
         Some(asked_at + learned.map_or(threshold, |learned| learned.max(threshold)))
     }

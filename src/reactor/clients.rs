@@ -234,8 +234,7 @@ impl Reactor {
         }
         let pool = client.pool();
         if let Some(rival) = client.take_rival() {
-            self.orphan_dial(rival.upstream);
-            self.leave_pool(rival.pool);
+            self.leave_dial(rival);
         }
         match client.stage {
             Stage::Relaying(attached) | Stage::Leaving(attached, _) => {

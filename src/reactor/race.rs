@@ -30,56 +30,60 @@ impl Reactor {
         }
     }
 
-    /// The dial of a client takes too long: another backend is dialled, or has a warm connection.
+    /// The dial of a client takes too long: another backend is dialled, or has a warm connection, if there may be one more
+    /// such dial. It is asked for only then, since whoever is chosen in turn has had its turn.
     pub(super) fn begin_rival(&mut self, key: Key) {
-        let Some(rival) = self.choose_rival(key) else {
+        let first = self.clients.get(key).and_then(Client::pool);
+        let Some(tenant) = first.and_then(|pool| Some(self.pools.get(pool)?.tenant)) else {
             return;
         };
-        let Some(pool) = self.pools.get_mut(rival) else {
-            return;
-        };
-        let tenant = pool.tenant;
-        let has_budget = self
+        let may_race = self
             .tenants
             .get_mut(tenant)
             .is_some_and(|tenant| tenant.race_budget.take());
-        if !has_budget {
-            return;
+        if may_race
+            && !self.dial_rival(key)
+            && let Some(tenant) = self.tenants.get_mut(tenant)
+        {
+            tenant.race_budget.refund();
         }
+    }
+
+    /// Begins a second dial; false if there is nobody to dial, or the system refuses it: the first one goes on alone.
+    fn dial_rival(&mut self, key: Key) -> bool {
+        let Some(rival) = self.choose_rival(key) else {
+            return false;
+        };
+        let Some(pool) = self.pools.get_mut(rival) else {
+            return false;
+        };
         let warm = match self.clients.get(key).map(Client::trust) {
             Some(Trust::Full) => pool.checkout(),
             Some(Trust::AfterALook | Trust::None) | None => None,
         };
         pool.join();
         self.pool_is_due(rival);
-        if let Some(warm) = warm {
-            self.set_rival(
-                key,
-                Attachment {
-                    upstream: warm,
-                    pool: rival,
-                },
-            );
-            self.win(key, warm);
-            return self.attach(key, warm);
-        }
-        match self.dial(rival, Some(key)) {
-            Ok(upstream) => self.set_rival(
-                key,
-                Attachment {
-                    upstream,
-                    pool: rival,
-                },
-            ),
+        let dialled = match warm {
+            Some(warm) => Ok(warm),
+            None => self.dial(rival, Some(key)),
+        };
+        let upstream = match dialled {
+            Ok(upstream) => upstream,
             Err(error) => {
-                // The first one goes on alone.
                 self.count_failed_dial(rival, self.now, &error);
                 self.leave_pool(rival);
-                if let Some(tenant) = self.tenants.get_mut(tenant) {
-                    tenant.race_budget.refund();
-                }
+                return false;
             }
+        };
+        if let Some(client) = self.clients.get_mut(key) {
+            let pool = rival;
+            client.search().rival = Some(Attachment { upstream, pool });
         }
+        if warm.is_some() {
+            self.win(key, upstream);
+            self.attach(key, upstream);
+        }
+        true
     }
 
     /// Whom the balancer chooses if the present backend of a client is left out.
@@ -99,12 +103,6 @@ impl Reactor {
         match choice {
             Some(Choice::Pool(rival)) if rival != pool => Some(rival),
             Some(Choice::Pool(_) | Choice::Nobody | Choice::NoSet) | None => None,
-        }
-    }
-
-    fn set_rival(&mut self, key: Key, rival: Attachment) {
-        if let Some(client) = self.clients.get_mut(key) {
-            client.search().rival = Some(rival);
         }
     }
 
@@ -128,8 +126,13 @@ impl Reactor {
         client.stage = Stage::Seeking(Wait::Nothing);
         let tenant = client.tenant;
         self.count_race(tenant, is_rivals);
-        self.orphan_dial(loser.upstream);
-        self.leave_pool(loser.pool);
+        self.leave_dial(loser);
+    }
+
+    /// A client leaves one of its dials, which is the pool's from then on.
+    pub(super) fn leave_dial(&mut self, dial: Attachment) {
+        self.orphan_dial(dial.upstream);
+        self.leave_pool(dial.pool);
     }
 
     /// One of the dials of a client has failed; whether the other one goes on, which is the only one then.
