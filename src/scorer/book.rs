@@ -20,6 +20,7 @@ use super::tallies::{Look, Tallies};
 use crate::backend::ActiveSet;
 use crate::base::published::Reader;
 use crate::candidates::CandidateSet;
+use crate::config::CheckKind;
 use crate::service::directory::{Directory, Service};
 use crate::service::id::{Candidate, ServiceId};
 
@@ -131,6 +132,7 @@ impl Book {
             "it is of another service"
         );
         let addr = sample.candidate.addr;
+        let sample = &self.as_asked(sample);
         let Heard::Wrong(why) = sample.heard else {
             return self.write(|board| board.record(sample));
         };
@@ -141,6 +143,16 @@ impl Book {
             if self.active.contains(&addr) {
                 self.service.live.evaluation.ask();
             }
+        }
+    }
+
+    /// A sample without its answer, if nothing is asked any more: it was on its way when that changed, and no other answer
+    /// would ever take it back.
+    fn as_asked(&self, sample: &Sample) -> Sample {
+        let asks = self.service.spec.remotes.probing.check.kind != CheckKind::Connect;
+        Sample {
+            heard: if asks { sample.heard } else { Heard::NotAsked },
+            ..*sample
         }
     }
 

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use super::inbox::INBOX_CAPACITY;
 use super::link::Phase;
 use super::pace::{PACE, URGENT_PACE};
-use super::sample::{Outcome, Source};
+use super::sample::{Heard, Outcome, Source};
 use super::thread::Scorer;
 use crate::base::clock;
+use crate::config::CheckKind;
 use crate::selector::decide::Footing;
 use crate::service::stage::{activate, addr, hub, list, publish, sample, service, spec};
 use crate::service::{Candidate, Hub, Service};
@@ -343,6 +344,26 @@ fn a_changed_spec_is_followed_and_histories_stay() {
     assert_eq!(*board.rules(), changed.remotes.scoring);
     let score = board.score(&addr(1)).expect("touched");
     assert_eq!((score.consecutive_failures, score.latency), (2, OK.latency()));
+}
+
+#[test]
+fn an_answer_that_was_under_way_says_nothing_once_nothing_is_asked() {
+    let mut bench = Bench::new();
+    let asks = spec(|spec| spec.remotes.probing.check.kind = CheckKind::SendExpect);
+    let one = service(&bench.hub, "one", 1..=100, asks);
+    publish(&bench.hub, &[&one]);
+    let wrong = |bench: &mut Bench, service: &Arc<Service>| {
+        let mut sample = sample(service, 1, PROBED, bench.now);
+        sample.heard = Heard::Wrong("it does not come in time");
+        bench.hub.samples.push(sample);
+        bench.step();
+        let board = service.live.board.read().expect("not poisoned");
+        board.rating(addr(1)).is_trusted
+    };
+    assert!(!wrong(&mut bench, &one));
+    let two = Arc::new(one.under(spec(|_| ()), clock::now()));
+    publish(&bench.hub, &[&two]);
+    assert!(wrong(&mut bench, &two), "nothing would ever take it back");
 }
 
 #[test]
