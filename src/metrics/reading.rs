@@ -51,8 +51,10 @@ fn of_service(service: &Service, output: &mut Output) {
     control(service, &active, output);
     probes(service, &active, output);
     for backend in &active.backends {
-        pool(name, backend, service.spec.pools.algorithm, output);
-        learned(name, backend, service.spec.pools.idle_timeout, output);
+        let addr = backend.addr.to_string();
+        let server = [name, addr.as_str()];
+        pool(server, backend, service.spec.pools.algorithm, output);
+        learned(server, backend, service.spec.pools.idle_timeout, output);
     }
 }
 
@@ -179,32 +181,27 @@ fn never_probed(addr: SocketAddr) -> ProbeReading {
 }
 
 /// The families of what the warm connections of one member have taught.
-fn learned(name: &str, backend: &Backend, fixed: Option<Duration>, output: &mut Output) {
-    let addr = backend.addr.to_string();
+fn learned(server: [&str; 2], backend: &Backend, fixed: Option<Duration>, output: &mut Output) {
     let life = fixed.unwrap_or_else(|| backend.learned.life());
-    output.number(&family::POOL_LIFETIME, &[name, &addr], life.as_secs_f64());
+    output.number(&family::POOL_LIFETIME, &server, life.as_secs_f64());
     let target = backend.target.load(Relaxed);
     let limit = backend
         .shares
         .iter()
         .fold(0_u32, |sum, share| sum.saturating_add(share.limit.get()));
-    output.count(
-        &family::POOL_RESTRAINED,
-        &[name, &addr],
-        u64::from(limit < target),
-    );
+    output.count(&family::POOL_RESTRAINED, &server, u64::from(limit < target));
 }
 
 /// The families of one member of the active set.
-fn pool(name: &str, backend: &Backend, algorithm: Algorithm, output: &mut Output) {
-    let addr = backend.addr.to_string();
-    let server: &[&str] = &[name, &addr];
+fn pool(labels: [&str; 2], backend: &Backend, algorithm: Algorithm, output: &mut Output) {
+    let [name, addr] = labels;
+    let server: &[&str] = &labels;
     let total = |value: fn(&ReactorShare) -> u64| sum(&backend.shares, value);
     let warm = total(|share| share.warm.load(Relaxed).into());
     let in_use = total(|share| share.in_use.load(Relaxed).into());
     let dialling = total(|share| share.dialling.load(Relaxed).into());
     for (state, count) in [("warm", warm), ("in_use", in_use), ("dialling", dialling)] {
-        output.count(&family::POOL_CONNECTIONS, &[name, &addr, state], count);
+        output.count(&family::POOL_CONNECTIONS, &[name, addr, state], count);
     }
     let size = warm + in_use;
     output.count(&family::POOL_TOTAL, server, size);
@@ -231,7 +228,7 @@ fn pool(name: &str, backend: &Backend, algorithm: Algorithm, output: &mut Output
     output.count(&family::POOL_PEAK, server, peak.into());
     output.count(&family::LB_BACKEND_CONNECTIONS, server, live.into());
     let requests = total(|share| share.requests.load(Relaxed));
-    output.count(&family::LB_REQUESTS, &[name, algorithm.name(), &addr], requests);
+    output.count(&family::LB_REQUESTS, &[name, algorithm.name(), addr], requests);
     let dials = connect_reading(&backend.dial_durations);
     output.histogram(&family::DIAL_DURATION, server, &dials);
 }
