@@ -23,32 +23,21 @@ use tempfile::TempDir;
 mod server;
 mod support;
 
-use server::{Server, free_addr, outcome, programs, run, say};
+use server::{Server, free_addr, nginx, outcome, programs, run, say};
 use support::{Forwarder, PATIENCE, comes_true, http_body, sum, wait_for};
 
 #[test]
 fn nginx_with_wrk_and_ab() {
-    let Some([nginx, wrk, ab]) = programs("nginx_with_wrk_and_ab", ["nginx", "wrk", "ab"]) else {
+    let Some([program, wrk, ab]) = programs("nginx_with_wrk_and_ab", ["nginx", "wrk", "ab"]) else {
         return;
     };
     let folder = TempDir::new().unwrap();
     let addr = free_addr(2);
-    let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|what| format!("{what}_temp_path {what};"))
-        .concat();
-    let config = format!(
-        "daemon off; master_process off; pid nginx.pid; error_log stderr;
-        events {{ worker_connections 2048; }}
-        http {{ access_log off; keepalive_requests 1000000; {temp}
-            server {{ listen {addr} backlog=2048; location / {{ return 200 'from nginx\\n'; }} }} }}"
+    let http = format!(
+        "keepalive_requests 1000000;
+        server {{ listen {addr} backlog=2048; location / {{ return 200 'from nginx\\n'; }} }}"
     );
-    std::fs::write(folder.path().join("nginx.conf"), config).unwrap();
-    let mut command = Command::new(nginx);
-    command
-        .arg("-p")
-        .arg(folder.path())
-        .args(["-c", "nginx.conf", "-e", "stderr"]);
-    let server = Server::start(command, addr, folder.path());
+    let server = nginx(&program, addr, &http, folder.path());
     let forwarder = Forwarder::start(&json!({}), &server.list());
     let url = format!("http://{}/", forwarder.addr());
     assert_eq!(http_body(forwarder.addr(), "/").unwrap(), "from nginx\n");

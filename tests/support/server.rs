@@ -82,6 +82,25 @@ impl Drop for Server {
     }
 }
 
+/// An nginx at `addr` whose section `http` holds these words, with one process and no files but its own.
+pub fn nginx(program: &Path, addr: SocketAddr, http: &str, folder: &Path) -> Server {
+    let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|what| format!("{what}_temp_path {what};"))
+        .concat();
+    let config = format!(
+        "daemon off; master_process off; pid nginx.pid; error_log stderr;
+        events {{ worker_connections 2048; }}
+        http {{ access_log off; {temp} {http} }}"
+    );
+    std::fs::write(folder.join("nginx.conf"), config).unwrap();
+    let mut command = Command::new(program);
+    command
+        .arg("-p")
+        .arg(folder)
+        .args(["-c", "nginx.conf", "-e", "stderr"]);
+    Server::start(command, addr, folder)
+}
+
 /// A port of 127.0.0.`last` that nobody uses just now.
 pub fn free_addr(last: u8) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, last), 0)).unwrap();

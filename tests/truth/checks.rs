@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::programs::{self, Server as Program, free_addr, programs};
+use crate::programs::{self, Server as Program, free_addr, nginx, programs};
 use crate::servers::{Conduct, Server, ask_often, failed};
 use crate::support::{Forwarder, comes_to_rest, pause, wait_for};
 
@@ -197,28 +197,16 @@ fn a_check_that_comes_with_a_reload_takes_a_mute_one_out_and_one_that_goes_lets_
 
 #[test]
 fn nginx_is_asked_by_name() {
-    let Some([nginx]) = programs("nginx_is_asked_by_name", ["nginx"]) else {
+    let Some([program]) = programs("nginx_is_asked_by_name", ["nginx"]) else {
         return;
     };
     let folder = TempDir::new().unwrap();
     let addr = free_addr(3);
-    let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|what| format!("{what}_temp_path {what};"))
-        .concat();
-    let config = format!(
-        "daemon off; master_process off; pid nginx.pid; error_log stderr;
-        events {{ }}
-        http {{ access_log off; {temp}
-            server {{ listen {addr} default_server; return 421; }}
-            server {{ listen {addr}; server_name right.example; location / {{ return 200 'it works'; }} }} }}"
+    let http = format!(
+        "server {{ listen {addr} default_server; return 421; }}
+        server {{ listen {addr}; server_name right.example; location / {{ return 200 'it works'; }} }}"
     );
-    std::fs::write(folder.path().join("nginx.conf"), config).unwrap();
-    let mut command = Command::new(nginx);
-    command
-        .arg("-p")
-        .arg(folder.path())
-        .args(["-c", "nginx.conf", "-e", "stderr"]);
-    let server = Program::start(command, addr, folder.path());
+    let server = nginx(&program, addr, &http, folder.path());
     for (host, is_used) in [("right.example", true), ("wrong.example", false)] {
         let check = json!({
             "type": "http",
