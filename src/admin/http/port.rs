@@ -126,28 +126,28 @@ impl AdminLoop {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             }
-            let now = clock::now();
-            self.obey(now);
+            // A large answer takes its time, so the time is looked at for each client.
+            self.obey(clock::now());
             for index in std::mem::take(&mut self.ready) {
-                self.obey(now);
-                self.advance(index, now);
+                self.obey(clock::now());
+                self.advance(index, clock::now());
             }
             for event in &events {
-                self.obey(now);
+                self.obey(clock::now());
                 match event.token() {
-                    METRICS => self.accept(Door::Metrics, now),
-                    CONTROL => self.accept(Door::Control, now),
+                    METRICS => self.accept(Door::Metrics),
+                    CONTROL => self.accept(Door::Control),
                     ORDERS => {}
-                    Token(index) => self.advance(index, now),
+                    Token(index) => self.advance(index, clock::now()),
                 }
             }
             for door in [Door::Metrics, Door::Control] {
                 let accept_at = self.entrance(door).as_ref().and_then(|open| open.accept_at);
-                if accept_at.is_some_and(|at| at <= now) {
-                    self.accept(door, now);
+                if accept_at.is_some_and(|at| at <= clock::now()) {
+                    self.accept(door);
                 }
             }
-            self.expire(now);
+            self.expire(clock::now());
         }
         Ok(())
     }
@@ -230,15 +230,15 @@ impl AdminLoop {
         Some(next.saturating_duration_since(now) + Duration::from_millis(1))
     }
 
-    fn accept(&mut self, door: Door, now: Instant) {
+    fn accept(&mut self, door: Door) {
         for _ in 0..ACCEPTS_PER_TURN {
-            self.obey(now);
-            if self.accept_one(door, now).is_break() {
+            self.obey(clock::now());
+            if self.accept_one(door, clock::now()).is_break() {
                 return;
             }
         }
         if let Some(open) = self.entrance(door) {
-            open.accept_at = Some(now);
+            open.accept_at = Some(clock::now());
         }
     }
 
