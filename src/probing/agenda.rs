@@ -334,30 +334,37 @@ impl Agenda {
     }
 
     fn go_round(&mut self, now: Instant, facts: &Facts<'_>, rng: &mut fastrand::Rng) -> Option<Probe> {
-        let grid = self.grid();
-        let State::Rounds(rounds) = &mut self.state else {
-            return None;
-        };
-        let interval = self.config.interval;
-        while rounds.queue.front().is_some_and(|next| next.at + interval <= now) {
-            rounds.queue.pop_front();
-        }
-        // What is due of the round before is begun before another one is planned, which may have been due for a moment.
-        let is_waiting = |rounds: &Rounds| rounds.queue.front().is_some_and(|next| next.at <= now);
-        if self.link != Phase::Down && grid.time(rounds.number) <= now && !is_waiting(rounds) {
-            self.state = State::Rounds(self.plan(now, facts, rng));
-        }
-        let State::Rounds(rounds) = &mut self.state else {
-            return None;
-        };
-        let list = self.sampler.set();
-        while is_waiting(rounds)
-            && let Some(Planned { at, addr }) = rounds.queue.pop_front()
-        {
-            // Who left meanwhile is not asked.
-            if list.contains(&addr) || facts.active.contains(&addr) {
+        loop {
+            // What is due of the round before is begun before another one is planned, which may have been due for a moment.
+            if let Some(Planned { at, addr }) = self.next_planned(now, facts) {
                 let asks = self.asks(&addr, at, facts.board);
                 return Some(self.probe(addr, Errand::Round { at }, asks));
+            }
+            match &self.state {
+                State::Rounds(rounds)
+                    if self.link != Phase::Down && self.grid().time(rounds.number) <= now =>
+                {
+                    self.state = State::Rounds(self.plan(now, facts, rng));
+                }
+                State::Rounds(_) | State::Sweep(_) => return None,
+            }
+        }
+    }
+
+    /// The next probe of the present round that is due. What could not begin in a whole interval is dropped, and who left
+    /// meanwhile is not asked.
+    fn next_planned(&mut self, now: Instant, facts: &Facts<'_>) -> Option<Planned> {
+        let State::Rounds(rounds) = &mut self.state else {
+            return None;
+        };
+        let (interval, list) = (self.config.interval, self.sampler.set());
+        while let Some(next) = rounds.queue.front().copied()
+            && next.at <= now
+        {
+            rounds.queue.pop_front();
+            let is_late = next.at + interval <= now;
+            if !is_late && (list.contains(&next.addr) || facts.active.contains(&next.addr)) {
+                return Some(next);
             }
         }
         None

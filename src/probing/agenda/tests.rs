@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::*;
+use crate::backend::Backend;
 use crate::base::clock;
 use crate::config::{InitialProbing, Scoring};
 use crate::scorer::sample::{Heard, Outcome, Sample, Source};
@@ -309,6 +310,37 @@ fn a_late_ask_begins_what_was_due_before_the_next_round_is_planned() {
     bench.now = bench.start + INTERVAL + SECOND / 1_000;
     let begun = bench.begin();
     assert!(matches!(begun[..], [Probe { errand: Errand::Round { at }, .. }] if at < bench.start + INTERVAL));
+}
+
+#[test]
+fn when_all_that_was_due_has_left_the_next_round_is_planned_at_once() {
+    let config = Probing {
+        probe_candidate_count: 1,
+        ..in_rounds()
+    };
+    let mut bench = bench(&config, "10.0.0.1");
+    let leaver = Arc::new(Backend::new(
+        "10.0.0.99:80".parse().expect("an address"),
+        bench.now,
+        1,
+    ));
+    for round in 1..9 {
+        // Most rounds are planned for it alone, and none of them has a turn before the next is due.
+        bench.active.backends = vec![Arc::clone(&leaver)];
+        bench.begin();
+        bench.active.backends.clear();
+        bench.now = bench.start + INTERVAL * round;
+        let begun = bench.begin();
+        assert!(
+            begun.iter().all(|probe| probe.candidate.addr != leaver.addr),
+            "{begun:?}"
+        );
+        let next = bench.agenda.next_at(bench.now);
+        assert!(
+            next.is_some_and(|next| next > bench.now),
+            "nothing is left to be done now"
+        );
+    }
 }
 
 #[test]
