@@ -356,10 +356,18 @@ fn nothing_is_lost() {
         let changes = scope.spawn(move || change(office, addrs, backends, rng_of_changes, ends));
         let came = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waves(addrs, &mut rng)));
         ends.store(true, Ordering::Relaxed);
-        let reloads = changes.join().unwrap();
+        let reloads = changes.join();
+        // Where the process has died, no reload comes to an end either.
+        let tell = || -> ! {
+            panic!(
+                "after {reloads:?} reloads:\n{}\n{}",
+                tail(&forwarder.log()),
+                forwarder.stderr()
+            )
+        };
         (
-            came.unwrap_or_else(|_| panic!("after {reloads} reloads:\n{}", tail(&forwarder.log()))),
-            reloads,
+            came.unwrap_or_else(|_| tell()),
+            *reloads.as_ref().unwrap_or_else(|_| tell()),
         )
     });
     note(&format!("{came} connections, {reloads} reloads"));

@@ -22,6 +22,13 @@ const FIRST_GUEST: usize = 2;
 /// As long a queue as the system allows.
 const BACKLOG: i32 = 65_535;
 
+/// The queue of a listener that is to be full: longer than what connects to it at the same moment.
+///
+/// Of a shorter one Linux answers a SYN with a cookie and remembers nothing. When two such connects race for the last
+/// place, the loser is established for its side alone, and its first bytes, if they are more than one segment, are
+/// reset: a failure of clients that no forwarder can help.
+const FULL_BACKLOG: i32 = 64;
+
 pub(super) fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
@@ -194,11 +201,11 @@ impl Stage {
         self.accept();
     }
 
-    /// Shortens the queue of the listener to one, and fills it.
+    /// Shortens the queue of the listener, and fills it.
     fn fill_up(&mut self) {
         self.come_back();
         let Some(listener) = &self.listener else { return };
-        SockRef::from(listener).listen(0).unwrap();
+        SockRef::from(listener).listen(FULL_BACKLOG).unwrap();
         while let Ok(filler) = std::net::TcpStream::connect_timeout(&self.addr, Duration::from_millis(100)) {
             self.fillers.push(filler);
         }
