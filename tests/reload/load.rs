@@ -101,8 +101,9 @@ fn pick<T: Copy, const N: usize>(rng: &mut fastrand::Rng, choice: [T; N]) -> T {
 fn of_service(rng: &mut fastrand::Rng) -> Value {
     let min_size = rng.usize(..8);
     json!({
-        "idle_timeout": format!("{}s", rng.u64(60..600)),
-        "half_close_timeout": format!("{}s", rng.u64(60..600)),
+        // Longer than the long run: some clients say nothing from its beginning to its end.
+        "idle_timeout": format!("{}s", rng.u64(3_600..7_200)),
+        "half_close_timeout": format!("{}s", rng.u64(3_600..7_200)),
         "splice": pick(rng, ["auto", "off"]),
         "max_connections_per_ip": pick(rng, [0, 50_000]),
         "connection_rate_per_ip": pick(rng, [0, 1_000_000]),
