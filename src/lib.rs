@@ -35,6 +35,8 @@ pub mod probing; // who is probed next, and a batch of connects on one poll
 pub mod scorer; // sample -> score, and the bounded score board
 pub mod selector; // scores -> active set
 
+pub mod state; // what outlives the process: a file, written whole or not at all
+
 pub mod pools; // demand -> pool size
 pub mod reactor; // poll loop: accept, checkout, dial, relay, close
 

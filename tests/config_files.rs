@@ -143,6 +143,8 @@ fn services_inherit_and_differ() {
     );
     assert_eq!(config.process.metrics.admin_token.as_deref(), Some("open-sesame"));
     assert!(config.process.reload.watch);
+    assert_eq!(config.process.state.path, Some(folder("good").join("run/state")));
+    assert_eq!(config.process.state.interval.as_secs(), 90);
 }
 
 #[test]

@@ -1,20 +1,28 @@
 //! From a checked configuration to the directory that follows the present one.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::lists::Lists;
 use super::ports::Port;
 use crate::config::Config;
 use crate::reactor::limits::Limits;
 use crate::service::{Directory, Doorbells, Listening, Live, Phase, Service};
+use crate::state::State;
+
+/// What a process before this one knew of services that are new to this one, and how long ago.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    pub(super) state: State,
+    pub(super) elapsed: Duration,
+}
 
 /// The next directory: services that stay keep their living state, those that did not change stay what they are.
 ///
 /// Candidates of services that stay are the caller's to publish ([`publish_lists`]).
 pub(super) fn assemble(
     present: &Directory,
-    (config, lists): (&Config, &Lists),
+    (config, lists, past): (&Config, &Lists, &Past),
     (ports, limits): (&[Port], Limits),
     bells: &Doorbells,
     now: Instant,
@@ -30,6 +38,10 @@ pub(super) fn assemble(
                     continue;
                 };
                 let live = Live::new(Arc::clone(list), &spec.remotes.scoring, bells);
+                let live = match past.state.services.get(name.as_str()) {
+                    Some(saved) => live.recalling(saved, past.elapsed, now),
+                    None => live,
+                };
                 Arc::new(Service::new(name.clone(), Arc::clone(spec), Arc::new(live), now))
             }
         };

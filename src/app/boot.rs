@@ -11,6 +11,7 @@ use std::time::Duration;
 use log::info;
 
 use super::admin::Admin;
+use super::assemble::Past;
 use super::error::AppError;
 use super::handle::{Errand, Handle};
 use super::inherited::Inherited;
@@ -32,6 +33,7 @@ use crate::reactor::{Bursts, Farewell, Mailbox, Reactor};
 use crate::scorer::Scorer;
 use crate::selector::Selector;
 use crate::service::{Directory, Hub, Phase, Service};
+use crate::state::Keeper;
 use crate::systemd::{Notice, Notifier};
 
 /// Descriptors of a reactor's poll and its waker.
@@ -138,6 +140,9 @@ fn start(launch: Launch, mut boot: Boot) -> Result<App, AppError> {
     let spawner = made.spawner.clone();
     let (admin_thread, admin) = made.admin.start(&spawner)?;
     let mut background = start_control(&spawner, made.prober)?;
+    let mut keeper = Keeper::new(Arc::clone(&hub), &boot.config.process.state);
+    let (state, elapsed) = keeper.recall(clock::wall());
+    let past = Past { state, elapsed };
     let mut worker = Worker {
         hub: Arc::clone(&hub),
         mailboxes: made.mailboxes,
@@ -152,8 +157,9 @@ fn start(launch: Launch, mut boot: Boot) -> Result<App, AppError> {
         handle: made.handle.clone(),
         notifier: Arc::clone(&notifier),
         watches: Watches::default(),
+        keeper,
     };
-    worker.publish(&boot.lists);
+    worker.publish(&boot.lists, &past);
     let reactors = start_reactors(&spawner, made.reactors)?;
     wait_for_sets(&hub, &occurrences)?;
     let adopted = reserved.adopted();

@@ -14,7 +14,7 @@ use std::time::Instant;
 use log::{error, info, warn};
 
 use super::admin::{AdminChange, AdminPort};
-use super::assemble::{assemble, publish_lists};
+use super::assemble::{Past, assemble, publish_lists};
 use super::circular::ask_all;
 use super::faults;
 use super::handle::{Errand, Handle};
@@ -35,6 +35,7 @@ use crate::reactor::limits::Limits;
 use crate::reactor::{Letter, Mailbox};
 use crate::service::reloads::{Fault, Outcome};
 use crate::service::{Hub, Phase, Service};
+use crate::state::Keeper;
 use crate::systemd::{Notice, Notifier};
 
 /// What is in force, and what may be changed of it.
@@ -56,6 +57,7 @@ pub(super) struct Worker {
     pub(super) handle: Handle,
     pub(super) notifier: Arc<Notifier>,
     pub(super) watches: Watches,
+    pub(super) keeper: Keeper,
 }
 
 /// The files that are followed.
@@ -75,6 +77,8 @@ impl Worker {
             let next = self.step(clock::now());
             self.hub.bells.worker.wait(next);
         }
+        // Of two processes, one of which has handed over to the other, the new one has read this when it was asked to.
+        self.keeper.write(clock::now());
     }
 
     /// Does what it was asked for, and looks at files if it is time; when the next look is due.
@@ -108,18 +112,23 @@ impl Worker {
                 admin::Errand::Takeover(guest) => self.offer(guest),
             }
         }
-        if !self.watches.is_due(now) {
-            return self.watches.next_look;
+        self.keeper.step(now);
+        if self.watches.is_due(now) {
+            if self.watches.config.as_mut().is_some_and(FileWatch::look) {
+                drop(self.reload("the file has changed"));
+            }
+            self.look_at_lists();
         }
-        if self.watches.config.as_mut().is_some_and(FileWatch::look) {
-            drop(self.reload("the file has changed"));
-        }
-        self.look_at_lists();
-        self.watches.next_look
+        [self.watches.next_look, self.keeper.next()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     #[cfg(unix)]
-    fn offer(&self, guest: admin::Guest) {
+    fn offer(&mut self, guest: admin::Guest) {
+        // Whoever asks reads it next.
+        self.keeper.write(clock::now());
         takeover::offer(
             guest,
             &self.mailboxes,
@@ -130,7 +139,7 @@ impl Worker {
     }
 
     #[cfg(not(unix))]
-    fn offer(&self, guest: admin::Guest) {
+    fn offer(&mut self, guest: admin::Guest) {
         debug_assert!(false, "there is no control socket to ask at");
         drop(guest);
     }
@@ -234,7 +243,8 @@ impl Worker {
         let before = std::mem::replace(&mut self.ports, opened.deliver(&self.mailboxes));
         self.needs_restart = self.started_reactors != config.process.reactors;
         self.config = config;
-        self.publish(lists);
+        self.publish(lists, &Past::default());
+        self.keeper.adopt(&self.config.process.state, clock::now());
         self.wait_until_closed(&before);
         self.watches.follow(&self.config, self.file.as_ref());
         if self.needs_restart {
@@ -254,7 +264,7 @@ impl Worker {
     }
 
     /// Publishes the directory of the configuration that is in force now, unless the process stops.
-    pub(super) fn publish(&self, lists: &Lists) {
+    pub(super) fn publish(&mut self, lists: &Lists, past: &Past) {
         let limits = Limits::of(self.room, self.config.process.max_connections);
         let now = clock::now();
         publish_lists(&self.hub.directory.load(), lists);
@@ -262,7 +272,7 @@ impl Worker {
             let next = || {
                 Arc::new(assemble(
                     present,
-                    (&self.config, lists),
+                    (&self.config, lists, past),
                     (&self.ports, limits),
                     &self.hub.bells,
                     now,
@@ -270,6 +280,7 @@ impl Worker {
             };
             (present.phase == Phase::Serving).then(next)
         });
+        self.keeper.follow(&self.hub.directory.load());
     }
 
     fn look_at_lists(&mut self) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::check::{Check, CheckKind, HttpCheck, Method, Pattern, Select, Statuses};
 use super::pools::{Algorithm, Dynamic, Pools, Race, Rescue, Strategy};
-use super::process::{LogFormat, LogOutput, Logging, Metrics, Process, Reload};
+use super::process::{LogFormat, LogOutput, Logging, Metrics, Process, Reload, StateFile};
 use super::remotes::{
     FailurePenalty, FileProvider, HistoricalBonus, InitialProbing, JitterScoring, LatencyScoring,
     LatencySource, Passive, Probing, Remotes, Scoring, Selector, SuccessScoring, ThroughputScoring,
@@ -25,6 +25,10 @@ impl Default for Process {
             logging: Logging::default(),
             metrics: Metrics::default(),
             reload: Reload { watch: false },
+            state: StateFile {
+                path: None,
+                interval: Duration::from_secs(300),
+            },
         }
     }
 }

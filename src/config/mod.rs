@@ -60,7 +60,7 @@ pub use configuration::{Config, Spec};
 pub use error::{ConfigError, ConfigErrors, LoadError};
 pub use plan::{Plan, plan};
 pub use pools::{Algorithm, Dynamic, Pools, Race, Rescue, Strategy};
-pub use process::{LogFormat, LogOutput, Logging, Metrics, Process, Reload};
+pub use process::{LogFormat, LogOutput, Logging, Metrics, Process, Reload, StateFile};
 pub use reference::{KeyDoc, MobileDoc, Scope, reference};
 pub use remotes::{
     FailurePenalty, FileProvider, HistoricalBonus, InitialProbing, JitterScoring, LatencyScoring,

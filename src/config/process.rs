@@ -1,8 +1,9 @@
-//! What is the process's alone, checked: threads and connections in all, the log, the metrics port, reloads.
+//! What is the process's alone, checked: threads and connections in all, the log, the metrics port, reloads, the state file.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What of the configuration is the process's alone.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +20,17 @@ pub struct Process {
     pub metrics: Metrics,
     /// When the file is read again.
     pub reload: Reload,
+    /// What the next process is to know.
+    pub state: StateFile,
+}
+
+/// `state`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateFile {
+    /// The file; none: nothing is kept.
+    pub path: Option<PathBuf>,
+    /// Time between two writes, if something has changed.
+    pub interval: Duration,
 }
 
 /// `reload`.

@@ -481,6 +481,7 @@ fn finish_process(mut process: Process, file: &Path) -> Process {
         *path = beside(file, path);
     }
     process.control_socket = process.control_socket.map(|path| beside(file, &path));
+    process.state.path = process.state.path.map(|path| beside(file, &path));
     process
 }
 

@@ -98,6 +98,10 @@ families! {
         "Times that the configuration was read again; result is success or failure.";
     CONFIG_RESTART_NEEDED = Gauge "tcp_forwarder_config_restart_needed" NONE,
         "1 while something in the configuration takes effect only in a new process, else 0.";
+    STATE_WRITTEN = Gauge "tcp_forwarder_state_written_timestamp_seconds" NONE,
+        "When the state file was last written, in seconds since 1970; 0 if it was not.";
+    STATE_WRITE_FAILURES = Counter "tcp_forwarder_state_write_failures_total" NONE,
+        "Times that the state file could not be written.";
     UPTIME = Gauge "tcp_forwarder_uptime_seconds" NONE,
         "Seconds since the process started.";
     BUILD_INFO = Gauge "tcp_forwarder_build_info" &["version"],

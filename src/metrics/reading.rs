@@ -35,6 +35,10 @@ pub(super) fn collect(sources: &Sources, now: Instant, output: &mut Output) {
     output.count(&family::CONFIG_RELOADS, &["failure"], reloads.refused);
     let needs_restart = u64::from(reloads.needs_restart);
     output.count(&family::CONFIG_RESTART_NEEDED, &[], needs_restart);
+    let written_ms = Duration::from_millis(hub.state.written_ms.load(Relaxed));
+    output.number(&family::STATE_WRITTEN, &[], written_ms.as_secs_f64());
+    let failures = hub.state.failures.load(Relaxed);
+    output.count(&family::STATE_WRITE_FAILURES, &[], failures);
     let bad_requests = sources.bad_requests.load(Relaxed);
     output.count(&family::ERRORS, &["", family::METRICS_REQUEST], bad_requests);
     let dropped = hub.samples.dropped();

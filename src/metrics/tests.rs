@@ -22,7 +22,7 @@ mod movements;
 const REACTORS: usize = 2;
 
 /// The names that the specification fixes, with their labels, and `process_*`.
-const SPECIFIED: [(&str, &str); 50] = [
+const SPECIFIED: [(&str, &str); 52] = [
     ("new_connections_total", "service"),
     ("active_connections", "service"),
     ("connection_duration_seconds", "service"),
@@ -66,6 +66,8 @@ const SPECIFIED: [(&str, &str); 50] = [
     ("build_info", "version"),
     ("config_reloads_total", "result"),
     ("config_restart_needed", ""),
+    ("state_written_timestamp_seconds", ""),
+    ("state_write_failures_total", ""),
     ("process_cpu_seconds_total", ""),
     ("process_open_fds", ""),
     ("process_max_fds", ""),

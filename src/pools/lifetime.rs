@@ -118,6 +118,19 @@ impl Default for Lifetime {
 }
 
 impl Lifetime {
+    /// What is to be believed until more is known: that its warm connections are to be replaced at this age, which was learned
+    /// by whoever knew it before.
+    #[must_use]
+    pub fn recalled(life: Option<Duration>) -> Self {
+        let mut lifetime = Self::default();
+        if let Some(life) = life.filter(|life| *life < LONGEST) {
+            // A little above the bound of its bucket, on which it lay.
+            let age = life.max(SHORTEST).mul_f64((1.0 + f64::EPSILON.sqrt()) / MARGIN);
+            lifetime.closed[bucket(age)] = ENOUGH;
+        }
+        lifetime
+    }
+
     /// Takes in what has ended since the last time; false if nothing has.
     pub fn read<'a>(&mut self, ages: impl Iterator<Item = &'a Ages>) -> bool {
         let mut is_news = false;
@@ -268,6 +281,23 @@ mod tests {
                 "{closes_at}: {age}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_recalled_is_what_was_learned_until_it_is_refuted() {
+        for closes_at in [3.0, 15.0, 60.0, 240.0] {
+            let life = learned(&Ages::default(), &[closes_at; 3]);
+            let mut lifetime = Lifetime::recalled(life);
+            assert_eq!(lifetime.learned(), life, "{closes_at}");
+            let ages = Ages::default();
+            (0..100).for_each(|_| ages.spared_at(LONGEST));
+            lifetime.read([&ages].into_iter());
+            assert_eq!(lifetime.learned(), None, "{closes_at}");
+        }
+        assert_eq!(Lifetime::recalled(None).learned(), None);
+        assert_eq!(Lifetime::recalled(Some(Duration::MAX)).learned(), None);
+        let shortest = Lifetime::recalled(Some(Duration::ZERO)).learned();
+        assert!(shortest.is_some_and(|life| life >= SHORTEST && life < SHORTEST * 2));
     }
 
     #[test]

@@ -155,9 +155,9 @@ impl Member {
         demand.note(now, &reading);
         Self {
             seen: Ends::of(&backend),
+            lifetime: Lifetime::recalled(backend.learned.shortened_life()),
             backend,
             demand,
-            lifetime: Lifetime::default(),
             usage: Usage::default(),
             is_said: false,
         }

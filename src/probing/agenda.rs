@@ -16,7 +16,7 @@
 //! planned once, and none while our own link is down (a sweep goes on: whoever answers proves that the link works);
 //! what could not begin in a whole interval is dropped, not kept.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -91,6 +91,8 @@ struct Sweep {
     left: usize,
     /// Who could not be asked for want of descriptors, and comes first.
     put_off: Vec<SocketAddr>,
+    /// With whom it began: they are not asked twice before their samples are on the board.
+    recalled: HashSet<SocketAddr>,
 }
 
 #[derive(Debug)]
@@ -137,6 +139,24 @@ impl Agenda {
             State::Sweep(sweep) => Some(sweep.left),
             State::Rounds(_) => None,
         }
+    }
+
+    /// Has a sweep begin with those of which something is known from a process before this one, in this order; they take up
+    /// to half of it. Rounds have their own order.
+    pub fn begin_with(&mut self, recalled: impl Iterator<Item = SocketAddr>) {
+        let list = self.sampler.set();
+        let State::Sweep(sweep) = &mut self.state else {
+            return;
+        };
+        let most = sweep.left.div_ceil(2);
+        for addr in recalled.filter(|addr| list.contains(addr)) {
+            if sweep.recalled.len() < most && sweep.recalled.insert(addr) {
+                sweep.put_off.push(addr);
+            }
+        }
+        sweep.left -= sweep.recalled.len();
+        // It is taken from the end.
+        sweep.put_off.reverse();
     }
 
     /// Whether initial probing is over (or was never begun); tells so once.
@@ -298,6 +318,7 @@ impl Agenda {
             give_up_at: now + SWEEP_LIMIT.max(self.config.initial.timeout * 2),
             left: budget(&self.config),
             put_off: Vec::new(),
+            recalled: HashSet::new(),
         });
     }
 
@@ -322,8 +343,8 @@ impl Agenda {
             if sweep.left == 0 {
                 return None;
             }
-            let untouched =
-                std::iter::from_fn(|| self.sampler.next(rng)).find(|addr| !facts.board.contains(addr));
+            let untouched = std::iter::from_fn(|| self.sampler.next(rng))
+                .find(|addr| !facts.board.is_fresh(addr) && !sweep.recalled.contains(addr));
             sweep.left = untouched.map_or(0, |_| sweep.left - 1);
             untouched
         });

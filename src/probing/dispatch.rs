@@ -25,6 +25,7 @@ use crate::base::published::Reader;
 use crate::candidates::CandidateSet;
 use crate::scorer::board::ScoreBoard;
 use crate::scorer::link::LinkView;
+use crate::scorer::sample::Touched;
 use crate::service::directory::{Directory, Phase, Service};
 use crate::service::hub::Hub;
 use crate::service::id::{Candidate, ServiceId};
@@ -380,6 +381,7 @@ impl Dispatch {
         let config = &service.spec.remotes.probing;
         let mut agenda = Agenda::new(frame, config, candidates.shared(), now, &mut self.rng);
         agenda.follow_link(self.link.phase, now);
+        agenda.begin_with(recalled(service).into_iter());
         let entry = Entry {
             service: Arc::clone(service),
             candidates,
@@ -434,6 +436,15 @@ impl Dispatch {
         }
         self.enlist(id, now);
     }
+}
+
+/// Of whom something is known from a process before this one: members of its active set, then others, the best first.
+fn recalled(service: &Service) -> Vec<SocketAddr> {
+    let live = &service.live;
+    let mut known: Vec<Touched> = read(&live.board).touched().collect();
+    known.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let members = live.recalled.members.iter().copied();
+    members.chain(known.iter().map(|row| row.addr)).collect()
 }
 
 fn tell_sweep(entry: &Entry) {

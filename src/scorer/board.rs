@@ -7,9 +7,12 @@
 //! an active candidate's row never leaves; memory follows what was touched.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 use super::sample::{Rated, Sample, Served, Touched};
+use super::score::saved::SavedHistory;
 use super::score::{History, Score};
 use crate::base::lru::Lru;
 use crate::config::Scoring;
@@ -24,6 +27,8 @@ pub struct ScoreBoard {
     rows: Lru<SocketAddr, Row>,
     /// How many rows there are whose last sample was a success.
     answering: usize,
+    /// How often something was taken in.
+    changes: u64,
 }
 
 /// `last_sample_at` is `None` only while a row is being made.
@@ -31,6 +36,20 @@ pub struct ScoreBoard {
 struct Row {
     history: History,
     last_sample_at: Option<Instant>,
+    /// Whether all of it was recalled: of this process there is no sample yet.
+    is_recalled: bool,
+}
+
+/// A row as it outlives the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedRow {
+    /// Whom it is about.
+    pub addr: SocketAddr,
+    /// How old its last sample was when it was saved, in milliseconds.
+    pub age_ms: u64,
+    /// What is known of it.
+    pub history: SavedHistory,
 }
 
 impl ScoreBoard {
@@ -47,13 +66,18 @@ impl ScoreBoard {
             rules,
             rows: Lru::new(bound),
             answering: 0,
+            changes: 0,
         }
     }
 
     /// Takes in one sample; the candidate that was touched least recently may be forgotten for it.
     pub fn record(&mut self, sample: &Sample) {
+        self.changes += 1;
         let (row, forgotten) = self.rows.touch(sample.candidate.addr);
         let before = usize::from(row.history.answers());
+        if std::mem::take(&mut row.is_recalled) {
+            row.meet(sample);
+        }
         row.history.take(sample, &self.rules);
         row.last_sample_at = Some(sample.at);
         self.answering += usize::from(row.history.answers());
@@ -65,12 +89,14 @@ impl ScoreBoard {
     /// Takes in what clients got of a candidate, if it is remembered.
     pub fn served(&mut self, addr: &SocketAddr, served: &Served) {
         let rules = &self.rules;
+        self.changes += 1;
         self.rows.change(addr, |row| row.history.served(served, rules));
     }
 
     /// Takes in that a candidate did not serve a client, if it is remembered: who serves clients is.
     pub fn unserved(&mut self, addr: &SocketAddr, now: Instant) {
         let rules = &self.rules;
+        self.changes += 1;
         let change = self.rows.change(addr, |row| {
             let did_answer = row.history.answers();
             row.history.unserved(now, rules);
@@ -94,6 +120,12 @@ impl ScoreBoard {
     #[must_use]
     pub fn contains(&self, addr: &SocketAddr) -> bool {
         self.rows.value(addr).is_some()
+    }
+
+    /// Whether a candidate was touched since the process started: what is recalled alone is to be confirmed.
+    #[must_use]
+    pub fn is_fresh(&self, addr: &SocketAddr) -> bool {
+        self.rows.value(addr).is_some_and(|row| !row.is_recalled)
     }
 
     /// Whether a candidate was asked for more than a connect, and its last answer was right.
@@ -177,8 +209,75 @@ impl ScoreBoard {
         &self.rules
     }
 
+    /// How often something was taken in: whoever saves rows compares.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Up to `most` rows to outlive the process: three quarters of them the best, then those that were touched last.
+    #[must_use]
+    pub fn save(&self, most: usize, now: Instant) -> Vec<SavedRow> {
+        let mut rows: Vec<(Rated, &Row)> = self
+            .rows
+            .iter()
+            .map(|(addr, row)| (row.history.rated(addr, &self.rules), row))
+            .collect();
+        if rows.len() > most {
+            rows.sort_by(|(a, _), (b, _)| b.is_trusted.cmp(&a.is_trusted).then(b.score.total_cmp(&a.score)));
+            let best = most - most / 4;
+            rows[best..].sort_by_key(|(_, row)| std::cmp::Reverse(row.last_sample_at));
+            rows.truncate(most);
+        }
+        let save = |(rated, row): (Rated, &Row)| {
+            let age = now.saturating_duration_since(row.last_sample_at?);
+            Some(SavedRow {
+                addr: rated.addr,
+                age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+                history: row.history.save(now),
+            })
+        };
+        rows.into_iter().filter_map(save).collect()
+    }
+
+    /// Takes in what was saved so long ago, of candidates that are not known.
+    pub fn recall(&mut self, rows: &[SavedRow], elapsed: Duration, now: Instant) {
+        let mut rows: Vec<&SavedRow> = rows.iter().collect();
+        // Who was touched last is the last to be forgotten.
+        rows.sort_by_key(|row| std::cmp::Reverse(row.age_ms));
+        for saved in rows {
+            let age = elapsed.saturating_add(Duration::from_millis(saved.age_ms));
+            if self.contains(&saved.addr) {
+                continue;
+            }
+            let row = self.rows.touch(saved.addr).0;
+            *row = Row {
+                history: History::recalled(&saved.history, elapsed, now),
+                // Where the monotonic clock does not reach back so far, it is as old as can be.
+                last_sample_at: Some(now.checked_sub(age).unwrap_or(now)),
+                is_recalled: true,
+            };
+        }
+        self.recount();
+    }
+
     fn recount(&mut self) {
         self.answering = self.rows.iter().filter(|(_, row)| row.history.answers()).count();
+    }
+}
+
+impl Row {
+    /// The first sample since the row was recalled: is that still so?
+    fn meet(&mut self, sample: &Sample) {
+        match sample.outcome.latency() {
+            Some(latency) => {
+                let age = self
+                    .last_sample_at
+                    .map(|at| sample.at.saturating_duration_since(at));
+                self.history.confirm(latency, age.unwrap_or_default());
+            }
+            None => self.history.refute(),
+        }
     }
 }
 
@@ -277,5 +376,51 @@ mod tests {
             let counted = board.touched().filter(|row| row.answers).count();
             assert_eq!(board.answering(), counted, "turn {turn}");
         }
+    }
+
+    #[test]
+    fn what_is_recalled_is_believed_until_it_is_met() {
+        let start = crate::base::clock::now();
+        let mut before = ScoreBoard::new(Scoring::default());
+        for port in 1..=3 {
+            before.record(&sample(port, OK, start));
+        }
+        let saved = before.save(10, start + Duration::from_secs(1));
+        assert_eq!(saved.len(), 3);
+        let mut after = ScoreBoard::new(Scoring::default());
+        let (now, sampled_at) = (start + Duration::from_secs(100), start + Duration::from_secs(90));
+        after.recall(&saved, Duration::from_secs(9), now);
+        assert_eq!((after.len(), after.answering()), (3, 3));
+        let touched = after.touched().next().expect("three");
+        assert_eq!(touched.last_sample_at, sampled_at, "its age counts");
+        assert!((after.score(&addr(1)).expect("recalled").total - 100.0).abs() < 0.01);
+        assert!(!after.is_fresh(&addr(1)));
+        after.record(&sample(1, OK, now));
+        after.record(&sample(2, Outcome::Failure, now));
+        assert!(after.is_fresh(&addr(1)) && after.is_fresh(&addr(2)) && !after.is_fresh(&addr(3)));
+        assert!((after.score(&addr(1)).expect("met").total - 100.0).abs() < 0.01);
+        assert!(
+            after.score(&addr(2)).expect("met").total < 1e-9,
+            "one failure is enough"
+        );
+        assert_eq!(after.answering(), 2);
+        after.recall(&saved, Duration::ZERO, now);
+        assert!(after.is_fresh(&addr(2)), "who is known is not recalled");
+    }
+
+    #[test]
+    fn the_best_and_the_last_are_saved() {
+        let start = crate::base::clock::now();
+        let mut board = ScoreBoard::new(Scoring::default());
+        for port in 1..=100 {
+            let outcome = if port <= 10 { OK } else { Outcome::Failure };
+            board.record(&sample(port, outcome, start + Duration::from_secs(port.into())));
+        }
+        let saved = board.save(12, start + Duration::from_secs(100));
+        let mut ports: Vec<u16> = saved.iter().map(|row| row.addr.port()).collect();
+        ports.sort_unstable();
+        assert_eq!(ports.len(), 12);
+        assert!(ports.iter().filter(|port| **port <= 10).count() >= 9, "{ports:?}");
+        assert!(ports.contains(&100) && ports.contains(&99), "{ports:?}");
     }
 }

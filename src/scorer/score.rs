@@ -376,5 +376,6 @@ fn bonus_of(successes: u32, rules: &Scoring) -> f64 {
     f64::from(points).min(bonus.max_bonus)
 }
 
+pub mod saved;
 #[cfg(test)]
 mod tests;

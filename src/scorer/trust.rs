@@ -17,6 +17,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 /// For how long a candidate is distrusted at first.
 pub const FIRST_TERM: Duration = Duration::from_secs(120);
 
@@ -42,6 +44,18 @@ pub struct Trust {
     checks: Checks,
     /// Until when its connects say nothing, since it fails clients.
     until: Option<Instant>,
+}
+
+/// What of it outlives the process. What checks have said does not: the next process may make others, and asks at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedTrust {
+    /// Clients that were not served, less those that were; 0 to 12.
+    pub strikes: u8,
+    /// Terms that it has had without being cleared since.
+    pub relapses: u8,
+    /// For how long it is still distrusted, in milliseconds, if it is; at most [`LONGEST_TERM`].
+    pub term_ms: Option<u64>,
 }
 
 /// What its checks say.
@@ -107,6 +121,33 @@ impl Trust {
     /// Nothing is checked any more, or something else is.
     pub fn forget_checks(&mut self) {
         self.checks = Checks::None;
+    }
+
+    /// What of it is to outlive the process.
+    #[must_use]
+    pub fn save(&self, now: Instant) -> SavedTrust {
+        let term = self.until.map(|until| until.saturating_duration_since(now));
+        SavedTrust {
+            strikes: self.strikes,
+            relapses: self.relapses,
+            term_ms: term.map(|term| u64::try_from(term.as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+
+    /// What was saved so long ago; a term goes on while no process is there.
+    #[must_use]
+    pub fn recalled(saved: &SavedTrust, elapsed: Duration, now: Instant) -> Self {
+        let term = |ms| {
+            Duration::from_millis(ms)
+                .min(LONGEST_TERM)
+                .saturating_sub(elapsed)
+        };
+        Self {
+            strikes: saved.strikes.min(LIMIT),
+            relapses: saved.relapses,
+            checks: Checks::None,
+            until: saved.term_ms.map(|ms| now + term(ms)),
+        }
     }
 
     /// It accepted a connect: whether that is believed.
@@ -200,6 +241,22 @@ mod tests {
         assert!(!trust.connected(now));
         trust.forget_checks();
         assert!(trust.connected(now));
+    }
+
+    #[test]
+    fn a_term_goes_on_while_no_process_is_there() {
+        let now = clock::now();
+        let mut trust = Trust::default();
+        (0..3).for_each(|_| trust.failed(now));
+        let saved = trust.save(now + FIRST_TERM / 4);
+        let mut soon = Trust::recalled(&saved, FIRST_TERM / 4, now);
+        assert!(!soon.connected(now + FIRST_TERM / 4));
+        assert!(soon.connected(now + FIRST_TERM / 2), "on probation");
+        soon.failed(now);
+        assert!(!soon.is_whole(), "one client is enough");
+        let mut late = Trust::recalled(&saved, FIRST_TERM * 2, now);
+        assert!(!late.is_whole(), "until it is asked");
+        assert!(late.connected(now));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Instant;
 
-use super::decide::{self, Footing, Listed, Member, Situation, Switch, decide};
+use super::decide::{self, Footing, Listed, Member, Situation, Switch, SwitchReason, decide};
 use super::report;
 use crate::backend::{ActiveSet, Backend};
 use crate::base::grid::Grid;
@@ -84,11 +84,11 @@ impl Choice {
     /// Looks at all scores and publishes another set if one is due, unless it is too early for the first.
     pub(super) fn evaluate(&mut self, now: Instant) {
         self.is_asked = false;
-        let present = self.service.live.active.load();
-        if present.backends.is_empty() && !self.is_ready() {
+        self.candidates.refresh();
+        if self.service.live.active.load().backends.is_empty() && !self.recall(now) && !self.is_ready() {
             return;
         }
-        self.candidates.refresh();
+        let present = self.service.live.active.load();
         let (ranked, current) = self.rate(&present);
         let situation = Situation {
             ranked: &ranked,
@@ -115,6 +115,30 @@ impl Choice {
             }
             None => {}
         }
+    }
+
+    /// Begins with the active set of the process before this one, if there was any; it is probed while it serves.
+    fn recall(&mut self, now: Instant) -> bool {
+        let board = self.service.live.board.read();
+        let board = board.unwrap_or_else(PoisonError::into_inner);
+        let mut members: Vec<Rated> = Vec::new();
+        for addr in &self.service.live.recalled.members {
+            let is_new = members.iter().all(|member| member.addr != *addr);
+            if is_new && members.len() < self.rules().active_set_size && self.candidates.contains(addr) {
+                members.push(board.rating(*addr));
+            }
+        }
+        drop(board);
+        if members.is_empty() {
+            return false;
+        }
+        let first = Switch {
+            members,
+            reason: SwitchReason::Initial,
+        };
+        report::switch(&self.service.name, &first, &[]);
+        self.switch(&first, Footing::Good, &ActiveSet::default(), now);
+        true
     }
 
     /// Whether a first set can be chosen: nobody is probed at first, or all were, or enough of them answer.
@@ -193,6 +217,10 @@ impl Choice {
             return known;
         }
         let backend = Arc::new(Backend::new(addr, now, self.service.live.traffic.len()));
+        if self.service.spec.pools.idle_timeout.is_none() {
+            let life = self.service.live.recalled.lifetimes.get(&addr);
+            backend.learned.shorten_life(life.copied());
+        }
         self.known.insert(addr, Arc::downgrade(&backend));
         backend
     }

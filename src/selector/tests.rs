@@ -9,11 +9,13 @@ use super::decide::{Footing, SwitchReason};
 use super::thread::Selector;
 use crate::base::clock;
 use crate::candidates::CandidateSet;
-use crate::config::{Spec, Strategy};
+use crate::config::{Scoring, ServiceName, Spec, Strategy};
+use crate::scorer::board::ScoreBoard;
 use crate::scorer::link::{LinkView, Phase};
 use crate::scorer::sample::{Outcome, Source};
 use crate::service::stage::{addr, hub, list, publish, sample, service, spec};
-use crate::service::{Hub, Service};
+use crate::service::{Hub, Live, Service};
+use crate::state::snapshot::{SavedLifetime, ServiceState};
 
 struct Bench {
     hub: Arc<Hub>,
@@ -403,4 +405,41 @@ fn the_thread_evaluates_when_asked_and_ends_at_a_stop() {
     }
     hub.stop();
     thread.join().expect("the thread does not panic");
+}
+
+#[test]
+fn the_set_of_a_process_before_is_the_first_one_and_the_dead_leave_it() {
+    let mut bench = Bench::new();
+    let mut before = ScoreBoard::new(Scoring::default());
+    let now = bench.now;
+    let old = service(&bench.hub, "old", 1..=9, spec(|_| ()));
+    for port in 1..=5 {
+        let answer = (
+            Source::Probe,
+            Outcome::Success(Duration::from_millis(port.into())),
+        );
+        before.record(&sample(&old, port, answer, now));
+    }
+    let saved = ServiceState {
+        rows: before.save(10, now),
+        active: [7, 2, 3, 99].map(addr).to_vec(),
+        lifetimes: vec![SavedLifetime {
+            addr: addr(3),
+            life_ms: 4_000,
+        }],
+    };
+    let live = Live::new(list(1..=9).into(), &Scoring::default(), &bench.hub.bells);
+    let live = live.recalling(&saved, Duration::from_secs(60), now);
+    let name = ServiceName::parse("one").expect("a name");
+    let one = Arc::new(Service::new(name, spec(|_| ()), Arc::new(live), now));
+    publish(&bench.hub, &[&one]);
+    bench.step();
+    assert!(!one.live.is_swept.load(Ordering::Relaxed), "nobody was probed");
+    assert_eq!(ports(&one), [1, 2, 3], "7 had no score, 99 is no candidate");
+    let three = one.live.active.load();
+    let three = three.backends.iter().find(|backend| backend.addr == addr(3));
+    let life = three.and_then(|backend| backend.learned.shortened_life());
+    assert_eq!(life, Some(Duration::from_secs(4)));
+    bench.sample(&one, 2, Outcome::Refused);
+    assert_eq!(bench.evaluate(&one), [1, 3, 4], "one failure is enough");
 }

@@ -4,6 +4,7 @@
 //! of our own link, the inbox of samples, the doorbells and the gauges of the reactors.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use super::directory::{Directory, Phase};
@@ -33,8 +34,19 @@ pub struct Hub {
     pub gauges: Box<[Gauges]>,
     /// Which reactors have answered since they were asked.
     pub heartbeats: Heartbeats,
+    /// How the state file fares. Written by the worker.
+    pub state: StateWrites,
     /// When the process started.
     pub started_at: Instant,
+}
+
+/// What became of attempts to write the state file.
+#[derive(Debug, Default)]
+pub struct StateWrites {
+    /// When one last succeeded, in milliseconds since 1970; 0: never.
+    pub written_ms: AtomicU64,
+    /// Those that failed.
+    pub failures: AtomicU64,
 }
 
 impl Hub {
@@ -55,6 +67,7 @@ impl Hub {
             samples: SampleInbox::new(Arc::clone(&bells.scorer)),
             heartbeats: Heartbeats::new(reactors),
             gauges: (0..reactors).map(|_| Gauges::default()).collect(),
+            state: StateWrites::default(),
             bells,
             started_at: now,
         }

@@ -3,9 +3,11 @@
 //! Handed on from one configuration to the next by name. Each value in it has exactly one writer; it decides
 //! nothing itself.
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use super::doorbells::Doorbells;
 use super::id::ServiceId;
@@ -18,6 +20,7 @@ use crate::config::Scoring;
 use crate::scorer::board::ScoreBoard;
 use crate::scorer::probe_stats::ProbeStats;
 use crate::selector::decide::SwitchReason;
+use crate::state::snapshot::ServiceState;
 
 /// The living state of one service.
 #[derive(Debug)]
@@ -45,6 +48,17 @@ pub struct Live {
     patience_micros: AtomicU64,
     /// What the control threads count.
     pub counts: ControlCounts,
+    /// What a process before this one knew, besides the rows that are on the board. Never changes.
+    pub recalled: Recalled,
+}
+
+/// What is known of a service from a process before this one.
+#[derive(Debug, Default)]
+pub struct Recalled {
+    /// The members of its last active set that are candidates still, best first.
+    pub members: Vec<SocketAddr>,
+    /// How old backends let warm connections become, where that was learned.
+    pub lifetimes: HashMap<SocketAddr, Duration>,
 }
 
 /// What the control threads count of one service.
@@ -92,7 +106,32 @@ impl Live {
             probes: ProbeStats::default(),
             patience_micros: AtomicU64::new(0),
             counts: ControlCounts::default(),
+            recalled: Recalled::default(),
         }
+    }
+
+    /// The same, with what was saved so long ago. Of whom is no candidate any more nothing is kept.
+    #[must_use]
+    pub fn recalling(mut self, saved: &ServiceState, elapsed: Duration, now: Instant) -> Self {
+        let list = self.candidates.load();
+        let rows: Vec<_> = saved
+            .rows
+            .iter()
+            .filter(|row| list.contains(&row.addr))
+            .copied()
+            .collect();
+        let board = self.board.get_mut().unwrap_or_else(PoisonError::into_inner);
+        board.recall(&rows, elapsed, now);
+        let mut members = saved.active.clone();
+        members.retain(|addr| list.contains(addr));
+        let lifetimes = saved.lifetimes.iter();
+        self.recalled = Recalled {
+            members,
+            lifetimes: lifetimes
+                .map(|one| (one.addr, Duration::from_millis(one.life_ms)))
+                .collect(),
+        };
+        self
     }
 
     /// How long a backend may be silent after its client spoke; none: for ever.

@@ -17,6 +17,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
         process::LOGGING,
         process::METRICS,
         process::RELOAD,
+        process::STATE,
         remotes::REMOTES,
         remotes::SCORING,
         remotes::SELECTOR,

@@ -1,9 +1,10 @@
-//! The rows of the sections that are the process's as a whole: the log, the metrics port, reloads.
+//! The rows of the sections that are the process's as a whole: the log, the metrics port, reloads, the state
+//! file.
 
 use super::super::process::LogFormat;
 use super::super::slot::{Choice, Slot};
-use super::key::{Key, of_process};
-use Slot::{Address, Flag, Output, UrlPath};
+use super::key::{Key, hours, ms, of_process};
+use Slot::{Address, Duration as Time, Flag, Output, UrlPath};
 
 pub(super) const LOGGING: &[Key] = &[
     of_process(
@@ -80,3 +81,16 @@ pub(super) const RELOAD: &[Key] = &[of_process(
     Flag(|d| &mut d.reload.watch),
     "whether a changed configuration file is read again",
 )];
+
+pub(super) const STATE: &[Key] = &[
+    of_process(
+        "state.path",
+        Slot::FileOrNone(|d| &mut d.state.path),
+        "file in which scores, active sets and lifetimes outlive the process; empty = none",
+    ),
+    of_process(
+        "state.interval",
+        Time((ms(100), hours(24)), |d| &mut d.state.interval),
+        "time between two writes of that file, if something has changed",
+    ),
+];

@@ -129,6 +129,16 @@ pub(super) const ALL: &[Movement] = &[
     (|_, _| (), "config_restart_needed", 1.0),
     (
         |w, _| {
+            let state = &w.sources.hub.state;
+            state.written_ms.store(1_500, Relaxed);
+            state.failures.store(4, Relaxed);
+        },
+        "state_written_timestamp_seconds",
+        1.5,
+    ),
+    (|_, _| (), "state_write_failures_total", 4.0),
+    (
+        |w, _| {
             let set = CandidateSet::parse("10.0.0.0/8\n", 80).expect("a list");
             w.live.candidates.publish(Arc::new(set));
         },

@@ -375,3 +375,45 @@ fn one_round_in_n_asks_and_who_did_not_answer_rightly_is_asked_in_each() {
     // At first; by turns; by turns, and wrong; again, and again until it is right; by turns.
     assert_eq!(asks, [0, 3, 6, 7, 8, 9], "{asked:?}");
 }
+
+#[test]
+fn a_sweep_begins_with_who_is_recalled_and_asks_nobody_twice() {
+    let mut bench = bench(&sweeping(4), "10.0.0.0/26\n");
+    let addr = |last: u8| SocketAddr::from(([10, 0, 0, last], 80));
+    let now = bench.now;
+    for last in 1..=3 {
+        let sample = Sample {
+            candidate: Candidate {
+                service: ServiceId::fresh(),
+                addr: addr(last),
+            },
+            outcome: Outcome::Success(SECOND / 100),
+            heard: Heard::NotAsked,
+            source: Source::Probe,
+            began_at: now,
+            at: now,
+        };
+        let mut before = ScoreBoard::new(Scoring::default());
+        before.record(&sample);
+        bench.board.recall(&before.save(1, now), SECOND, now);
+    }
+    let off_the_list = SocketAddr::from(([10, 1, 0, 1], 80));
+    bench
+        .agenda
+        .begin_with([addr(3), off_the_list, addr(1), addr(3), addr(2)].into_iter());
+    let mut asked = Vec::new();
+    loop {
+        let probes = bench.begin();
+        if probes.is_empty() || bench.agenda.sweeps().is_none() {
+            break;
+        }
+        asked.extend(probes.iter().map(|probe| probe.candidate.addr));
+        for probe in &probes {
+            bench.end(probe);
+        }
+    }
+    assert_eq!(asked[..3], [addr(3), addr(1), addr(2)]);
+    let once: HashSet<SocketAddr> = asked.iter().copied().collect();
+    assert_eq!(once.len(), asked.len(), "nobody is asked twice");
+    assert!(asked.len() > 30, "{}", asked.len());
+}

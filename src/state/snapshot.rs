@@ -1,0 +1,77 @@
+//! What is saved, as plain values: what a service knows is a field of [`ServiceState`], and a kind of line in `format`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::scorer::board::SavedRow;
+
+/// The most rows that are kept of one service.
+pub const MAX_ROWS: usize = 1024;
+
+/// The most members, and the most lifetimes, that are kept of one service.
+pub const MAX_MEMBERS: usize = 1024;
+
+/// What is older says nothing about the present.
+pub const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
+
+/// All that is saved.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct State {
+    /// When it was saved, in milliseconds since 1970 by the wall clock. Ages are counted from then.
+    pub saved_at_ms: u64,
+    /// By name.
+    pub services: BTreeMap<String, ServiceState>,
+}
+
+/// What is saved of one service.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ServiceState {
+    /// What is known of candidates; at most [`MAX_ROWS`].
+    pub rows: Vec<SavedRow>,
+    /// The members of the active set, best first; at most [`MAX_MEMBERS`].
+    pub active: Vec<SocketAddr>,
+    /// How long backends let warm connections live, where that was learned; at most [`MAX_MEMBERS`].
+    pub lifetimes: Vec<SavedLifetime>,
+}
+
+/// How old a backend lets unused connections become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedLifetime {
+    /// The backend.
+    pub addr: SocketAddr,
+    /// The age at which its warm connections are replaced, in milliseconds.
+    pub life_ms: u64,
+}
+
+impl State {
+    /// How long ago it was saved; nothing if the clock has stepped back since.
+    #[must_use]
+    pub fn elapsed(&self, wall: SystemTime) -> Duration {
+        let since_epoch = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+        since_epoch.saturating_sub(Duration::from_millis(self.saved_at_ms))
+    }
+
+    /// What of it is still worth something so long after it was saved: nothing that is older than [`MAX_AGE`].
+    #[must_use]
+    pub fn still_fresh(mut self, elapsed: Duration) -> Self {
+        if elapsed > MAX_AGE {
+            return Self::default();
+        }
+        let is_fresh = |row: &SavedRow| elapsed.saturating_add(Duration::from_millis(row.age_ms)) <= MAX_AGE;
+        for service in self.services.values_mut() {
+            service.rows.retain(is_fresh);
+        }
+        self
+    }
+}
+
+/// The wall clock in milliseconds since 1970; 0 before.
+#[must_use]
+pub fn wall_ms(wall: SystemTime) -> u64 {
+    let since_epoch = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+}
