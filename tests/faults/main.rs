@@ -11,6 +11,7 @@
 //! |---|---|---|
 //! | `backends::refusing` | one of three stops listening, under its warm connections | every client is served by another one |
 //! | `backends::timing_out` | the queue of one of three is full: connects hang | the same, one `dial_timeout` later |
+//! | `backends::hanging_two_at_a_time_under_races` | the queues of two of three are full, dials are raced, half of the clients reset meanwhile | who waits is served; at most 7 second dials for 100 clients |
 //! | `backends::accepting_and_ending_at_once` | one of three closes, or resets, whatever it accepts | clients are served, or told before they have heard anything; no descriptor stays |
 //! | `backends::closing_warm_connections_at_random` | all of them close connections silent for up to 400 ms | nobody notices but those whose request met the close on its way, which backends count |
 //! | `backends::speaking_first` | a banner before any request, on warm and on new connections | it comes once, whole, and first |
