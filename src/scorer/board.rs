@@ -160,10 +160,19 @@ impl ScoreBoard {
         })
     }
 
-    /// Every remembered candidate, as the selector sees it; in no particular order.
+    /// Every candidate that was touched since the process started, as the selector sees it; in no particular order.
     pub fn rated(&self) -> impl Iterator<Item = Rated> {
         self.rows
             .iter()
+            .filter(|(_, row)| !row.is_recalled)
+            .map(|(addr, row)| row.history.rated(addr, &self.rules))
+    }
+
+    /// Every other remembered candidate, in the same way.
+    pub fn recalled(&self) -> impl Iterator<Item = Rated> {
+        self.rows
+            .iter()
+            .filter(|(_, row)| row.is_recalled)
             .map(|(addr, row)| row.history.rated(addr, &self.rules))
     }
 

@@ -157,7 +157,16 @@ impl Choice {
         let size = self.rules().active_set_size;
         let board = &self.service.live.board;
         let board = board.read().unwrap_or_else(PoisonError::into_inner);
-        let mut ranked = decide::best(size, board.rated(), |addr| candidates.contains(addr));
+        // What is only recalled makes no set better; it does for the place of who fails, if nothing else does.
+        let members = board.recalled().filter(|rated| present.contains(&rated.addr));
+        let mut ranked = decide::best(size, board.rated().chain(members), |addr| {
+            candidates.contains(addr)
+        });
+        let known = |addr: &SocketAddr| ranked.iter().any(|rated| rated.addr == *addr);
+        let others = decide::best(size, board.recalled(), |addr| {
+            candidates.contains(addr) && !known(addr)
+        });
+        ranked.extend(others);
         let member = |backend: &Arc<Backend>| {
             let addr = backend.addr;
             let listed = if candidates.contains(&addr) {

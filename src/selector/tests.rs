@@ -442,4 +442,6 @@ fn the_set_of_a_process_before_is_the_first_one_and_the_dead_leave_it() {
     assert_eq!(life, Some(Duration::from_secs(4)));
     bench.sample(&one, 2, Outcome::Refused);
     assert_eq!(bench.evaluate(&one), [1, 3, 4], "one failure is enough");
+    bench.now += Duration::from_secs(3600);
+    assert_eq!(bench.evaluate(&one), [1, 3, 4], "5 is only recalled");
 }
