@@ -196,6 +196,13 @@ impl Agenda {
         }
     }
 
+    /// Looks at everybody anew, if there is initial probing: what is known may have become untrue.
+    pub fn sweep_anew(&mut self, now: Instant, rng: &mut fastrand::Rng) {
+        self.sampler = Sampler::new(Arc::clone(self.sampler.set()), rng);
+        self.initial = Initial::UnderWay;
+        self.begin_anew(now);
+    }
+
     /// Follows a changed configuration. A sweep that is under way goes on; none begins.
     pub fn adopt(&mut self, config: &Probing, now: Instant) {
         if self.config == *config {

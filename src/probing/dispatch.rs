@@ -20,11 +20,12 @@ use super::check::Plan;
 use super::places::Places;
 use super::probe::{Ending, Errand, Probe};
 use super::sentinels::{Manners, Others, Sentinels};
+use super::uplinks::{Landmarks, is_landmark};
 use crate::base::burst::Burst;
 use crate::base::published::Reader;
 use crate::candidates::CandidateSet;
 use crate::scorer::board::ScoreBoard;
-use crate::scorer::link::LinkView;
+use crate::scorer::link::{LinkView, Phase as LinkPhase};
 use crate::scorer::sample::Touched;
 use crate::service::directory::{Directory, Phase, Service};
 use crate::service::hub::Hub;
@@ -33,6 +34,9 @@ use crate::service::id::{Candidate, ServiceId};
 /// Probes that begin between two looks at the poll: answers are timed when they are seen, so a long burst of
 /// connects would make the first of them look slow.
 pub const STARTS_PER_TURN: usize = 16;
+
+/// Candidates of a list that are looked at for a landmark: so many from its beginning, and so many from all over it.
+const LOOKED_AT: u128 = 16;
 
 /// Pause of probing when descriptors ran out.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
@@ -43,6 +47,10 @@ pub struct Dispatch {
     hub: Arc<Hub>,
     directory: Reader<Directory>,
     link: Reader<LinkView>,
+    /// How often everybody was looked at anew.
+    sweeps: u64,
+    /// To whom our way to the network is looked at; none until it is worked out for the present candidates.
+    landmarks: Option<Landmarks>,
     max_in_flight: usize,
     in_flight: usize,
     places: Places,
@@ -97,6 +105,8 @@ impl Dispatch {
         Self {
             directory: Reader::unaware(Arc::clone(&hub.directory)),
             link: Reader::unaware(Arc::clone(&hub.link)),
+            sweeps: 0,
+            landmarks: None,
             max_in_flight: max_in_flight.max(1),
             in_flight: 0,
             places: Places::new(rng.u64(..)),
@@ -136,9 +146,11 @@ impl Dispatch {
     pub fn hear(&mut self, now: Instant) {
         if self.directory.refresh() {
             self.adopt(now);
+            self.landmarks = None;
         }
         for entry in self.services.values_mut() {
             if entry.candidates.refresh() {
+                self.landmarks = None;
                 let list = entry.candidates.shared();
                 entry.agenda.relist(list, now, &mut self.rng);
                 tell_sweep(entry);
@@ -150,10 +162,45 @@ impl Dispatch {
                 entry.agenda.follow_link(self.link.phase, now);
             }
         }
+        if self.sweeps != self.link.sweeps {
+            self.sweeps = self.link.sweeps;
+            for entry in self.services.values_mut() {
+                entry.agenda.sweep_anew(now, &mut self.rng);
+                entry.agenda.begin_with(recalled(&entry.service).into_iter());
+                tell_sweep(entry);
+            }
+        }
         let ids: Vec<ServiceId> = self.services.keys().copied().collect();
         for id in ids {
             self.enlist(id, now);
         }
+    }
+
+    /// How our own link stands.
+    #[must_use]
+    pub fn link(&self) -> LinkPhase {
+        self.link.phase
+    }
+
+    /// To whom our way to the network is to be looked at: of each family the first of a few candidates of any service that is
+    /// beyond this machine.
+    pub fn landmarks(&mut self) -> Landmarks {
+        let lists = self.services.values().map(|entry| &entry.candidates);
+        *self.landmarks.get_or_insert_with(|| {
+            let mut found = Landmarks::default();
+            for list in lists {
+                let step = (list.len() / LOOKED_AT).max(1);
+                let places = (0..LOOKED_AT).chain((0..LOOKED_AT).map(|i| i * step));
+                let some = places.filter_map(|place| list.at(place));
+                for addr in some.filter(is_landmark) {
+                    found[usize::from(addr.is_ipv6())].get_or_insert(addr);
+                }
+                if found.iter().all(Option::is_some) {
+                    break;
+                }
+            }
+            found
+        })
     }
 
     /// One step: takes all `endings`, and adds to `begins` the probes that begin now; when to go on, if not at the next
@@ -438,12 +485,15 @@ impl Dispatch {
     }
 }
 
-/// Of whom something is known from a process before this one: members of its active set, then others, the best first.
+/// Of whom something is known that is to be confirmed: members of the active set, then of the one of the process before, then
+/// others, the best first.
 fn recalled(service: &Service) -> Vec<SocketAddr> {
     let live = &service.live;
     let mut known: Vec<Touched> = read(&live.board).touched().collect();
     known.sort_by(|a, b| b.score.total_cmp(&a.score));
-    let members = live.recalled.members.iter().copied();
+    let active = live.active.load();
+    let members = active.backends.iter().map(|backend| backend.addr);
+    let members = members.chain(live.recalled.members.iter().copied());
     members.chain(known.iter().map(|row| row.addr)).collect()
 }
 

@@ -16,6 +16,7 @@ mod talk; // a question to a candidate and its answer
 #[cfg(test)]
 mod tests;
 mod thread; // the thread
+pub mod uplinks; // whether our way to the network has changed (pure)
 
 pub use dispatch::Dispatch;
 pub use thread::Prober;

@@ -16,6 +16,7 @@ use super::score::saved::SavedHistory;
 use super::score::{History, Score};
 use crate::base::lru::Lru;
 use crate::config::Scoring;
+use crate::service::uplink::UplinkId;
 
 /// The most candidates that are remembered besides the active ones; a row takes about 190 bytes.
 pub const BOARD_BOUND: usize = 8192;
@@ -29,6 +30,8 @@ pub struct ScoreBoard {
     answering: usize,
     /// How often something was taken in.
     changes: u64,
+    /// On which way to the network all this was learned.
+    uplink: UplinkId,
 }
 
 /// `last_sample_at` is `None` only while a row is being made.
@@ -67,6 +70,7 @@ impl ScoreBoard {
             rows: Lru::new(bound),
             answering: 0,
             changes: 0,
+            uplink: 0,
         }
     }
 
@@ -160,10 +164,19 @@ impl ScoreBoard {
         })
     }
 
-    /// Every remembered candidate, as the selector sees it; in no particular order.
+    /// Every candidate that was touched since the process started, as the selector sees it; in no particular order.
     pub fn rated(&self) -> impl Iterator<Item = Rated> {
         self.rows
             .iter()
+            .filter(|(_, row)| !row.is_recalled)
+            .map(|(addr, row)| row.history.rated(addr, &self.rules))
+    }
+
+    /// Every other remembered candidate, in the same way.
+    pub fn recalled(&self) -> impl Iterator<Item = Rated> {
+        self.rows
+            .iter()
+            .filter(|(_, row)| row.is_recalled)
             .map(|(addr, row)| row.history.rated(addr, &self.rules))
     }
 
@@ -207,6 +220,27 @@ impl ScoreBoard {
     #[must_use]
     pub fn rules(&self) -> &Scoring {
         &self.rules
+    }
+
+    /// On which way to the network all this was learned.
+    #[must_use]
+    pub fn uplink(&self) -> UplinkId {
+        self.uplink
+    }
+
+    /// What is taken in from now on is learned on this way to the network; what was before is forgotten if that was another.
+    pub fn turn_to(&mut self, uplink: UplinkId) {
+        if self.uplink != uplink {
+            self.uplink = uplink;
+            self.rows.retain(|_| false);
+            self.answering = 0;
+            self.changes += 1;
+        }
+    }
+
+    /// All is to be confirmed: it may have become untrue since.
+    pub fn doubt(&mut self) {
+        self.rows.change_all(|row| row.is_recalled = true);
     }
 
     /// How often something was taken in: whoever saves rows compares.

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, RwLockReadGuard, Weak};
 use std::time::Instant;
 
 use super::decide::{self, Footing, Listed, Member, Situation, Switch, SwitchReason, decide};
@@ -18,8 +18,10 @@ use crate::base::told::Told;
 use crate::candidates::CandidateSet;
 use crate::config;
 use crate::pools::targets;
+use crate::scorer::board::ScoreBoard;
 use crate::scorer::sample::Rated;
 use crate::service::directory::Service;
+use crate::service::uplink::{MAX_UPLINKS, UplinkId};
 
 /// What the selector keeps of one service.
 #[derive(Debug)]
@@ -35,6 +37,12 @@ pub(super) struct Choice {
     last_switch: Option<Instant>,
     /// Backends by address, as long as anybody holds them.
     known: HashMap<SocketAddr, Weak<Backend>>,
+    /// On which way to the network the set was chosen.
+    uplink: UplinkId,
+    /// The sets of other ways, the one that was left last at the end.
+    aside: Vec<(UplinkId, Vec<SocketAddr>)>,
+    /// Whether the way is a new one, on which enough is to be known before the set changes.
+    awaits_sweep: bool,
 }
 
 impl Choice {
@@ -48,6 +56,9 @@ impl Choice {
             told: Told::default(),
             last_switch: None,
             known: HashMap::new(),
+            uplink: 0,
+            aside: Vec::new(),
+            awaits_sweep: false,
         }
     }
 
@@ -85,9 +96,13 @@ impl Choice {
     pub(super) fn evaluate(&mut self, now: Instant) {
         self.is_asked = false;
         self.candidates.refresh();
-        if self.service.live.active.load().backends.is_empty() && !self.recall(now) && !self.is_ready() {
+        self.follow_uplink(now);
+        let has_set = !self.service.live.active.load().backends.is_empty() || self.recall(now);
+        if (!has_set || self.awaits_sweep) && !self.is_ready() {
             return;
         }
+        // The first set on a way to the network is no switch.
+        let is_first = std::mem::take(&mut self.awaits_sweep);
         let present = self.service.live.active.load();
         let (ranked, current) = self.rate(&present);
         let situation = Situation {
@@ -106,7 +121,7 @@ impl Choice {
             Some(switch) => {
                 report::switch(&self.service.name, &switch, &current);
                 self.switch(&switch, decision.footing, &present, now);
-                if !current.is_empty() {
+                if !current.is_empty() && !is_first {
                     self.last_switch = Some(now);
                 }
             }
@@ -117,17 +132,50 @@ impl Choice {
         }
     }
 
+    /// Follows the board to another way to the network: the set of that way is back in force at once, if it has one. Else the
+    /// present one stays until enough is known there.
+    fn follow_uplink(&mut self, now: Instant) {
+        let uplink = self.board().uplink();
+        let present = self.service.live.active.load();
+        let before = std::mem::replace(&mut self.uplink, uplink);
+        if before == uplink || present.backends.is_empty() {
+            return;
+        }
+        let members = present.backends.iter().map(|backend| backend.addr);
+        self.aside.push((before, members.collect()));
+        let back = self.aside.iter().position(|(known, _)| *known == uplink);
+        let back = back.map(|back| self.aside.remove(back).1);
+        if self.aside.len() >= MAX_UPLINKS {
+            self.aside.remove(0);
+        }
+        self.last_switch = None;
+        self.awaits_sweep = !back.is_some_and(|members| self.begin_with(&members, &present, now));
+    }
+
     /// Begins with the active set of the process before this one, if there was any; it is probed while it serves.
     fn recall(&mut self, now: Instant) -> bool {
-        let board = self.service.live.board.read();
-        let board = board.unwrap_or_else(PoisonError::into_inner);
+        let live = Arc::clone(&self.service.live);
+        self.begin_with(&live.recalled.members, &ActiveSet::default(), now)
+    }
+
+    /// Publishes a set that was chosen before, without those who are candidates no more; whether anybody is left.
+    fn begin_with(&mut self, addrs: &[SocketAddr], before: &ActiveSet, now: Instant) -> bool {
+        let board = self.board();
         let mut members: Vec<Rated> = Vec::new();
-        for addr in &self.service.live.recalled.members {
+        for addr in addrs {
             let is_new = members.iter().all(|member| member.addr != *addr);
             if is_new && members.len() < self.rules().active_set_size && self.candidates.contains(addr) {
                 members.push(board.rating(*addr));
             }
         }
+        let current: Vec<Member> = before
+            .backends
+            .iter()
+            .map(|backend| Member {
+                rated: board.rating(backend.addr),
+                listed: Listed::Yes,
+            })
+            .collect();
         drop(board);
         if members.is_empty() {
             return false;
@@ -136,18 +184,20 @@ impl Choice {
             members,
             reason: SwitchReason::Initial,
         };
-        report::switch(&self.service.name, &first, &[]);
-        self.switch(&first, Footing::Good, &ActiveSet::default(), now);
+        report::switch(&self.service.name, &first, &current);
+        self.switch(&first, Footing::Good, before, now);
         true
+    }
+
+    fn board(&self) -> RwLockReadGuard<'_, ScoreBoard> {
+        let board = self.service.live.board.read();
+        board.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a first set can be chosen: nobody is probed at first, or all were, or enough of them answer.
     fn is_ready(&self) -> bool {
         let Service { spec, live, .. } = &*self.service;
-        let enough = || {
-            let board = live.board.read().unwrap_or_else(PoisonError::into_inner);
-            board.answering() >= spec.remotes.selector.active_set_size
-        };
+        let enough = || self.board().answering() >= spec.remotes.selector.active_set_size;
         !spec.remotes.probing.initial.enabled || live.is_swept.load(Ordering::Acquire) || enough()
     }
 
@@ -155,9 +205,17 @@ impl Choice {
     fn rate(&self, present: &ActiveSet) -> (Vec<Rated>, Vec<Member>) {
         let candidates = &self.candidates;
         let size = self.rules().active_set_size;
-        let board = &self.service.live.board;
-        let board = board.read().unwrap_or_else(PoisonError::into_inner);
-        let mut ranked = decide::best(size, board.rated(), |addr| candidates.contains(addr));
+        let board = self.board();
+        // What is only recalled makes no set better; it does for the place of who fails, if nothing else does.
+        let members = board.recalled().filter(|rated| present.contains(&rated.addr));
+        let mut ranked = decide::best(size, board.rated().chain(members), |addr| {
+            candidates.contains(addr)
+        });
+        let known = |addr: &SocketAddr| ranked.iter().any(|rated| rated.addr == *addr);
+        let others = decide::best(size, board.recalled(), |addr| {
+            candidates.contains(addr) && !known(addr)
+        });
+        ranked.extend(others);
         let member = |backend: &Arc<Backend>| {
             let addr = backend.addr;
             let listed = if candidates.contains(&addr) {

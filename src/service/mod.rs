@@ -13,6 +13,7 @@ pub mod reloads; // what became of reloads
 #[cfg(test)]
 pub(crate) mod stage; // tests: a hub with services, without threads
 pub mod traffic; // what a service's connections come to, for each reactor
+pub mod uplink; // which way to the network is in use
 
 pub use directory::{Directory, ListenerId, Listening, Phase, Service};
 pub use doorbells::Doorbells;
@@ -20,3 +21,4 @@ pub use hub::Hub;
 pub use id::{Candidate, ServiceId};
 pub use live::Live;
 pub use reloads::Reloads;
+pub use uplink::Uplink;

@@ -49,6 +49,7 @@ fn view(phase: Phase, since: Instant, failed: &[Candidate]) -> LinkView {
         answered: None,
         recoveries: 0,
         outages: 0,
+        sweeps: 0,
     }
 }
 
