@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
-use log::{debug, warn};
+use log::{debug, info, warn};
 
 use super::agenda::{Agenda, Facts, Frame};
 use super::check::Plan;
@@ -166,6 +166,9 @@ impl Dispatch {
             self.sweeps = self.link.sweeps;
             for entry in self.services.values_mut() {
                 entry.agenda.sweep_anew(now, &mut self.rng);
+                entry
+                    .agenda
+                    .remember(read(&entry.service.live.board).touched(), &mut self.rng);
                 entry.agenda.begin_with(recalled(&entry.service).into_iter());
                 tell_sweep(entry);
             }
@@ -306,6 +309,10 @@ impl Dispatch {
         match ending {
             Ending::Ended(sample) => {
                 self.hub.samples.push(sample);
+                if entry.agenda.learn(&sample, &mut self.rng) {
+                    tell_doubt(entry);
+                    self.hub.samples.doubted(service);
+                }
                 entry.agenda.ended(now);
             }
             Ending::LeftOut(_) => entry.agenda.ended(now),
@@ -399,7 +406,7 @@ impl Dispatch {
                 None => self.entry(service, now),
             };
             let probing = &service.spec.remotes.probing;
-            entry.agenda.adopt(probing, now);
+            entry.agenda.adopt(&service.spec.remotes, now, &mut self.rng);
             if entry.service.spec.remotes.probing.check != probing.check {
                 entry.plan = Plan::of(&probing.check).map(Arc::new);
             }
@@ -425,15 +432,16 @@ impl Dispatch {
             origin: self.hub.started_at,
             places: self.places,
         };
-        let config = &service.spec.remotes.probing;
-        let mut agenda = Agenda::new(frame, config, candidates.shared(), now, &mut self.rng);
+        let remotes = &service.spec.remotes;
+        let mut agenda = Agenda::new(frame, remotes, candidates.shared(), now, &mut self.rng);
         agenda.follow_link(self.link.phase, now);
+        agenda.remember(read(&service.live.board).touched(), &mut self.rng);
         agenda.begin_with(recalled(service).into_iter());
         let entry = Entry {
             service: Arc::clone(service),
             candidates,
             agenda,
-            plan: Plan::of(&config.check).map(Arc::new),
+            plan: Plan::of(&remotes.probing.check).map(Arc::new),
             turn: None,
             gives_up_at: None,
         };
@@ -495,6 +503,14 @@ fn recalled(service: &Service) -> Vec<SocketAddr> {
     let members = active.backends.iter().map(|backend| backend.addr);
     let members = members.chain(live.recalled.members.iter().copied());
     members.chain(known.iter().map(|row| row.addr)).collect()
+}
+
+fn tell_doubt(entry: &Entry) {
+    let service = entry.service.name.as_str();
+    info!(
+        target: "tcp_forwarder::probing", service;
+        "candidates of service {service} no longer answer as they did: what was learned of them is confirmed anew"
+    );
 }
 
 fn tell_sweep(entry: &Entry) {

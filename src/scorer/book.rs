@@ -216,10 +216,14 @@ impl Book {
     pub(super) fn swept(&mut self) {
         // Published by the request or the lock of whoever asks.
         self.service.live.is_swept.store(true, Ordering::Release);
-        if self.awaits_a_set() {
-            self.service.live.evaluation.ask();
-        }
+        // A set that there is already was made of the first that answered.
+        self.service.live.evaluation.ask();
         self.awaits_sweep = false;
+    }
+
+    /// Candidates no longer answer as they did.
+    pub(super) fn doubted(&self) {
+        self.write(ScoreBoard::disbelieve);
     }
 
     /// Takes in what clients got since the last look; whether any got anything.

@@ -195,7 +195,7 @@ fn the_first_set_is_asked_for_once_all_were_probed() {
     activate(&one, &[1], Footing::Good);
     bench.step();
     bench.hub.samples.swept(one.live.id);
-    assert!(!bench.asks(&one, &[]), "a changed list was probed");
+    assert!(bench.asks(&one, &[]), "a sweep may have found better ones");
 }
 
 #[test]

@@ -131,6 +131,11 @@ impl Scorer {
                 Report::Sample(sample) => self.judge(sample, &mut cleared),
                 Report::Unserved(unserved) => self.hear(unserved),
                 Report::Swept(service) => swept.push(*service),
+                Report::Doubted(service) => {
+                    if let Some(book) = self.books.of(*service) {
+                        book.doubted();
+                    }
+                }
             }
         }
         self.judge_silences(now);

@@ -38,10 +38,12 @@ pub(super) struct Arms([Account; 3]);
 
 impl Arms {
     pub(super) fn new() -> Self {
-        Self([Account {
-            payoff: PRIOR_PAYOFF * PRIOR_TRIES,
-            tries: PRIOR_TRIES,
-        }; 3])
+        Self(
+            [Account {
+                payoff: PRIOR_PAYOFF * PRIOR_TRIES,
+                tries: PRIOR_TRIES,
+            }; 3],
+        )
     }
 
     /// A probe has brought an improvement, in nats of latency; 0 or less for none.
@@ -86,7 +88,10 @@ mod tests {
             arms.learn(Arm::Anywhere, 0.0);
         }
         let shares = arms.shares();
-        assert!(shares[1] > 0.75 && shares[0] >= FLOOR && shares[2] >= FLOOR, "{shares:?}");
+        assert!(
+            shares[1] > 0.75 && shares[0] >= FLOOR && shares[2] >= FLOOR,
+            "{shares:?}"
+        );
         assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-9);
         for _ in 0..200 {
             arms.learn(Arm::Beside, 0.0);

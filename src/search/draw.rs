@@ -86,7 +86,10 @@ impl Drawing<'_> {
         let spread = levels.within(self.top);
         let (mean, variance) = if precision > 0.0 {
             let between = levels.between(self.top, root.len.into());
-            (f64::from(root.belief.mean), (1.0 / precision + between).min(spread))
+            (
+                f64::from(root.belief.mean),
+                (1.0 / precision + between).min(spread),
+            )
         } else {
             (self.bound, spread)
         };
@@ -159,7 +162,11 @@ pub(super) fn from(tree: &Tree, node: &Node, top: u32) -> u32 {
 /// were drawn for.
 fn between_them(levels: &Levels, above: Above, (own, len): (f64, u32), at: u32) -> (f64, f64) {
     let whole = levels.between(above.len, len);
-    let share = if whole > 0.0 { levels.between(above.len, at) / whole } else { 0.0 };
+    let share = if whole > 0.0 {
+        levels.between(above.len, at) / whole
+    } else {
+        0.0
+    };
     let mean = above.value + share * (own - above.value);
     let variance = whole * share * (1.0 - share) + levels.within(at);
     (mean, variance.sqrt())

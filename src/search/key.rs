@@ -98,7 +98,6 @@ impl Key {
         #[expect(clippy::cast_possible_truncation, reason = "the family is the bit before")]
         let port = self.space as u16;
         if self.family() == 0 {
-            #[expect(clippy::cast_possible_truncation, reason = "the first of 128 bits")]
             let bits = (self.bits() >> 96) as u32;
             SocketAddr::from((Ipv4Addr::from_bits(bits), port))
         } else {

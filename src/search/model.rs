@@ -140,16 +140,17 @@ impl Model {
         self.half_life = half_life;
     }
 
-    /// Takes in what a probe came to: a latency, or none. Who is not on the list is none of its business.
+    /// Takes in what a probe came to: a latency, or none. Who is not on the list is none of its business. Whether answers have
+    /// become so unlike what was expected of them that all that is known is in doubt.
     pub fn learn(
         &mut self,
         addr: &SocketAddr,
         latency: Option<Duration>,
         now: Instant,
         rng: &mut fastrand::Rng,
-    ) {
+    ) -> bool {
         if !self.set.contains(addr) {
-            return;
+            return false;
         }
         self.age(now);
         let key = Key::of(addr);
@@ -165,9 +166,11 @@ impl Model {
         if self.unsettled >= SETTLE_EVERY.max(self.tree.len() / NODES_A_SETTLE) {
             self.settle();
         }
-        if self.surprise > DOUBTS_ABOVE {
+        let doubts = self.surprise > DOUBTS_ABOVE;
+        if doubts {
             self.doubt();
         }
+        doubts
     }
 
     /// Credits who chose a candidate with what it came to, the first time.
@@ -317,7 +320,9 @@ impl Model {
     fn pick(&mut self, rng: &mut fastrand::Rng) {
         if self.tree.root == NONE {
             let any = self.sampler.next(rng).or_else(|| self.set.at(0));
-            any.into_iter().for_each(|addr| self.promise(addr));
+            if let Some(addr) = any {
+                self.promise(addr);
+            }
             return;
         }
         self.best = self.best_leaves();
@@ -389,8 +394,9 @@ impl Model {
         };
         let node = self.tree.node_mut(opening.node);
         node.is_closed |= found.is_none();
-        if opening.place == Place::Within {
+        if opening.place == Place::Within && found.is_some() {
             node.touched = node.touched.saturating_add(1);
+            self.tree.refresh_up(opening.node, &self.levels);
         }
         found
     }

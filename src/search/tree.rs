@@ -33,9 +33,19 @@ pub(super) struct Record {
 impl Record {
     /// What was remembered elsewhere, within bounds whatever it says.
     pub(super) fn restored(answers: f32, log_latency: f64, failures: f32) -> Self {
-        let bounded = |weight: f32| if weight.is_finite() { weight.clamp(0.0, MOST_WEIGHT) } else { 0.0 };
+        let bounded = |weight: f32| {
+            if weight.is_finite() {
+                weight.clamp(0.0, MOST_WEIGHT)
+            } else {
+                0.0
+            }
+        };
         #[expect(clippy::cast_possible_truncation, reason = "a logarithm of seconds")]
-        let mean = if log_latency.is_finite() { log_latency as f32 } else { 0.0 };
+        let mean = if log_latency.is_finite() {
+            log_latency as f32
+        } else {
+            0.0
+        };
         Self {
             answers: bounded(answers),
             mean,
@@ -161,8 +171,12 @@ impl Tree {
         if let Some(leaf) = self.find(key) {
             return leaf;
         }
-        if self.len() + 2 > self.capacity {
+        while self.len() + 2 > self.capacity {
             self.prune(levels);
+            // It may have become one of those that are remembered together.
+            if let Some(leaf) = self.find(key) {
+                return leaf;
+            }
         }
         let leaf = self.add(Node::leaf(key, key.depth(), Record::default(), 1));
         let Some((below, common)) = self.parting(key) else {
@@ -363,6 +377,7 @@ impl Tree {
 
     /// Remembers the least promising neighbours together: an eighth of all pairs of leaves.
     fn prune(&mut self, levels: &[Levels; 2]) {
+        debug_assert!(self.len() > 1, "there is room for two leaves and their parent");
         let mut pairs: Vec<(f32, u32)> = (self.upwards().into_iter())
             .filter(|at| {
                 let children = self.node(*at).children;

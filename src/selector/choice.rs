@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLockReadGuard, Weak};
 use std::time::Instant;
 
-use super::decide::{self, Footing, Listed, Member, Situation, Switch, SwitchReason, decide};
+use super::decide::{self, Footing, Listed, Member, Ratings, Situation, Switch, SwitchReason, decide};
 use super::report;
 use crate::backend::{ActiveSet, Backend};
 use crate::base::grid::Grid;
@@ -35,6 +35,9 @@ pub(super) struct Choice {
     pub(super) due: Instant,
     told: Told,
     last_switch: Option<Instant>,
+    /// Whether initial probing was over at the evaluation before: until then sets are made of whoever has answered so far,
+    /// and better ones need not wait.
+    is_settled: bool,
     /// Backends by address, as long as anybody holds them.
     known: HashMap<SocketAddr, Weak<Backend>>,
     /// On which way to the network the set was chosen.
@@ -55,6 +58,7 @@ impl Choice {
             due,
             told: Told::default(),
             last_switch: None,
+            is_settled: false,
             known: HashMap::new(),
             uplink: 0,
             aside: Vec::new(),
@@ -104,9 +108,9 @@ impl Choice {
         // The first set on a way to the network is no switch.
         let is_first = std::mem::take(&mut self.awaits_sweep);
         let present = self.service.live.active.load();
-        let (ranked, current) = self.rate(&present);
+        let (ratings, current) = self.rate(&present);
         let situation = Situation {
-            ranked: &ranked,
+            ratings: &ratings,
             current: &current,
             footing: present.footing,
             last_switch: self.last_switch,
@@ -121,7 +125,7 @@ impl Choice {
             Some(switch) => {
                 report::switch(&self.service.name, &switch, &current);
                 self.switch(&switch, decision.footing, &present, now);
-                if !current.is_empty() && !is_first {
+                if !current.is_empty() && self.is_settled && !is_first {
                     self.last_switch = Some(now);
                 }
             }
@@ -130,6 +134,7 @@ impl Choice {
             }
             None => {}
         }
+        self.is_settled = self.service.live.is_swept.load(Ordering::Acquire);
     }
 
     /// Follows the board to another way to the network: the set of that way is back in force at once, if it has one. Else the
@@ -202,20 +207,10 @@ impl Choice {
     }
 
     /// The best candidates, and the members of the present set, with their scores.
-    fn rate(&self, present: &ActiveSet) -> (Vec<Rated>, Vec<Member>) {
+    fn rate(&self, present: &ActiveSet) -> (Ratings, Vec<Member>) {
         let candidates = &self.candidates;
         let size = self.rules().active_set_size;
         let board = self.board();
-        // What is only recalled makes no set better; it does for the place of who fails, if nothing else does.
-        let members = board.recalled().filter(|rated| present.contains(&rated.addr));
-        let mut ranked = decide::best(size, board.rated().chain(members), |addr| {
-            candidates.contains(addr)
-        });
-        let known = |addr: &SocketAddr| ranked.iter().any(|rated| rated.addr == *addr);
-        let others = decide::best(size, board.recalled(), |addr| {
-            candidates.contains(addr) && !known(addr)
-        });
-        ranked.extend(others);
         let member = |backend: &Arc<Backend>| {
             let addr = backend.addr;
             let listed = if candidates.contains(&addr) {
@@ -229,8 +224,19 @@ impl Choice {
             }
         };
         let mut current: Vec<_> = present.backends.iter().map(member).collect();
+        // What is only recalled makes no set better; it does for the place of who fails, if nothing else does.
+        let members = || board.recalled().filter(|rated| present.contains(&rated.addr));
+        let all = || board.rated().chain(members());
+        let mut ratings = Ratings::of(all, &current, self.rules(), |addr| candidates.contains(addr));
+        let ranked = &ratings.ranked;
+        let known = |addr: &SocketAddr| ranked.iter().any(|rated| rated.addr == *addr);
+        let others = decide::best(size, board.recalled(), decide::by_rank, |rated| {
+            candidates.contains(&rated.addr) && !known(&rated.addr)
+        });
+        ratings.ranked.extend(others);
         drop(board);
         strike_surplus(&mut current, size);
+        let ranked = &mut ratings.ranked;
         if ranked.len() < size {
             // Too few were touched (initial probing is off): strangers rank last, and only a set that
             // cannot be chosen by score is made of them.
@@ -240,7 +246,7 @@ impl Choice {
                 }
             }
         }
-        (ranked, current)
+        (ratings, current)
     }
 
     fn switch(&mut self, switch: &Switch, footing: Footing, before: &ActiveSet, now: Instant) {

@@ -53,9 +53,15 @@ pub fn one_of_each_network(world: World, probes: usize, rng: &mut fastrand::Rng)
     let count = (probes / 4).min(usize::try_from(networks).expect("small"));
     let mut notes = Notes::default();
     for place in 0..count {
-        let network = if (count as u128) < networks { rng.u128(0..networks) } else { place as u128 };
+        let network = if (count as u128) < networks {
+            rng.u128(0..networks)
+        } else {
+            place as u128
+        };
         let from = network * 256;
-        let addr = set.at(rng.u128(from..(from + 256).min(set.len()))).expect("a member");
+        let addr = set
+            .at(rng.u128(from..(from + 256).min(set.len())))
+            .expect("a member");
         for _ in 0..4 {
             notes.ask(world, addr, rng);
         }
@@ -78,32 +84,29 @@ pub fn three_stages(world: World, probes: usize, rng: &mut fastrand::Rng) -> Not
         Size::Large => 256,
         Size::Huge => 4096,
     };
-    closer(world, &mut notes, &set, (block, 12), probes * 3 / 10, rng);
-    closer(world, &mut notes, &set, (16, 6), probes - probes / 2 - probes * 3 / 10, rng);
+    let closer = probes * 3 / 10;
+    for (block, count, probes) in [(block, 12, closer), (16, 6, probes - probes / 2 - closer)] {
+        let blocks = best_blocks(&notes, &set, block, count);
+        for turn in 0..probes {
+            if let Some(number) = blocks.get(turn % blocks.len().max(1)) {
+                let addr = member(&set, number * block..(number + 1) * block, rng);
+                notes.ask(world, addr, rng);
+            }
+        }
+    }
     notes
 }
 
-fn closer(
-    world: World,
-    notes: &mut Notes,
-    set: &CandidateSet,
-    (block, count): (u128, usize),
-    probes: usize,
-    rng: &mut fastrand::Rng,
-) {
+/// The numbers of the blocks of so many hosts in which the best are.
+fn best_blocks(notes: &Notes, set: &CandidateSet, block: u128, count: usize) -> Vec<u128> {
     let mut blocks: Vec<u128> = Vec::new();
     for addr in notes.best(200) {
-        let index = set.index_of(&addr).expect("a member");
-        if !blocks.contains(&(index / block)) && blocks.len() < count {
-            blocks.push(index / block);
+        let number = set.index_of(&addr).expect("a member") / block;
+        if !blocks.contains(&number) && blocks.len() < count {
+            blocks.push(number);
         }
     }
-    for turn in 0..probes {
-        if let Some(number) = blocks.get(turn % blocks.len().max(1)) {
-            let addr = member(set, number * block..(number + 1) * block, rng);
-            notes.ask(world, addr, rng);
-        }
-    }
+    blocks
 }
 
 fn member(set: &CandidateSet, part: std::ops::Range<u128>, rng: &mut fastrand::Rng) -> SocketAddr {

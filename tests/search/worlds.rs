@@ -81,7 +81,9 @@ impl World {
         let bits = self.size.bits();
         match self.kind {
             Kind::Ragged => [3, bits / 3 + 1, bits - 6],
-            _ => [5, bits / 2, bits - 5],
+            Kind::Clustered | Kind::Flat | Kind::Needle | Kind::Equal | Kind::BadNeighbours => {
+                [5, bits / 2, bits - 5]
+            }
         }
     }
 
@@ -96,7 +98,9 @@ impl World {
 
     /// A number from 0 to 1 that belongs to a prefix and a purpose.
     fn share(self, prefix: u64, purpose: u64) -> f64 {
-        let mut x = self.seed ^ prefix.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ purpose.wrapping_mul(0xD1B5_4A32_D192_ED03);
+        let mut x = self.seed
+            ^ prefix.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            ^ purpose.wrapping_mul(0xD1B5_4A32_D192_ED03);
         for _ in 0..2 {
             x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
             x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -146,15 +150,24 @@ impl World {
 
     /// Logarithm of a host's own factor; none if it is dead.
     fn own(self, host: u64) -> Option<f64> {
-        let (spread, dead) = match self.kind {
-            Kind::Clustered => (0.08, 0.4),
-            Kind::Ragged => (0.15, 0.5),
-            Kind::Flat => (0.5, 0.3),
-            Kind::Needle => (0.1, 0.5),
-            Kind::Equal => (0.0, 0.2),
-            Kind::BadNeighbours => (0.1, 0.3),
+        let dead = match self.kind {
+            Kind::Clustered => 0.4,
+            Kind::Ragged | Kind::Needle => 0.5,
+            Kind::Flat | Kind::BadNeighbours => 0.3,
+            Kind::Equal => 0.2,
         };
-        (self.share(host, 6) >= dead).then(|| spread * self.normal(host, 7))
+        (self.share(host, 6) >= dead).then(|| self.spread() * self.normal(host, 7))
+    }
+
+    /// How much hosts of a rack differ.
+    fn spread(self) -> f64 {
+        match self.kind {
+            Kind::Clustered => 0.08,
+            Kind::Ragged => 0.15,
+            Kind::Flat => 0.5,
+            Kind::Needle | Kind::BadNeighbours => 0.1,
+            Kind::Equal => 0.0,
+        }
     }
 
     /// The true latency, in seconds; none of a dead host.
@@ -169,7 +182,8 @@ impl World {
         // Mostly a few per cent late; now and then a packet is sent again.
         let late = 1.0 + 0.03 * -(1.0 - rng.f64()).ln();
         let again = if rng.u8(..100) == 0 { 0.2 } else { 0.0 };
-        Some(Duration::from_secs_f64(truth * late + again)).filter(|latency| *latency < Duration::from_secs(1))
+        Some(Duration::from_secs_f64(truth * late + again))
+            .filter(|latency| *latency < Duration::from_secs(1))
     }
 
     /// The mean latency of the best three, in seconds.
@@ -177,13 +191,8 @@ impl World {
         let below = self.size.bits() - self.cuts()[2];
         let racks = (0..1_u64 << self.cuts()[2]).filter_map(|rack| Some((self.rack(rack << below)?, rack)));
         let mut racks: Vec<(f64, u64)> = racks.collect();
-        // No host's own factor is below exp(-1.8): four shares are at most 2 from their mean.
-        let most = |kind| match kind {
-            Kind::Flat => 0.5,
-            Kind::Ragged => 0.15,
-            _ => 0.1,
-        };
-        let reach = most(self.kind) * 2.0 * 3_f64.sqrt();
+        // Four shares are at most 2 from their mean, so that no host is nearer than this to what its rack has in common.
+        let reach = self.spread() * 2.0 * 3_f64.sqrt();
         racks.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
         let mut best = [f64::INFINITY; 3];
         for (base, rack) in racks {

@@ -289,7 +289,7 @@ fn services_come_go_and_change_and_others_keep_their_rounds() {
     let is_gone = |one: &Report| match one {
         Report::Sample(sample) => sample.candidate.service != leaves,
         Report::Unserved(_) => false,
-        Report::Swept(_) => true,
+        Report::Swept(_) | Report::Doubted(_) => true,
     };
     assert!(
         bench.reports().iter().all(is_gone),
