@@ -8,7 +8,9 @@ use std::time::Instant;
 use super::client::{Attachment, Client, Stage, Trust, Wait};
 use super::core::Reactor;
 use super::seek::Choice;
+use super::tenant::Tenant;
 use crate::base::slots::Key;
+use crate::pools::race;
 
 impl Reactor {
     /// A client is dialled for: when a second dial is to begin, if it may.
@@ -19,12 +21,15 @@ impl Reactor {
         let Some(tenant) = self.tenants.get_mut(pool.tenant) else {
             return;
         };
-        let race = tenant.spec().pools.race;
-        if race.width < 2 || tenant.members.len() < 2 {
+        let rules = tenant.spec().pools.race;
+        if tenant.members.len() < 2 {
             return;
         }
-        tenant.race_budget.earn();
-        let delay = race.delay.or_else(|| pool.dial_times.bound());
+        let is_cold = tenant.slumber.is_cold(self.time.clock());
+        let delay = race::delay(rules, is_cold, || pool.dial_times.bound());
+        if rules.width > 1 {
+            tenant.race_budget.earn();
+        }
         if let Some(delay) = delay.filter(|delay| *delay < tenant.spec().pools.dial_timeout) {
             self.client_timers.set(key.index(), self.now + delay);
         }
@@ -162,6 +167,11 @@ impl Reactor {
         let addr = self.leave_pool(lost);
         if let Some(client) = self.clients.get_mut(key) {
             client.search().failed.extend(addr);
+        }
+        let is_cold = |tenant: &Tenant| tenant.slumber.is_cold(self.time.clock());
+        if self.tenants.get(self.heir(tenant)).is_some_and(is_cold) {
+            // Of those that nobody has looked at for long, the one that goes on may be dead, too.
+            self.client_timers.set(key.index(), self.now);
         }
         true
     }

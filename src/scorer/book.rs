@@ -186,7 +186,8 @@ impl Book {
     pub(super) fn swept(&self) {
         // Published by the request or the lock of whoever asks.
         self.service.live.is_swept.store(true, Ordering::Release);
-        if !self.has_set() {
+        // What a service that was woken is swept for is news about its set.
+        if self.service.live.slumber.load().was_woken() || !self.has_set() {
             self.service.live.evaluation.ask();
         }
     }
