@@ -15,6 +15,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -37,6 +38,7 @@ struct Peer {
     addr: SocketAddr,
     listener: Option<Arc<TcpListener>>,
     seen: Arc<Seen>,
+    door: Option<JoinHandle<()>>,
     /// What fills its queue.
     fillers: Vec<TcpStream>,
 }
@@ -53,9 +55,9 @@ impl Peer {
         let listener = Arc::new(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
         let addr = listener.local_addr().unwrap();
         let seen = Arc::<Seen>::default();
-        let (door, watch) = (Arc::clone(&listener), Arc::clone(&seen));
-        std::thread::spawn(move || {
-            for stream in door.incoming() {
+        let (accepting, watch) = (Arc::clone(&listener), Arc::clone(&seen));
+        let door = std::thread::spawn(move || {
+            for stream in accepting.incoming() {
                 if watch.stops.load(Ordering::SeqCst) {
                     return;
                 }
@@ -74,6 +76,7 @@ impl Peer {
             addr,
             listener: Some(listener),
             seen,
+            door: Some(door),
             fillers: Vec::new(),
         }
     }
@@ -91,9 +94,11 @@ impl Peer {
     }
 
     /// Accepts nobody any more; the queue is as long as it was.
-    fn stop_accepting(&self) {
+    fn stop_accepting(&mut self) {
         self.seen.stops.store(true, Ordering::SeqCst);
         drop(TcpStream::connect(self.addr).unwrap());
+        // Or it would make room in the queue later on.
+        self.door.take().expect("it accepts").join().unwrap();
     }
 
     /// Refuses connects from now on.
@@ -168,7 +173,9 @@ fn the_first_client_is_served_past_dead_members_and_a_sweep_begins_behind_it() {
     });
     falls_asleep(&forwarder);
     wait_for("pools are empty", || peers.iter().all(|peer| peer.open() == 0));
-    assert_eq!(said(&forwarder, "service default falls asleep"), 1);
+    wait_for("it says so", || {
+        said(&forwarder, "service default falls asleep") == 1
+    });
     assert_eq!(said(&forwarder, "service default wakes up"), 0);
 
     let [closed, mute, alive, _] = &mut peers;
@@ -181,7 +188,7 @@ fn the_first_client_is_served_past_dead_members_and_a_sweep_begins_behind_it() {
     let took = began.elapsed();
     assert!(took < SOON, "{took:?}");
     wait_for("it is awake", || !is_asleep(&forwarder));
-    assert_eq!(said(&forwarder, "service default wakes up"), 1);
+    wait_for("it says so", || said(&forwarder, "service default wakes up") == 1);
     // The dial of the client, the sweep, and then the pool again.
     wait_for("it is used as before", || {
         alive.accepted() >= before + 6 && alive.open() >= 4
@@ -193,6 +200,25 @@ fn the_first_client_is_served_past_dead_members_and_a_sweep_begins_behind_it() {
     drop(client);
     falls_asleep(&forwarder);
     assert_eq!(forwarder.stop().status, Some(0), "a stop while it sleeps");
+}
+
+/// Who is asked first is chosen at random: all orders of one that refuses, one that is mute and one that lives.
+#[test]
+fn whichever_member_is_asked_first_the_client_is_served_soon() {
+    for _ in 0..8 {
+        let mut peers: [Peer; 3] = Peer::several();
+        let changes =
+            sleepy(&json!({ "sleep": { "interval": "1h" }, "pools": { "strategy": { "type": "off" } } }));
+        let forwarder = Forwarder::start(&changes, &list(&peers));
+        falls_asleep(&forwarder);
+        let [closed, mute, _] = &mut peers;
+        closed.close();
+        mute.fall_mute();
+        let began = Instant::now();
+        ping(&mut forwarder.connect(), b"the first one");
+        let took = began.elapsed();
+        assert!(took < SOON, "{took:?}");
+    }
 }
 
 #[test]
@@ -312,6 +338,19 @@ fn neither_watchdog_nor_scrapes_wake_it_but_a_reload_does() {
 }
 
 #[test]
+fn a_refused_client_wakes_nobody() {
+    let peers: [Peer; 1] = Peer::several();
+    let changes = sleepy(&json!({ "server": { "deny": ["127.0.0.0/8"] } }));
+    let forwarder = Forwarder::start(&changes, &list(&peers));
+    falls_asleep(&forwarder);
+    let refused = forwarder.connect().read(&mut [0]);
+    assert!(refused.is_err(), "{refused:?}");
+    assert!(forwarder.metric("connections_rejected_total") > 0.5);
+    assert!(is_asleep(&forwarder));
+    assert_eq!(said(&forwarder, "wakes up"), 0);
+}
+
+#[test]
 fn a_changed_list_wakes_it() {
     let peers: [Peer; 2] = Peer::several();
     let changes = sleepy(&json!({ "remotes": { "provider": { "file": { "watch": true } } } }));
@@ -323,7 +362,7 @@ fn a_changed_list_wakes_it() {
     wait_for("the new one is probed, and used", || peers[1].open() >= 4);
     falls_asleep(&forwarder);
     ping(&mut forwarder.connect(), b"by the new one");
-    assert_eq!(said(&forwarder, "wakes up"), 2);
+    wait_for("it says so", || said(&forwarder, "wakes up") == 2);
 }
 
 #[test]

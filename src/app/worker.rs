@@ -361,9 +361,7 @@ impl Watches {
 
 /// How often files are looked at.
 fn look_interval(directory: &Directory) -> Duration {
-    let is_asleep = |service: &Arc<Service>| service.live.slumber.load().is_asleep();
-    let services = &directory.services;
-    if !services.is_empty() && services.iter().all(is_asleep) {
+    if directory.is_asleep() {
         LAZY_LOOK_INTERVAL
     } else {
         LOOK_INTERVAL

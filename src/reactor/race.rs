@@ -3,13 +3,14 @@
 //! Of two dials of a client, the one in its stage has begun first or is the only one left; the other is its rival.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::client::{Attachment, Client, Stage, Trust, Wait};
 use super::core::Reactor;
 use super::seek::Choice;
-use super::tenant::Tenant;
 use crate::base::slots::Key;
+use crate::net;
 use crate::pools::race;
 
 impl Reactor {
@@ -76,8 +77,10 @@ impl Reactor {
             Ok(upstream) => upstream,
             Err(error) => {
                 self.count_failed_dial(rival, self.now, &error);
-                self.leave_pool(rival);
-                return false;
+                let addr = self.leave_pool(rival);
+                // A connect to this machine may be refused at once.
+                let is_its = !net::is_exhausted(&error) && !net::is_out_of_ports(&error);
+                return is_its && self.is_cold(key) && self.dial_next_rival(key, addr);
             }
         };
         if let Some(client) = self.clients.get_mut(key) {
@@ -89,6 +92,23 @@ impl Reactor {
             self.attach(key, upstream);
         }
         true
+    }
+
+    /// Begins a second dial to whoever comes after one that refused it.
+    fn dial_next_rival(&mut self, key: Key, refused: Option<SocketAddr>) -> bool {
+        if let Some(client) = self.clients.get_mut(key) {
+            client.search().failed.extend(refused);
+        }
+        // No member is chosen twice.
+        refused.is_some() && self.dial_rival(key)
+    }
+
+    /// Whether nobody has looked at the backends of a client for long: of two dials both may be to the dead, so that another
+    /// one takes the place of one that fails.
+    fn is_cold(&self, key: Key) -> bool {
+        let tenant = self.clients.get(key).map(|client| self.heir(client.tenant));
+        let tenant = tenant.and_then(|tenant| self.tenants.get(tenant));
+        tenant.is_some_and(|tenant| tenant.slumber.is_cold(self.time.clock()))
     }
 
     /// Whom the balancer chooses if the present backend of a client is left out.
@@ -168,9 +188,7 @@ impl Reactor {
         if let Some(client) = self.clients.get_mut(key) {
             client.search().failed.extend(addr);
         }
-        let is_cold = |tenant: &Tenant| tenant.slumber.is_cold(self.time.clock());
-        if self.tenants.get(self.heir(tenant)).is_some_and(is_cold) {
-            // Of those that nobody has looked at for long, the one that goes on may be dead, too.
+        if self.is_cold(key) {
             self.client_timers.set(key.index(), self.now);
         }
         true
