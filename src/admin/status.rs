@@ -31,6 +31,7 @@ struct Service {
     listen_addrs: Vec<SocketAddr>,
     active_set: Vec<SocketAddr>,
     is_fallback: bool,
+    is_asleep: bool,
     connections: u64,
 }
 
@@ -74,6 +75,7 @@ fn services(directory: &Directory) -> Vec<Service> {
                 .collect(),
             active_set: active.backends.iter().map(|backend| backend.addr).collect(),
             is_fallback: active.footing.is_fallback(),
+            is_asleep: service.live.slumber.load().is_asleep(),
             connections: connections.fold(0, u64::wrapping_add),
         }
     };

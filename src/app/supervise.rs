@@ -45,6 +45,10 @@ pub(super) fn start(
                 }
                 None => notifier.tell(&[Notice::Status(&status(&hub))]),
             }
+            if watchdog.is_none() && hub.directory.load().is_asleep() {
+                // Nobody waits for their answers, and each would wake a core.
+                continue;
+            }
             hub.heartbeats.ask();
             hub.bells.reactors.iter().for_each(|bell| bell.ring());
         }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
 
@@ -25,7 +25,7 @@ use super::ports::{self, Port};
 use super::takeover;
 use crate::admin;
 use crate::base::clock;
-use crate::base::file_watch::{FileWatch, LOOK_INTERVAL, must_be_regular};
+use crate::base::file_watch::{FileWatch, LAZY_LOOK_INTERVAL, LOOK_INTERVAL, must_be_regular};
 use crate::candidates::watch::Watch;
 use crate::config::{self, Config};
 #[cfg(unix)]
@@ -34,7 +34,7 @@ use crate::logging;
 use crate::reactor::limits::Limits;
 use crate::reactor::{Letter, Mailbox};
 use crate::service::reloads::{Fault, Outcome};
-use crate::service::{Hub, Phase, Service};
+use crate::service::{Directory, Hub, Phase, Service};
 use crate::state::Keeper;
 use crate::systemd::{Notice, Notifier};
 
@@ -113,7 +113,10 @@ impl Worker {
             }
         }
         self.keeper.step(now);
-        if self.watches.is_due(now) {
+        if self
+            .watches
+            .is_due(now, look_interval(&self.hub.directory.load()))
+        {
             if self.watches.config.as_mut().is_some_and(FileWatch::look) {
                 drop(self.reload("the file has changed"));
             }
@@ -344,13 +347,24 @@ impl Watches {
         self.next_look = (!is_idle).then(|| self.next_look.unwrap_or_else(|| clock::now() + LOOK_INTERVAL));
     }
 
-    /// Whether it is time to look; then the next time is one interval later.
-    fn is_due(&mut self, now: Instant) -> bool {
-        let is_due = self.next_look.is_some_and(|at| at <= now);
-        if is_due {
-            self.next_look = Some(now + LOOK_INTERVAL);
-        }
+    /// Whether it is time to look; then the next time is one interval later, and never is it more than that from now.
+    fn is_due(&mut self, now: Instant, interval: Duration) -> bool {
+        let Some(at) = self.next_look else {
+            return false;
+        };
+        let is_due = at <= now;
+        let next = now + interval;
+        self.next_look = Some(if is_due { next } else { at.min(next) });
         is_due
+    }
+}
+
+/// How often files are looked at.
+fn look_interval(directory: &Directory) -> Duration {
+    if directory.is_asleep() {
+        LAZY_LOOK_INTERVAL
+    } else {
+        LOOK_INTERVAL
     }
 }
 

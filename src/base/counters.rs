@@ -26,6 +26,11 @@ impl Cell {
         );
     }
 
+    /// Makes it this value; only the owner may call it.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
     /// The value, for anybody.
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)

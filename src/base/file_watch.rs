@@ -10,6 +10,9 @@ use std::time::{Duration, SystemTime};
 /// Time between two looks at a file.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
+/// The same while nobody uses any service: a look wakes a core.
+pub const LAZY_LOOK_INTERVAL: Duration = Duration::from_secs(60);
+
 /// What is looked at; none while the file cannot be looked at.
 type Stamp = Option<(u64, Option<SystemTime>)>;
 

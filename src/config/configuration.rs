@@ -8,6 +8,7 @@ use super::process::Process;
 use super::remotes::Remotes;
 use super::server::Server;
 use super::service_name::ServiceName;
+use super::sleep::Sleep;
 
 /// Everything the configuration file says, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Spec {
     pub remotes: Remotes,
     /// Balancing and warm connections.
     pub pools: Pools,
+    /// What it does while nobody uses it.
+    pub sleep: Sleep,
 }
 
 /// Where the keys of services stand.

@@ -12,6 +12,7 @@ use super::remotes::{
     LatencySource, Passive, Probing, Remotes, Scoring, Search, Selector, SuccessScoring, ThroughputScoring,
 };
 use super::server::{BandwidthLimits, Keepalive, Server, Splice};
+use super::sleep::Sleep;
 
 /// Warm connections per backend of a static pool that names no size.
 pub(super) const STATIC_SIZE_PER_REMOTE: usize = 50;
@@ -283,6 +284,15 @@ impl Default for Dynamic {
             target_buffer_ratio: 0.2,
             scale_up_increment: 10,
             scale_down_increment: 5,
+        }
+    }
+}
+
+impl Default for Sleep {
+    fn default() -> Self {
+        Self {
+            after: Duration::ZERO,
+            interval: Duration::from_secs(600),
         }
     }
 }

@@ -11,6 +11,7 @@ use super::defaults::STATIC_SIZE_PER_REMOTE;
 use super::pools::{Dynamic, Pools, Strategy};
 use super::remotes::Remotes;
 use super::server::Server;
+use super::sleep::Sleep;
 
 /// Every key's value of one service, in range each.
 #[derive(Debug, Clone)]
@@ -23,6 +24,7 @@ pub(super) struct Draft {
     pub(super) strategy: StrategyKind,
     pub(super) static_size: usize,
     pub(super) dynamic: Dynamic,
+    pub(super) sleep: Sleep,
 }
 
 /// `remotes.scoring.weights`.
@@ -117,6 +119,7 @@ impl Draft {
             strategy,
             static_size,
             dynamic,
+            sleep: spec.sleep,
         }
     }
 
@@ -136,6 +139,7 @@ impl Draft {
                 strategy,
                 ..self.pools
             },
+            sleep: self.sleep,
         }
     }
 

@@ -164,6 +164,11 @@ pub(super) const MOBILE: &[MobileDefault] = &[
         "no burst of dials on a slow uplink",
         |d| d.dynamic.scale_up_increment = 4,
     ),
+    mobile(
+        "sleep.after",
+        "an app that nobody uses then costs no packet and no wake-up but one look at the active set in ten minutes",
+        |d| d.sleep.after = secs(300),
+    ),
 ];
 
 #[cfg(test)]

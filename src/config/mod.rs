@@ -6,7 +6,7 @@
 //!
 //! What the settings are:
 //! - `configuration.rs`: a [`Config`]: the process and its services.
-//! - `process.rs`, `server.rs`, `remotes.rs`, `pools.rs`: the sections, checked; `service_name.rs`: names.
+//! - `process.rs`, `server.rs`, `remotes.rs`, `pools.rs`, `sleep.rs`: the sections, checked; `service_name.rs`: names.
 //! - `defaults.rs`: every default; `mobile.rs`: what phones have otherwise.
 //! - `reference.rs`: what the documentation says about each key.
 //!
@@ -45,6 +45,7 @@ mod rules;
 mod server;
 mod service_name;
 mod shape;
+mod sleep;
 mod slot;
 mod statuses;
 mod suggest;
@@ -68,6 +69,7 @@ pub use remotes::{
 };
 pub use server::{BandwidthLimits, Keepalive, Server, Splice};
 pub use service_name::ServiceName;
+pub use sleep::Sleep;
 
 /// Reads and checks the configuration file.
 ///

@@ -129,6 +129,8 @@ families! {
         "Changes of the active set, by reason.";
     SELECTOR_FALLBACK = Gauge "tcp_forwarder_selector_fallback" SERVICE,
         "1 while no candidate passes min_score_threshold and the last good set is kept, else 0.";
+    SERVICE_ASLEEP = Gauge "tcp_forwarder_service_asleep" SERVICE,
+        "1 while no client uses a service, so that it keeps nothing warm and hardly probes, else 0.";
     LINK_DOWN = Gauge "tcp_forwarder_link_down" NONE,
         "1 while every candidate that used to answer fails, which is put down to our own link, else 0.";
     LINK_OUTAGES = Counter "tcp_forwarder_link_outages_total" NONE,

@@ -126,6 +126,8 @@ fn control(service: &Service, active: &ActiveSet, output: &mut Output) {
     output.count(&family::ERRORS, &[name, family::CANDIDATE_LIST], list_errors);
     let is_fallback = u64::from(active.footing.is_fallback());
     output.count(&family::SELECTOR_FALLBACK, &[name], is_fallback);
+    let is_asleep = u64::from(service.live.slumber.load().is_asleep());
+    output.count(&family::SERVICE_ASLEEP, &[name], is_asleep);
     // 2^64 and more is beyond what a sample tells apart anyway.
     let candidates = u64::try_from(service.live.candidates.load().len()).unwrap_or(u64::MAX);
     output.number(&family::CANDIDATES, &[name], float(candidates));

@@ -22,7 +22,7 @@ mod movements;
 const REACTORS: usize = 2;
 
 /// The names that the specification fixes, with their labels, and `process_*`.
-const SPECIFIED: [(&str, &str); 52] = [
+const SPECIFIED: [(&str, &str); 53] = [
     ("new_connections_total", "service"),
     ("active_connections", "service"),
     ("connection_duration_seconds", "service"),
@@ -49,6 +49,7 @@ const SPECIFIED: [(&str, &str); 52] = [
     ("connections_closed_total", "service,reason"),
     ("selector_switches_total", "service,reason"),
     ("selector_fallback", "service"),
+    ("service_asleep", "service"),
     ("link_down", ""),
     ("link_outages_total", ""),
     ("candidates", "service"),

@@ -12,6 +12,7 @@ pub mod lifetime; // how old a backend lets unused connections become
 pub mod race; // when a second dial is worth its while
 pub mod refills; // which refills clients have earned
 pub mod sizing; // demand -> target -> shares
+mod sleeper; // whether one service is asleep, as its clients have it
 pub mod targets; // the targets of one service's backends
 #[cfg(test)]
 mod tests;

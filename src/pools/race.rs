@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use crate::config::Race;
+
 /// Connects that are remembered.
 const REMEMBERED: usize = 64;
 
@@ -21,6 +23,10 @@ const SHARE: f64 = 0.07;
 
 /// Second dials that may be saved up.
 const MOST_SAVED: f64 = 8.0;
+
+/// A second dial begins no later than this beside the first one while nothing is warm or proved: the least delay that is
+/// recommended between two attempts (RFC 8305, section 8: "Minimum Connection Attempt Delay").
+const COLD_DELAY: Duration = Duration::from_millis(100);
 
 /// How long the last connects to a backend took.
 #[derive(Debug, Clone, Default)]
@@ -73,6 +79,11 @@ impl Default for Budget {
 }
 
 impl Budget {
+    /// As many as may be saved: each dial may be to a backend of which little is known.
+    pub fn fill(&mut self) {
+        self.saved = MOST_SAVED;
+    }
+
     /// A client is dialled for.
     pub fn earn(&mut self) {
         self.saved = (self.saved + SHARE).min(MOST_SAVED);
@@ -93,9 +104,54 @@ impl Budget {
     }
 }
 
+/// After how long a client that is dialled for gets a second dial, if it gets one. Where nothing is warm or proved, as of
+/// a service that was asleep, it gets one whatever the rules say, and soon.
+#[must_use]
+pub fn delay(rules: Race, is_cold: bool, bound: impl FnOnce() -> Option<Duration>) -> Option<Duration> {
+    if is_cold {
+        let learned = rules.delay.or_else(bound);
+        return Some(learned.map_or(COLD_DELAY, |delay| delay.min(COLD_DELAY)));
+    }
+    if rules.width < 2 {
+        return None;
+    }
+    rules.delay.or_else(bound)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_meets_a_cold_service_waits_for_a_short_time_only() {
+        let off = Race {
+            width: 1,
+            delay: None,
+        };
+        let ms = Duration::from_millis;
+        assert_eq!(delay(off, false, || Some(ms(20))), None);
+        for (rules, bound, expected) in [
+            (off, None, COLD_DELAY),
+            (off, Some(ms(20)), ms(20)),
+            (off, Some(ms(900)), COLD_DELAY),
+            (
+                Race {
+                    width: 2,
+                    delay: Some(ms(700)),
+                },
+                Some(ms(20)),
+                COLD_DELAY,
+            ),
+        ] {
+            assert_eq!(delay(rules, true, || bound), Some(expected));
+        }
+        let on = Race {
+            width: 2,
+            delay: None,
+        };
+        assert_eq!(delay(on, false, || None), None, "nothing is known");
+        assert_eq!(delay(on, false, || Some(ms(900))), Some(ms(900)));
+    }
 
     fn times(millis: impl IntoIterator<Item = u64>) -> DialTimes {
         let mut times = DialTimes::default();

@@ -3,6 +3,8 @@
 //! Owns the memory of demand of each member of the active set, and what a strategy makes of it. It must not know who is
 //! woken for it; it names the reactors whose share moved.
 //!
+//! While the service is asleep, no strategy keeps anything warm.
+//!
 //! Invariants: a target is what its strategy allows from the moment on at which either is known here; the shares that
 //! are written add up to their target.
 
@@ -41,6 +43,8 @@ pub(super) type Moved = BTreeSet<usize>;
 #[derive(Debug)]
 pub(super) struct Targets {
     strategy: Strategy,
+    /// Whether nothing is to be warm, whatever the strategy.
+    is_resting: bool,
     /// Whether lifetimes are learned, and with them how many connections are worth having.
     learns: bool,
     members: Vec<Member>,
@@ -74,6 +78,7 @@ impl Targets {
     pub(super) fn new(pools: &Pools) -> Self {
         Self {
             strategy: pools.strategy.clone(),
+            is_resting: false,
             learns: pools.idle_timeout.is_none(),
             members: Vec::new(),
         }
@@ -106,8 +111,35 @@ impl Targets {
             return;
         }
         self.strategy = pools.strategy.clone();
+        self.confine_all(moved);
+    }
+
+    /// The service falls asleep: nothing is to be warm.
+    pub(super) fn rest(&mut self, moved: &mut Moved) {
+        debug_assert!(!self.is_resting, "it was awake");
+        self.is_resting = true;
+        self.confine_all(moved);
+    }
+
+    /// The service wakes: targets are those of newcomers, and follow demand from there.
+    pub(super) fn rise(&mut self, moved: &mut Moved) {
+        debug_assert!(self.is_resting, "it was asleep");
+        self.is_resting = false;
+        self.confine_all(moved);
+    }
+
+    /// What may be warm now.
+    fn in_force(&self) -> &Strategy {
+        if self.is_resting {
+            &Strategy::Off
+        } else {
+            &self.strategy
+        }
+    }
+
+    fn confine_all(&self, moved: &mut Moved) {
         for member in &self.members {
-            confine(&member.backend, &member.demand, &self.strategy, moved);
+            confine(&member.backend, &member.demand, self.in_force(), moved);
         }
     }
 
@@ -120,7 +152,7 @@ impl Targets {
             if !self.members.iter().any(|known| is(&known.backend, backend)) {
                 let member = Member::new(Arc::clone(backend), now);
                 // It may have been prepared under the strategy before.
-                confine(backend, &member.demand, &self.strategy, moved);
+                confine(backend, &member.demand, self.in_force(), moved);
                 self.members.push(member);
             }
         }
@@ -129,6 +161,7 @@ impl Targets {
 
     /// Reads the demand of every backend and moves its targets.
     pub(super) fn turn(&mut self, now: Instant, moved: &mut Moved) {
+        debug_assert!(!self.is_resting, "who is asleep has no turns");
         for member in &mut self.members {
             if self.learns {
                 member.learn(now, moved);

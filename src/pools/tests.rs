@@ -318,3 +318,94 @@ fn the_thread_ends_at_a_stop() {
     bench.hub.stop();
     thread.join().expect("the thread does not panic");
 }
+
+fn sleepy(after: u64, strategy: Strategy) -> Arc<Spec> {
+    stage::spec(|spec| {
+        spec.pools.strategy = strategy;
+        spec.sleep.after = Duration::from_secs(after);
+    })
+}
+
+impl Bench {
+    fn adopt(&mut self, name: &str, spec: Arc<Spec>) {
+        let service = self.services.get_mut(name).expect("open");
+        *service = Arc::new(service.under(spec, self.now));
+        self.reload();
+    }
+
+    /// A client comes or goes, as a reactor notes it.
+    fn note_client(&self, connected: u64) {
+        let traffic = &self.services["one"].live.traffic[1];
+        let micros = (self.now - self.hub.started_at).as_micros();
+        traffic
+            .last_client_micros
+            .set(u64::try_from(micros).expect("a short test"));
+        traffic.active.sub(traffic.active.value());
+        traffic.active.add(connected);
+    }
+
+    fn is_asleep(&self) -> bool {
+        self.services["one"].live.slumber.load().is_asleep()
+    }
+}
+
+#[test]
+fn who_sleeps_keeps_nothing_warm_and_wakes_nobody_until_a_client_comes() {
+    for strategy in [
+        Strategy::Dynamic(dynamic()),
+        Strategy::Static { size_per_remote: 20 },
+    ] {
+        let mut bench = bench(strategy.clone());
+        bench.adopt("one", sleepy(10, strategy));
+        let one = bench.choose(&[1]).remove(0);
+        bench.turn();
+        bench.note_client(1);
+        (0..30).for_each(|_| drop(bench.turn()));
+        assert!(!bench.is_asleep(), "a client is connected");
+        bench.note_client(0);
+        (0..9).for_each(|_| drop(bench.turn()));
+        assert!(!bench.is_asleep());
+        assert_eq!(targets(&one), (20, vec![10, 10]));
+        assert_eq!(bench.turn(), [0, 1]);
+        assert!(bench.is_asleep());
+        assert_eq!(targets(&one), (0, vec![0, 0]));
+        assert_eq!(bench.scaler.step(bench.now), None, "nothing is due");
+        // A newcomer has nothing warm either, whoever prepared it.
+        let two = bench.choose(&[2]).remove(0);
+        bench.step();
+        assert_eq!(targets(&two), (0, vec![0, 0]));
+        bench.now += 1_000 * SECOND;
+        bench.note_client(1);
+        assert_eq!(bench.step(), [0, 1]);
+        assert!(!bench.is_asleep());
+        assert_eq!(targets(&two), (20, vec![10, 10]));
+        assert!(bench.scaler.step(bench.now).is_some(), "turns go on");
+    }
+}
+
+#[test]
+fn a_service_without_a_set_is_awake_and_another_list_wakes_it() {
+    let mut bench = bench(Strategy::Off);
+    bench.adopt("one", sleepy(10, Strategy::Off));
+    (0..100).for_each(|_| drop(bench.turn()));
+    assert!(!bench.is_asleep(), "it could not serve anybody");
+    bench.choose(&[1]);
+    bench.step();
+    (0..9).for_each(|_| drop(bench.turn()));
+    assert!(!bench.is_asleep(), "it could be used since then");
+    bench.turn();
+    assert!(bench.is_asleep());
+    let list = stage::list([1, 2, 3]);
+    bench.services["one"].live.candidates.publish(Arc::new(list));
+    assert!(bench.hub.bells.pools.answer(), "it is heard of");
+    bench.step();
+    assert!(!bench.is_asleep());
+    (0..10).for_each(|_| drop(bench.turn()));
+    assert!(bench.is_asleep());
+    bench.adopt("one", sleepy(0, Strategy::Off));
+    bench.step();
+    assert!(!bench.is_asleep(), "a reload takes effect at once");
+    bench.adopt("one", sleepy(5, Strategy::Off));
+    bench.step();
+    assert!(bench.is_asleep(), "and so does the next one");
+}

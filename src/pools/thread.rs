@@ -3,13 +3,17 @@
 //! Owns when each service has its turn: on the [`Grid`] of its interval, so that services of one interval are one
 //! wake-up. What is done with a target is [`targets`](super::targets)' business.
 //!
-//! Invariants: it is the only writer of targets once a backend is published; exactly those reactors are rung whose share
+//! It also says whether a service is asleep: by the clients that are counted beside demand. Of who is asleep, targets are
+//! 0, and there are no turns.
+//!
+//! Invariants: it is the only writer of targets once a backend is published, and of a service's slumber; exactly those reactors are rung whose share
 //! moved; nothing is kept of a service that left.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::sleeper::Sleeper;
 use super::targets::{Moved, Targets};
 use crate::backend::ActiveSet;
 use crate::base::clock;
@@ -30,6 +34,8 @@ pub struct Scaler {
 /// One service.
 #[derive(Debug)]
 struct Served {
+    service: Arc<Service>,
+    sleeper: Sleeper,
     active: Reader<ActiveSet>,
     targets: Targets,
     next_at: Instant,
@@ -69,7 +75,8 @@ impl Scaler {
             if service.active.refresh() {
                 service.targets.follow(&service.active, now, &mut moved);
             }
-            if service.next_at <= now {
+            service.look_at_clients(&self.hub, now, &mut moved);
+            if service.next_turn().is_some_and(|at| at <= now) {
                 service.targets.turn(now, &mut moved);
                 service.next_at = grid(&self.hub, &service.targets).next(now);
             }
@@ -80,7 +87,8 @@ impl Scaler {
                 None => debug_assert!(false, "a share belongs to a reactor"),
             }
         }
-        self.services.values().map(|service| service.next_at).min()
+        let next = |service: &Served| [service.next_turn(), service.sleeper.again_at()];
+        self.services.values().flat_map(next).flatten().min()
     }
 
     /// Backends whose demand is noted.
@@ -107,7 +115,8 @@ impl Scaler {
         }
     }
 
-    fn keep(&self, mut known: Served, service: &Service, now: Instant, moved: &mut Moved) -> Served {
+    fn keep(&self, mut known: Served, service: &Arc<Service>, now: Instant, moved: &mut Moved) -> Served {
+        known.service = Arc::clone(service);
         let interval = known.targets.interval();
         known.targets.adopt(&service.spec.pools, moved);
         if known.targets.interval() != interval {
@@ -116,15 +125,38 @@ impl Scaler {
         known
     }
 
-    fn begin(&self, service: &Service, now: Instant, moved: &mut Moved) -> Served {
+    fn begin(&self, service: &Arc<Service>, now: Instant, moved: &mut Moved) -> Served {
         let active = Reader::new(Arc::clone(&service.live.active));
         let mut targets = Targets::new(&service.spec.pools);
         targets.follow(&active, now, moved);
         Served {
+            service: Arc::clone(service),
+            sleeper: Sleeper::new(service, now),
             active,
             next_at: grid(&self.hub, &targets).next(now),
             targets,
         }
+    }
+}
+
+impl Served {
+    /// When it has its next turn; none while it is asleep.
+    fn next_turn(&self) -> Option<Instant> {
+        (!self.sleeper.is_asleep()).then_some(self.next_at)
+    }
+
+    /// Has it fall asleep, or wake, if it is time to.
+    fn look_at_clients(&mut self, hub: &Hub, now: Instant, moved: &mut Moved) {
+        if !self.sleeper.look(&self.service, hub.started_at, now) {
+            return;
+        }
+        // Targets first: whoever hears of it looks at them.
+        if self.sleeper.is_asleep() {
+            self.targets.rest(moved);
+        } else {
+            self.targets.rise(moved);
+        }
+        self.sleeper.tell(&self.service);
     }
 }
 

@@ -298,6 +298,37 @@ impl Agenda {
         }
     }
 
+    /// Drops all that is planned: the service falls asleep, and is not asked before it [wakes](Self::wake).
+    pub fn rest(&mut self, now: Instant) {
+        self.begin_rounds(now);
+    }
+
+    /// The service wakes: a sweep begins with those that are known, in this order, or a round of them at once where there
+    /// is no initial probing.
+    pub fn wake(&mut self, known: impl Iterator<Item = SocketAddr>, now: Instant) {
+        self.initial = Initial::UnderWay;
+        self.begin_anew(now);
+        let (count, number) = (self.config.probe_candidate_count, self.grid().number(now));
+        match &mut self.state {
+            State::Sweep(_) => self.begin_with(known),
+            State::Rounds(rounds) => {
+                let list = self.strangers.list();
+                let mut seen = HashSet::new();
+                let known = known.filter(|addr| list.contains(addr) && seen.insert(*addr));
+                let planned = known.take(count).map(|addr| Planned { at: now, addr });
+                rounds.queue = planned.collect();
+                rounds.number = number + 1;
+            }
+        }
+    }
+
+    /// A look at a member while the service is asleep; it counts as one that has [joined](Self::joined).
+    pub fn look(&mut self, addr: SocketAddr, now: Instant) -> Probe {
+        self.joined();
+        // It is all that is heard of it for long.
+        self.probe(addr, Errand::Round { at: now }, true)
+    }
+
     /// Follows our own link: what was planned when it went down is dropped, and once it is back a round begins.
     pub fn follow_link(&mut self, phase: Phase, now: Instant) {
         self.link = phase;

@@ -6,7 +6,8 @@
 //! Invariants: at most `max_in_flight` probes at once; at most [`STARTS_PER_TURN`] begin in one step; no service
 //! starves another: who has begun a probe and has another one due queues behind all whose probe is due already; a probe
 //! that could not begin for want of descriptors is put off, never counted against its candidate; of a service that left
-//! nothing is handed in any more; the end of initial probing is handed in once, after its samples.
+//! nothing is handed in any more; of a service that is asleep nobody is asked but members in their looks, and while all
+//! are, nobody is asked whether a link that is down is back: the looks tell; the end of initial probing is handed in once, after its samples.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -17,11 +18,13 @@ use log::{debug, info, warn};
 
 use super::agenda::{Agenda, Facts, Frame};
 use super::check::Plan;
+use super::looks::Looks;
 use super::places::Places;
 use super::probe::{Ending, Errand, Probe};
 use super::sentinels::{Manners, Others, Sentinels};
 use super::uplinks::{Landmarks, is_landmark};
 use crate::base::burst::Burst;
+use crate::base::grid::Grid;
 use crate::base::published::Reader;
 use crate::candidates::CandidateSet;
 use crate::scorer::board::ScoreBoard;
@@ -30,6 +33,7 @@ use crate::scorer::sample::Touched;
 use crate::service::directory::{Directory, Phase, Service};
 use crate::service::hub::Hub;
 use crate::service::id::{Candidate, ServiceId};
+use crate::service::slumber::Slumber;
 
 /// Probes that begin between two looks at the poll: answers are timed when they are seen, so a long burst of
 /// connects would make the first of them look slow.
@@ -74,6 +78,9 @@ struct Entry {
     service: Arc<Service>,
     candidates: Reader<CandidateSet>,
     agenda: Agenda,
+    slumber: Reader<Slumber>,
+    /// What takes the place of the agenda while the service is asleep.
+    looks: Option<Looks>,
     /// What its probes ask, if anything.
     plan: Option<Arc<Plan>>,
     /// Its place in the queue.
@@ -86,6 +93,38 @@ impl Entry {
     /// Whether an address is the service's to probe.
     fn has(&self, addr: &SocketAddr) -> bool {
         self.candidates.contains(addr) || self.service.live.active.load().contains(addr)
+    }
+
+    /// When the service is to be asked whom to probe.
+    fn next_at(&self, now: Instant) -> Option<Instant> {
+        match &self.looks {
+            Some(looks) => Some(looks.next_at(now).max(now)),
+            None => self.agenda.next_at(now),
+        }
+    }
+
+    /// When a sweep is given up, if there is one.
+    fn gives_up_at(&self) -> Option<Instant> {
+        self.agenda.gives_up_at().filter(|_| self.looks.is_none())
+    }
+
+    /// Falls asleep or wakes with its service.
+    fn follow_slumber(&mut self, origin: Instant, now: Instant) {
+        self.slumber.refresh();
+        let grid = Grid::new(origin, self.service.spec.sleep.interval);
+        match (&mut self.looks, self.slumber.is_asleep()) {
+            (None, true) => {
+                self.agenda.rest(now);
+                self.looks = Some(Looks::new(grid, now));
+            }
+            (Some(_), false) => {
+                self.looks = None;
+                self.agenda.wake(best_known(&self.service).into_iter(), now);
+                tell_sweep(self);
+            }
+            (Some(looks), true) => looks.adopt(grid, now),
+            (None, false) => {}
+        }
     }
 }
 
@@ -155,6 +194,7 @@ impl Dispatch {
                 entry.agenda.relist(list, now, &mut self.rng);
                 tell_sweep(entry);
             }
+            entry.follow_slumber(self.hub.started_at, now);
         }
         if self.link.refresh() {
             self.sentinels.adopt(&self.link, now);
@@ -218,7 +258,7 @@ impl Dispatch {
             self.end(ending, now);
         }
         self.give_up(now);
-        if self.sentinels.is_due(now) {
+        if self.sentinels.is_due(now) && !self.is_all_asleep_while_down() {
             self.plan_sentinels(now);
         }
         if self.held_until.is_some_and(|held| held <= now) {
@@ -237,7 +277,9 @@ impl Dispatch {
         let gives_up_at = self.patience.first().map(|(at, _)| *at);
         let next = if self.can_begin() {
             let turn = self.queue.first().map(|turn| turn.at);
-            [turn, self.sentinels.next_at()].into_iter().flatten().min()
+            let sentinel = self.sentinels.next_at();
+            let sentinel = sentinel.filter(|_| !self.is_all_asleep_while_down());
+            [turn, sentinel].into_iter().flatten().min()
         } else {
             self.held_until
         };
@@ -248,6 +290,11 @@ impl Dispatch {
 
     fn can_begin(&self) -> bool {
         self.held_until.is_none() && self.in_flight < self.max_in_flight
+    }
+
+    /// Whether our own link is down while nobody needs it.
+    fn is_all_asleep_while_down(&self) -> bool {
+        self.link.phase == LinkPhase::Down && self.services.values().all(|entry| entry.looks.is_some())
     }
 
     /// The probe that begins next, if any is due.
@@ -281,6 +328,10 @@ impl Dispatch {
         let entry = entry?;
         let live = &entry.service.live;
         let active = live.active.load();
+        if let Some(looks) = &mut entry.looks {
+            let addr = looks.begin(now, &active)?;
+            return Some(entry.agenda.look(addr, now));
+        }
         let board = read(&live.board);
         let facts = Facts {
             board: &board,
@@ -441,6 +492,8 @@ impl Dispatch {
             service: Arc::clone(service),
             candidates,
             agenda,
+            slumber: Reader::new(Arc::clone(&service.live.slumber)),
+            looks: None,
             plan: Plan::of(&remotes.probing.check).map(Arc::new),
             turn: None,
             gives_up_at: None,
@@ -458,13 +511,13 @@ impl Dispatch {
         if entry.agenda.take_swept() {
             self.hub.samples.swept(id);
         }
-        let gives_up_at = entry.agenda.gives_up_at();
+        let gives_up_at = entry.gives_up_at();
         if gives_up_at != entry.gives_up_at {
             let before = std::mem::replace(&mut entry.gives_up_at, gives_up_at);
             before.map(|at| self.patience.remove(&(at, id)));
             self.patience.extend(gives_up_at.map(|at| (at, id)));
         }
-        let at = entry.agenda.next_at(now);
+        let at = entry.next_at(now);
         // Who waits keeps its place.
         let is_kept = match (entry.turn, at) {
             (Some(turn), Some(at)) => turn.at == at || (turn.at <= now && at <= now),
@@ -496,13 +549,23 @@ impl Dispatch {
 /// Of whom something is known that is to be confirmed: members of the active set, then of the one of the process before, then
 /// others, the best first.
 fn recalled(service: &Service) -> Vec<SocketAddr> {
-    let live = &service.live;
-    let mut known: Vec<Touched> = read(&live.board).touched().collect();
-    known.sort_by(|a, b| b.score.total_cmp(&a.score));
-    let active = live.active.load();
+    let active = service.live.active.load();
     let members = active.backends.iter().map(|backend| backend.addr);
-    let members = members.chain(live.recalled.members.iter().copied());
-    members.chain(known.iter().map(|row| row.addr)).collect()
+    let members = members.chain(service.live.recalled.members.iter().copied());
+    members.chain(by_score(service)).collect()
+}
+
+/// Of whom something is known: members of the active set, then others, the best first.
+fn best_known(service: &Service) -> Vec<SocketAddr> {
+    let active = service.live.active.load();
+    let members = active.backends.iter().map(|backend| backend.addr);
+    members.chain(by_score(service)).collect()
+}
+
+fn by_score(service: &Service) -> impl Iterator<Item = SocketAddr> {
+    let mut known: Vec<Touched> = read(&service.live.board).touched().collect();
+    known.sort_by(|a, b| b.score.total_cmp(&a.score));
+    known.into_iter().map(|row| row.addr)
 }
 
 fn tell_doubt(entry: &Entry) {

@@ -8,6 +8,7 @@ pub mod agenda; // when one service probes whom (pure)
 pub mod check; // what a candidate is asked beyond a connect, and whether its answer is right (pure)
 pub mod connect; // a batch of probes on one poll
 pub mod dispatch; // which probes begin now, over all services: the step
+pub mod looks; // which members are looked at while their service is asleep (pure)
 mod places; // where the probes of a round lie in time (pure)
 pub mod probe; // one probe that is to be made, and what became of it
 pub mod schedule; // who is probed in a round (pure)

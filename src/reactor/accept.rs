@@ -308,6 +308,7 @@ impl Reactor {
         };
         traffic.active.add(1);
         owner.clients += 1;
+        self.note_client(tenant);
         self.gauges().clients.add(1);
         let registered = match self.clients.get_mut(key) {
             Some(client) => self.poll.registry().register(

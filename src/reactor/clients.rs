@@ -255,6 +255,7 @@ impl Reactor {
             traffic.count_error(ErrorKind::Relay);
         }
         traffic.active.sub(1);
+        self.note_client(client.tenant);
         traffic.count_close(ending.reason);
         traffic.durations.observe(lifetime);
         self.gauges().clients.sub(1);

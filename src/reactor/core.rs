@@ -176,6 +176,19 @@ impl Reactor {
         tenant.map(|tenant| tenant.traffic(self.index))
     }
 
+    /// A client has come or gone: its service is in use.
+    pub(super) fn note_client(&self, tenant: Key) {
+        let Some(tenant) = self.tenants.get(tenant) else {
+            return;
+        };
+        let since = self.time.clock().saturating_duration_since(self.hub.started_at);
+        let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+        tenant.traffic(self.index).last_client_micros.set(micros);
+        if tenant.slumber.is_asleep() {
+            self.hub.bells.pools.ring();
+        }
+    }
+
     /// Has a pool brought to its size at the end of this turn.
     pub(super) fn pool_is_due(&mut self, key: Key) {
         if let Some(pool) = self.pools.get_mut(key)

@@ -111,6 +111,11 @@ impl Reactor {
             let Some(tenant) = self.tenants.get_mut(key) else {
                 continue;
             };
+            if tenant.slumber.refresh() && tenant.slumber.is_asleep() {
+                // For the clients that will wake it.
+                tenant.race_budget.fill();
+                tenant.wake_if_in_use(self.index, &self.hub);
+            }
             if tenant.active.refresh() || tenant.members.len() != tenant.active.backends.len() {
                 self.adopt_active_set(key);
             }

@@ -3,6 +3,7 @@
 //! Of two dials of a client, the one in its stage has begun first or is the only one left; the other is its rival.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::client::{Attachment, Client, Race, Stage, Trust, Wait};
@@ -10,6 +11,8 @@ use super::core::Reactor;
 use super::seek::Choice;
 use crate::base::counters::Cell;
 use crate::base::slots::Key;
+use crate::net;
+use crate::pools::race;
 use crate::service::traffic::Traffic;
 
 impl Reactor {
@@ -21,12 +24,15 @@ impl Reactor {
         let Some(tenant) = self.tenants.get_mut(pool.tenant) else {
             return;
         };
-        let race = tenant.spec().pools.race;
-        if race.width < 2 || tenant.members.len() < 2 {
+        let rules = tenant.spec().pools.race;
+        if tenant.members.len() < 2 {
             return;
         }
-        tenant.race_budget.earn();
-        let delay = race.delay.or_else(|| pool.dial_times.bound());
+        let is_cold = tenant.slumber.is_cold(self.time.clock());
+        let delay = race::delay(rules, is_cold, || pool.dial_times.bound());
+        if rules.width > 1 {
+            tenant.race_budget.earn();
+        }
         if let Some(delay) = delay.filter(|delay| *delay < tenant.spec().pools.dial_timeout) {
             self.client_timers.set(key.index(), self.now + delay);
         }
@@ -73,8 +79,10 @@ impl Reactor {
             Ok(upstream) => upstream,
             Err(error) => {
                 self.count_failed_dial(rival, self.now, &error);
-                self.leave_pool(rival);
-                return false;
+                let addr = self.leave_pool(rival);
+                // A connect to this machine may be refused at once.
+                let is_its = !net::is_exhausted(&error) && !net::is_out_of_ports(&error);
+                return is_its && self.is_cold(key) && self.dial_next_rival(key, addr);
             }
         };
         if let Some(client) = self.clients.get_mut(key) {
@@ -86,6 +94,23 @@ impl Reactor {
             self.attach(key, upstream);
         }
         true
+    }
+
+    /// Begins a second dial to whoever comes after one that refused it.
+    fn dial_next_rival(&mut self, key: Key, refused: Option<SocketAddr>) -> bool {
+        if let Some(client) = self.clients.get_mut(key) {
+            client.search().failed.extend(refused);
+        }
+        // No member is chosen twice.
+        refused.is_some() && self.dial_rival(key)
+    }
+
+    /// Whether nobody has looked at the backends of a client for long: of two dials both may be to the dead, so that another
+    /// one takes the place of one that fails.
+    fn is_cold(&self, key: Key) -> bool {
+        let tenant = self.clients.get(key).map(|client| self.heir(client.tenant));
+        let tenant = tenant.and_then(|tenant| self.tenants.get(tenant));
+        tenant.is_some_and(|tenant| tenant.slumber.is_cold(self.time.clock()))
     }
 
     /// Whom the balancer chooses if the present backend of a client is left out; nobody who has failed it.
@@ -140,6 +165,9 @@ impl Reactor {
         let addr = self.leave_pool(lost.pool);
         if let Some(client) = self.clients.get_mut(key) {
             client.search().failed.extend(addr);
+        }
+        if self.is_cold(key) {
+            self.client_timers.set(key.index(), self.now);
         }
         true
     }

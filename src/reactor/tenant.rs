@@ -5,20 +5,22 @@
 //! turns to the heir's. So the last tenant of a service stays for as long as clients of any tenant of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::backend::ActiveSet;
 use crate::base::published::Reader;
 use crate::base::slots::Key;
 use crate::config::Spec;
 use crate::pools::race::Budget;
-use crate::service::Service;
 use crate::service::traffic::Traffic;
+use crate::service::{Hub, Service, Slumber};
 
 /// A service under one spec.
 #[derive(Debug)]
 pub(super) struct Tenant {
     pub(super) service: Arc<Service>,
     pub(super) active: Reader<ActiveSet>,
+    pub(super) slumber: Reader<Slumber>,
     /// The pool of each member of the active set, in its order.
     pub(super) members: Vec<Key>,
     /// All pools that are its: the members', and those of backends that left and are not empty yet.
@@ -45,8 +47,14 @@ pub(super) enum Standing {
 
 impl Tenant {
     pub(super) fn new(service: Arc<Service>) -> Self {
+        let slumber = Reader::new(Arc::clone(&service.live.slumber));
+        let mut race_budget = Budget::default();
+        if slumber.is_asleep() {
+            race_budget.fill();
+        }
         Self {
             active: Reader::new(Arc::clone(&service.live.active)),
+            slumber,
             service,
             members: Vec::new(),
             pools: Vec::new(),
@@ -54,7 +62,7 @@ impl Tenant {
             standing: Standing::Current,
             heir: None,
             ancestors: 0,
-            race_budget: Budget::default(),
+            race_budget,
         }
     }
 
@@ -65,6 +73,16 @@ impl Tenant {
 
     pub(super) fn spec(&self) -> &Spec {
         &self.service.spec
+    }
+
+    /// Has the service woken if it fell asleep while a client came to the reactor with this index.
+    pub(super) fn wake_if_in_use(&self, reactor: usize, hub: &Hub) {
+        if let Slumber::Asleep { last_at } = *self.slumber {
+            let micros = self.traffic(reactor).last_client_micros.value();
+            if hub.started_at + Duration::from_micros(micros) > last_at {
+                hub.bells.pools.ring();
+            }
+        }
     }
 
     /// What the reactor with this index counts for it.

@@ -16,12 +16,13 @@ use crate::base::grid::Grid;
 use crate::base::published::Reader;
 use crate::base::told::Told;
 use crate::candidates::CandidateSet;
-use crate::config;
+use crate::config::{self, Strategy};
 use crate::pools::targets;
 use crate::scorer::board::ScoreBoard;
 use crate::scorer::sample::Rated;
 use crate::service::directory::Service;
 use crate::service::uplink::{MAX_UPLINKS, UplinkId};
+use crate::service::slumber::Slumber;
 
 /// What the selector keeps of one service.
 #[derive(Debug)]
@@ -32,12 +33,14 @@ pub(super) struct Choice {
     /// Whether somebody asked, and was not heeded yet.
     pub(super) is_asked: bool,
     /// When it is evaluated unasked.
-    pub(super) due: Instant,
+    due: Instant,
     told: Told,
     last_switch: Option<Instant>,
     /// Whether initial probing was over at the evaluation before: until then sets are made of whoever has answered so far,
     /// and better ones need not wait.
     is_settled: bool,
+    /// Whether the service is asleep.
+    slumber: Reader<Slumber>,
     /// Backends by address, as long as anybody holds them.
     known: HashMap<SocketAddr, Weak<Backend>>,
     /// On which way to the network the set was chosen.
@@ -53,6 +56,7 @@ impl Choice {
     pub(super) fn new(service: Arc<Service>, due: Instant) -> Self {
         Self {
             candidates: Reader::new(Arc::clone(&service.live.candidates)),
+            slumber: Reader::new(Arc::clone(&service.live.slumber)),
             service,
             is_asked: true,
             due,
@@ -91,9 +95,18 @@ impl Choice {
         is_new
     }
 
-    /// Takes the request of whoever asked.
-    pub(super) fn hear(&mut self) {
+    /// Takes the request of whoever asked, and follows whether the service is asleep: when it wakes, times of evaluations
+    /// that have passed meanwhile are none to catch up with.
+    pub(super) fn hear(&mut self, origin: Instant, now: Instant) {
         self.is_asked |= self.service.live.evaluation.take();
+        if self.slumber.refresh() && !self.slumber.is_asleep() {
+            self.plan(origin, now);
+        }
+    }
+
+    /// When it is evaluated unasked; none while the service is asleep, for nothing is new then.
+    pub(super) fn next_at(&self) -> Option<Instant> {
+        (!self.slumber.is_asleep()).then_some(self.due)
     }
 
     /// Looks at all scores and publishes another set if one is due, unless it is too early for the first.
@@ -253,9 +266,14 @@ impl Choice {
         self.known.retain(|_, backend| backend.strong_count() > 0);
         let members = switch.members.iter();
         let backends: Vec<_> = members.map(|member| self.backend(member.addr, now)).collect();
+        let strategy = if self.slumber.is_asleep() {
+            &Strategy::Off
+        } else {
+            &self.service.spec.pools.strategy
+        };
         for backend in &backends {
             if !before.contains(&backend.addr) {
-                targets::prepare(backend, &self.service.spec.pools.strategy);
+                targets::prepare(backend, strategy);
             }
         }
         self.publish(backends, footing);

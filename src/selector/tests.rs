@@ -14,7 +14,7 @@ use crate::scorer::board::ScoreBoard;
 use crate::scorer::link::{LinkView, Phase};
 use crate::scorer::sample::{Outcome, Source};
 use crate::service::stage::{addr, hub, list, publish, sample, service, spec};
-use crate::service::{Hub, Live, Service};
+use crate::service::{Hub, Live, Service, Slumber};
 use crate::state::snapshot::{SavedLifetime, ServiceState};
 
 struct Bench {
@@ -483,4 +483,27 @@ fn each_way_to_the_network_has_its_set() {
     );
     let switches = &one.live.counts.switches[SwitchReason::Initial as usize];
     assert_eq!(switches.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn of_a_service_that_sleeps_nothing_is_evaluated_unasked_and_newcomers_get_no_pool() {
+    let (mut bench, one) = Bench::with_one(1..=9, |spec| spec.remotes.selector.active_set_size = 1);
+    bench.succeed(&one, 1, 10);
+    bench.evaluate(&one);
+    let last_at = bench.now;
+    one.live.slumber.publish(Arc::new(Slumber::Asleep { last_at }));
+    assert_eq!(bench.step(), None, "nothing is due");
+    // A look finds its only member dead.
+    bench.now += Duration::from_secs(3_600);
+    bench.fail(&one, 1);
+    bench.succeed(&one, 2, 10);
+    bench.step();
+    assert_eq!(ports(&one), [1]);
+    assert_eq!(bench.evaluate(&one), [2], "whoever asks is heard");
+    let backend = Arc::clone(&one.live.active.load().backends[0]);
+    assert_eq!(backend.target.load(Ordering::Relaxed), 0);
+    let woken_at = Some(bench.now);
+    one.live.slumber.publish(Arc::new(Slumber::Awake { woken_at }));
+    let next = bench.step().expect("it is due again");
+    assert!(next > bench.now && next <= bench.now + one.spec.remotes.selector.evaluation_interval);
 }

@@ -60,13 +60,13 @@ impl Selector {
         let is_turned = self.link.sweeps != sweeps;
         let is_down = self.link.phase == LinkPhase::Down;
         for choice in self.choices.values_mut() {
-            choice.hear();
+            choice.hear(self.hub.started_at, now);
             choice.is_asked |= (was_down && !is_down) || is_turned;
             if is_down {
                 // Nobody answers, and nobody's score moves: whatever a set is, no other one would be better.
                 continue;
             }
-            let is_due = choice.due <= now;
+            let is_due = choice.next_at().is_some_and(|at| at <= now);
             if is_due {
                 choice.plan(self.hub.started_at, now);
             }
@@ -77,7 +77,7 @@ impl Selector {
         if is_down {
             return None;
         }
-        self.choices.values().map(|choice| choice.due).min()
+        self.choices.values().filter_map(Choice::next_at).min()
     }
 
     /// Follows another directory: of services that left nothing is kept.

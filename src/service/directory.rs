@@ -141,6 +141,13 @@ impl Directory {
         self.services.iter().find(|service| service.name.as_str() == name)
     }
 
+    /// Whether all services are asleep, so that nothing is urgent; not where there is none.
+    #[must_use]
+    pub fn is_asleep(&self) -> bool {
+        let is_asleep = |service: &Arc<Service>| service.live.slumber.load().is_asleep();
+        !self.services.is_empty() && self.services.iter().all(is_asleep)
+    }
+
     /// Who listens at a listener that is open.
     #[must_use]
     pub fn listening(&self, id: ListenerId) -> Option<&Listening> {

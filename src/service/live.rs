@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::doorbells::Doorbells;
 use super::id::ServiceId;
+use super::slumber::Slumber;
 use super::traffic::Traffic;
 use crate::backend::ActiveSet;
 use crate::base::doorbell::Request;
@@ -27,14 +28,16 @@ use crate::state::snapshot::ServiceState;
 pub struct Live {
     /// Which service.
     pub id: ServiceId,
-    /// Who may be probed. Written by the worker; the prober and the scorer listen.
+    /// Who may be probed. Written by the worker; prober, scorer and pools listen.
     pub candidates: Arc<Published<CandidateSet>>,
     /// What is known of the candidates that were touched. Written by the scorer.
     pub board: RwLock<ScoreBoard>,
     /// The members that connections go to. Written by the selector; reactors, scorer and pools listen.
     pub active: Arc<Published<ActiveSet>>,
+    /// Whether the service is asleep. Written by the pools thread; prober, selector, worker and reactors listen.
+    pub slumber: Arc<Published<Slumber>>,
     /// Asks the selector to look before its time: a member fails its dials, somebody answers while the set is a
-    /// fallback, or the first set can be chosen.
+    /// fallback, the first set can be chosen, or a service that was woken has been swept.
     pub evaluation: Request,
     /// Whether initial probing is over (or was never begun), and its samples are on the board. Written by the scorer.
     pub is_swept: AtomicBool,
@@ -84,8 +87,11 @@ impl Live {
     /// A service that is new: nobody touched, nobody chosen.
     #[must_use]
     pub fn new(candidates: Arc<CandidateSet>, scoring: &Scoring, bells: &Doorbells) -> Self {
-        let of_candidates = [&bells.prober, &bells.scorer];
+        let of_candidates = [&bells.prober, &bells.scorer, &bells.pools];
         let of_active = [&bells.scorer, &bells.pools, &bells.main]
+            .into_iter()
+            .chain(bells.reactors.iter());
+        let of_slumber = [&bells.prober, &bells.selector, &bells.worker]
             .into_iter()
             .chain(bells.reactors.iter());
         Self {
@@ -99,6 +105,7 @@ impl Live {
                 of_active.cloned().collect(),
                 ActiveSet::default(),
             )),
+            slumber: Arc::new(Published::heard_by(of_slumber.cloned().collect(), Slumber::NEW)),
             evaluation: Request::to(Arc::clone(&bells.selector)),
             is_swept: AtomicBool::new(false),
             turn: Arc::default(),

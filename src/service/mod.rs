@@ -10,6 +10,7 @@ pub mod hub; // what all threads share
 pub mod id; // which service
 pub mod live; // what of a service outlives a reload
 pub mod reloads; // what became of reloads
+pub mod slumber; // whether a service is asleep
 #[cfg(test)]
 pub(crate) mod stage; // tests: a hub with services, without threads
 pub mod traffic; // what a service's connections come to, for each reactor
@@ -21,4 +22,5 @@ pub use hub::Hub;
 pub use id::{Candidate, ServiceId};
 pub use live::Live;
 pub use reloads::Reloads;
+pub use slumber::Slumber;
 pub use uplink::Uplink;

@@ -11,7 +11,7 @@ use super::live::Live;
 use crate::backend::{ActiveSet, Backend};
 use crate::base::clock;
 use crate::candidates::CandidateSet;
-use crate::config::{Pools, Remotes, Server, ServiceName, Spec};
+use crate::config::{Pools, Remotes, Server, ServiceName, Sleep, Spec};
 use crate::reactor::limits::Limits;
 use crate::scorer::sample::{Outcome, Sample, Source};
 use crate::selector::decide::Footing;
@@ -37,6 +37,7 @@ pub(crate) fn spec(change: impl FnOnce(&mut Spec)) -> Arc<Spec> {
         server: Server::default(),
         remotes: Remotes::default(),
         pools: Pools::default(),
+        sleep: Sleep::default(),
     };
     change(&mut spec);
     Arc::new(spec)
@@ -70,8 +71,18 @@ pub(crate) fn publish(hub: &Hub, services: &[&Arc<Service>]) {
 
 /// Makes these the active set.
 pub(crate) fn activate(service: &Service, ports: &[u16], footing: Footing) {
-    let backend = |port: &u16| Arc::new(Backend::new(addr(*port), clock::now(), 2));
-    let backends = ports.iter().map(backend).collect();
+    let addrs: Vec<_> = ports.iter().map(|port| addr(*port)).collect();
+    activate_on(service, &addrs, footing);
+}
+
+/// The same, good, with any addresses.
+pub(crate) fn activate_addrs(service: &Service, addrs: &[SocketAddr]) {
+    activate_on(service, addrs, Footing::Good);
+}
+
+fn activate_on(service: &Service, addrs: &[SocketAddr], footing: Footing) {
+    let backend = |addr: &SocketAddr| Arc::new(Backend::new(*addr, clock::now(), 2));
+    let backends = addrs.iter().map(backend).collect();
     service
         .live
         .active

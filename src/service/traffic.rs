@@ -43,6 +43,8 @@ pub struct Traffic {
     pub accepted: Cell,
     /// Relays that are open now (from accept to close).
     pub active: Cell,
+    /// When a client last came or went, in microseconds since the process started; 0: never.
+    pub last_client_micros: Cell,
     /// Bytes from clients to backends.
     pub bytes_to_backend: Cell,
     /// Bytes from backends to clients.
@@ -70,6 +72,7 @@ impl Default for Traffic {
         Self {
             accepted: Cell::default(),
             active: Cell::default(),
+            last_client_micros: Cell::default(),
             bytes_to_backend: Cell::default(),
             bytes_to_client: Cell::default(),
             accept_paused: Cell::default(),

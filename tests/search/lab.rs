@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tcp_forwarder::base::clock;
-use tcp_forwarder::config::{Pools, Remotes, Server, ServiceName, Spec, Strategy};
+use tcp_forwarder::config::{Pools, Remotes, Server, ServiceName, Sleep, Spec, Strategy};
 use tcp_forwarder::probing::probe::Errand;
 use tcp_forwarder::scorer::{Outcome, Source};
 use tcp_forwarder::service::{Hub, Live, Service};
@@ -27,6 +27,7 @@ pub struct Lab {
 pub fn spec() -> Spec {
     let mut spec = Spec {
         server: Server::default(),
+        sleep: Sleep::default(),
         remotes: Remotes::default(),
         pools: Pools {
             strategy: Strategy::Off,

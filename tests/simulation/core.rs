@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tcp_forwarder::base::clock;
 use tcp_forwarder::candidates::CandidateSet;
-use tcp_forwarder::config::{Dynamic, Pools, Remotes, Server, ServiceName, Spec, Strategy};
+use tcp_forwarder::config::{Dynamic, Pools, Remotes, Server, ServiceName, Sleep, Spec, Strategy};
 use tcp_forwarder::scorer::Source;
 use tcp_forwarder::scorer::link::Phase;
 use tcp_forwarder::service::{Hub, Live, Service};
@@ -50,6 +50,7 @@ pub(crate) fn spec(change: impl FnOnce(&mut Spec)) -> Spec {
             strategy: Strategy::Dynamic(dynamic()),
             ..Pools::default()
         },
+        sleep: Sleep::default(),
     };
     change(&mut spec);
     spec

@@ -7,6 +7,7 @@ mod pools;
 mod process;
 mod remotes;
 mod server;
+mod sleep;
 
 pub(super) use key::{Field, Key};
 
@@ -22,6 +23,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
         remotes::SCORING,
         remotes::SELECTOR,
         pools::POOLS,
+        sleep::SLEEP,
     ]
     .into_iter()
     .flatten()

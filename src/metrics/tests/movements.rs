@@ -4,7 +4,7 @@ use super::*;
 use crate::candidates::CandidateSet;
 use crate::scorer::link::Phase;
 use crate::selector::decide::Footing;
-use crate::service::Reloads;
+use crate::service::{Reloads, Slumber};
 
 /// One movement: what happens to the shared structures, the series that shows it, and its new value.
 pub(super) type Movement = (fn(&World, &Backend), &'static str, f64);
@@ -99,6 +99,14 @@ pub(super) const ALL: &[Movement] = &[
             }));
         },
         "selector_fallback{service=\"web\"}",
+        1.0,
+    ),
+    (
+        |w, _| {
+            let last_at = w.sources.hub.started_at;
+            w.live.slumber.publish(Arc::new(Slumber::Asleep { last_at }));
+        },
+        "service_asleep{service=\"web\"}",
         1.0,
     ),
     (

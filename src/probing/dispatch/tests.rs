@@ -1,5 +1,7 @@
 //! The step over all services, in virtual time, with answers that a test makes up.
 
+mod asleep;
+
 use std::collections::HashMap;
 
 use super::*;
