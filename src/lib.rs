@@ -23,6 +23,7 @@ pub mod logging; // text and JSON lines, `RUST_LOG`
 pub mod net; // socket options, bind, "did this connect succeed"
 
 pub mod candidates; // ranges and counts, never expanded
+pub mod search; // which prefixes are near, and whom to ask next
 
 pub mod backend; // one member of the active set and its live counts
 pub mod loadbalancer; // active set -> order of backends for one connection

@@ -23,6 +23,7 @@ mod listen;
 #[cfg(not(unix))]
 mod no_local;
 mod options;
+mod route;
 mod system;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod tcp_info;
@@ -34,6 +35,7 @@ pub use listen::{BACKLOG, Reserved, adopt, duplicate, listen, reserve, reserve_b
 #[cfg(not(unix))]
 pub use no_local::{BlockingLocalStream, LocalListener, LocalStream};
 pub use options::{keep_alive, prepare_accepted, prepare_dialled};
+pub use route::source_towards;
 /// Sockets that are files: a listener, a stream under a poll, and a stream that blocks.
 #[cfg(unix)]
 pub use {

@@ -303,3 +303,32 @@ fn of_two_processes_the_last_to_write_wins_as_a_whole() {
     assert_eq!(shelf.names(), ["state"]);
     assert_eq!(shelf.state().services["default"].rows.len(), 1);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn who_takes_over_begins_with_what_the_old_process_knows_now() {
+    let shelf = Shelf::new();
+    let backend = echo();
+    // A port that was free just now, of an address that nobody else has.
+    let ip = Ipv4Addr::from((127 << 24) | (90 << 16) | (std::process::id() & 0xffff));
+    let addr = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap();
+    let changes = json!({
+        "state": { "interval": "24h" },
+        "server": { "listen_addr": addr, "control_socket": shelf.0.path().join("control") },
+    });
+    let old = shelf.start(&changes, &lines(&[backend]));
+    assert!(!shelf.path().exists(), "it was never time to write");
+    let mut slow = slow_probing();
+    merge(&mut slow, &changes);
+    let silent = Silent::on(Ipv4Addr::UNSPECIFIED);
+    let list = format!("{backend}\n127.78.0.0/24:{}\n", silent.addr.port());
+    let files = Files::new(&settings(&shelf.settings(&slow)), &list);
+    let mut command = files.command();
+    command.arg("--takeover");
+    let new = Forwarder::spawn(files, command).listening();
+    assert!(new.log().contains("recalled 1 candidates"), "{}", new.log());
+    ping(&mut new.connect(), b"hello");
+    assert_eq!(old.ended().status, Some(0));
+    new.stop();
+    assert_eq!(shelf.state().services["default"].active, [backend]);
+}

@@ -17,7 +17,7 @@ use tcp_forwarder::relay::half::{End, Half};
 use tcp_forwarder::relay::pump::pump;
 use tcp_forwarder::relay::readiness::Readiness;
 use tcp_forwarder::scorer::{Outcome, Sample, ScoreBoard, Source};
-use tcp_forwarder::selector::decide::best;
+use tcp_forwarder::selector::decide::{best, by_rank};
 use tcp_forwarder::service::{Candidate, ServiceId};
 
 /// Members of the active set and size of the set that is selected: the defaults.
@@ -302,7 +302,7 @@ struct Select(Scored);
 impl Workload for Select {
     fn step(&mut self) {
         let count = usize::try_from(ACTIVE).unwrap_or(usize::MAX);
-        black_box(best(count, self.0.board.rated(), |_| true));
+        black_box(best(count, self.0.board.rated(), by_rank, |_| true));
     }
 }
 

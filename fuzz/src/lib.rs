@@ -15,6 +15,7 @@ pub mod relay;
 pub mod relay_world;
 pub mod request;
 pub mod scrape;
+pub mod search;
 pub mod slots;
 pub mod takeover;
 pub mod timers;
@@ -23,7 +24,7 @@ pub mod timers;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its folder in the corpus.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("admission", admission::run),
     ("answer", answer::run),
     ("candidates", candidates::run),
@@ -34,6 +35,7 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("relay", relay::run),
     ("request", request::run),
     ("scrape", scrape::run),
+    ("search", search::run),
     ("slots", slots::run),
     ("takeover", takeover::run),
     ("timers", timers::run),

@@ -157,6 +157,18 @@ impl<A: Address> Ranges<A> {
         (index < self.len).then_some(index)
     }
 
+    /// How many members come before an address and port, whether that is a member or not; saturates.
+    pub(super) fn rank(&self, address: A, port: u16) -> u128 {
+        let after = self
+            .sorted
+            .partition_point(|range| (range.port, range.first) <= (port, address));
+        let before = |at: usize| self.addresses_before.get(at).copied().unwrap_or(self.len);
+        match self.find(address, port) {
+            Some((at, range)) => before(at).saturating_add(address.minus(range.first)),
+            None => before(after),
+        }
+    }
+
     /// Whether an address is a member.
     pub(super) fn contains(&self, address: A, port: u16) -> bool {
         self.find(address, port).is_some()

@@ -55,6 +55,24 @@ impl CandidateSet {
         (index < self.len()).then_some(index)
     }
 
+    /// How many candidates come before an address, whether that is one or not. It is taken as it is: an IPv4-mapped one
+    /// lies among those of IPv6. Saturates.
+    pub fn rank(&self, addr: &SocketAddr) -> u128 {
+        match addr.ip() {
+            IpAddr::V4(ip) => self.v4.rank(ip, addr.port()),
+            IpAddr::V6(ip) => self.v4.len().saturating_add(self.v6.rank(ip, addr.port())),
+        }
+    }
+
+    /// The same, and the address itself if it is a candidate.
+    pub fn rank_after(&self, addr: &SocketAddr) -> u128 {
+        let is_one = match addr.ip() {
+            IpAddr::V4(ip) => self.v4.contains(ip, addr.port()),
+            IpAddr::V6(ip) => self.v6.contains(ip, addr.port()),
+        };
+        self.rank(addr).saturating_add(u128::from(is_one))
+    }
+
     /// Whether the address is a candidate.
     pub fn contains(&self, addr: &SocketAddr) -> bool {
         let addr = net::canonical(*addr);

@@ -9,7 +9,7 @@ use super::pools::{Algorithm, Dynamic, Pools, Race, Rescue, Strategy};
 use super::process::{LogFormat, LogOutput, Logging, Metrics, Process, Reload, StateFile};
 use super::remotes::{
     FailurePenalty, FileProvider, HistoricalBonus, InitialProbing, JitterScoring, LatencyScoring,
-    LatencySource, Passive, Probing, Remotes, Scoring, Selector, SuccessScoring, ThroughputScoring,
+    LatencySource, Passive, Probing, Remotes, Scoring, Search, Selector, SuccessScoring, ThroughputScoring,
 };
 use super::server::{BandwidthLimits, Keepalive, Server, Splice};
 use super::sleep::Sleep;
@@ -142,7 +142,19 @@ impl Default for Probing {
             timeout: Duration::from_secs(1),
             probe_candidate_count: 10,
             initial: InitialProbing::default(),
+            search: Search::default(),
             check: Check::default(),
+        }
+    }
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            start_budget: 1000,
+            model_nodes: 16_384,
+            half_life: Duration::from_secs(30 * 60),
         }
     }
 }
@@ -239,6 +251,7 @@ impl Default for Selector {
             debounce_interval: Duration::from_secs(60),
             score_improvement_threshold: 5.0,
             latency_improvement_ratio: 0.15,
+            confirm_probes: 3,
         }
     }
 }

@@ -120,6 +120,11 @@ pub(super) const MOBILE: &[MobileDefault] = &[
         |d| d.remotes.probing.initial.timeout = secs(2),
     ),
     mobile(
+        "remotes.probing.search.start_budget",
+        "a thousand probes keep a radio awake for a minute",
+        |d| d.remotes.probing.search.start_budget = 200,
+    ),
+    mobile(
         "remotes.selector.evaluation_interval",
         "nothing is new before the next probing round",
         |d| d.remotes.selector.evaluation_interval = secs(120),

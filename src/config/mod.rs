@@ -65,7 +65,7 @@ pub use process::{LogFormat, LogOutput, Logging, Metrics, Process, Reload, State
 pub use reference::{KeyDoc, MobileDoc, Scope, reference};
 pub use remotes::{
     FailurePenalty, FileProvider, HistoricalBonus, InitialProbing, JitterScoring, LatencyScoring,
-    LatencySource, Passive, Probing, Remotes, Scoring, Selector, SuccessScoring, ThroughputScoring,
+    LatencySource, Passive, Probing, Remotes, Scoring, Search, Selector, SuccessScoring, ThroughputScoring,
 };
 pub use server::{BandwidthLimits, Keepalive, Server, Splice};
 pub use service_name::ServiceName;

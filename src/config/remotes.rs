@@ -42,8 +42,23 @@ pub struct Probing {
     pub probe_candidate_count: usize,
     /// Probing before serving starts.
     pub initial: InitialProbing,
+    /// How the best of a long list are looked for.
+    pub search: Search,
     /// What a candidate must answer, beyond accepting.
     pub check: Check,
+}
+
+/// `remotes.probing.search`: lists that are too long to be looked at whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Search {
+    /// Whether probes go where they pay, or evenly over the list.
+    pub enabled: bool,
+    /// Probes of initial probing; a list that is no longer is looked at whole, and not searched.
+    pub start_budget: usize,
+    /// Nodes of the model.
+    pub model_nodes: usize,
+    /// What the model has learned counts for half after so long.
+    pub half_life: Duration,
 }
 
 /// `remotes.probing.initial`.
@@ -196,4 +211,6 @@ pub struct Selector {
     /// How much lower the mean latency of a new set must be, as a share of the present one, if its mean score is no lower;
     /// 0: it is no reason.
     pub latency_improvement_ratio: f64,
+    /// Answers that a candidate has given before it takes the place of a member that is well.
+    pub confirm_probes: usize,
 }

@@ -220,10 +220,9 @@ impl<K: Copy + PartialEq> Pool<K> {
         self.retry_at = Some(now + doubled.mul_f64(0.5 + rng.f64()));
     }
 
-    /// A dial to the backend was answered after so long.
-    pub fn dial_answered(&mut self, took: Duration) {
+    /// A dial to the backend was answered.
+    pub fn dial_answered(&mut self) {
         self.timeouts = 0;
-        self.dial_times.add(took);
     }
 
     /// A dial to the backend timed out: if that is not the first in a row, its warm connections may leave it no room.

@@ -23,13 +23,15 @@ use std::time::{Duration, Instant};
 
 use super::places::Places;
 use super::probe::{Errand, Probe};
-use super::schedule::{self, Planned, Round};
+use super::schedule::{self, Finalists, Planned, Round};
+use super::strangers::Strangers;
 use crate::backend::ActiveSet;
 use crate::base::grid::Grid;
-use crate::candidates::{CandidateSet, Sampler};
-use crate::config::Probing;
+use crate::candidates::CandidateSet;
+use crate::config::{LatencySource, Probing, Remotes};
 use crate::scorer::board::ScoreBoard;
 use crate::scorer::link::Phase;
+use crate::scorer::sample::{Sample, Touched};
 use crate::scorer::score;
 use crate::service::id::{Candidate, ServiceId};
 
@@ -61,7 +63,9 @@ pub struct Facts<'a> {
 pub struct Agenda {
     frame: Frame,
     config: Probing,
-    sampler: Sampler,
+    strangers: Strangers,
+    /// What of the scores matters here.
+    aims: Aims,
     /// How our own link stands.
     link: Phase,
     in_flight: usize,
@@ -93,6 +97,76 @@ struct Sweep {
     put_off: Vec<SocketAddr>,
     /// With whom it began: they are not asked twice before their samples are on the board.
     recalled: HashSet<SocketAddr>,
+    proof: Proof,
+}
+
+/// What of a sweep proves those that were lucky.
+#[derive(Debug)]
+struct Proof {
+    /// Probes since the last one that proved.
+    since: usize,
+    /// Who is to be asked again.
+    finalists: Vec<SocketAddr>,
+    looked_at: Instant,
+}
+
+/// One in so many probes of a search proves.
+const PROOF_SHARE: usize = 8;
+/// Between two looks for finalists: as long as most answers take.
+const PROOF_PAUSE: Duration = Duration::from_millis(250);
+
+impl Proof {
+    fn new(now: Instant) -> Self {
+        Self {
+            since: 0,
+            finalists: Vec::new(),
+            looked_at: now,
+        }
+    }
+
+    /// Who is asked once more, if it is time for it.
+    fn next(&mut self, now: Instant, facts: &Facts<'_>, aims: Aims) -> Option<SocketAddr> {
+        self.since += 1;
+        if self.since < PROOF_SHARE {
+            return None;
+        }
+        if self.finalists.is_empty() && self.looked_at + PROOF_PAUSE <= now {
+            self.looked_at = now;
+            let mut finalists = Finalists::among(aims.wanted, aims.confirmed);
+            facts
+                .board
+                .touched()
+                .for_each(|touched| finalists.consider(&touched));
+            self.finalists = finalists.of(usize::MAX, |_| true);
+            // It is taken from the end.
+            self.finalists.reverse();
+        }
+        let next = self.finalists.pop()?;
+        self.since = 0;
+        Some(next)
+    }
+}
+
+/// What of scores and sets matters to who is probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Aims {
+    /// Members that an active set has.
+    wanted: usize,
+    /// Answers that a candidate needs to become one.
+    confirmed: u16,
+    /// The latency that is scored.
+    source: LatencySource,
+}
+
+impl Aims {
+    /// Those of a configuration.
+    fn of(remotes: &Remotes) -> Self {
+        Self {
+            wanted: remotes.selector.active_set_size,
+            confirmed: u16::try_from(remotes.selector.confirm_probes).unwrap_or(u16::MAX),
+            source: remotes.scoring.latency.source,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -107,15 +181,16 @@ impl Agenda {
     /// The agenda of a service of which nobody was touched yet.
     pub fn new(
         frame: Frame,
-        config: &Probing,
+        remotes: &Remotes,
         list: Arc<CandidateSet>,
         now: Instant,
         rng: &mut fastrand::Rng,
     ) -> Self {
         let mut agenda = Self {
             frame,
-            config: config.clone(),
-            sampler: Sampler::new(list, rng),
+            config: remotes.probing.clone(),
+            strangers: Strangers::new(list, &remotes.probing.search, now, rng),
+            aims: Aims::of(remotes),
             link: Phase::Up,
             in_flight: 0,
             initial: Initial::UnderWay,
@@ -130,7 +205,7 @@ impl Agenda {
 
     /// How many candidates are on the list.
     pub fn listed(&self) -> u128 {
-        self.sampler.set().len()
+        self.strangers.list().len()
     }
 
     /// Probes that may still begin in a sweep; none in rounds.
@@ -144,7 +219,7 @@ impl Agenda {
     /// Has a sweep begin with those of which something is known from a process before this one, in this order; they take up
     /// to half of it. Rounds have their own order.
     pub fn begin_with(&mut self, recalled: impl Iterator<Item = SocketAddr>) {
-        let list = self.sampler.set();
+        let list = self.strangers.list();
         let State::Sweep(sweep) = &mut self.state else {
             return;
         };
@@ -159,6 +234,12 @@ impl Agenda {
         sweep.put_off.reverse();
     }
 
+    /// What is known from before this process, or from an earlier stay on this way to the network, is a beginning for the
+    /// search.
+    pub fn remember(&mut self, known: impl Iterator<Item = Touched>, rng: &mut fastrand::Rng) {
+        self.strangers.remember(known, rng);
+    }
+
     /// Whether initial probing is over (or was never begun); tells so once.
     pub fn take_swept(&mut self) -> bool {
         let is_news = self.initial == Initial::Over;
@@ -170,10 +251,7 @@ impl Agenda {
 
     /// Somebody on the list, to ask about our own link.
     pub fn stranger(&mut self, rng: &mut fastrand::Rng) -> Option<SocketAddr> {
-        self.sampler.next(rng).or_else(|| {
-            self.sampler = Sampler::new(Arc::clone(self.sampler.set()), rng);
-            self.sampler.next(rng)
-        })
+        self.strangers.anybody(rng)
     }
 
     /// A probe of a candidate of this service that is to learn of our own link: a connect is enough.
@@ -183,12 +261,12 @@ impl Agenda {
 
     /// Follows a changed list: whoever was never touched is probed.
     pub fn relist(&mut self, list: Arc<CandidateSet>, now: Instant, rng: &mut fastrand::Rng) {
-        self.sampler = Sampler::new(list, rng);
-        let list = self.sampler.set();
+        self.strangers.relist(list, now, rng);
+        let list = self.strangers.list();
         match &mut self.state {
             // Its time is not prolonged: somebody may wait for its end.
             State::Sweep(sweep) => {
-                sweep.left = budget(&self.config);
+                sweep.left = budget(&self.config, &self.strangers);
                 sweep.put_off.retain(|addr| list.contains(addr));
             }
             State::Rounds(_) if self.config.initial.enabled => self.begin_anew(now),
@@ -196,15 +274,25 @@ impl Agenda {
         }
     }
 
+    /// Looks at everybody anew, if there is initial probing: what is known may have become untrue.
+    pub fn sweep_anew(&mut self, now: Instant, rng: &mut fastrand::Rng) {
+        self.strangers.forget(now, rng);
+        self.initial = Initial::UnderWay;
+        self.begin_anew(now);
+    }
+
     /// Follows a changed configuration. A sweep that is under way goes on; none begins.
-    pub fn adopt(&mut self, config: &Probing, now: Instant) {
+    pub fn adopt(&mut self, remotes: &Remotes, now: Instant, rng: &mut fastrand::Rng) {
+        self.aims = Aims::of(remotes);
+        let config = &remotes.probing;
         if self.config == *config {
             return;
         }
         self.config = config.clone();
+        self.strangers.adopt(&config.search, now, rng);
         match &mut self.state {
             State::Sweep(sweep) if self.config.initial.enabled => {
-                sweep.left = sweep.left.min(budget(&self.config));
+                sweep.left = sweep.left.min(budget(&self.config, &self.strangers));
             }
             State::Sweep(_) | State::Rounds(_) => self.begin_rounds(now),
         }
@@ -224,7 +312,7 @@ impl Agenda {
         match &mut self.state {
             State::Sweep(_) => self.begin_with(known),
             State::Rounds(rounds) => {
-                let list = self.sampler.set();
+                let list = self.strangers.list();
                 let mut seen = HashSet::new();
                 let known = known.filter(|addr| list.contains(addr) && seen.insert(*addr));
                 let planned = known.take(count).map(|addr| Planned { at: now, addr });
@@ -321,10 +409,17 @@ impl Agenda {
         }
     }
 
+    /// Learns from what a probe came to, whosever it was. While our own link is in doubt, who does not answer is not to blame.
+    /// Whether answers have become so unlike what was expected of them that all that is known is in doubt.
+    pub fn learn(&mut self, sample: &Sample, rng: &mut fastrand::Rng) -> bool {
+        (self.link == Phase::Up || sample.outcome.is_answer())
+            && self.strangers.learn(sample, self.aims.source, rng)
+    }
+
     /// A probe of the agenda could not begin: it comes first when one can.
     pub fn put_off(&mut self, probe: &Probe, now: Instant) {
         let addr = probe.candidate.addr;
-        let is_listed = self.sampler.set().contains(&addr);
+        let is_listed = self.strangers.list().contains(&addr);
         match (&mut self.state, probe.errand) {
             (State::Sweep(sweep), Errand::Sweep) if is_listed => sweep.put_off.push(addr),
             (State::Rounds(rounds), Errand::Round { at }) => rounds.queue.push_front(Planned { at, addr }),
@@ -345,11 +440,16 @@ impl Agenda {
             self.begin_rounds(now);
             return;
         }
+        let left = budget(&self.config, &self.strangers);
+        let initial = &self.config.initial;
+        let waves = left.div_ceil(initial.max_concurrency.max(1)) + 1;
+        let longest = initial.timeout * u32::try_from(waves).unwrap_or(u32::MAX);
         self.state = State::Sweep(Sweep {
-            give_up_at: now + SWEEP_LIMIT.max(self.config.initial.timeout * 2),
-            left: budget(&self.config),
+            give_up_at: now + SWEEP_LIMIT.max(longest),
+            left,
             put_off: Vec::new(),
             recalled: HashSet::new(),
+            proof: Proof::new(now),
         });
     }
 
@@ -374,10 +474,15 @@ impl Agenda {
             if sweep.left == 0 {
                 return None;
             }
-            let untouched = std::iter::from_fn(|| self.sampler.next(rng))
-                .find(|addr| !facts.board.is_fresh(addr) && !sweep.recalled.contains(addr));
-            sweep.left = untouched.map_or(0, |_| sweep.left - 1);
-            untouched
+            let is_known = |addr: &SocketAddr| facts.board.is_fresh(addr) || sweep.recalled.contains(addr);
+            let proof = if self.strangers.are_searched() {
+                sweep.proof.next(now, facts, self.aims)
+            } else {
+                None
+            };
+            let next = proof.or_else(|| self.strangers.next(is_known, rng));
+            sweep.left = next.map_or(0, |_| sweep.left - 1);
+            next
         });
         if addr.is_none() && self.in_flight == 0 {
             self.begin_rounds(now);
@@ -409,7 +514,7 @@ impl Agenda {
         let State::Rounds(rounds) = &mut self.state else {
             return None;
         };
-        let (interval, list) = (self.config.interval, self.sampler.set());
+        let (interval, list) = (self.config.interval, self.strangers.list());
         while let Some(next) = rounds.queue.front().copied()
             && next.at <= now
         {
@@ -434,9 +539,11 @@ impl Agenda {
             count: self.config.probe_candidate_count,
             active: &active,
             best_score: score::ceiling(facts.board.rules()),
+            wanted: self.aims.wanted,
+            confirmed: self.aims.confirmed,
         };
         let is_known = |addr: &SocketAddr| facts.board.contains(addr);
-        let planned = schedule::plan(&round, facts.board.touched(), is_known, &mut self.sampler, rng);
+        let planned = schedule::plan(&round, facts.board.touched(), is_known, &mut self.strangers, rng);
         Rounds {
             queue: planned.into(),
             number: number + 1,
@@ -466,8 +573,11 @@ impl Agenda {
     }
 }
 
-/// How many candidates a sweep looks at.
-fn budget(config: &Probing) -> usize {
+/// How many probes a sweep makes.
+fn budget(config: &Probing, strangers: &Strangers) -> usize {
+    if strangers.are_searched() {
+        return config.search.start_budget;
+    }
     schedule::initial_budget(config.initial.max_concurrency, config.initial.timeout)
 }
 

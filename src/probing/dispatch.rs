@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
-use log::{debug, warn};
+use log::{debug, info, warn};
 
 use super::agenda::{Agenda, Facts, Frame};
 use super::check::Plan;
@@ -22,6 +22,7 @@ use super::looks::Looks;
 use super::places::Places;
 use super::probe::{Ending, Errand, Probe};
 use super::sentinels::{Manners, Others, Sentinels};
+use super::uplinks::{Landmarks, is_landmark};
 use crate::base::burst::Burst;
 use crate::base::grid::Grid;
 use crate::base::published::Reader;
@@ -38,6 +39,9 @@ use crate::service::slumber::Slumber;
 /// connects would make the first of them look slow.
 pub const STARTS_PER_TURN: usize = 16;
 
+/// Candidates of a list that are looked at for a landmark: so many from its beginning, and so many from all over it.
+const LOOKED_AT: u128 = 16;
+
 /// Pause of probing when descriptors ran out.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -47,6 +51,10 @@ pub struct Dispatch {
     hub: Arc<Hub>,
     directory: Reader<Directory>,
     link: Reader<LinkView>,
+    /// How often everybody was looked at anew.
+    sweeps: u64,
+    /// To whom our way to the network is looked at; none until it is worked out for the present candidates.
+    landmarks: Option<Landmarks>,
     max_in_flight: usize,
     in_flight: usize,
     places: Places,
@@ -111,7 +119,7 @@ impl Entry {
             }
             (Some(_), false) => {
                 self.looks = None;
-                self.agenda.wake(best_known(&self.service).into_iter(), now);
+                self.agenda.wake(recalled(&self.service).into_iter(), now);
                 tell_sweep(self);
             }
             (Some(looks), true) => looks.adopt(grid, now),
@@ -136,6 +144,8 @@ impl Dispatch {
         Self {
             directory: Reader::unaware(Arc::clone(&hub.directory)),
             link: Reader::unaware(Arc::clone(&hub.link)),
+            sweeps: 0,
+            landmarks: None,
             max_in_flight: max_in_flight.max(1),
             in_flight: 0,
             places: Places::new(rng.u64(..)),
@@ -175,9 +185,11 @@ impl Dispatch {
     pub fn hear(&mut self, now: Instant) {
         if self.directory.refresh() {
             self.adopt(now);
+            self.landmarks = None;
         }
         for entry in self.services.values_mut() {
             if entry.candidates.refresh() {
+                self.landmarks = None;
                 let list = entry.candidates.shared();
                 entry.agenda.relist(list, now, &mut self.rng);
                 tell_sweep(entry);
@@ -190,10 +202,48 @@ impl Dispatch {
                 entry.agenda.follow_link(self.link.phase, now);
             }
         }
+        if self.sweeps != self.link.sweeps {
+            self.sweeps = self.link.sweeps;
+            for entry in self.services.values_mut() {
+                entry.agenda.sweep_anew(now, &mut self.rng);
+                entry
+                    .agenda
+                    .remember(read(&entry.service.live.board).touched(), &mut self.rng);
+                entry.agenda.begin_with(recalled(&entry.service).into_iter());
+                tell_sweep(entry);
+            }
+        }
         let ids: Vec<ServiceId> = self.services.keys().copied().collect();
         for id in ids {
             self.enlist(id, now);
         }
+    }
+
+    /// How our own link stands.
+    #[must_use]
+    pub fn link(&self) -> LinkPhase {
+        self.link.phase
+    }
+
+    /// To whom our way to the network is to be looked at: of each family the first of a few candidates of any service that is
+    /// beyond this machine.
+    pub fn landmarks(&mut self) -> Landmarks {
+        let lists = self.services.values().map(|entry| &entry.candidates);
+        *self.landmarks.get_or_insert_with(|| {
+            let mut found = Landmarks::default();
+            for list in lists {
+                let step = (list.len() / LOOKED_AT).max(1);
+                let places = (0..LOOKED_AT).chain((0..LOOKED_AT).map(|i| i * step));
+                let some = places.filter_map(|place| list.at(place));
+                for addr in some.filter(is_landmark) {
+                    found[usize::from(addr.is_ipv6())].get_or_insert(addr);
+                }
+                if found.iter().all(Option::is_some) {
+                    break;
+                }
+            }
+            found
+        })
     }
 
     /// One step: takes all `endings`, and adds to `begins` the probes that begin now; when to go on, if not at the next
@@ -310,6 +360,10 @@ impl Dispatch {
         match ending {
             Ending::Ended(sample) => {
                 self.hub.samples.push(sample);
+                if entry.agenda.learn(&sample, &mut self.rng) {
+                    tell_doubt(entry);
+                    self.hub.samples.doubted(service);
+                }
                 entry.agenda.ended(now);
             }
             Ending::LeftOut(_) => entry.agenda.ended(now),
@@ -403,7 +457,7 @@ impl Dispatch {
                 None => self.entry(service, now),
             };
             let probing = &service.spec.remotes.probing;
-            entry.agenda.adopt(probing, now);
+            entry.agenda.adopt(&service.spec.remotes, now, &mut self.rng);
             if entry.service.spec.remotes.probing.check != probing.check {
                 entry.plan = Plan::of(&probing.check).map(Arc::new);
             }
@@ -429,9 +483,10 @@ impl Dispatch {
             origin: self.hub.started_at,
             places: self.places,
         };
-        let config = &service.spec.remotes.probing;
-        let mut agenda = Agenda::new(frame, config, candidates.shared(), now, &mut self.rng);
+        let remotes = &service.spec.remotes;
+        let mut agenda = Agenda::new(frame, remotes, candidates.shared(), now, &mut self.rng);
         agenda.follow_link(self.link.phase, now);
+        agenda.remember(read(&service.live.board).touched(), &mut self.rng);
         agenda.begin_with(recalled(service).into_iter());
         let entry = Entry {
             service: Arc::clone(service),
@@ -439,7 +494,7 @@ impl Dispatch {
             agenda,
             slumber: Reader::new(Arc::clone(&service.live.slumber)),
             looks: None,
-            plan: Plan::of(&config.check).map(Arc::new),
+            plan: Plan::of(&remotes.probing.check).map(Arc::new),
             turn: None,
             gives_up_at: None,
         };
@@ -491,23 +546,24 @@ impl Dispatch {
     }
 }
 
-/// Of whom something is known from a process before this one: members of its active set, then others, the best first.
+/// Of whom something is known that is to be confirmed: members of the active set, then of the one of the process before, then
+/// others, the best first.
 fn recalled(service: &Service) -> Vec<SocketAddr> {
-    let members = service.live.recalled.members.iter().copied();
-    members.chain(by_score(service)).collect()
-}
-
-/// Of whom something is known: members of the active set, then others, the best first.
-fn best_known(service: &Service) -> Vec<SocketAddr> {
-    let active = service.live.active.load();
-    let members = active.backends.iter().map(|backend| backend.addr);
-    members.chain(by_score(service)).collect()
-}
-
-fn by_score(service: &Service) -> impl Iterator<Item = SocketAddr> {
-    let mut known: Vec<Touched> = read(&service.live.board).touched().collect();
+    let live = &service.live;
+    let mut known: Vec<Touched> = read(&live.board).touched().collect();
     known.sort_by(|a, b| b.score.total_cmp(&a.score));
-    known.into_iter().map(|row| row.addr)
+    let active = live.active.load();
+    let members = active.backends.iter().map(|backend| backend.addr);
+    let members = members.chain(live.recalled.members.iter().copied());
+    members.chain(known.iter().map(|row| row.addr)).collect()
+}
+
+fn tell_doubt(entry: &Entry) {
+    let service = entry.service.name.as_str();
+    info!(
+        target: "tcp_forwarder::probing", service;
+        "candidates of service {service} no longer answer as they did: what was learned of them is confirmed anew"
+    );
 }
 
 fn tell_sweep(entry: &Entry) {

@@ -13,10 +13,12 @@ mod places; // where the probes of a round lie in time (pure)
 pub mod probe; // one probe that is to be made, and what became of it
 pub mod schedule; // who is probed in a round (pure)
 pub mod sentinels; // whom to ask about our own link (pure)
+mod strangers; // whom nobody has asked yet, in which order (pure)
 mod talk; // a question to a candidate and its answer
 #[cfg(test)]
 mod tests;
 mod thread; // the thread
+pub mod uplinks; // whether our way to the network has changed (pure)
 
 pub use dispatch::Dispatch;
 pub use thread::Prober;

@@ -7,14 +7,12 @@
 //! are planned; every candidate of which something is known comes up again, whatever its score; as long as
 //! there are never-touched candidates, some of them are in the plan.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::places::Places;
+use super::strangers::Strangers;
 use crate::base::grid::Grid;
-use crate::candidates::Sampler;
 use crate::scorer::sample::Touched;
 
 /// How long initial probing may take when every probe times out.
@@ -33,8 +31,12 @@ const FULL_ROUNDS_PER_OTHER: u8 = 4;
 /// How many more times as often the best possible candidate is looked at than one without a score.
 const SCORE_WEIGHT: f64 = 3.0;
 
-/// Members of the sample that are looked at in one round for being never touched.
-const SEARCH_BOUND: usize = 1024;
+/// In a list that is searched, one in so many places left by the active set goes to the most overdue of those that answer,
+/// rounded up; and up to half of the others to finalists.
+const RENEWED_SHARE: usize = 16;
+
+/// Finalists are looked for among so many times as many of the best as are wanted.
+const FINALISTS: usize = 2;
 
 /// A probe and its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +64,10 @@ pub struct Round<'a> {
     pub active: &'a [SocketAddr],
     /// The highest score there can be.
     pub best_score: f64,
+    /// Members that are wanted.
+    pub wanted: usize,
+    /// Answers that a candidate needs to become one, where others are well.
+    pub confirmed: u16,
 }
 
 /// How many candidates initial probing looks at: as many as are through in [`INITIAL_PATIENCE`] if all of
@@ -91,28 +97,32 @@ pub fn overdue(touched: &Touched, best_score: f64, now: Instant) -> f64 {
     age * (1.0 + SCORE_WEIGHT * quality)
 }
 
-/// Plans one round: the active set, then never-touched candidates for a fifth of the other places (at least
-/// one), then the most overdue; in random order, spread over the interval. Who joins in the middle of a round takes
-/// what is left of it.
+/// Plans one round: the active set, then finalists, then never-touched candidates, then the most overdue; in random order,
+/// spread over the interval. Who joins in the middle of a round takes what is left of it.
 ///
-/// `known` are all candidates of which something is known, `is_known` tells whether one is among them;
-/// never-touched ones come from `sampler`, which begins anew at its end. An active set that fills the round
-/// leaves a place to others in one of four rounds, or better candidates would never be found.
+/// Of the places that the active set leaves, finalists get up to half. Of the others never-touched ones get a fifth (at
+/// least one) and the most overdue the rest; in a list that is searched it is the other way round.
+///
+/// `known` are all candidates of which something is known, `is_known` tells whether one is among them. An active set that
+/// fills the round leaves a place to others in one of four rounds, or better candidates would never be found.
 pub fn plan(
     round: &Round<'_>,
     known: impl Iterator<Item = Touched>,
     is_known: impl Fn(&SocketAddr) -> bool,
-    sampler: &mut Sampler,
+    strangers: &mut Strangers,
     rng: &mut fastrand::Rng,
 ) -> Vec<Planned> {
     let mut active: Vec<(f64, SocketAddr)> = round.active.iter().map(|addr| (f64::INFINITY, *addr)).collect();
     let mut rest = Vec::new();
+    let mut finalists = Finalists::among(round.wanted, round.confirmed);
     for touched in known {
         let urgency = overdue(&touched, round.best_score, round.now);
         if let Some(member) = active.iter_mut().find(|(_, addr)| *addr == touched.addr) {
             member.0 = urgency;
-        } else if sampler.set().contains(&touched.addr) {
-            rest.push((urgency, touched.addr));
+            finalists.consider(&touched);
+        } else if strangers.list().contains(&touched.addr) {
+            finalists.consider(&touched);
+            rest.push((urgency, touched));
         }
     }
     let room = match round.count.checked_sub(active.len()) {
@@ -120,45 +130,84 @@ pub fn plan(
         _ if round.count > 0 && rng.u8(0..FULL_ROUNDS_PER_OTHER) == 0 => 1,
         _ => 0,
     };
+    let mut chosen = finalists.of(room.div_ceil(2), |addr| !round.active.contains(addr));
+    let others = room - chosen.len();
     // Once everybody is known, there is nobody to look for.
     let listed = round
         .active
         .iter()
-        .filter(|addr| sampler.set().contains(addr))
+        .filter(|addr| strangers.list().contains(addr))
         .count()
         + rest.len();
-    let strangers = sampler.set().len().saturating_sub(listed as u128);
-    let fresh_count = room.div_ceil(FRESH_SHARE).max(room.saturating_sub(rest.len()));
-    let fresh_count = fresh_count.min(usize::try_from(strangers).unwrap_or(usize::MAX));
-    let mut chosen = fresh(fresh_count, round.active, is_known, sampler, rng);
+    let left = strangers.list().len().saturating_sub(listed as u128);
+    let mut rest: Vec<(f64, SocketAddr)> = (rest.iter())
+        // Of a list that is searched, who does not answer is forgotten with its prefix.
+        .filter(|(_, touched)| touched.answers || !strangers.are_searched())
+        .filter(|(_, touched)| !chosen.contains(&touched.addr))
+        .map(|(urgency, touched)| (*urgency, touched.addr))
+        .collect();
+    let fresh = if strangers.are_searched() {
+        others - others.div_ceil(RENEWED_SHARE).min(rest.len())
+    } else {
+        others
+            .div_ceil(FRESH_SHARE)
+            .max(others.saturating_sub(rest.len()))
+    };
+    let fresh = fresh.min(usize::try_from(left).unwrap_or(usize::MAX));
+    let is_no_stranger = |addr: &SocketAddr| round.active.contains(addr) || is_known(addr);
+    chosen.extend(strangers.some(fresh, is_no_stranger, rng));
     chosen.extend(most_overdue(&mut rest, room - chosen.len()));
     chosen.extend(most_overdue(&mut active, round.count - chosen.len()));
     spread(chosen, round, rng)
 }
 
-/// Up to `count` candidates that are not known, in the order of the sample.
-fn fresh(
-    count: usize,
-    active: &[SocketAddr],
-    is_known: impl Fn(&SocketAddr) -> bool,
-    sampler: &mut Sampler,
-    rng: &mut fastrand::Rng,
-) -> Vec<SocketAddr> {
-    let mut chosen = Vec::with_capacity(count);
-    let mut seen = HashSet::new();
-    for _ in 0..SEARCH_BOUND.max(count) {
-        if chosen.len() == count {
-            break;
-        }
-        let Some(addr) = sampler.next(rng) else {
-            *sampler = Sampler::new(Arc::clone(sampler.set()), rng);
-            continue;
-        };
-        if !active.contains(&addr) && !is_known(&addr) && seen.insert(addr) {
-            chosen.push(addr);
+/// Who would be a member if its few answers could be believed: of the best, those that are not confirmed yet.
+#[derive(Debug)]
+pub struct Finalists {
+    best: Vec<Touched>,
+    most: usize,
+    confirmed: u16,
+}
+
+impl Finalists {
+    /// Of whom so many are wanted, each with so many answers.
+    #[must_use]
+    pub fn among(wanted: usize, confirmed: u16) -> Self {
+        Self {
+            best: Vec::new(),
+            most: wanted * FINALISTS,
+            confirmed,
         }
     }
-    chosen
+
+    /// Takes one into account.
+    pub fn consider(&mut self, touched: &Touched) {
+        let latency = |touched: &Touched| touched.latency.unwrap_or(Duration::MAX);
+        let is_better = |other: &Touched| {
+            let by_score = other.score.total_cmp(&touched.score);
+            by_score
+                .then_with(|| latency(touched).cmp(&latency(other)))
+                .is_gt()
+        };
+        let place = self.best.partition_point(is_better);
+        if touched.answers && place < self.most {
+            self.best.truncate(self.most - 1);
+            self.best.insert(place, *touched);
+        }
+    }
+
+    /// Up to so many that are to be confirmed and for whom it holds, the best first.
+    pub fn of(&self, most: usize, is_one: impl Fn(&SocketAddr) -> bool) -> Vec<SocketAddr> {
+        let unproven = self
+            .best
+            .iter()
+            .filter(|touched| touched.successes < self.confirmed);
+        unproven
+            .map(|touched| touched.addr)
+            .filter(is_one)
+            .take(most)
+            .collect()
+    }
 }
 
 /// The `count` most urgent, ties by address.

@@ -116,7 +116,7 @@ impl Running {
                     assert_eq!(sample.candidate.service, self.service.live.id);
                     self.seen.push(sample);
                 }
-                Report::Unserved(_) => panic!("nobody is served here"),
+                Report::Unserved(_) | Report::Doubted(_) => panic!("nobody is served or doubted here"),
                 Report::Swept(service) => {
                     assert_eq!(service, self.service.live.id);
                     self.is_swept = true;
@@ -151,6 +151,10 @@ fn config(interval: Duration, is_initial: InitialProbing) -> Probing {
         probe_candidate_count: 10,
         check: crate::config::Check::default(),
         initial: is_initial,
+        search: crate::config::Search {
+            enabled: false,
+            ..crate::config::Search::default()
+        },
     }
 }
 

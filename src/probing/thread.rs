@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 use super::connect::{Connector, Start};
 use super::dispatch::Dispatch;
 use super::probe::{Ending, Probe};
+use super::uplinks::{Change, Sources, Uplinks};
 use crate::base::clock;
 use crate::base::doorbell::Doorbell;
+use crate::net;
+use crate::scorer::link::Phase as LinkPhase;
 use crate::service::hub::Hub;
 
 /// Pause after an error of the poll, which no retry is known to heal.
@@ -22,6 +25,10 @@ pub struct Prober {
     bell: Arc<Doorbell>,
     dispatch: Dispatch,
     connector: Connector,
+    uplinks: Uplinks,
+    /// As our own link stood when the way to the network was last looked at.
+    looked_in: LinkPhase,
+    hub: Arc<Hub>,
     /// What ended since the last step; kept for its memory.
     endings: Vec<Ending>,
     begins: Vec<Probe>,
@@ -37,7 +44,10 @@ impl Prober {
         Ok(Self {
             connector: Connector::new(&bell)?,
             bell,
-            dispatch: Dispatch::new(hub, max_in_flight, rng),
+            uplinks: Uplinks::default(),
+            looked_in: LinkPhase::Up,
+            dispatch: Dispatch::new(Arc::clone(&hub), max_in_flight, rng),
+            hub,
             endings: Vec::new(),
             begins: Vec::new(),
         })
@@ -57,11 +67,29 @@ impl Prober {
             if self.dispatch.is_over() {
                 return;
             }
+            self.look_at_uplink(now);
             let next = self.dispatch.step(now, &mut self.endings, &mut self.begins);
             self.begin();
             // What ended at its start is handed in without waiting.
             let until = if self.endings.is_empty() { next } else { Some(now) };
             self.turn(until);
+        }
+    }
+
+    /// Looks whether our way to the network is another one, if it is time to or the link is in a new doubt. Nobody is woken for
+    /// that: whoever sleeps has no probe to make that could go wrong.
+    fn look_at_uplink(&mut self, now: Instant) {
+        let link = self.dispatch.link();
+        let is_in_doubt = std::mem::replace(&mut self.looked_in, link) != link && link != LinkPhase::Up;
+        if !is_in_doubt && !self.uplinks.is_due(now) {
+            return;
+        }
+        let landmarks = self.dispatch.landmarks();
+        let faces = landmarks.iter().flatten();
+        let sources = Sources::of(faces.filter_map(|peer| net::source_towards(*peer)));
+        if let Some((change, uplink)) = self.uplinks.look(landmarks, sources, (now, clock::wall())) {
+            tell(change);
+            self.hub.uplink.publish(Arc::new(uplink));
         }
     }
 
@@ -99,4 +127,17 @@ impl Prober {
             "every probe has one ending"
         );
     }
+}
+
+fn tell(change: Change) {
+    let words = match change {
+        Change::New => {
+            "the route to the network has changed: what was learned is put aside, and all is probed anew"
+        }
+        Change::Back => {
+            "the route to the network is a former one again: what was learned there is taken up and confirmed"
+        }
+        Change::Slept => "this machine has slept: all is probed anew",
+    };
+    log::info!(target: "tcp_forwarder::probing", "{words}");
 }

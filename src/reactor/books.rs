@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::client::{Client, Stage, Wait};
+use super::client::{Client, Race, Stage, Wait};
 use super::core::Reactor;
 use super::tenant::{Standing, Tenant};
 use super::upstream::State;
@@ -106,9 +106,12 @@ impl Reactor {
             }
             if let Some(rival) = client.rival() {
                 counts.entry(rival.pool).or_default().in_use += 1;
-                let is_dialled_for = matches!(client.stage, Stage::Seeking(Wait::Dial { .. }));
-                assert!(is_dialled_for, "who has a second dial has a first one");
             }
+            let is_dialled_for = matches!(client.stage, Stage::Seeking(Wait::Dial { .. }));
+            assert!(
+                is_dialled_for || client.race() == Race::Nobody,
+                "who races is dialled for"
+            );
             match client.stage {
                 Stage::Seeking(Wait::Set) => {
                     let heir = self.tenants.get(self.heir(client.tenant));

@@ -72,8 +72,25 @@ pub(super) struct Search {
     pub(super) trust: Trust,
     /// Whether it has been counted as rescued.
     pub(super) is_rescued: bool,
-    /// A second dial beside that of its stage.
-    pub(super) rival: Option<Attachment>,
+    pub(super) race: Race,
+}
+
+/// The second dial of a client.
+///
+/// ```text
+/// Nobody ──► Rival ──(the first dial failed)──► SecondAlone
+///    ▲         │ it was through, or failed            │
+///    └─────────┴──────────────────────────────────────┘
+/// ```
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Race {
+    /// There is none.
+    #[default]
+    Nobody,
+    /// It goes on beside that of the client's stage.
+    Rival(Attachment),
+    /// It is that of the client's stage.
+    SecondAlone,
 }
 
 /// How a client takes warm connections.
@@ -127,14 +144,23 @@ impl Client {
         self.search.as_ref().map_or(&[], |search| &search.failed)
     }
 
-    /// Its second dial, if there is one.
-    pub(super) fn rival(&self) -> Option<Attachment> {
-        self.search.as_ref().and_then(|search| search.rival)
+    /// How far its race has come.
+    pub(super) fn race(&self) -> Race {
+        self.search.as_ref().map_or(Race::Nobody, |search| search.race)
     }
 
-    /// The same, which is not its own any more.
-    pub(super) fn take_rival(&mut self) -> Option<Attachment> {
-        self.search.as_mut().and_then(|search| search.rival.take())
+    /// Its second dial beside that of its stage, if there is one.
+    pub(super) fn rival(&self) -> Option<Attachment> {
+        match self.race() {
+            Race::Rival(rival) => Some(rival),
+            Race::Nobody | Race::SecondAlone => None,
+        }
+    }
+
+    /// How far its race had come, which is over.
+    pub(super) fn end_race(&mut self) -> Race {
+        let search = self.search.as_mut();
+        search.map_or(Race::Nobody, |search| std::mem::take(&mut search.race))
     }
 
     pub(super) fn trust(&self) -> Trust {

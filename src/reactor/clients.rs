@@ -233,9 +233,7 @@ impl Reactor {
             client.relay.give_back(bandwidth);
         }
         let pool = client.pool();
-        if let Some(rival) = client.take_rival() {
-            self.leave_dial(rival);
-        }
+        self.leave_race(&mut client);
         match client.stage {
             Stage::Relaying(attached) | Stage::Leaving(attached, _) => {
                 if let Some(upstream) = self.remove_upstream(attached.upstream)

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::client::{Stage, Wait};
+use super::client::{Client, Stage, Wait};
 use super::core::Reactor;
 use super::farewell::Farewell;
 use super::listener::Listener;
@@ -255,12 +255,15 @@ impl Reactor {
         ancestors.chain([heir]).filter_map(grace).min()
     }
 
-    /// Ends the relays of a backend that left `drain_timeout` ago, each as its spec says.
+    /// Ends the relays of a backend that left `drain_timeout` ago, each as its spec says; who dials another one beside it
+    /// goes on with that.
     pub(super) fn cut_pool(&mut self, key: Key, retired_at: Instant) {
         let mut next: Option<Instant> = None;
         let mut due = Vec::new();
         for client_key in self.clients.keys() {
-            let Some(client) = self.clients.get(client_key).filter(|one| one.pool() == Some(key)) else {
+            let uses =
+                |one: &&Client| one.pool() == Some(key) || one.rival().is_some_and(|rival| rival.pool == key);
+            let Some(client) = self.clients.get(client_key).filter(uses) else {
                 continue;
             };
             let grace = self
@@ -280,6 +283,7 @@ impl Reactor {
         if let Some(next) = next {
             self.pool_timers.set(key.index(), next);
         }
+        due.retain(|client| !self.give_up_dial(*client, key));
         self.cut(due, CloseReason::BackendRemoved);
     }
 

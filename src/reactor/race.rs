@@ -6,12 +6,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::client::{Attachment, Client, Stage, Trust, Wait};
+use super::client::{Attachment, Client, Race, Stage, Trust, Wait};
 use super::core::Reactor;
 use super::seek::Choice;
+use crate::base::counters::Cell;
 use crate::base::slots::Key;
 use crate::net;
 use crate::pools::race;
+use crate::service::traffic::Traffic;
 
 impl Reactor {
     /// A client is dialled for: when a second dial is to begin, if it may.
@@ -85,7 +87,7 @@ impl Reactor {
         };
         if let Some(client) = self.clients.get_mut(key) {
             let pool = rival;
-            client.search().rival = Some(Attachment { upstream, pool });
+            client.search().race = Race::Rival(Attachment { upstream, pool });
         }
         if warm.is_some() {
             self.win(key, upstream);
@@ -111,7 +113,7 @@ impl Reactor {
         tenant.is_some_and(|tenant| tenant.slumber.is_cold(self.time.clock()))
     }
 
-    /// Whom the balancer chooses if the present backend of a client is left out.
+    /// Whom the balancer chooses if the present backend of a client is left out; nobody who has failed it.
     fn choose_rival(&mut self, key: Key) -> Option<Key> {
         let client = self.clients.get_mut(key)?;
         let Stage::Seeking(Wait::Dial { pool, .. }) = client.stage else {
@@ -125,33 +127,23 @@ impl Reactor {
         client.search().failed.push(addr);
         let choice = self.choose(key);
         self.clients.get_mut(key)?.search().failed.pop();
-        match choice {
-            Some(Choice::Pool(rival)) if rival != pool => Some(rival),
-            Some(Choice::Pool(_) | Choice::Nobody | Choice::NoSet) | None => None,
-        }
+        let Some(Choice::Pool(rival)) = choice else {
+            return None;
+        };
+        // Where all others have failed, the balancer begins again.
+        let addr = self.pools.get(rival)?.backend.addr;
+        let has_failed = self.clients.get(key)?.failed().contains(&addr);
+        (rival != pool && !has_failed).then_some(rival)
     }
 
     /// One of the dials of a client is through, or a warm connection took its place: the other one is the pool's.
     pub(super) fn win(&mut self, key: Key, winner: Key) {
-        let Some(client) = self.clients.get_mut(key) else {
-            return;
-        };
-        let Stage::Seeking(Wait::Dial { upstream, pool }) = client.stage else {
-            return;
-        };
-        let Some(rival) = client.take_rival() else {
-            return;
-        };
-        let first = Attachment { upstream, pool };
-        let (is_rivals, loser) = if rival.upstream == winner {
-            (true, first)
-        } else {
-            (false, rival)
-        };
-        client.stage = Stage::Seeking(Wait::Nothing);
-        let tenant = client.tenant;
-        self.count_race(tenant, is_rivals);
-        self.leave_dial(loser);
+        if let Some(loser) = self.take_dial(key, |dial| dial.upstream != winner) {
+            self.leave_dial(loser);
+        }
+        if let Some(tenant) = self.end_second_dial(key) {
+            self.count_race(tenant, |traffic| &traffic.races_won);
+        }
     }
 
     /// A client leaves one of its dials, which is the pool's from then on.
@@ -162,29 +154,15 @@ impl Reactor {
 
     /// One of the dials of a client has failed; whether the other one goes on, which is the only one then.
     pub(super) fn lose(&mut self, key: Key, loser: Key, since: Instant, error: &io::Error) -> bool {
-        let Some(client) = self.clients.get_mut(key) else {
+        let Some(lost) = self.take_dial(key, |dial| dial.upstream == loser) else {
+            // A second dial that was the only one left has come to nothing.
+            if let Some(tenant) = self.end_second_dial(key) {
+                self.count_race(tenant, |traffic| &traffic.races_lost);
+            }
             return false;
         };
-        let Stage::Seeking(Wait::Dial { upstream, pool }) = client.stage else {
-            return false;
-        };
-        let Some(rival) = client.take_rival() else {
-            return false;
-        };
-        let is_rivals = rival.upstream != loser;
-        let (lost, left) = if is_rivals {
-            (pool, rival)
-        } else {
-            (rival.pool, Attachment { upstream, pool })
-        };
-        client.stage = Stage::Seeking(Wait::Dial {
-            upstream: left.upstream,
-            pool: left.pool,
-        });
-        let tenant = client.tenant;
-        self.count_race(tenant, is_rivals);
-        self.count_failed_dial(lost, since, error);
-        let addr = self.leave_pool(lost);
+        self.count_failed_dial(lost.pool, since, error);
+        let addr = self.leave_pool(lost.pool);
         if let Some(client) = self.clients.get_mut(key) {
             client.search().failed.extend(addr);
         }
@@ -194,15 +172,62 @@ impl Reactor {
         true
     }
 
-    fn count_race(&self, tenant: Key, is_rivals: bool) {
-        if let Some(tenant) = self.tenants.get(tenant) {
-            let traffic = tenant.traffic(self.index);
-            let count = if is_rivals {
-                &traffic.races_won
-            } else {
-                &traffic.races_lost
-            };
-            count.add(1);
+    /// A backend is waited for no longer; false if it was the only one that a client dials.
+    pub(super) fn give_up_dial(&mut self, key: Key, pool: Key) -> bool {
+        let dial = self.take_dial(key, |dial| dial.pool == pool);
+        if let Some(dial) = dial {
+            self.leave_dial(dial);
+        }
+        dial.is_some()
+    }
+
+    /// Takes the first of the two dials of a client that is meant; the other one is its only one then. None if there
+    /// are not two.
+    fn take_dial(&mut self, key: Key, is_meant: impl Fn(&Attachment) -> bool) -> Option<Attachment> {
+        let client = self.clients.get_mut(key)?;
+        let Stage::Seeking(Wait::Dial { upstream, pool }) = client.stage else {
+            return None;
+        };
+        let (first, rival) = (Attachment { upstream, pool }, client.rival()?);
+        if is_meant(&first) {
+            client.search().race = Race::SecondAlone;
+            client.stage = Stage::Seeking(Wait::Dial {
+                upstream: rival.upstream,
+                pool: rival.pool,
+            });
+            return Some(first);
+        }
+        if !is_meant(&rival) {
+            return None;
+        }
+        client.search().race = Race::Nobody;
+        let tenant = client.tenant;
+        self.count_race(tenant, |traffic| &traffic.races_lost);
+        Some(rival)
+    }
+
+    /// The second dial of a client, which was the only one left, is through, or has come to nothing; whose client it
+    /// is, if there was one.
+    fn end_second_dial(&mut self, key: Key) -> Option<Key> {
+        let client = self.clients.get_mut(key)?;
+        (client.end_race() == Race::SecondAlone).then_some(client.tenant)
+    }
+
+    /// A client that ends leaves its second dial, if it has one.
+    pub(super) fn leave_race(&mut self, client: &mut Client) {
+        let race = client.end_race();
+        if race == Race::Nobody {
+            return;
+        }
+        self.count_race(client.tenant, |traffic| &traffic.races_lost);
+        if let Race::Rival(rival) = race {
+            self.leave_dial(rival);
+        }
+    }
+
+    fn count_race(&self, tenant: Key, count: impl Fn(&Traffic) -> &Cell) {
+        if let Some(traffic) = self.traffic(tenant) {
+            count(traffic).add(1);
         }
     }
 }

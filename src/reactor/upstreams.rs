@@ -90,25 +90,25 @@ impl Reactor {
         }
     }
 
-    /// Tells the scorer how long a dial took that succeeded.
+    /// Tells the scorer and the pool how long a dial took that succeeded.
     fn report_success(&mut self, pool: Key, since: Instant) {
-        if let Some(pool) = self.pools.get_mut(pool) {
-            pool.dial_answered(self.now.saturating_duration_since(since));
-        }
-        // What was measured while a turn stood still is worthless.
-        let Some(pool) = self
-            .pools
-            .get(pool)
-            .filter(|_| !self.time.stood_still_since(since))
-        else {
+        let Some(pool) = self.pools.get_mut(pool) else {
             return;
         };
+        pool.dial_answered();
+        // What was measured while a turn stood still is worthless.
+        if self.time.stood_still_since(since) {
+            return;
+        }
         let Some(tenant) = self.tenants.get(pool.tenant) else {
             return;
         };
         // A turn that came late is not the backend's fault.
-        let latency = self.now.saturating_duration_since(since);
-        let latency = latency.min(tenant.spec().pools.dial_timeout);
+        let took = self.now.saturating_duration_since(since);
+        let latency = took.min(tenant.spec().pools.dial_timeout);
+        if took == latency {
+            pool.dial_times.add(took);
+        }
         pool.backend.dial_durations.observe(latency);
         self.hub.samples.push(Sample {
             candidate: Candidate {

@@ -16,6 +16,7 @@ use super::score::saved::SavedHistory;
 use super::score::{History, Score};
 use crate::base::lru::Lru;
 use crate::config::Scoring;
+use crate::service::uplink::UplinkId;
 
 /// The most candidates that are remembered besides the active ones; a row takes about 190 bytes.
 pub const BOARD_BOUND: usize = 8192;
@@ -29,6 +30,8 @@ pub struct ScoreBoard {
     answering: usize,
     /// How often something was taken in.
     changes: u64,
+    /// On which way to the network all this was learned.
+    uplink: UplinkId,
 }
 
 /// `last_sample_at` is `None` only while a row is being made.
@@ -36,8 +39,19 @@ pub struct ScoreBoard {
 struct Row {
     history: History,
     last_sample_at: Option<Instant>,
-    /// Whether all of it was recalled: of this process there is no sample yet.
-    is_recalled: bool,
+    standing: Standing,
+}
+
+/// Whether a row is what the candidate is like now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Standing {
+    /// As far as is known.
+    #[default]
+    Fresh,
+    /// It was, in a process before this one, or before something happened. The next sample tells.
+    Recalled,
+    /// Hardly. The next sample takes its place.
+    Disbelieved,
 }
 
 /// A row as it outlives the process.
@@ -67,6 +81,7 @@ impl ScoreBoard {
             rows: Lru::new(bound),
             answering: 0,
             changes: 0,
+            uplink: 0,
         }
     }
 
@@ -75,9 +90,7 @@ impl ScoreBoard {
         self.changes += 1;
         let (row, forgotten) = self.rows.touch(sample.candidate.addr);
         let before = usize::from(row.history.answers());
-        if std::mem::take(&mut row.is_recalled) {
-            row.meet(sample);
-        }
+        row.meet(sample);
         row.history.take(sample, &self.rules);
         row.last_sample_at = Some(sample.at);
         self.answering += usize::from(row.history.answers());
@@ -125,7 +138,9 @@ impl ScoreBoard {
     /// Whether a candidate was touched since the process started: what is recalled alone is to be confirmed.
     #[must_use]
     pub fn is_fresh(&self, addr: &SocketAddr) -> bool {
-        self.rows.value(addr).is_some_and(|row| !row.is_recalled)
+        self.rows
+            .value(addr)
+            .is_some_and(|row| row.standing == Standing::Fresh)
     }
 
     /// Whether a candidate was asked for more than a connect, and its last answer was right.
@@ -151,19 +166,31 @@ impl ScoreBoard {
     /// Every remembered candidate, as the probing schedule sees it; in no particular order.
     pub fn touched(&self) -> impl Iterator<Item = Touched> {
         self.rows.iter().filter_map(|(addr, row)| {
+            let rated = row.history.rated(addr, &self.rules);
             Some(Touched {
                 addr,
                 last_sample_at: row.last_sample_at?,
-                score: row.history.score(&self.rules).total,
+                score: rated.score,
                 answers: row.history.answers(),
+                latency: rated.latency,
+                successes: rated.successes,
             })
         })
     }
 
-    /// Every remembered candidate, as the selector sees it; in no particular order.
+    /// Every candidate that was touched since the process started, as the selector sees it; in no particular order.
     pub fn rated(&self) -> impl Iterator<Item = Rated> {
         self.rows
             .iter()
+            .filter(|(_, row)| row.standing == Standing::Fresh)
+            .map(|(addr, row)| row.history.rated(addr, &self.rules))
+    }
+
+    /// Every other remembered candidate, in the same way.
+    pub fn recalled(&self) -> impl Iterator<Item = Rated> {
+        self.rows
+            .iter()
+            .filter(|(_, row)| row.standing != Standing::Fresh)
             .map(|(addr, row)| row.history.rated(addr, &self.rules))
     }
 
@@ -207,6 +234,32 @@ impl ScoreBoard {
     #[must_use]
     pub fn rules(&self) -> &Scoring {
         &self.rules
+    }
+
+    /// On which way to the network all this was learned.
+    #[must_use]
+    pub fn uplink(&self) -> UplinkId {
+        self.uplink
+    }
+
+    /// What is taken in from now on is learned on this way to the network; what was before is forgotten if that was another.
+    pub fn turn_to(&mut self, uplink: UplinkId) {
+        if self.uplink != uplink {
+            self.uplink = uplink;
+            self.rows.retain(|_| false);
+            self.answering = 0;
+            self.changes += 1;
+        }
+    }
+
+    /// All is to be confirmed: it may have become untrue since.
+    pub fn doubt(&mut self) {
+        self.rows.change_all(|row| row.standing = Standing::Recalled);
+    }
+
+    /// What is known has become untrue of many: of each the next sample takes its place.
+    pub fn disbelieve(&mut self) {
+        self.rows.change_all(|row| row.standing = Standing::Disbelieved);
     }
 
     /// How often something was taken in: whoever saves rows compares.
@@ -255,7 +308,7 @@ impl ScoreBoard {
                 history: History::recalled(&saved.history, elapsed, now),
                 // Where the monotonic clock does not reach back so far, it is as old as can be.
                 last_sample_at: Some(now.checked_sub(age).unwrap_or(now)),
-                is_recalled: true,
+                standing: Standing::Recalled,
             };
         }
         self.recount();
@@ -267,16 +320,15 @@ impl ScoreBoard {
 }
 
 impl Row {
-    /// The first sample since the row was recalled: is that still so?
+    /// A sample comes: is what is known still so?
     fn meet(&mut self, sample: &Sample) {
-        match sample.outcome.latency() {
-            Some(latency) => {
-                let age = self
-                    .last_sample_at
-                    .map(|at| sample.at.saturating_duration_since(at));
-                self.history.confirm(latency, age.unwrap_or_default());
-            }
-            None => self.history.refute(),
+        let age = self
+            .last_sample_at
+            .map(|at| sample.at.saturating_duration_since(at));
+        match (std::mem::take(&mut self.standing), sample.outcome.latency()) {
+            (Standing::Fresh, _) => {}
+            (Standing::Recalled, Some(latency)) => self.history.confirm(latency, age.unwrap_or_default()),
+            (Standing::Recalled, None) | (Standing::Disbelieved, _) => self.history.refute(),
         }
     }
 }
@@ -406,6 +458,27 @@ mod tests {
         assert_eq!(after.answering(), 2);
         after.recall(&saved, Duration::ZERO, now);
         assert!(after.is_fresh(&addr(2)), "who is known is not recalled");
+    }
+
+    #[test]
+    fn of_what_is_not_believed_any_more_the_next_sample_takes_the_place() {
+        let start = crate::base::clock::now();
+        let mut board = ScoreBoard::new(Scoring::default());
+        for second in 0..20 {
+            board.record(&sample(1, OK, start + Duration::from_secs(second)));
+        }
+        board.disbelieve();
+        assert!(board.rated().next().is_none() && board.recalled().count() == 1);
+        let slow = Outcome::Success(Duration::from_millis(300));
+        board.record(&sample(1, slow, start + Duration::from_secs(30)));
+        let rated = board.rated().next().expect("it was met");
+        assert_eq!(
+            rated.latency,
+            Some(Duration::from_millis(300)),
+            "and not a mean of both"
+        );
+        assert_eq!(rated.successes, 1, "it is to be confirmed");
+        assert_eq!(board.answering(), 1);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use log::{debug, info, trace};
 
+use super::aside::Aside;
 use super::board::ScoreBoard;
 use super::conduct::Conduct;
 use super::failing::FailingDials;
@@ -23,6 +24,7 @@ use crate::candidates::CandidateSet;
 use crate::config::CheckKind;
 use crate::service::directory::{Directory, Service};
 use crate::service::id::{Candidate, ServiceId};
+use crate::service::uplink::Uplink;
 
 /// What the scorer keeps of one service.
 #[derive(Debug)]
@@ -40,10 +42,16 @@ pub(super) struct Book {
     conduct: Conduct,
     /// What of wrong answers to checks the log was told of; there are a dozen reasons at most.
     told: Vec<&'static str>,
+    /// What was learned on other ways to the network.
+    aside: Aside,
+    /// What began before is of another way, or of before a sleep.
+    since: Instant,
+    /// Whether the way is a new one, on which enough is to be known before the set changes.
+    awaits_sweep: bool,
 }
 
 impl Book {
-    fn new(service: Arc<Service>) -> Self {
+    fn new(service: Arc<Service>, uplink: &Uplink) -> Self {
         let live = &service.live;
         let mut book = Self {
             active: Reader::new(Arc::clone(&live.active)),
@@ -52,8 +60,12 @@ impl Book {
             tallies: Tallies::default(),
             conduct: Conduct::default(),
             told: Vec::new(),
+            aside: Aside::default(),
+            since: uplink.since,
+            awaits_sweep: false,
             service,
         };
+        book.write(|board| board.turn_to(uplink.id));
         book.follow_spec();
         book.adopt();
         book
@@ -83,6 +95,21 @@ impl Book {
         }
         if !remotes.probing.initial.enabled {
             self.swept();
+        }
+    }
+
+    /// Follows our way to the network: what was learned on the one before is put aside, and what was on this one taken up.
+    fn turn(&mut self, uplink: &Uplink, now: Instant) {
+        let service = Arc::clone(&self.service);
+        let board = service.live.board.write();
+        let mut board = board.unwrap_or_else(PoisonError::into_inner);
+        let is_new = self.aside.turn(&mut board, uplink, now);
+        drop(board);
+        self.since = uplink.since;
+        self.adopt();
+        if is_new && self.service.spec.remotes.probing.initial.enabled {
+            self.awaits_sweep = true;
+            service.live.is_swept.store(false, Ordering::Release);
         }
     }
 
@@ -131,6 +158,9 @@ impl Book {
             sample.candidate.service == self.service.live.id,
             "it is of another service"
         );
+        if sample.began_at < self.since {
+            return;
+        }
         let addr = sample.candidate.addr;
         let sample = &self.as_asked(sample);
         let Heard::Wrong(why) = sample.heard else {
@@ -183,13 +213,17 @@ impl Book {
     }
 
     /// Initial probing is over, and its samples are on the board; or there is none.
-    pub(super) fn swept(&self) {
+    pub(super) fn swept(&mut self) {
         // Published by the request or the lock of whoever asks.
         self.service.live.is_swept.store(true, Ordering::Release);
-        // What a service that was woken is swept for is news about its set.
-        if self.service.live.slumber.load().was_woken() || !self.has_set() {
-            self.service.live.evaluation.ask();
-        }
+        // A set that there is already was made of the first that answered.
+        self.service.live.evaluation.ask();
+        self.awaits_sweep = false;
+    }
+
+    /// Candidates no longer answer as they did.
+    pub(super) fn doubted(&self) {
+        self.write(ScoreBoard::disbelieve);
     }
 
     /// Takes in what clients got since the last look; whether any got anything.
@@ -224,6 +258,9 @@ impl Book {
 
     /// Takes in that a client was not served, and asks for an evaluation if that is its backend's fault.
     pub(super) fn unserved(&mut self, unserved: &Unserved) {
+        if unserved.asked_at < self.since {
+            return;
+        }
         let addr = unserved.candidate.addr;
         let faults = self.conduct.unserved(unserved);
         debug!(
@@ -276,11 +313,12 @@ impl Book {
     fn waits_for_answers(&self) -> bool {
         let enough = || self.board().answering() >= self.service.spec.remotes.selector.active_set_size;
         self.active.footing.is_fallback()
-            || (!self.has_set() && (self.service.live.is_swept.load(Ordering::Acquire) || enough()))
+            || (self.awaits_a_set() && (self.service.live.is_swept.load(Ordering::Acquire) || enough()))
     }
 
-    fn has_set(&self) -> bool {
-        !self.active.backends.is_empty()
+    /// Whether there is no set, or none yet that was chosen on this way to the network.
+    fn awaits_a_set(&self) -> bool {
+        self.active.backends.is_empty() || self.awaits_sweep
     }
 
     /// The longest that a connect to one of its candidates takes.
@@ -319,59 +357,78 @@ impl Book {
 }
 
 /// The books of all services.
-#[derive(Debug, Default)]
-pub(super) struct Books(HashMap<ServiceId, Book>);
+#[derive(Debug)]
+pub(super) struct Books {
+    all: HashMap<ServiceId, Book>,
+    uplink: Arc<Uplink>,
+}
 
 impl Books {
+    /// No books yet, on this way to the network.
+    pub(super) fn new(uplink: Arc<Uplink>) -> Self {
+        Self {
+            all: HashMap::new(),
+            uplink,
+        }
+    }
+
+    /// Follows our way to the network.
+    pub(super) fn turn(&mut self, uplink: Arc<Uplink>, now: Instant) {
+        self.all.values_mut().for_each(|book| book.turn(&uplink, now));
+        self.uplink = uplink;
+    }
+
     /// Follows another directory: of services that left nothing is kept.
     pub(super) fn change(&mut self, directory: &Directory) {
-        let mut before = std::mem::take(&mut self.0);
+        let mut before = std::mem::take(&mut self.all);
         for service in &directory.services {
             let book = match before.remove(&service.live.id) {
                 Some(mut book) => {
                     book.change(service);
                     book
                 }
-                None => Book::new(Arc::clone(service)),
+                None => Book::new(Arc::clone(service), &self.uplink),
             };
-            let other = self.0.insert(service.live.id, book);
+            let other = self.all.insert(service.live.id, book);
             debug_assert!(other.is_none(), "no two services have the same number");
         }
     }
 
     /// Follows the published values of each service.
     pub(super) fn follow(&mut self) {
-        self.0.values_mut().for_each(Book::follow);
+        self.all.values_mut().for_each(Book::follow);
     }
 
     /// Takes in what clients of all services got since the last look; whether any got anything.
     pub(super) fn look(&mut self, now: Instant) -> bool {
-        self.0.values_mut().fold(false, |any, book| book.look(now) | any)
+        self.all
+            .values_mut()
+            .fold(false, |any, book| book.look(now) | any)
     }
 
     /// The book of a service, unless that has left.
     pub(super) fn of(&mut self, service: ServiceId) -> Option<&mut Book> {
-        self.0.get_mut(&service)
+        self.all.get_mut(&service)
     }
 
     /// The longest that a connect takes; none without services.
     pub(super) fn longest_connect(&self) -> Option<Duration> {
-        self.0.values().map(Book::longest_connect).max()
+        self.all.values().map(Book::longest_connect).max()
     }
 
     /// Whether some service has no active set yet.
     pub(super) fn awaits_a_set(&self) -> bool {
-        self.0.values().any(|book| !book.has_set())
+        self.all.values().any(Book::awaits_a_set)
     }
 }
 
 impl Evidence for Books {
     fn answers(&self, candidate: &Candidate) -> bool {
-        let book = self.0.get(&candidate.service);
+        let book = self.all.get(&candidate.service);
         book.is_some_and(|book| book.board().answers(&candidate.addr))
     }
 
     fn answering(&self) -> usize {
-        self.0.values().map(|book| book.board().answering()).sum()
+        self.all.values().map(|book| book.board().answering()).sum()
     }
 }

@@ -83,6 +83,11 @@ impl SampleInbox {
         self.add(self.lock(), Report::Swept(service), Waiting::Urgent);
     }
 
+    /// Reports that candidates of a service no longer answer as they did; samples from before were handed in before.
+    pub fn doubted(&self, service: ServiceId) {
+        self.add(self.lock(), Report::Doubted(service), Waiting::Urgent);
+    }
+
     /// Swaps all that waits into `batch` (emptied first).
     pub fn take(&self, batch: &mut Vec<Report>) {
         batch.clear();

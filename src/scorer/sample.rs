@@ -92,6 +92,8 @@ pub enum Report {
     Unserved(Unserved),
     /// Initial probing of a service is over; all its samples were reported before.
     Swept(ServiceId),
+    /// Candidates of a service no longer answer as they did: what was reported before may have become untrue.
+    Doubted(ServiceId),
 }
 
 /// How a connect went.
@@ -182,6 +184,10 @@ pub struct Touched {
     pub score: f64,
     /// Whether that sample was a success.
     pub answers: bool,
+    /// The mean of the latency that is scored; `None` if it was never measured.
+    pub latency: Option<Duration>,
+    /// Connects that succeeded and are believed; saturates at 65,535.
+    pub successes: u16,
 }
 
 /// A candidate with what it is ranked by: one row of a service's score board, as the selector sees it.
@@ -195,6 +201,8 @@ pub struct Rated {
     pub latency: Option<Duration>,
     /// Whether its connects are believed, see [`trust`](super::trust); who is not does not pass, whatever its score.
     pub is_trusted: bool,
+    /// Connects that succeeded and are believed; saturates at 65,535.
+    pub successes: u16,
 }
 
 impl Rated {
@@ -206,6 +214,7 @@ impl Rated {
             score: 0.0,
             latency: None,
             is_trusted: true,
+            successes: 0,
         }
     }
 }

@@ -87,6 +87,8 @@ pub struct History {
     penalty: f64,
     consecutive_failures: u32,
     consecutive_successes: u32,
+    /// All of them.
+    successes: u16,
     trust: Trust,
 }
 
@@ -100,6 +102,7 @@ impl Default for History {
             penalty: 0.0,
             consecutive_failures: 0,
             consecutive_successes: 0,
+            successes: 0,
             trust: Trust::default(),
         }
     }
@@ -179,6 +182,7 @@ impl History {
         self.success.add(1.0, rules.success_rate.ewma_alpha);
         self.consecutive_failures = 0;
         self.consecutive_successes = self.consecutive_successes.saturating_add(1);
+        self.successes = self.successes.saturating_add(1);
         self.penalty = (self.penalty - rules.failure_penalty.recovery_per_check).max(0.0);
     }
 
@@ -271,6 +275,7 @@ impl History {
             score: self.total(&self.parts(timing, rules), rules),
             latency: timing.mean.value().map(Duration::from_secs_f64),
             is_trusted: self.trust.is_whole(),
+            successes: self.successes,
         }
     }
 

@@ -13,7 +13,7 @@ use crate::base::clock;
 use crate::config::CheckKind;
 use crate::selector::decide::Footing;
 use crate::service::stage::{activate, addr, hub, list, publish, sample, service, spec};
-use crate::service::{Candidate, Hub, Service};
+use crate::service::{Candidate, Hub, Service, Uplink};
 
 const OK: Outcome = Outcome::Success(Duration::from_millis(5));
 const PROBED: (Source, Outcome) = (Source::Probe, OK);
@@ -195,7 +195,7 @@ fn the_first_set_is_asked_for_once_all_were_probed() {
     activate(&one, &[1], Footing::Good);
     bench.step();
     bench.hub.samples.swept(one.live.id);
-    assert!(!bench.asks(&one, &[]), "a changed list was probed");
+    assert!(bench.asks(&one, &[]), "a sweep may have found better ones");
 }
 
 #[test]
@@ -442,4 +442,63 @@ fn the_thread_applies_what_comes_and_ends_at_a_stop() {
     }
     bench.hub.stop();
     thread.join().expect("the thread does not panic");
+}
+
+#[test]
+fn what_was_learned_on_one_way_to_the_network_is_not_held_against_another() {
+    let mut bench = Bench::new();
+    let one = bench.service("one");
+    publish(&bench.hub, &[&one]);
+    bench.hub.samples.swept(one.live.id);
+    bench.push(&one, 1, PROBED);
+    bench.push(&one, 2, UNPROBED);
+    bench.step();
+    assert!(knows(&one, 1) && one.live.is_swept.load(Ordering::Relaxed));
+    let turn = |bench: &mut Bench, id, known: &[u64], sweeps| {
+        bench.hub.uplink.publish(Arc::new(Uplink {
+            id,
+            known: known.to_vec(),
+            sweeps,
+            since: bench.now,
+        }));
+        bench.step();
+        assert_eq!(
+            bench.hub.link.load().sweeps,
+            sweeps,
+            "the prober and the selector are told"
+        );
+    };
+    // What is on its way was asked on the old way.
+    let late = sample(&one, 3, PROBED, bench.now);
+    bench.now += Duration::from_secs(1);
+    turn(&mut bench, 1, &[0, 1], 1);
+    bench.hub.samples.push(late);
+    bench.step();
+    assert!([1, 2, 3].iter().all(|port| !knows(&one, *port)));
+    assert!(!one.live.is_swept.load(Ordering::Relaxed));
+    bench.push(&one, 1, UNPROBED);
+    bench.hub.samples.swept(one.live.id);
+    bench.step();
+    assert!(
+        failures(&one, 1) == 1 && one.live.evaluation.take(),
+        "the sweep is over"
+    );
+    turn(&mut bench, 0, &[1, 0], 2);
+    assert_eq!((failures(&one, 1), failures(&one, 2)), (0, 1));
+    assert!(
+        !one.live.board.read().expect("not poisoned").is_fresh(&addr(1)),
+        "to be confirmed"
+    );
+    bench.push(&one, 1, PROBED);
+    bench.step();
+    turn(&mut bench, 0, &[1, 0], 3);
+    let board = one.live.board.read().expect("not poisoned");
+    assert!(
+        board.answers(&addr(1)) && !board.is_fresh(&addr(1)),
+        "after a sleep, too"
+    );
+    drop(board);
+    turn(&mut bench, 7, &[0, 7], 4);
+    turn(&mut bench, 1, &[7, 1], 5);
+    assert!(!knows(&one, 1), "a way that was forgotten is a new one");
 }

@@ -15,6 +15,7 @@ use crate::base::clock;
 use crate::base::published::Reader;
 use crate::service::directory::{Directory, Phase};
 use crate::service::hub::Hub;
+use crate::service::uplink::Uplink;
 
 /// Silences that wait for a proof that our own link works; further ones are forgotten.
 const SILENCES: usize = 256;
@@ -27,6 +28,8 @@ const SILENCE_WAITS: Duration = Duration::from_secs(60);
 pub struct Scorer {
     hub: Arc<Hub>,
     directory: Reader<Directory>,
+    /// On which way to the network samples are taken.
+    uplink: Reader<Uplink>,
     books: Books,
     /// Which failures are not the candidates' fault.
     link: LinkDuty,
@@ -49,7 +52,8 @@ impl Scorer {
     pub fn new(hub: Arc<Hub>) -> Self {
         let mut scorer = Self {
             directory: Reader::new(Arc::clone(&hub.directory)),
-            books: Books::default(),
+            uplink: Reader::new(Arc::clone(&hub.uplink)),
+            books: Books::new(hub.uplink.load()),
             link: LinkDuty::new(LinkWatch::new(Duration::ZERO), Arc::clone(&hub.link)),
             pace: Pace::default(),
             silences: VecDeque::new(),
@@ -87,6 +91,10 @@ impl Scorer {
         if self.directory.refresh() {
             self.change();
         }
+        if self.uplink.refresh() {
+            self.books.turn(self.uplink.shared(), now);
+            self.link.sweep(self.uplink.sweeps);
+        }
         self.books.follow();
         self.is_awaited = self.books.awaits_a_set();
         // Before reports of those that got nothing: who serves others is known then.
@@ -123,6 +131,11 @@ impl Scorer {
                 Report::Sample(sample) => self.judge(sample, &mut cleared),
                 Report::Unserved(unserved) => self.hear(unserved),
                 Report::Swept(service) => swept.push(*service),
+                Report::Doubted(service) => {
+                    if let Some(book) = self.books.of(*service) {
+                        book.doubted();
+                    }
+                }
             }
         }
         self.judge_silences(now);

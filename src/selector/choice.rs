@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, RwLockReadGuard, Weak};
 use std::time::Instant;
 
-use super::decide::{self, Footing, Listed, Member, Situation, Switch, SwitchReason, decide};
+use super::decide::{self, Footing, Listed, Member, Ratings, Situation, Switch, SwitchReason, decide};
 use super::report;
 use crate::backend::{ActiveSet, Backend};
 use crate::base::grid::Grid;
@@ -18,9 +18,11 @@ use crate::base::told::Told;
 use crate::candidates::CandidateSet;
 use crate::config::{self, Strategy};
 use crate::pools::targets;
+use crate::scorer::board::ScoreBoard;
 use crate::scorer::sample::Rated;
 use crate::service::directory::Service;
 use crate::service::slumber::Slumber;
+use crate::service::uplink::{MAX_UPLINKS, UplinkId};
 
 /// What the selector keeps of one service.
 #[derive(Debug)]
@@ -36,8 +38,17 @@ pub(super) struct Choice {
     last_switch: Option<Instant>,
     /// Whether the service is asleep.
     slumber: Reader<Slumber>,
+    /// Whether initial probing was over at the evaluation before: until then sets are made of whoever has answered so far,
+    /// and better ones need not wait.
+    is_settled: bool,
     /// Backends by address, as long as anybody holds them.
     known: HashMap<SocketAddr, Weak<Backend>>,
+    /// On which way to the network the set was chosen.
+    uplink: UplinkId,
+    /// The sets of other ways, the one that was left last at the end.
+    aside: Vec<(UplinkId, Vec<SocketAddr>)>,
+    /// Whether the way is a new one, on which enough is to be known before the set changes.
+    awaits_sweep: bool,
 }
 
 impl Choice {
@@ -51,7 +62,11 @@ impl Choice {
             due,
             told: Told::default(),
             last_switch: None,
+            is_settled: false,
             known: HashMap::new(),
+            uplink: 0,
+            aside: Vec::new(),
+            awaits_sweep: false,
         }
     }
 
@@ -98,13 +113,17 @@ impl Choice {
     pub(super) fn evaluate(&mut self, now: Instant) {
         self.is_asked = false;
         self.candidates.refresh();
-        if self.service.live.active.load().backends.is_empty() && !self.recall(now) && !self.is_ready() {
+        self.follow_uplink(now);
+        let has_set = !self.service.live.active.load().backends.is_empty() || self.recall(now);
+        if (!has_set || self.awaits_sweep) && !self.is_ready() {
             return;
         }
+        // The first set on a way to the network is no switch.
+        let is_first = std::mem::take(&mut self.awaits_sweep);
         let present = self.service.live.active.load();
-        let (ranked, current) = self.rate(&present);
+        let (ratings, current) = self.rate(&present);
         let situation = Situation {
-            ranked: &ranked,
+            ratings: &ratings,
             current: &current,
             footing: present.footing,
             last_switch: self.last_switch,
@@ -119,7 +138,7 @@ impl Choice {
             Some(switch) => {
                 report::switch(&self.service.name, &switch, &current);
                 self.switch(&switch, decision.footing, &present, now);
-                if !current.is_empty() {
+                if !current.is_empty() && self.is_settled && !is_first {
                     self.last_switch = Some(now);
                 }
             }
@@ -128,19 +147,53 @@ impl Choice {
             }
             None => {}
         }
+        self.is_settled = self.service.live.is_swept.load(Ordering::Acquire);
+    }
+
+    /// Follows the board to another way to the network: the set of that way is back in force at once, if it has one. Else the
+    /// present one stays until enough is known there.
+    fn follow_uplink(&mut self, now: Instant) {
+        let uplink = self.board().uplink();
+        let present = self.service.live.active.load();
+        let before = std::mem::replace(&mut self.uplink, uplink);
+        if before == uplink || present.backends.is_empty() {
+            return;
+        }
+        let members = present.backends.iter().map(|backend| backend.addr);
+        self.aside.push((before, members.collect()));
+        let back = self.aside.iter().position(|(known, _)| *known == uplink);
+        let back = back.map(|back| self.aside.remove(back).1);
+        if self.aside.len() >= MAX_UPLINKS {
+            self.aside.remove(0);
+        }
+        self.last_switch = None;
+        self.awaits_sweep = !back.is_some_and(|members| self.begin_with(&members, &present, now));
     }
 
     /// Begins with the active set of the process before this one, if there was any; it is probed while it serves.
     fn recall(&mut self, now: Instant) -> bool {
-        let board = self.service.live.board.read();
-        let board = board.unwrap_or_else(PoisonError::into_inner);
+        let live = Arc::clone(&self.service.live);
+        self.begin_with(&live.recalled.members, &ActiveSet::default(), now)
+    }
+
+    /// Publishes a set that was chosen before, without those who are candidates no more; whether anybody is left.
+    fn begin_with(&mut self, addrs: &[SocketAddr], before: &ActiveSet, now: Instant) -> bool {
+        let board = self.board();
         let mut members: Vec<Rated> = Vec::new();
-        for addr in &self.service.live.recalled.members {
+        for addr in addrs {
             let is_new = members.iter().all(|member| member.addr != *addr);
             if is_new && members.len() < self.rules().active_set_size && self.candidates.contains(addr) {
                 members.push(board.rating(*addr));
             }
         }
+        let current: Vec<Member> = before
+            .backends
+            .iter()
+            .map(|backend| Member {
+                rated: board.rating(backend.addr),
+                listed: Listed::Yes,
+            })
+            .collect();
         drop(board);
         if members.is_empty() {
             return false;
@@ -149,28 +202,28 @@ impl Choice {
             members,
             reason: SwitchReason::Initial,
         };
-        report::switch(&self.service.name, &first, &[]);
-        self.switch(&first, Footing::Good, &ActiveSet::default(), now);
+        report::switch(&self.service.name, &first, &current);
+        self.switch(&first, Footing::Good, before, now);
         true
+    }
+
+    fn board(&self) -> RwLockReadGuard<'_, ScoreBoard> {
+        let board = self.service.live.board.read();
+        board.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a first set can be chosen: nobody is probed at first, or all were, or enough of them answer.
     fn is_ready(&self) -> bool {
         let Service { spec, live, .. } = &*self.service;
-        let enough = || {
-            let board = live.board.read().unwrap_or_else(PoisonError::into_inner);
-            board.answering() >= spec.remotes.selector.active_set_size
-        };
+        let enough = || self.board().answering() >= spec.remotes.selector.active_set_size;
         !spec.remotes.probing.initial.enabled || live.is_swept.load(Ordering::Acquire) || enough()
     }
 
     /// The best candidates, and the members of the present set, with their scores.
-    fn rate(&self, present: &ActiveSet) -> (Vec<Rated>, Vec<Member>) {
+    fn rate(&self, present: &ActiveSet) -> (Ratings, Vec<Member>) {
         let candidates = &self.candidates;
         let size = self.rules().active_set_size;
-        let board = &self.service.live.board;
-        let board = board.read().unwrap_or_else(PoisonError::into_inner);
-        let mut ranked = decide::best(size, board.rated(), |addr| candidates.contains(addr));
+        let board = self.board();
         let member = |backend: &Arc<Backend>| {
             let addr = backend.addr;
             let listed = if candidates.contains(&addr) {
@@ -184,8 +237,19 @@ impl Choice {
             }
         };
         let mut current: Vec<_> = present.backends.iter().map(member).collect();
+        // What is only recalled makes no set better; it does for the place of who fails, if nothing else does.
+        let members = || board.recalled().filter(|rated| present.contains(&rated.addr));
+        let all = || board.rated().chain(members());
+        let mut ratings = Ratings::of(all, &current, self.rules(), |addr| candidates.contains(addr));
+        let ranked = &ratings.ranked;
+        let known = |addr: &SocketAddr| ranked.iter().any(|rated| rated.addr == *addr);
+        let others = decide::best(size, board.recalled(), decide::by_rank, |rated| {
+            candidates.contains(&rated.addr) && !known(&rated.addr)
+        });
+        ratings.ranked.extend(others);
         drop(board);
         strike_surplus(&mut current, size);
+        let ranked = &mut ratings.ranked;
         if ranked.len() < size {
             // Too few were touched (initial probing is off): strangers rank last, and only a set that
             // cannot be chosen by score is made of them.
@@ -195,7 +259,7 @@ impl Choice {
                 }
             }
         }
-        (ranked, current)
+        (ratings, current)
     }
 
     fn switch(&mut self, switch: &Switch, footing: Footing, before: &ActiveSet, now: Instant) {

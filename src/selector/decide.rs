@@ -5,7 +5,8 @@
 //!
 //! Invariants: a chosen set has no member twice, at most `active_set_size` members, and is empty only if
 //! there is no candidate at all; while one candidate passes the threshold, every member does; a set changes
-//! for the better only outside the debounce interval and by the margin.
+//! for the better only outside the debounce interval and by the margin, and only for candidates that are confirmed: one
+//! lucky answer is no proof.
 
 use std::cmp::Ordering;
 use std::net::SocketAddr;
@@ -81,8 +82,8 @@ impl Footing {
 /// What an evaluation looks at.
 #[derive(Debug)]
 pub struct Situation<'a> {
-    /// The best candidates, best first; at least `active_set_size` of them if there are so many.
-    pub ranked: &'a [Rated],
+    /// The best candidates.
+    pub ratings: &'a Ratings,
     /// The present members with their present scores.
     pub current: &'a [Member],
     /// What the present set stands on.
@@ -92,6 +93,41 @@ pub struct Situation<'a> {
     pub last_switch: Option<Instant>,
     /// The time.
     pub now: Instant,
+}
+
+/// The best candidates, up to `active_set_size` in each order.
+#[derive(Debug, Clone, Default)]
+pub struct Ratings {
+    /// The best of all, best first.
+    pub ranked: Vec<Rated>,
+    /// The best of those that are confirmed or members, best first.
+    pub proven: Vec<Rated>,
+    /// Those of them with the lowest latencies whose score is no lower than the mean of the present set, lowest first.
+    pub soonest: Vec<Rated>,
+}
+
+impl Ratings {
+    /// The best of `all`, which are told three times over, for a choice by these rules beside these members.
+    pub fn of<I: Iterator<Item = Rated>>(
+        all: impl Fn() -> I,
+        current: &[Member],
+        rules: &config::Selector,
+        is_listed: impl Fn(&SocketAddr) -> bool,
+    ) -> Self {
+        let size = rules.active_set_size;
+        let confirmed = u16::try_from(rules.confirm_probes).unwrap_or(u16::MAX);
+        let floor = mean_of_members(current);
+        let is_member = |addr: &SocketAddr| current.iter().any(|member| member.rated.addr == *addr);
+        let is_listed = |rated: &Rated| is_listed(&rated.addr);
+        let is_proven =
+            |rated: &Rated| (rated.successes >= confirmed || is_member(&rated.addr)) && is_listed(rated);
+        let is_no_worse = |rated: &Rated| rated.is_trusted && rated.score >= floor && is_proven(rated);
+        Self {
+            ranked: best(size, all(), by_rank, is_listed),
+            proven: best(size, all(), by_rank, is_proven),
+            soonest: best(size, all(), by_latency, is_no_worse),
+        }
+    }
 }
 
 /// A member of the present set.
@@ -142,17 +178,25 @@ pub fn by_rank(a: &Rated, b: &Rated) -> Ordering {
         .then_with(|| a.addr.cmp(&b.addr))
 }
 
-/// The best `count` of those that are eligible, best first. Eligibility is asked only of those that would
+/// The order of candidates by latency alone, lowest first (never measured is last), then by rank.
+#[must_use]
+pub fn by_latency(a: &Rated, b: &Rated) -> Ordering {
+    let latency = |rated: &Rated| rated.latency.unwrap_or(Duration::MAX);
+    latency(a).cmp(&latency(b)).then_with(|| by_rank(a, b))
+}
+
+/// The first `count` in an order of those that are eligible. Eligibility is asked only of those that would
 /// make it.
 pub fn best(
     count: usize,
     rated: impl Iterator<Item = Rated>,
-    is_eligible: impl Fn(&SocketAddr) -> bool,
+    order: impl Fn(&Rated, &Rated) -> Ordering,
+    is_eligible: impl Fn(&Rated) -> bool,
 ) -> Vec<Rated> {
     let mut best: Vec<Rated> = Vec::new();
     for candidate in rated {
-        let place = best.partition_point(|other| by_rank(other, &candidate).is_lt());
-        if place < count && is_eligible(&candidate.addr) {
+        let place = best.partition_point(|other| order(other, &candidate).is_lt());
+        if place < count && is_eligible(&candidate) {
             best.truncate(count - 1);
             best.insert(place, candidate);
         }
@@ -163,13 +207,11 @@ pub fn best(
 /// What to do about the active set now.
 #[must_use]
 pub fn decide(situation: &Situation<'_>, rules: &config::Selector) -> Decision {
-    let passing: Vec<Rated> = situation
-        .ranked
-        .iter()
-        .filter(|rated| passes(rated, rules))
-        .take(rules.active_set_size)
-        .copied()
-        .collect();
+    let of = |rated: &[Rated]| -> Vec<Rated> {
+        let passing = rated.iter().filter(|rated| passes(rated, rules));
+        passing.take(rules.active_set_size).copied().collect()
+    };
+    let passing = of(&situation.ratings.ranked);
     if passing.is_empty() {
         return fall_back(situation, rules);
     }
@@ -179,7 +221,12 @@ pub fn decide(situation: &Situation<'_>, rules: &config::Selector) -> Decision {
             reason: SwitchReason::Initial,
         })
     } else {
-        mend(situation, &passing, rules).or_else(|| improve(situation, passing, rules))
+        // Who is confirmed comes first; better one who is not than nobody.
+        let proven = of(&situation.ratings.proven);
+        let newcomers = proven.iter().chain(&passing);
+        mend(situation, newcomers, rules)
+            .or_else(|| improve(situation, proven, rules))
+            .or_else(|| improve(situation, of(&situation.ratings.soonest), rules))
     };
     Decision {
         switch,
@@ -193,7 +240,11 @@ fn passes(rated: &Rated, rules: &config::Selector) -> bool {
 
 /// Replaces members that do not pass any more and fills a set that is too small. Neither waits for the
 /// debounce interval or the margin, so no other member is touched.
-fn mend(situation: &Situation<'_>, passing: &[Rated], rules: &config::Selector) -> Option<Switch> {
+fn mend<'a>(
+    situation: &Situation<'_>,
+    newcomers: impl Iterator<Item = &'a Rated>,
+    rules: &config::Selector,
+) -> Option<Switch> {
     let mut members: Vec<Rated> = situation
         .current
         .iter()
@@ -201,7 +252,7 @@ fn mend(situation: &Situation<'_>, passing: &[Rated], rules: &config::Selector) 
         .map(|member| member.rated)
         .collect();
     let kept = members.len();
-    for newcomer in passing {
+    for newcomer in newcomers {
         if members.len() < rules.active_set_size && !contains(&members, &newcomer.addr) {
             members.push(*newcomer);
         }
@@ -227,16 +278,18 @@ fn improve(situation: &Situation<'_>, best: Vec<Rated>, rules: &config::Selector
     // A margin of 0 still asks for a gain, or two equal sets would take turns.
     let better = gain > 0.0 && gain >= rules.score_improvement_threshold;
     let sooner = gain >= 0.0 && is_sooner(&best, situation.current, rules.latency_improvement_ratio);
-    (rested && (better || sooner)).then_some(Switch {
+    // Of fewer the mean may be better, and the set is not.
+    let is_whole = best.len() >= situation.current.len();
+    (rested && is_whole && (better || sooner)).then_some(Switch {
         members: best,
         reason: SwitchReason::Better,
     })
 }
 
-/// Whether a set is as large as the present one and its mean latency lower by this share, and by what a client can tell.
+/// Whether the mean latency of a set is lower than the present one's by this share, and by what a client can tell.
 fn is_sooner(best: &[Rated], current: &[Member], ratio: f64) -> bool {
     let sum = |latencies: &mut dyn Iterator<Item = Option<Duration>>| latencies.sum::<Option<Duration>>();
-    let (Ok(size), true) = (u32::try_from(best.len()), best.len() >= current.len()) else {
+    let Ok(size) = u32::try_from(best.len().max(1)) else {
         return false;
     };
     let (Some(next), Some(present)) = (
@@ -262,8 +315,8 @@ fn fall_back(situation: &Situation<'_>, rules: &config::Selector) -> Decision {
         .map(|member| member.rated)
         .collect();
     let best = || -> Vec<Rated> {
-        let count = rules.active_set_size.min(situation.ranked.len());
-        situation.ranked[..count].to_vec()
+        let count = rules.active_set_size.min(situation.ratings.ranked.len());
+        situation.ratings.ranked[..count].to_vec()
     };
     let fallback = |members: Vec<Rated>| {
         // Without any candidate at all, what was there is better than nothing.

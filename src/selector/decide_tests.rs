@@ -19,6 +19,7 @@ fn rated(port: u16, score: f64) -> Rated {
         score,
         latency: Some(Duration::from_millis(10)),
         is_trusted: true,
+        successes: 3,
     }
 }
 
@@ -55,7 +56,6 @@ impl World {
 
     fn decide(&self) -> Decision {
         let eligible = |addr: &SocketAddr| !self.removed.contains(addr);
-        let ranked = best(self.rules.active_set_size, self.scores.iter().copied(), eligible);
         let member = |addr: &SocketAddr| Member {
             rated: *self
                 .scores
@@ -65,8 +65,9 @@ impl World {
             listed: if eligible(addr) { Listed::Yes } else { Listed::No },
         };
         let current: Vec<_> = self.current.iter().map(member).collect();
+        let ratings = Ratings::of(|| self.scores.iter().copied(), &current, &self.rules, eligible);
         let situation = Situation {
-            ranked: &ranked,
+            ratings: &ratings,
             current: &current,
             footing: self.footing,
             last_switch: self.last_switch,
@@ -106,7 +107,7 @@ fn ties_go_to_the_lower_latency_then_the_lower_address() {
     let mut all = [rated(4, 50.0), rated(3, 50.0), rated(2, 50.0), rated(1, 50.0)];
     all[0].latency = Some(Duration::from_millis(9));
     all[3].latency = None;
-    let order: Vec<_> = best(4, all.into_iter(), |_| true)
+    let order: Vec<_> = best(4, all.into_iter(), by_rank, |_| true)
         .iter()
         .map(|r| r.addr.port())
         .collect();
@@ -244,6 +245,58 @@ fn a_set_that_is_sooner_and_no_worse_is_better() {
 }
 
 #[test]
+fn one_lucky_answer_is_no_proof() {
+    let answered = |world: &mut World, port: u16, times: u16| {
+        let rated = world.scores.iter_mut().find(|rated| rated.addr.port() == port);
+        rated.expect("scored").successes = times;
+    };
+    let mut world = World::new(&[(1, 60.0), (2, 60.0), (3, 60.0)]);
+    (1..=3).for_each(|port| answered(&mut world, port, 1));
+    assert_eq!(
+        world.step(),
+        Some((vec![1, 2, 3], SwitchReason::Initial)),
+        "who has answered at all is better than nobody"
+    );
+    world.set(4, 100.0);
+    world.set(5, 80.0);
+    answered(&mut world, 4, 2);
+    assert_eq!(world.step(), Some((vec![5, 1, 2], SwitchReason::Better)));
+    world.wait(60);
+    answered(&mut world, 4, 3);
+    assert_eq!(world.step(), Some((vec![4, 5, 1], SwitchReason::Better)));
+    // A place that is free goes to who is confirmed, and to another only where there is nobody.
+    world.set(6, 99.0);
+    answered(&mut world, 6, 1);
+    world.set(4, 0.0);
+    answered(&mut world, 2, 3);
+    assert_eq!(world.step(), Some((vec![5, 1, 2], SwitchReason::Emergency)));
+    world.set(5, 0.0);
+    world.set(3, 0.0);
+    assert_eq!(world.step(), Some((vec![6, 1, 2], SwitchReason::Emergency)));
+}
+
+#[test]
+fn the_soonest_of_those_that_score_no_lower_are_a_better_set_too() {
+    let mut world = World::new(&[
+        (1, 90.0),
+        (2, 90.0),
+        (3, 90.0),
+        (4, 93.0),
+        (5, 91.0),
+        (6, 91.0),
+        (7, 91.0),
+    ]);
+    world.current = [1, 2, 3].map(addr).into();
+    for (port, millis) in [(1, 100), (2, 100), (3, 100), (4, 95), (5, 40), (6, 40), (7, 40)] {
+        let rated = world.scores.iter_mut().find(|rated| rated.addr.port() == port);
+        rated.expect("scored").latency = Some(Duration::from_millis(millis));
+    }
+    // The best by score, 4, 5 and 6, are sooner by less than those that leave 4 out; and either will do.
+    world.rules.latency_improvement_ratio = 0.5;
+    assert_eq!(world.step(), Some((vec![5, 6, 7], SwitchReason::Better)));
+}
+
+#[test]
 fn a_list_without_candidates_keeps_what_is_there() {
     let mut world = World::new(&[(1, 60.0)]);
     world.step();
@@ -303,7 +356,7 @@ proptest! {
     #[test]
     fn best_is_the_head_of_the_sorted(count in 0_usize..6, scores in prop::collection::vec(0_u8..5, 0..20)) {
         let mut all: Vec<_> = (1..).zip(&scores).map(|(port, score)| rated(port, f64::from(*score))).collect();
-        let found = best(count, all.iter().copied(), |addr| addr.port() % 3 != 0);
+        let found = best(count, all.iter().copied(), by_rank, |rated| rated.addr.port() % 3 != 0);
         all.retain(|rated| rated.addr.port() % 3 != 0);
         all.sort_by(by_rank);
         all.truncate(count);

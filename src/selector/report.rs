@@ -86,6 +86,7 @@ mod tests {
             score: 98.25,
             latency: Some(Duration::from_micros(12_340)),
             is_trusted: true,
+            successes: 1,
         };
         let names = Names(vec![known, Rated::unknown(addr)]);
         assert_eq!(

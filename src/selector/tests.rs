@@ -442,6 +442,47 @@ fn the_set_of_a_process_before_is_the_first_one_and_the_dead_leave_it() {
     assert_eq!(life, Some(Duration::from_secs(4)));
     bench.sample(&one, 2, Outcome::Refused);
     assert_eq!(bench.evaluate(&one), [1, 3, 4], "one failure is enough");
+    bench.now += Duration::from_secs(3600);
+    assert_eq!(bench.evaluate(&one), [1, 3, 4], "5 is only recalled");
+}
+
+#[test]
+fn each_way_to_the_network_has_its_set() {
+    let (mut bench, one) = Bench::with_one(1..=9, |spec| {
+        spec.remotes.selector.debounce_interval = Duration::from_secs(3600);
+    });
+    for port in 1..=5 {
+        bench.succeed(&one, port, 10 * u64::from(port));
+    }
+    assert_eq!(bench.evaluate(&one), [1, 2, 3]);
+    let turn = |uplink| {
+        let mut board = one.live.board.write().expect("not poisoned");
+        let saved = board.save(10, bench.now);
+        board.turn_to(uplink);
+        saved
+    };
+    let saved = turn(1);
+    one.live.is_swept.store(false, Ordering::Relaxed);
+    bench.succeed(&one, 7, 10);
+    assert_eq!(bench.evaluate(&one), [1, 2, 3], "it stays until enough is known");
+    assert_eq!(one.live.active.load().footing, Footing::Good);
+    bench.succeed(&one, 8, 10);
+    bench.succeed(&one, 6, 40);
+    assert_eq!(bench.evaluate(&one), [7, 8, 6]);
+    bench.succeed(&one, 9, 10);
+    bench.fail(&one, 6);
+    assert_eq!(bench.evaluate(&one), [7, 8, 9]);
+    let mut board = one.live.board.write().expect("not poisoned");
+    board.turn_to(0);
+    board.recall(&saved, Duration::ZERO, bench.now);
+    drop(board);
+    assert_eq!(
+        bench.evaluate(&one),
+        [1, 2, 3],
+        "at once, though nobody was probed"
+    );
+    let switches = &one.live.counts.switches[SwitchReason::Initial as usize];
+    assert_eq!(switches.load(Ordering::Relaxed), 2);
 }
 
 #[test]

@@ -55,11 +55,13 @@ impl Selector {
             self.change(now);
         }
         let was_down = self.link.phase == LinkPhase::Down;
+        let sweeps = self.link.sweeps;
         self.link.refresh();
+        let is_turned = self.link.sweeps != sweeps;
         let is_down = self.link.phase == LinkPhase::Down;
         for choice in self.choices.values_mut() {
             choice.hear(self.hub.started_at, now);
-            choice.is_asked |= was_down && !is_down;
+            choice.is_asked |= (was_down && !is_down) || is_turned;
             if is_down {
                 // Nobody answers, and nobody's score moves: whatever a set is, no other one would be better.
                 continue;

@@ -11,6 +11,7 @@ use super::directory::{Directory, Phase};
 use super::doorbells::Doorbells;
 use super::reloads::Reloads;
 use super::traffic::Gauges;
+use super::uplink::Uplink;
 use crate::base::published::Published;
 use crate::reactor::limits::Limits;
 use crate::scorer::inbox::SampleInbox;
@@ -24,6 +25,8 @@ pub struct Hub {
     pub directory: Arc<Published<Directory>>,
     /// How our own link stands. Written by the scorer; prober, selector and reactors listen.
     pub link: Arc<Published<LinkView>>,
+    /// Which way to the network is in use. Written by the prober; the scorer listens.
+    pub uplink: Arc<Published<Uplink>>,
     /// What became of reloads. Written by the worker.
     pub reloads: Arc<Published<Reloads>>,
     /// Where probes and dials are reported; the scorer takes them out.
@@ -62,6 +65,10 @@ impl Hub {
             link: Arc::new(Published::heard_by(
                 of_link.cloned().collect(),
                 LinkView::unknown(now),
+            )),
+            uplink: Arc::new(Published::heard_by(
+                Arc::from([Arc::clone(&bells.scorer)]),
+                Uplink::first(now),
             )),
             reloads: Arc::new(Published::new(Reloads::default())),
             samples: SampleInbox::new(Arc::clone(&bells.scorer)),

@@ -14,6 +14,7 @@ pub mod slumber; // whether a service is asleep
 #[cfg(test)]
 pub(crate) mod stage; // tests: a hub with services, without threads
 pub mod traffic; // what a service's connections come to, for each reactor
+pub mod uplink; // which way to the network is in use
 
 pub use directory::{Directory, ListenerId, Listening, Phase, Service};
 pub use doorbells::Doorbells;
@@ -22,3 +23,4 @@ pub use id::{Candidate, ServiceId};
 pub use live::Live;
 pub use reloads::Reloads;
 pub use slumber::Slumber;
+pub use uplink::Uplink;

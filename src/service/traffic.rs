@@ -55,7 +55,7 @@ pub struct Traffic {
     pub rescued: Cell,
     /// Second dials that were through before the first ones, or found a warm connection.
     pub races_won: Cell,
-    /// Second dials that were not, or failed.
+    /// Second dials that were not, or failed, or whose client left.
     pub races_lost: Cell,
     /// Relays closed, by [`CloseReason`].
     pub closed: [Cell; CloseReason::ALL.len()],

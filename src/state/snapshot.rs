@@ -75,3 +75,66 @@ pub fn wall_ms(wall: SystemTime) -> u64 {
     let since_epoch = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scorer::board::ScoreBoard;
+    use crate::scorer::sample::{Outcome, Source};
+    use crate::service::stage;
+
+    fn saved(age: Duration) -> SavedRow {
+        let hub = stage::hub();
+        let one = stage::service(&hub, "one", 1..=1, stage::spec(|_| ()));
+        let mut board = ScoreBoard::new(one.spec.remotes.scoring.clone());
+        let at = hub.started_at;
+        let answer = (Source::Probe, Outcome::Success(Duration::from_millis(5)));
+        board.record(&stage::sample(&one, 1, answer, at));
+        board.save(1, at + age)[0]
+    }
+
+    #[test]
+    fn a_clock_that_has_stepped_back_makes_nothing_younger_or_older_than_it_was() {
+        let wall = UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let state = State {
+            saved_at_ms: wall_ms(wall),
+            services: BTreeMap::new(),
+        };
+        assert_eq!(state.elapsed(wall + Duration::from_secs(5)).as_secs(), 5);
+        assert_eq!(state.elapsed(wall - Duration::from_secs(5)), Duration::ZERO);
+        assert_eq!(state.elapsed(UNIX_EPOCH - Duration::from_secs(5)), Duration::ZERO);
+        let never = State {
+            saved_at_ms: u64::MAX,
+            ..State::default()
+        };
+        assert_eq!(never.elapsed(wall), Duration::ZERO);
+    }
+
+    #[test]
+    fn nothing_older_than_a_day_is_kept() {
+        let hour = Duration::from_secs(3600);
+        let state = || State {
+            saved_at_ms: 0,
+            services: BTreeMap::from([(
+                "web".to_owned(),
+                ServiceState {
+                    rows: [1, 20, 23].map(|hours| saved(hour * hours)).to_vec(),
+                    active: vec![stage::addr(1)],
+                    lifetimes: Vec::new(),
+                },
+            )]),
+        };
+        let rows = |elapsed| {
+            state()
+                .still_fresh(elapsed)
+                .services
+                .get("web")
+                .map(|web| web.rows.len())
+        };
+        assert_eq!(rows(Duration::ZERO), Some(3));
+        assert_eq!(rows(hour * 3), Some(2));
+        assert_eq!(rows(hour * 24), Some(0));
+        assert_eq!(rows(hour * 24 + hour / 60), None);
+        assert_eq!(rows(Duration::MAX), None);
+    }
+}

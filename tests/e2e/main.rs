@@ -17,6 +17,9 @@ mod fickle;
 mod limits;
 mod listeners;
 mod process;
+mod race_rig;
+mod races;
+mod races_retiring;
 mod relay;
 #[cfg(target_os = "linux")]
 mod rescue;

@@ -68,7 +68,7 @@ impl TestBackend {
 
 /// An address of 127.0.0.0/8 that no other port of this process has, and most likely no other process: a port that was
 /// closed is nobody else's then, and refuses.
-fn own_ip() -> Ipv4Addr {
+pub fn own_ip() -> Ipv4Addr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let place = NEXT.fetch_add(1, Ordering::Relaxed);
     let block = 128 + std::process::id() % 96;

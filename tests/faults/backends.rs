@@ -52,6 +52,47 @@ fn timing_out() {
 }
 
 #[test]
+fn hanging_two_at_a_time_under_races() {
+    let mut rig = Rig::start(
+        &json!({
+            "pools": {
+                "common": { "dial_timeout": "10s", "race": { "delay": "20ms" } },
+                "strategy": { "type": "off" },
+            },
+        }),
+        3,
+    );
+    for _ in 0..scaled(2, 20) {
+        // They earn second dials.
+        rig.expect_service(60);
+        for backend in &rig.backends[..2] {
+            backend.behave(Behaviour::TimeOut);
+        }
+        let mut crowd = rig.crowd([]);
+        for plan in rig.healthy(30) {
+            crowd.add(plan);
+        }
+        for plan in rig.plans(Conduct::ResetAfter(10), 30, 1000) {
+            crowd.add(plan);
+        }
+        crowd.drive_for(Duration::from_millis(300));
+        for backend in &rig.backends[..2] {
+            backend.behave(Behaviour::Serve);
+        }
+        crowd.finish();
+        assert_eq!(crowd.count(Outcome::Whole), 30, "{}", crowd.outcomes());
+    }
+    let raced = counted(&rig.forwarder, "race_dials_total");
+    let clients = counted(&rig.forwarder, "new_connections_total");
+    // Each of two reactors has one to begin with.
+    assert!(
+        raced > 0 && raced <= 2 + clients * 7 / 100,
+        "{raced} second dials for {clients} clients"
+    );
+    rig.aftermath(ROOM_KB);
+}
+
+#[test]
 fn accepting_and_ending_at_once() {
     for fault in [Behaviour::AcceptAndClose, Behaviour::AcceptAndReset] {
         let mut rig = Rig::start(&json!({}), 3);

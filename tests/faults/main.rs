@@ -11,6 +11,7 @@
 //! |---|---|---|
 //! | `backends::refusing` | one of three stops listening, under its warm connections | every client is served by another one |
 //! | `backends::timing_out` | the queue of one of three is full: connects hang | the same, one `dial_timeout` later |
+//! | `backends::hanging_two_at_a_time_under_races` | the queues of two of three are full, dials are raced, half of the clients reset meanwhile | who waits is served; at most 7 second dials for 100 clients |
 //! | `backends::accepting_and_ending_at_once` | one of three closes, or resets, whatever it accepts | clients are served, or told before they have heard anything; no descriptor stays |
 //! | `backends::closing_warm_connections_at_random` | all of them close connections silent for up to 400 ms | nobody notices but those whose request met the close on its way, which backends count |
 //! | `backends::speaking_first` | a banner before any request, on warm and on new connections | it comes once, whole, and first |
@@ -51,6 +52,7 @@
 //! | `process_panic::a_panic_inside_the_logger_ends_the_process_too` | a panic while the logger is locked | status 1, no deadlock |
 //! | `process_panic::a_panic_that_cannot_be_told_ends_the_process_too` | a panic with a standard error that is full | status 1, no hang |
 //! | `process_stop::standing_still_costs_nobody_anything` | `SIGSTOP` for 2 s (10 s), under busy relays and newcomers | all are served whole; no candidate and no silence is blamed for it |
+//! | `process_stop::standing_still_makes_no_dial_slow` | `SIGSTOP` for longer than `dial_timeout`, while dozens of dials hang | a dial that hangs afterwards is raced as soon as before |
 //! | `process_stop::standing_still_in_the_middle_of_a_turn_makes_nobody_silent` | a turn of the reactor that takes longer than the idle time-out | no relay is closed for silence |
 //! | `process_stop::standing_still_over_a_half_close_leaves_time_for_the_answer` | a finish that is handed on later than a half-close may last | the answer comes whole |
 

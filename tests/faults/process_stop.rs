@@ -1,6 +1,6 @@
 //! A process that stands still and goes on: what came meanwhile is served, and its own absence is nobody's fault.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -96,5 +96,46 @@ fn standing_still_over_a_half_close_leaves_time_for_the_answer() {
     crowd.finish();
     drop(tracer);
     assert_eq!(crowd.count(Outcome::Whole), 1, "{}", crowd.outcomes());
+    rig.aftermath(ROOM_KB);
+}
+
+/// Injected once: `SIGSTOP` for longer than `dial_timeout`, while dozens of dials wait for one of two backends, which
+/// answers meanwhile.
+///
+/// Their time is no measure of what is a slow dial: afterwards a dial that hangs is raced as soon as before.
+#[test]
+fn standing_still_makes_no_dial_slow() {
+    const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
+    let mut rig = Rig::start(
+        &json!({
+            "server": { "reactors": 1 },
+            "remotes": { "probing": { "interval": "60s" } },
+            "pools": {
+                "algorithm": "round_robin",
+                "common": { "dial_timeout": "2s" },
+                "strategy": { "type": "off" },
+            },
+        }),
+        2,
+    );
+    rig.expect_service(60);
+    rig.backends[0].behave(Behaviour::TimeOut);
+    let plans = rig.healthy(100);
+    let mut crowd = rig.crowd(plans);
+    // They come, and half of them wait.
+    crowd.drive_for(Duration::from_millis(300));
+    rig.forwarder.signal(Signal::STOP);
+    rig.backends[0].behave(Behaviour::Serve);
+    crowd.drive_for(DIAL_TIMEOUT + Duration::from_millis(500));
+    rig.forwarder.signal(Signal::CONT);
+    crowd.finish();
+    assert_eq!(crowd.count(Outcome::Whole), 100, "{}", crowd.outcomes());
+    // They earn second dials.
+    rig.expect_service(40);
+    rig.backends[0].behave(Behaviour::TimeOut);
+    let began = Instant::now();
+    rig.expect_service(4);
+    assert!(began.elapsed() < DIAL_TIMEOUT / 2, "{:?}", began.elapsed());
+    rig.backends[0].behave(Behaviour::Serve);
     rig.aftermath(ROOM_KB);
 }

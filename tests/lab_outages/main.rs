@@ -1,5 +1,5 @@
 //! Faults of the network in the latency lab: our own link dies and returns, a route vanishes, nearly all
-//! candidates really die, a third of all packets is lost.
+//! candidates really die, a third of all packets is lost, the network is another one.
 //!
 //! `TCP_FORWARDER_LONG=1` makes the link stay dead for a full minute, and runs what takes as long by nature.
 //! Needs root, `/dev/net/tun` and iproute2, and says so where it skips itself.
@@ -238,5 +238,58 @@ fn a_third_of_all_packets_lost_loses_no_byte() {
         scene.sum("link_outages_total")
     ));
     scene.lab.links().set_uplink(Link::millis(0));
+    scene.finish();
+}
+
+/// The client's second address: with another source for the same route, all that the forwarder sees of another network.
+const ELSEWHERE: &str = "198.19.0.2";
+
+#[test]
+fn each_way_to_the_network_has_its_scores_and_its_set() {
+    let Some(scene) = Scene::open("each_way_to_the_network_has_its_scores_and_its_set", 30, CONFIG) else {
+        return;
+    };
+    // There, who was near is dead, and others are near.
+    for number in 1..=30 {
+        let link = match number {
+            1..=3 => Link::dead(),
+            11..=13 => Link::millis(5),
+            _ => Link::millis(60),
+        };
+        let elsewhere = ELSEWHERE.parse().unwrap();
+        scene
+            .lab
+            .links()
+            .set_pair(elsewhere, candidate(number).ip(), link);
+    }
+    let route = |source: &str| {
+        let line = format!("route replace 198.18.0.0/16 dev wire0 src {source}\n");
+        scene.lab.client().ip(&line).unwrap();
+    };
+    let near = |numbers: std::ops::RangeInclusive<u16>| numbers.map(candidate).collect();
+    let (here, scores) = (scene.active(), scene.scores());
+    route(ELSEWHERE);
+    let left = scene.wait("the nearest there", LONG, || scene.active() == near(11..=13));
+    assert!(scene.serves());
+    route("198.19.0.1");
+    let back = scene.wait("the nearest here again", LONG, || scene.active() == here);
+    // A look before each probe, and an evaluation.
+    assert!(back < SLACK, "{back:?}: {}", scene.forwarder.program().output());
+    assert!(scene.serves());
+    let fell: Vec<_> = scene
+        .scores()
+        .into_iter()
+        .filter(|(server, score)| scores.get(server).is_some_and(|before| score + 5.0 < *before))
+        .collect();
+    assert!(fell.is_empty(), "{fell:?} of {scores:?}");
+    route(ELSEWHERE);
+    let again = scene.wait("the nearest there again", LONG, || {
+        scene.active() == near(11..=13)
+    });
+    assert!(again < SLACK, "{again:?}");
+    assert_eq!(scene.sum("link_outages_total"), 0, "nobody took it for an outage");
+    say(&format!(
+        "  first there after {left:?}, back after {back:?}, there again after {again:?}"
+    ));
     scene.finish();
 }

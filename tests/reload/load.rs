@@ -22,6 +22,10 @@ const EVERY: Duration = Duration::from_millis(100);
 const WAVE: usize = 60;
 const LONG_CONNECTIONS: usize = 100_000;
 
+/// How long the longest connections live. Of a peer that reads nothing and drops what does not fit Linux gives up after
+/// four minutes or so (`ETIMEDOUT`), whoever sends to it.
+const LONG_LIFE: Duration = Duration::from_secs(100);
+
 /// How long new ones come by default.
 const SHORT_RUN: Duration = Duration::from_secs(6);
 
@@ -289,12 +293,23 @@ fn change(
     count
 }
 
+/// Lets those that live long come to their end; how many they were.
+fn end_well(mut long: Vec<Crowd>) -> usize {
+    long.iter_mut().for_each(Crowd::release);
+    finish(&mut long);
+    long.iter().for_each(all_well);
+    long.iter().map(|crowd| crowd.clients().len()).sum()
+}
+
 /// Waves of clients until it is enough; how many came.
 fn waves(addrs: Addrs, rng: &mut fastrand::Rng) -> usize {
     let began = Instant::now();
-    let mut long: Vec<_> = [addrs.left, addrs.right, addrs.moving]
-        .map(|addr| Crowd::of(addr, long_lived(rng)))
-        .into();
+    let live_long = |rng: &mut fastrand::Rng| -> Vec<Crowd> {
+        let crowd = |addr| Crowd::of(addr, long_lived(rng));
+        [addrs.left, addrs.right, addrs.moving].map(crowd).into()
+    };
+    let mut long = live_long(rng);
+    let mut long_since = began;
     let mut came = 0;
     let is_enough = |came| {
         if is_long() {
@@ -321,13 +336,12 @@ fn waves(addrs: Addrs, rng: &mut fastrand::Rng) -> usize {
         stay.iter().for_each(all_well);
         none_is_wrong(guest);
         came += wave.iter().map(|crowd| crowd.clients().len()).sum::<usize>();
+        if long_since.elapsed() >= LONG_LIFE {
+            long_since = Instant::now();
+            came += end_well(std::mem::replace(&mut long, live_long(rng)));
+        }
     }
-    for crowd in &mut long {
-        crowd.release();
-    }
-    finish(&mut long);
-    long.iter().for_each(all_well);
-    came + long.iter().map(|crowd| crowd.clients().len()).sum::<usize>()
+    came + end_well(long)
 }
 
 #[test]

@@ -6,6 +6,8 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod core;
+mod edge;
+mod edges;
 mod jumps;
 mod pool;
 mod process;
@@ -34,7 +36,7 @@ fn setting(name: &str) -> Option<u64> {
 }
 
 /// Runs a test with each seed, and tells which one fails.
-fn for_each_seed(runs: u64, test: impl Fn(u64) -> Result<(), String>) {
+fn for_each_seed(runs: u64, mut test: impl FnMut(u64) -> Result<(), String>) {
     let seeds = match setting("SIM_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..setting("SIM_RUNS").unwrap_or(runs),

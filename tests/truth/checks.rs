@@ -50,8 +50,12 @@ fn answering(answer: &'static str) -> SocketAddr {
 
 /// The forwarder over these candidates, and which of them it uses once that is settled.
 fn used(check: &Value, candidates: &[SocketAddr]) -> (Forwarder, Vec<SocketAddr>) {
+    used_under(&changes(check), candidates)
+}
+
+fn used_under(changes: &Value, candidates: &[SocketAddr]) -> (Forwarder, Vec<SocketAddr>) {
     let list: Vec<String> = candidates.iter().map(ToString::to_string).collect();
-    let forwarder = Forwarder::start(&changes(check), &list.join("\n"));
+    let forwarder = Forwarder::start(changes, &list.join("\n"));
     wait_for("a few checks", || forwarder.metric("checks_total") >= 12.0);
     let look = || {
         let text = forwarder.scrape();
@@ -65,23 +69,23 @@ fn used(check: &Value, candidates: &[SocketAddr]) -> (Forwarder, Vec<SocketAddr>
 
 #[test]
 fn a_middlebox_that_accepts_for_others_is_never_used() {
-    let good: Vec<_> = (1..4)
-        .map(|number| Server::start(number, Conduct::Answer))
-        .collect();
-    let mute = Server::start(0, Conduct::Mute);
-    let check = json!({ "type": "send_expect", "send": "ask\n", "expect": "" });
-    let mut candidates: Vec<_> = good.iter().map(|server| server.addr).collect();
-    let expected = candidates.clone();
-    candidates.push(mute.addr);
-    let (forwarder, set) = used(&check, &candidates);
-    assert_eq!(set, expected, "{}", forwarder.log());
-    let got = ask_often(&forwarder, 60, PATIENCE, Duration::ZERO);
-    assert_eq!(failed(&got), 0);
-    assert!(
-        !forwarder.log().contains(&format!("in {}", mute.addr)),
-        "{}",
-        forwarder.log()
-    );
+    for source in ["connect", "first_byte"] {
+        let good: Vec<_> = (1..4)
+            .map(|number| Server::start(number, Conduct::Answer))
+            .collect();
+        let mute = Server::start(0, Conduct::Mute);
+        let mut changes = changes(&json!({ "type": "send_expect", "send": "ask\n", "expect": "" }));
+        changes["remotes"]["scoring"] = json!({ "latency": { "source": source } });
+        let mut candidates: Vec<_> = good.iter().map(|server| server.addr).collect();
+        let expected = candidates.clone();
+        candidates.push(mute.addr);
+        let (forwarder, set) = used_under(&changes, &candidates);
+        let got = ask_often(&forwarder, 60, PATIENCE, Duration::ZERO);
+        let log = forwarder.log();
+        assert_eq!(set, expected, "{source}: {log}");
+        assert_eq!(failed(&got), 0, "{source}: {log}");
+        assert!(!log.contains(&format!("in {}", mute.addr)), "{source}: {log}");
+    }
 }
 
 #[test]

@@ -57,18 +57,65 @@ fn one_of_three_that_closes_at_once_leaves_the_set() {
     }
 }
 
+/// As a middlebox does that accepts for others: it is out once five clients have met it, one after the other, whatever is
+/// scored; those before anybody knows how soon answers come are not held against it.
 #[test]
 fn one_of_four_that_never_answers_leaves_the_set() {
+    let cases = ["connect", "first_byte"]
+        .into_iter()
+        .flat_map(|source| ["round_robin", "least_connections"].map(|algorithm| (source, algorithm)));
+    std::thread::scope(|scope| {
+        for (source, algorithm) in cases {
+            scope.spawn(move || never_answering(source, algorithm));
+        }
+    });
+}
+
+fn never_answering(source: &str, algorithm: &str) {
     let servers = servers(4, Conduct::Mute);
-    let forwarder = Forwarder::start(&changes("round_robin", "dynamic"), &list(&servers));
+    let mut changes = changes(algorithm, "dynamic");
+    changes["remotes"]["scoring"] = json!({ "latency": { "source": source } });
+    let forwarder = Forwarder::start(&changes, &list(&servers));
     let got = ask_often(
         &forwarder,
         60,
         Duration::from_millis(1_500),
         Duration::from_millis(20),
     );
-    assert!(failed(&got) <= 5, "{} failed", failed(&got));
-    assert_eq!(failed(&got[30..]), 0, "and none once it is out");
+    assert!(
+        (1..=5).contains(&failed(&got)),
+        "{source}, {algorithm}: {} failed",
+        failed(&got)
+    );
+    assert_eq!(
+        failed(&got[30..]),
+        0,
+        "{source}, {algorithm}: and none once it is out"
+    );
+    let text = forwarder.scrape();
+    let is_used =
+        |server: &&Server| text.contains(&format!("lb_backend_connections{{server=\"{}\"}}", server.addr));
+    let used: Vec<_> = servers.iter().filter(is_used).map(|server| server.addr).collect();
+    assert_eq!(used.len(), 3, "{source}, {algorithm}: {used:?}");
+    assert!(!used.contains(&servers[0].addr), "{source}, {algorithm}");
+}
+
+/// Clients that come faster than a silence is noticed: those that are sent there meanwhile, and none afterwards.
+#[test]
+fn one_of_four_that_never_answers_costs_many_at_once_for_two_seconds_only() {
+    let servers = servers(4, Conduct::Mute);
+    let forwarder = Forwarder::start(&changes("round_robin", "dynamic"), &list(&servers));
+    let (gap, patience) = (Duration::from_millis(50), Duration::from_secs(3));
+    let got = ask_steadily(&forwarder, gap, Duration::from_secs(6), patience);
+    let failed: Vec<_> = got
+        .iter()
+        .filter(|(_, one)| one.number.is_none())
+        .map(|(at, _)| *at)
+        .collect();
+    assert!(!failed.is_empty(), "it was not met");
+    // A second of silence, and an evaluation; a busy machine may take another one.
+    let last = failed.iter().max();
+    assert!(last < Some(&Duration::from_secs(3)), "{failed:?}");
 }
 
 #[test]

@@ -63,6 +63,28 @@ pub(super) const REMOTES: &[Key] = &[
         "a probe that takes longer has failed",
     ),
     of_service(
+        "remotes.probing.search.enabled",
+        Flag(|d| &mut d.remotes.probing.search.enabled),
+        "whether probes of a long list go where they pay; if not, evenly over it",
+    ),
+    of_service(
+        "remotes.probing.search.start_budget",
+        Size((10, 65_536), |d| &mut d.remotes.probing.search.start_budget),
+        "probes of the first search; a list that is no longer is looked at whole",
+    ),
+    of_service(
+        "remotes.probing.search.model_nodes",
+        Size((64, 65_536), |d| &mut d.remotes.probing.search.model_nodes),
+        "prefixes that the model of a list remembers, of 80 bytes each",
+    ),
+    of_service(
+        "remotes.probing.search.half_life",
+        Time((secs(1), hours(24 * 365)), |d| {
+            &mut d.remotes.probing.search.half_life
+        }),
+        "after so long, what was learned counts for half",
+    ),
+    of_service(
         "remotes.probing.check.type",
         Slot::Choice(Choice {
             names: &["connect", "http", "send_expect"],
@@ -323,6 +345,11 @@ pub(super) const SELECTOR: &[Key] = &[
         "remotes.selector.active_set_size",
         Size((1, 1000), |d| &mut d.remotes.selector.active_set_size),
         "backends in use at once",
+    ),
+    of_service(
+        "remotes.selector.confirm_probes",
+        Size((1, 100), |d| &mut d.remotes.selector.confirm_probes),
+        "answers that a candidate has given before it takes the place of a member that is well",
     ),
     of_service(
         "remotes.selector.min_score_threshold",

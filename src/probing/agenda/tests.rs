@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::*;
 use crate::backend::Backend;
 use crate::base::clock;
-use crate::config::{InitialProbing, Scoring};
+use crate::config::{InitialProbing, Scoring, Search};
 use crate::scorer::sample::{Heard, Outcome, Sample, Source};
 
 const INTERVAL: Duration = Duration::from_secs(15);
@@ -33,7 +33,16 @@ fn sweeping(max_concurrency: usize) -> Probing {
             max_concurrency,
             timeout: SECOND / 2,
         },
+        search: even(),
         ..Probing::default()
+    }
+}
+
+/// Long lists are looked at evenly.
+fn even() -> Search {
+    Search {
+        enabled: false,
+        ..Search::default()
     }
 }
 
@@ -47,6 +56,14 @@ fn in_rounds() -> Probing {
     }
 }
 
+/// The defaults, but for how is probed.
+fn remotes(probing: &Probing) -> Remotes {
+    Remotes {
+        probing: probing.clone(),
+        ..Remotes::default()
+    }
+}
+
 fn bench(config: &Probing, text: &str) -> Bench {
     let mut rng = fastrand::Rng::with_seed(7);
     let start = clock::now();
@@ -56,7 +73,7 @@ fn bench(config: &Probing, text: &str) -> Bench {
         places: Places::new(3),
     };
     Bench {
-        agenda: Agenda::new(frame, config, list(text), start, &mut rng),
+        agenda: Agenda::new(frame, &remotes(config), list(text), start, &mut rng),
         board: ScoreBoard::new(Scoring::default()),
         active: ActiveSet::default(),
         rng,
@@ -248,7 +265,9 @@ fn a_changed_configuration_is_followed_and_the_same_one_disturbs_nothing() {
     let mut bench = bench(&config, "10.0.0.0/24");
     bench.pass();
     let next = bench.agenda.next_at(bench.now);
-    bench.agenda.adopt(&config, bench.now);
+    bench
+        .agenda
+        .adopt(&remotes(&config), bench.now, &mut fastrand::Rng::with_seed(1));
     assert_eq!(bench.agenda.next_at(bench.now), next);
     let interval = SECOND * 3;
     let faster = Probing {
@@ -257,18 +276,28 @@ fn a_changed_configuration_is_followed_and_the_same_one_disturbs_nothing() {
         ..config
     };
     bench.now = bench.start + SECOND * 4;
-    bench.agenda.adopt(&faster, bench.now);
+    bench
+        .agenda
+        .adopt(&remotes(&faster), bench.now, &mut fastrand::Rng::with_seed(1));
     let probes = bench.pass_until(bench.start + SECOND * 60);
     assert!((180..=190).contains(&probes.len()), "{} in 56 s", probes.len());
     assert!(probes.iter().all(|(_, probe)| probe.timeout == SECOND / 4));
     // Switched on, initial probing is for what comes later; switched off, a sweep ends.
-    bench.agenda.adopt(&sweeping(5), bench.now);
+    bench.agenda.adopt(
+        &remotes(&sweeping(5)),
+        bench.now,
+        &mut fastrand::Rng::with_seed(1),
+    );
     assert_eq!(bench.agenda.sweeps(), None);
     bench
         .agenda
         .relist(list("10.1.0.0/24"), bench.now, &mut bench.rng);
     assert!(bench.agenda.sweeps().is_some());
-    bench.agenda.adopt(&in_rounds(), bench.now);
+    bench.agenda.adopt(
+        &remotes(&in_rounds()),
+        bench.now,
+        &mut fastrand::Rng::with_seed(1),
+    );
     assert_eq!(bench.agenda.sweeps(), None);
 }
 

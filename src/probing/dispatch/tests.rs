@@ -291,7 +291,7 @@ fn services_come_go_and_change_and_others_keep_their_rounds() {
     let is_gone = |one: &Report| match one {
         Report::Sample(sample) => sample.candidate.service != leaves,
         Report::Unserved(_) => false,
-        Report::Swept(_) => true,
+        Report::Swept(_) | Report::Doubted(_) => true,
     };
     assert!(
         bench.reports().iter().all(is_gone),
@@ -399,4 +399,57 @@ fn a_doubt_asks_witnesses_of_all_services_and_rounds_pause_while_the_link_is_dow
         .filter(|(_, probe)| probe.errand != Errand::Sentinel);
     // A round has six, give or take one for the place where another one begins.
     assert!(rounds.count() >= 3 * 5, "what is left of a round begins at once");
+}
+
+#[test]
+fn another_way_to_the_network_is_a_sweep_that_begins_with_who_is_known() {
+    let mut bench = bench(100);
+    let id = bench.open(&sweeping(), "10.0.0.0/24");
+    bench.pass(bench.now + SECOND * 60);
+    let reports = bench.reports();
+    let service = Arc::clone(&bench.services[0]);
+    let swept = |reports: &[Report]| {
+        reports
+            .iter()
+            .filter(|report| **report == Report::Swept(id))
+            .count()
+    };
+    assert_eq!(swept(&reports), 1);
+    let mut board = service.live.board.write().expect("no panic");
+    for report in &reports {
+        if let Report::Sample(sample) = report {
+            board.record(sample);
+        }
+    }
+    let known = board.touched().count();
+    board.doubt();
+    drop(board);
+    bench.begun.clear();
+    bench.hub.link.publish(Arc::new(LinkView {
+        sweeps: 1,
+        ..LinkView::unknown(bench.now)
+    }));
+    bench.pass(bench.now + SECOND * 5);
+    assert_eq!(swept(&bench.reports()), 1, "it is told of again");
+    let asked: BTreeSet<_> = bench
+        .begun
+        .iter()
+        .map(|(_, probe)| probe.candidate.addr)
+        .collect();
+    assert!(known > 200 && asked.len() >= known, "{known} {}", asked.len());
+}
+
+#[test]
+fn landmarks_are_beyond_this_machine() {
+    let mut bench = bench(100);
+    bench.open(&in_rounds(), "127.0.0.0/24\n[::1]:80");
+    bench.step();
+    assert_eq!(bench.dispatch.landmarks(), [None, None]);
+    bench.open(&in_rounds(), "127.0.0.0/29\n192.0.2.0/24\n2001:db8::/64");
+    bench.step();
+    let landmarks = bench.dispatch.landmarks();
+    assert!(
+        landmarks[0].is_some_and(|addr| addr.is_ipv4()) && landmarks[1].is_some_and(|addr| addr.is_ipv6())
+    );
+    assert_eq!(bench.dispatch.landmarks(), landmarks);
 }

@@ -1,13 +1,15 @@
 //! The schedule against its promises.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::base::clock;
 use crate::candidates::CandidateSet;
+use crate::config::Search;
 
 const INTERVAL: Duration = Duration::from_secs(15);
 
@@ -15,14 +17,24 @@ fn addr(number: u32) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::from_bits(0x0a00_0000 + number), 80))
 }
 
-fn sampler(list: &str, rng: &mut fastrand::Rng) -> Sampler {
-    Sampler::new(Arc::new(CandidateSet::parse(list, 80).expect("a good list")), rng)
+/// Those of a list that is not searched.
+fn strangers(list: &str, rng: &mut fastrand::Rng) -> Strangers {
+    searched(list, false, rng)
+}
+
+fn searched(list: &str, enabled: bool, rng: &mut fastrand::Rng) -> Strangers {
+    let list = Arc::new(CandidateSet::parse(list, 80).expect("a good list"));
+    let config = Search {
+        enabled,
+        ..Search::default()
+    };
+    Strangers::new(list, &config, clock::now(), rng)
 }
 
 /// What the board would know, in a world where every probe ends at once.
 struct World {
     known: HashMap<SocketAddr, Touched>,
-    sampler: Sampler,
+    strangers: Strangers,
     rng: fastrand::Rng,
     grid: Grid,
     /// Always the beginning of a round, but for a test that says otherwise.
@@ -35,7 +47,7 @@ impl World {
         let now = clock::now();
         Self {
             known: HashMap::new(),
-            sampler: sampler(list, &mut rng),
+            strangers: strangers(list, &mut rng),
             rng,
             grid: Grid::new(now, INTERVAL),
             now,
@@ -48,6 +60,8 @@ impl World {
             last_sample_at: self.now,
             score,
             answers: true,
+            latency: None,
+            successes: 3,
         };
         self.known.insert(addr, touched);
     }
@@ -61,13 +75,15 @@ impl World {
             count,
             active,
             best_score: 110.0,
+            wanted: 3,
+            confirmed: 3,
         };
         let known = self.known.values().copied();
         plan(
             &round,
             known,
             |addr| self.known.contains_key(addr),
-            &mut self.sampler,
+            &mut self.strangers,
             &mut self.rng,
         )
     }
@@ -84,6 +100,8 @@ impl World {
                 last_sample_at: probe.at,
                 score: f64::from(v4.ip().octets()[3]) * 110.0 / 255.0,
                 answers: true,
+                latency: None,
+                successes: 3,
             };
             self.known.insert(probe.addr, touched);
         }
@@ -110,6 +128,8 @@ fn a_good_score_makes_up_to_four_times_as_urgent() {
         last_sample_at: then,
         score,
         answers: true,
+        latency: None,
+        successes: 3,
     };
     let now = then + Duration::from_secs(10);
     for (score, best, expected) in [
@@ -272,7 +292,7 @@ proptest! {
         let distinct: HashSet<SocketAddr> = planned.iter().map(|probe| probe.addr).collect();
         prop_assert_eq!(distinct.len(), planned.len(), "nobody twice");
         prop_assert!(planned.len() <= count);
-        let set = world.sampler.set();
+        let set = world.strangers.list();
         let candidates = usize::try_from(set.len()).expect("small");
         let outside = active.iter().filter(|addr| !set.contains(addr)).count();
         prop_assert!(planned.len() >= count.min(candidates), "no place stays empty for nothing");
@@ -287,4 +307,51 @@ proptest! {
             prop_assert!(probe.at >= begin && probe.at <= begin + part, "one probe in each part");
         }
     }
+}
+
+#[test]
+fn finalists_are_probed_before_others_and_get_half_of_the_places() {
+    let mut world = World::new("10.0.0.0/24", 5);
+    (1..=40).for_each(|number| world.touch(addr(number), 50.0));
+    for number in [7, 8] {
+        world.touch(addr(number), 110.0);
+        world.known.get_mut(&addr(number)).expect("known").successes = 2;
+    }
+    // Good, confirmed, and asked just now: no finalists.
+    (30..=40).for_each(|number| world.touch(addr(number), 90.0));
+    let active = [addr(1), addr(2), addr(3)];
+    let planned: HashSet<SocketAddr> = world.plan(8, &active).iter().map(|probe| probe.addr).collect();
+    assert!(
+        planned.contains(&addr(7)) && planned.contains(&addr(8)),
+        "{planned:?}"
+    );
+    world.known.get_mut(&addr(7)).expect("known").answers = false;
+    let planned: HashSet<SocketAddr> = world.plan(6, &active).iter().map(|probe| probe.addr).collect();
+    assert!(
+        !planned.contains(&addr(7)) && planned.contains(&addr(8)),
+        "{planned:?}"
+    );
+}
+
+#[test]
+fn a_round_of_a_list_that_is_searched_is_mostly_search() {
+    let mut world = World::new("10.0.0.0/16", 5);
+    world.strangers = searched("10.0.0.0/16", true, &mut world.rng);
+    assert!(world.strangers.are_searched());
+    (1..=400).for_each(|number| world.touch(addr(number), 50.0));
+    for number in 200..=400 {
+        world.known.get_mut(&addr(number)).expect("known").answers = false;
+    }
+    let planned = world.plan(100, &[addr(1), addr(2), addr(3)]);
+    let of = |range: std::ops::RangeInclusive<u32>| {
+        let is_in = |probe: &&Planned| range.clone().any(|number| addr(number) == probe.addr);
+        planned.iter().filter(is_in).count()
+    };
+    assert_eq!((planned.len(), of(1..=3)), (100, 3));
+    assert_eq!(
+        of(4..=199),
+        97_usize.div_ceil(RENEWED_SHARE),
+        "the most overdue of those that answer"
+    );
+    assert_eq!(of(200..=400), 0, "who does not answer is not asked again");
 }

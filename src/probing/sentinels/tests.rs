@@ -37,6 +37,8 @@ fn known(count: u16, start: Instant) -> Vec<Touched> {
         last_sample_at: start + SECOND * u32::from(host),
         score: 50.0,
         answers: host % 2 == 0,
+        latency: None,
+        successes: 3,
     };
     (0..count).map(touched).collect()
 }
@@ -49,6 +51,7 @@ fn view(phase: Phase, since: Instant, failed: &[Candidate]) -> LinkView {
         answered: None,
         recoveries: 0,
         outages: 0,
+        sweeps: 0,
     }
 }
 

@@ -16,8 +16,10 @@ pub struct LinkDuty {
     /// The judge.
     pub watch: LinkWatch,
     view: Arc<Published<LinkView>>,
-    /// Phase and recoveries, as published last.
-    published: (Phase, u64),
+    /// Phase, recoveries and sweeps, as published last.
+    published: (Phase, u64, u64),
+    /// How often everybody was to be looked at anew.
+    sweeps: u64,
     told: Told,
 }
 
@@ -28,7 +30,8 @@ impl LinkDuty {
         Self {
             watch,
             view,
-            published: (Phase::Up, 0),
+            published: (Phase::Up, 0, 0),
+            sweeps: 0,
             told: Told::default(),
         }
     }
@@ -39,9 +42,14 @@ impl LinkDuty {
         self.watch.deadline()
     }
 
+    /// Everybody is to be looked at anew, for this time; told with what else has changed.
+    pub fn sweep(&mut self, sweeps: u64) {
+        self.sweeps = sweeps;
+    }
+
     /// Tells everybody what has changed.
     pub fn publish(&mut self, now: Instant) {
-        let present = (self.watch.phase(), self.watch.recoveries());
+        let present = (self.watch.phase(), self.watch.recoveries(), self.sweeps);
         if present == self.published {
             return;
         }
@@ -55,7 +63,11 @@ impl LinkDuty {
                 tell(news);
             }
         }
-        self.view.publish(Arc::new(self.watch.view(now)));
+        let view = LinkView {
+            sweeps: self.sweeps,
+            ..self.watch.view(now)
+        };
+        self.view.publish(Arc::new(view));
     }
 }
 

@@ -32,6 +32,8 @@ pub struct LinkView {
     pub recoveries: u64,
     /// How often it went down; metrics show it.
     pub outages: u64,
+    /// How often everybody was to be looked at anew, since it is another link or the machine has slept: the boards are ready.
+    pub sweeps: u64,
 }
 
 impl LinkView {
@@ -45,6 +47,7 @@ impl LinkView {
             answered: None,
             recoveries: 0,
             outages: 0,
+            sweeps: 0,
         }
     }
 }

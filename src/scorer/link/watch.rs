@@ -233,6 +233,7 @@ impl LinkWatch {
             answered,
             recoveries: self.recoveries,
             outages: self.outages,
+            sweeps: 0,
         }
     }
 

@@ -107,6 +107,7 @@ impl History {
             consecutive_failures: saved.failures,
             // Who answers is who was successful last.
             consecutive_successes: if saved.failures > 0 { 0 } else { saved.successes },
+            successes: u16::try_from(saved.successes).unwrap_or(u16::MAX),
             trust: Trust::recalled(&saved.trust, elapsed, now),
         }
     }

@@ -1,0 +1,102 @@
+//! What the next probe is for: where the model promises most, beside the best, or anywhere. Pure.
+//!
+//! Each way is tried in proportion to what it has brought lately (probability matching), and none of them starves: a model
+//! may be wrong about a network that it has no words for.
+
+/// A way to choose whom to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arm {
+    /// By what the model promises.
+    Promise,
+    /// Beside one of the best, at any distance.
+    Beside,
+    /// Evenly, as if nothing was known.
+    Anywhere,
+}
+
+/// Of how many probes each way has one at least.
+const FLOOR: f64 = 0.1;
+/// What has been brought counts for so much less with each further probe of the same way: some thirty are looked back at.
+const MEMORY: f64 = 0.97;
+/// What each way is believed to bring before it was tried, and for how many probes.
+const PRIOR_PAYOFF: f64 = 0.2;
+const PRIOR_TRIES: f64 = 5.0;
+/// Nothing is ever taken to bring nothing at all.
+const LEAST_PAYOFF: f64 = 0.002;
+/// A single find counts for no more than a factor of 20 in latency.
+const MOST_PAYOFF: f64 = 3.0;
+
+#[derive(Debug, Clone, Copy)]
+struct Account {
+    payoff: f64,
+    tries: f64,
+}
+
+/// How the ways have paid off.
+#[derive(Debug, Clone)]
+pub(super) struct Arms([Account; 3]);
+
+impl Arms {
+    pub(super) fn new() -> Self {
+        Self(
+            [Account {
+                payoff: PRIOR_PAYOFF * PRIOR_TRIES,
+                tries: PRIOR_TRIES,
+            }; 3],
+        )
+    }
+
+    /// A probe has brought an improvement, in nats of latency; 0 or less for none.
+    pub(super) fn learn(&mut self, arm: Arm, improvement: f64) {
+        let account = &mut self.0[arm as usize];
+        account.payoff = account.payoff * MEMORY + improvement.clamp(0.0, MOST_PAYOFF) + LEAST_PAYOFF;
+        account.tries = account.tries * MEMORY + 1.0;
+    }
+
+    /// The share of probes of each way, in order.
+    fn shares(&self) -> [f64; 3] {
+        let means = self.0.map(|account| account.payoff / account.tries);
+        let sum: f64 = means.iter().sum();
+        means.map(|mean| FLOOR + (1.0 - 3.0 * FLOOR) * mean / sum)
+    }
+
+    /// What the next probe is for.
+    pub(super) fn draw(&self, rng: &mut fastrand::Rng) -> Arm {
+        let [promise, beside, _] = self.shares();
+        let drawn = rng.f64();
+        if drawn < promise {
+            Arm::Promise
+        } else if drawn < promise + beside {
+            Arm::Beside
+        } else {
+            Arm::Anywhere
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_pays_off_is_done_more_and_nothing_starves() {
+        let mut arms = Arms::new();
+        assert!(arms.shares().iter().all(|share| (share - 1.0 / 3.0).abs() < 1e-9));
+        for _ in 0..200 {
+            arms.learn(Arm::Promise, -3.0);
+            arms.learn(Arm::Beside, 0.5);
+            arms.learn(Arm::Anywhere, 0.0);
+        }
+        let shares = arms.shares();
+        assert!(
+            shares[1] > 0.75 && shares[0] >= FLOOR && shares[2] >= FLOOR,
+            "{shares:?}"
+        );
+        assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+        for _ in 0..200 {
+            arms.learn(Arm::Beside, 0.0);
+            arms.learn(Arm::Promise, 99.0);
+        }
+        assert!(arms.shares()[0] > 0.75, "{arms:?}");
+    }
+}

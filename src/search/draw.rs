@@ -1,0 +1,173 @@
+//! One drawing of what every prefix may be like, and the places at which somebody was never asked. Pure.
+//!
+//! From the root down, each node is drawn from what is known of it given what was drawn for the prefix above it (Thompson
+//! sampling); a place is worth what a candidate there would better the bound by, on average, times how often candidates
+//! there answer. Among places that are worth nearly the same, larger ones come first: they hold more.
+
+use super::levels::Levels;
+use super::normal;
+use super::tree::{NONE, Node, Tree};
+
+/// A prefix is believed to answer as often as the one around it, for so many probes.
+const ALIVE_PRIOR: f64 = 3.0;
+/// A place among its neighbours must be worth so much more than one away from them.
+const NEARER: f64 = 1.02;
+/// How much more a place must be worth than one that is larger by one bit: a fiftieth. (Drawing by `worth^30 * size`, as
+/// the greatest of logarithms with Gumbel noise.)
+const SHARPNESS: f64 = 30.0;
+
+/// A place at which somebody was never asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opening {
+    /// Logarithm of its worth, blurred.
+    pub(super) rank: f64,
+    /// The node above which it is, or in which.
+    pub(super) node: u32,
+    pub(super) place: Place,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Above the node, as near to it as there is anybody.
+    Near,
+    /// Above it, as far as possible.
+    Far,
+    /// Within a leaf that stands for many.
+    Within,
+}
+
+/// What a node is drawn from: what the prefix above it was drawn for.
+#[derive(Debug, Clone, Copy)]
+struct Above {
+    node: u32,
+    /// The log-latency that its members have in common.
+    value: f64,
+    /// Its bits.
+    len: u32,
+    /// How often they answer.
+    alive: f64,
+}
+
+/// What a drawing is made from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Drawing<'a> {
+    pub(super) tree: &'a Tree,
+    /// By family.
+    pub(super) levels: &'a [Levels; 2],
+    /// Bits that all candidates have in common.
+    pub(super) top: u32,
+    /// The log-latency that is to be bettered.
+    pub(super) bound: f64,
+}
+
+impl Drawing<'_> {
+    /// Draws the tree, which must not be empty, and adds all its openings.
+    pub(super) fn draw(&self, openings: &mut Vec<Opening>, rng: &mut fastrand::Rng) {
+        let mut stack = vec![self.at_root(rng)];
+        while let Some(above) = stack.pop() {
+            let (own, alive) = self.draw_node(above, openings, rng);
+            let node = self.tree.node(above.node);
+            if !node.is_leaf() {
+                stack.extend(node.children.map(|child| Above {
+                    node: child,
+                    value: own,
+                    len: node.len.into(),
+                    alive,
+                }));
+            }
+        }
+    }
+
+    fn at_root(&self, rng: &mut fastrand::Rng) -> Above {
+        let root = self.tree.node(self.tree.root);
+        let levels = &self.levels[root.key.family()];
+        let (answers, failures) = (f64::from(root.answers), f64::from(root.failures));
+        let precision = f64::from(root.belief.precision);
+        let spread = levels.within(self.top);
+        let (mean, variance) = if precision > 0.0 {
+            let between = levels.between(self.top, root.len.into());
+            (
+                f64::from(root.belief.mean),
+                (1.0 / precision + between).min(spread),
+            )
+        } else {
+            (self.bound, spread)
+        };
+        Above {
+            node: self.tree.root,
+            value: mean + variance.sqrt() * normal::draw(rng),
+            len: self.top,
+            alive: (answers + 0.5) / (answers + failures + 1.0),
+        }
+    }
+
+    /// Draws one node: its log-latency, and how often its members answer.
+    fn draw_node(&self, above: Above, openings: &mut Vec<Opening>, rng: &mut fastrand::Rng) -> (f64, f64) {
+        let node = self.tree.node(above.node);
+        let levels = &self.levels[node.key.family()];
+        let len = u32::from(node.len);
+        // The steps between the two are N(0, between), and its own samples say N(mean, 1 / precision).
+        let between = levels.between(above.len, len);
+        let precision = f64::from(node.belief.precision);
+        let gain = between * precision / (1.0 + between * precision);
+        let mean = above.value + gain * (f64::from(node.belief.mean) - above.value);
+        let own = mean + (between * (1.0 - gain)).max(0.0).sqrt() * normal::draw(rng);
+        let counted = f64::from(node.answers) + f64::from(node.failures);
+        let alive = (f64::from(node.answers) + ALIVE_PRIOR * above.alive) / (counted + ALIVE_PRIOR);
+        let from = from(self.tree, node, self.top);
+        if !node.is_closed && from < len {
+            let worth = |at: u32, alive: f64| {
+                let (mean, deviation) = between_them(levels, above, (own, len), at);
+                alive * normal::improvement(mean, deviation, self.bound)
+            };
+            let (near, far) = (worth(len - 1, alive), worth(from, above.alive));
+            let (worth, bits, place) = if near > far * NEARER {
+                (near, node.key.depth() - len, Place::Near)
+            } else {
+                (far, node.key.depth() - from, Place::Far)
+            };
+            openings.push(opening(worth, bits, above.node, place, rng));
+        }
+        if node.is_leaf() && len < node.key.depth() && !node.is_closed {
+            let worth = alive * normal::improvement(own, levels.within(len).sqrt(), self.bound);
+            let bits = node.key.depth() - len;
+            openings.push(opening(worth, bits, above.node, Place::Within, rng));
+        }
+        (own, alive)
+    }
+}
+
+fn opening(worth: f64, bits: u32, node: u32, place: Place, rng: &mut fastrand::Rng) -> Opening {
+    /// Larger than any list is.
+    const MOST_BITS: u32 = 30;
+    let gumbel = -(-(1.0 - rng.f64()).ln()).max(1e-9).ln();
+    let size = f64::from(bits.min(MOST_BITS)) * std::f64::consts::LN_2;
+    Opening {
+        rank: worth.max(1e-300).ln() + (size + gumbel) / SHARPNESS,
+        node,
+        place,
+    }
+}
+
+/// The first bit in which somebody between a node and its parent can differ from it.
+pub(super) fn from(tree: &Tree, node: &Node, top: u32) -> u32 {
+    if node.parent == NONE {
+        top
+    } else {
+        u32::from(tree.node(node.parent).len) + 1
+    }
+}
+
+/// Mean and deviation of a candidate that parts from a node after `at` bits, between what the prefix above and the node
+/// were drawn for.
+fn between_them(levels: &Levels, above: Above, (own, len): (f64, u32), at: u32) -> (f64, f64) {
+    let whole = levels.between(above.len, len);
+    let share = if whole > 0.0 {
+        levels.between(above.len, at) / whole
+    } else {
+        0.0
+    };
+    let mean = above.value + share * (own - above.value);
+    let variance = whole * share * (1.0 - share) + levels.within(at);
+    (mean, variance.sqrt())
+}
