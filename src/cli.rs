@@ -4,8 +4,11 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use argh::FromArgs;
+
+use crate::scan::{self, Output, Target};
 
 /// Exit status of bad usage and of a bad configuration.
 pub const EXIT_USAGE: u8 = 2;
@@ -32,6 +35,29 @@ pub enum Invocation {
     },
     /// Show the forwarder at work, with backends of its own and no files.
     Demo,
+    /// Find the best of a list, and tell.
+    Scan {
+        /// Where the list comes from.
+        source: Source,
+        /// How it is scanned.
+        options: scan::Options,
+    },
+}
+
+/// Where the list of a scan comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// These entries; those without a port have this one.
+    Entries(Vec<String>, u16),
+    /// This file; entries without a port have this one.
+    List(PathBuf, u16),
+    /// A service of a configuration.
+    Service {
+        /// The configuration file.
+        config: PathBuf,
+        /// Its name; none: the only one.
+        name: Option<String>,
+    },
 }
 
 /// Where the listening sockets of a process come from.
@@ -74,9 +100,11 @@ struct Arguments {
 
 #[derive(FromArgs, Debug)]
 #[argh(subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 enum Command {
     Check(Check),
     Demo(Demo),
+    Scan(Scan),
 }
 
 /// Check the configuration and the candidate list, say what was understood, and bind nothing.
@@ -92,6 +120,143 @@ struct Check {
 #[derive(FromArgs, Debug)]
 #[argh(subcommand, name = "demo")]
 struct Demo {}
+
+/// Find the best of many addresses by TCP connects, and print them. Interrupted, it prints what is known so far.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "scan")]
+struct Scan {
+    /// addresses and ranges, as in a candidate list
+    #[argh(positional)]
+    entries: Vec<String>,
+
+    /// candidate list
+    #[argh(option)]
+    list: Option<PathBuf>,
+
+    /// port of entries that name none (default 443)
+    #[argh(option)]
+    port: Option<u16>,
+
+    /// configuration file whose candidate list is scanned (default ./config.yaml)
+    #[argh(option, short = 'c')]
+    config: Option<PathBuf>,
+
+    /// service of that configuration
+    #[argh(option)]
+    service: Option<String>,
+
+    /// probes at most (default 20000); a list that is no longer is scanned completely
+    #[argh(option, default = "20_000")]
+    probes: u64,
+
+    /// look no longer than this, such as 30s (default: until nothing better comes)
+    #[argh(option, from_str_fn(duration))]
+    time: Option<Duration>,
+
+    /// probes a second at most (default 1000)
+    #[argh(option, default = "1_000")]
+    rate: u32,
+
+    /// probes at once at most (default 1000)
+    #[argh(option, default = "1_000")]
+    concurrency: usize,
+
+    /// a connect that takes longer has failed (default 1s)
+    #[argh(option, default = "Duration::from_secs(1)", from_str_fn(duration))]
+    timeout: Duration,
+
+    /// how many of the best are printed (default 10)
+    #[argh(option, default = "10")]
+    top: usize,
+
+    /// table, csv, json or list (default table)
+    #[argh(option, default = "Output::Table", from_str_fn(output))]
+    output: Output,
+
+    /// test how fast the best are by this URL (http only), asked of each of them
+    #[argh(option, from_str_fn(target))]
+    download: Option<Target>,
+
+    /// number by which a run can be repeated
+    #[argh(option)]
+    seed: Option<u64>,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = humantime::parse_duration(text).map_err(|error| format!("{text}: {error}"))?;
+    if parsed.is_zero() {
+        Err(format!("{text}: more than nothing"))
+    } else {
+        Ok(parsed)
+    }
+}
+
+fn output(text: &str) -> Result<Output, String> {
+    let known = Output::ALL.iter().find(|(name, _)| *name == text);
+    let names = Output::ALL.map(|(name, _)| name).join(", ");
+    known
+        .map(|(_, output)| *output)
+        .ok_or_else(|| format!("{text} is none of {names}"))
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    Target::parse(text)
+}
+
+impl Scan {
+    /// The port of lists without one, unless it is given.
+    const DEFAULT_PORT: u16 = 443;
+
+    fn invocation(self, config: Option<PathBuf>) -> Result<Invocation, EarlyExit> {
+        let is_in = |value: u64, name: &str, most: u64| {
+            if (1..=most).contains(&value) {
+                Ok(())
+            } else {
+                Err(misuse(&format!("--{name} is a number from 1 to {most}")))
+            }
+        };
+        is_in(self.probes, "probes", 1 << 40)?;
+        is_in(self.rate.into(), "rate", 100_000)?;
+        is_in(self.concurrency as u64, "concurrency", 100_000)?;
+        is_in(self.top as u64, "top", 1_000)?;
+        let options = scan::Options {
+            probes: self.probes,
+            time: self.time,
+            rate: self.rate,
+            concurrency: self.concurrency,
+            timeout: self.timeout,
+            top: self.top,
+            output: self.output,
+            download: self.download,
+            seed: self.seed,
+        };
+        if config.is_some() && self.config.is_some() {
+            return Err(misuse("--config is given twice"));
+        }
+        let config = self.config.or(config);
+        let has_config = config.is_some() || self.service.is_some();
+        let port = self.port.unwrap_or(Self::DEFAULT_PORT);
+        let source = match (self.entries.is_empty(), self.list, has_config) {
+            (false, None, false) => Source::Entries(self.entries, port),
+            (true, Some(list), false) => Source::List(list, port),
+            (true, None, _) if self.port.is_none() => Source::Service {
+                config: config.unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG)),
+                name: self.service,
+            },
+            (true, None, _) => {
+                return Err(misuse(
+                    "--port is for --list and entries; a configuration has its own",
+                ));
+            }
+            (false, Some(_), _) | (false, _, true) | (true, Some(_), true) => {
+                return Err(misuse(
+                    "what is scanned is either a configuration, a --list, or entries",
+                ));
+            }
+        };
+        Ok(Invocation::Scan { source, options })
+    }
+}
 
 /// Parses the arguments, the program's name not among them.
 ///
@@ -141,6 +306,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
                 config: or_default(check.config.or(parsed.config)),
             })
         }
+        Some(Command::Scan(scan)) => scan.invocation(parsed.config),
         Some(Command::Demo(Demo {})) => match parsed.config {
             None => Ok(Invocation::Demo),
             Some(_) => Err(misuse(
@@ -217,13 +383,45 @@ mod tests {
     }
 
     #[test]
+    fn a_scan_has_one_source_and_its_limits() {
+        let source = |words: &[&str]| match given(words) {
+            Ok(Invocation::Scan { source, options }) => (source, options),
+            other => panic!("{words:?} gives {other:?}"),
+        };
+        let (entries, options) = source(&["scan", "10.0.0.0/8", "[::1]:81", "--seed", "7", "--time", "30s"]);
+        assert_eq!(
+            entries,
+            Source::Entries(vec!["10.0.0.0/8".to_owned(), "[::1]:81".to_owned()], 443)
+        );
+        assert_eq!(
+            (options.probes, options.rate, options.top, options.seed),
+            (20_000, 1_000, 10, Some(7))
+        );
+        assert_eq!(options.time, Some(Duration::from_secs(30)));
+        let (list, _) = source(&["scan", "--list", "a.txt", "--port", "80"]);
+        assert_eq!(list, Source::List(PathBuf::from("a.txt"), 80));
+        for words in [
+            &["scan", "-c", "b.yaml", "--service", "web"][..],
+            &["-c", "b.yaml", "scan", "--service", "web"],
+        ] {
+            let (service, _) = source(words);
+            let name = Some("web".to_owned());
+            let config = PathBuf::from("b.yaml");
+            assert_eq!(service, Source::Service { config, name });
+        }
+        let (only, _) = source(&["scan"]);
+        let config = PathBuf::from(DEFAULT_CONFIG);
+        assert_eq!(only, Source::Service { config, name: None });
+    }
+
+    #[test]
     fn help_and_version_are_answers() {
         assert_eq!(
             answer(&["--version"]),
             concat!("tcp-forwarder ", env!("CARGO_PKG_VERSION"))
         );
         let help = answer(&["--help"]);
-        for word in ["--config", "--version", "--help", "check", "demo"] {
+        for word in ["--config", "--version", "--help", "check", "demo", "scan"] {
             assert!(help.contains(word), "{word} is missing:\n{help}");
         }
         assert!(answer(&["check", "--help"]).contains("--config"));
@@ -241,6 +439,15 @@ mod tests {
             &["-c", "a", "demo"],
             &["check", "more"],
             &["demo", "--fast"],
+            &["scan", "--top", "0", "10.0.0.1"],
+            &["scan", "--rate", "0", "10.0.0.1"],
+            &["scan", "--time", "0s", "10.0.0.1"],
+            &["scan", "--output", "xml", "10.0.0.1"],
+            &["scan", "--download", "https://example.com/", "10.0.0.1"],
+            &["scan", "--list", "a.txt", "10.0.0.1"],
+            &["scan", "--service", "web", "10.0.0.1"],
+            &["scan", "--port", "80"],
+            &["-c", "a", "scan", "-c", "b"],
             &[""],
         ] {
             match given(words) {

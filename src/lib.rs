@@ -47,4 +47,5 @@ pub mod admin; // what the process tells and takes over HTTP
 
 pub mod app; // composition root: makes the threads, starts and stops them in order
 pub mod check; // what `check` prints
-pub mod demo; // embedded backends and configuration
+pub mod demo;
+pub mod scan; // the best of a list, found and told // embedded backends and configuration

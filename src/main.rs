@@ -4,16 +4,20 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tcp_forwarder::app::{App, Boot, Errand, Inherited, Launch, Lists, load_lists};
-use tcp_forwarder::candidates::list_file;
+use tcp_forwarder::base::doorbell::Doorbell;
+use tcp_forwarder::candidates::{CandidateSet, LoadError, list_file};
 use tcp_forwarder::check::Report;
-use tcp_forwarder::cli::{self, EarlyExit, Invocation, Origin};
-use tcp_forwarder::config::{self, Config};
+use tcp_forwarder::cli::{self, EarlyExit, Invocation, Origin, Source};
+use tcp_forwarder::config::{self, Config, ServiceName};
 use tcp_forwarder::demo::{self, Setup};
 use tcp_forwarder::handover;
 use tcp_forwarder::last_words::{self, EXIT_FAILURE};
 use tcp_forwarder::logging;
+use tcp_forwarder::scan;
 use tcp_forwarder::signals::{self, Blocked, Signal};
 
 fn main() -> ExitCode {
@@ -22,6 +26,7 @@ fn main() -> ExitCode {
         Ok(Invocation::Run { config, origin }) => run(&config, origin),
         Ok(Invocation::Check { config }) => check(&config),
         Ok(Invocation::Demo) => demo(),
+        Ok(Invocation::Scan { source, options }) => scan(source, &options),
         Err(EarlyExit::Answer(text)) => {
             print(&text);
             Ok(())
@@ -118,6 +123,64 @@ fn check(path: &Path) -> Result<(), Failure> {
         candidates: &candidates,
     });
     Ok(())
+}
+
+fn scan(source: Source, options: &scan::Options) -> Result<(), Failure> {
+    let set = scanned(source)?;
+    let signals = signals::block()?;
+    let (bell, is_over) = (Arc::new(Doorbell::default()), Arc::new(AtomicBool::new(false)));
+    let (stop, rings) = (Arc::clone(&is_over), Arc::clone(&bell));
+    signals.listen(move |signal| match signal {
+        Signal::Stop => {
+            stop.store(true, Ordering::Relaxed);
+            rings.ring();
+        }
+        Signal::Reload | Signal::ReopenLogs => {}
+    })?;
+    print(&scan::run(set, options, &bell, &is_over)?);
+    Ok(())
+}
+
+/// The candidates of a scan.
+fn scanned(source: Source) -> Result<Arc<CandidateSet>, Failure> {
+    let misuse = |text: String| Failure {
+        text: format!("tcp-forwarder: {text}"),
+        status: cli::EXIT_USAGE,
+    };
+    match source {
+        Source::Entries(entries, port) => {
+            let parsed = CandidateSet::parse(&entries.join("\n"), port);
+            parsed.map(Arc::new).map_err(|error| misuse(error.to_string()))
+        }
+        Source::List(path, port) => list_file::load(&path, port)
+            .map(Arc::new)
+            .map_err(|error| Failure {
+                status: match &error {
+                    LoadError::Unreadable { .. } => EXIT_FAILURE,
+                    LoadError::Bad { .. } => cli::EXIT_USAGE,
+                },
+                text: error.to_string(),
+            }),
+        Source::Service { config, name } => {
+            let (_, mut lists) = load(&config)?;
+            let names: Vec<&str> = lists.keys().map(ServiceName::as_str).collect();
+            let chosen = match &name {
+                Some(name) => lists.keys().find(|known| known.as_str() == name),
+                None if lists.len() == 1 => lists.keys().next(),
+                None => None,
+            };
+            let Some(chosen) = chosen.cloned() else {
+                let names = names.join(", ");
+                return Err(misuse(match name {
+                    Some(name) => format!("there is no service {name}; there are: {names}"),
+                    None => format!("which service? --service is one of: {names}"),
+                }));
+            };
+            lists
+                .remove(&chosen)
+                .ok_or_else(|| misuse("it has no list".to_owned()))
+        }
+    }
 }
 
 fn demo() -> Result<(), Failure> {

@@ -1,0 +1,201 @@
+//! What a scan has found, in one of several forms. Pure.
+
+use std::net::SocketAddr;
+
+use super::notes::Note;
+
+/// The form of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// With the columns that others have.
+    Csv,
+    /// One object with an array of objects.
+    Json,
+    /// A candidate list.
+    List,
+}
+
+impl Output {
+    /// Every form by its name.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("table", Self::Table),
+        ("csv", Self::Csv),
+        ("json", Self::Json),
+        ("list", Self::List),
+    ];
+}
+
+/// What is told of one candidate.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Row {
+    pub(super) addr: SocketAddr,
+    pub(super) note: Note,
+    /// Bits a second of a download, if it was tested and did not fail.
+    pub(super) bits: Option<f64>,
+    /// Where it says that it is.
+    pub(super) region: String,
+}
+
+impl Row {
+    /// Address, probes, answers, loss in per cent, mean latency and jitter in milliseconds, throughput in Mbit/s, region.
+    fn cells(&self) -> [String; 8] {
+        [
+            self.addr.to_string(),
+            self.note.sent.to_string(),
+            self.note.received.to_string(),
+            format!("{:.1}", self.note.loss() * 100.0),
+            format!("{:.2}", self.note.mean() * 1e3),
+            format!("{:.2}", self.note.jitter() * 1e3),
+            self.bits
+                .map_or(String::new(), |bits| format!("{:.1}", bits / 1e6)),
+            self.region.clone(),
+        ]
+    }
+}
+
+/// The rows in a form, each line ended.
+pub(super) fn render(rows: &[Row], output: Output) -> String {
+    match output {
+        Output::Table => table(rows),
+        Output::Csv => csv(rows),
+        Output::Json => json(rows),
+        Output::List => {
+            let addrs: Vec<String> = rows.iter().map(|row| row.addr.to_string()).collect();
+            addrs.join("\n") + "\n"
+        }
+    }
+}
+
+const HEADS: [&str; 8] = [
+    "address",
+    "sent",
+    "received",
+    "loss %",
+    "latency ms",
+    "jitter ms",
+    "Mbit/s",
+    "region",
+];
+
+/// Columns that are wide enough, numbers to the right; those without anything in them are left out.
+fn table(rows: &[Row]) -> String {
+    let lines: Vec<[String; 8]> = std::iter::once(HEADS.map(str::to_owned))
+        .chain(rows.iter().map(Row::cells))
+        .collect();
+    let is_told = |column: usize| lines.iter().skip(1).any(|line| !line[column].is_empty());
+    let columns: Vec<(usize, usize)> = (0..HEADS.len())
+        .filter(|column| *column < 6 || is_told(*column))
+        .map(|column| {
+            (
+                column,
+                lines.iter().map(|line| line[column].len()).max().unwrap_or(0),
+            )
+        })
+        .collect();
+    let mut text = String::new();
+    for line in &lines {
+        let cell = |(column, width): &(usize, usize)| match column {
+            0 | 7 => format!("{:<width$}  ", line[*column]),
+            _ => format!("{:>width$}  ", line[*column]),
+        };
+        let told: String = columns.iter().map(cell).collect();
+        text.push_str(told.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn csv(rows: &[Row]) -> String {
+    let mut text =
+        String::from("address,sent,received,loss_percent,latency_ms,jitter_ms,throughput_mbit,region\n");
+    for row in rows {
+        text.push_str(&row.cells().join(","));
+        text.push('\n');
+    }
+    text
+}
+
+fn json(rows: &[Row]) -> String {
+    let number = |cell: &str| cell.parse::<f64>().ok();
+    let object = |row: &Row| {
+        let [address, sent, received, loss, latency, jitter, throughput, region] = row.cells();
+        serde_json::json!({
+            "address": address,
+            "sent": sent.parse::<u32>().unwrap_or_default(),
+            "received": received.parse::<u32>().unwrap_or_default(),
+            "loss_percent": number(&loss),
+            "latency_ms": number(&latency),
+            "jitter_ms": number(&jitter),
+            "throughput_mbit": number(&throughput),
+            "region": region,
+        })
+    };
+    let all: Vec<_> = rows.iter().map(object).collect();
+    format!("{:#}\n", serde_json::json!({ "best": all }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::scan::notes::Notes;
+
+    fn rows() -> Vec<Row> {
+        let mut notes = Notes::default();
+        for (addr, millis) in [("198.51.100.7:443", 12), ("[2001:db8::7]:443", 9)] {
+            let addr = addr.parse().expect("an address");
+            notes.take(addr, Some(Duration::from_millis(millis)));
+            notes.take(addr, None);
+        }
+        let row = |(addr, note)| Row {
+            addr,
+            note,
+            bits: None,
+            region: String::new(),
+        };
+        notes.best(9).into_iter().map(row).collect()
+    }
+
+    #[test]
+    fn each_form_tells_the_same() {
+        let mut rows = rows();
+        assert_eq!(
+            render(&rows, Output::List),
+            "[2001:db8::7]:443\n198.51.100.7:443\n"
+        );
+        assert_eq!(
+            render(&rows, Output::Table),
+            "address            sent  received  loss %  latency ms  jitter ms\n\
+             [2001:db8::7]:443     2         1    50.0        9.00       0.00\n\
+             198.51.100.7:443      2         1    50.0       12.00       0.00\n"
+        );
+        rows[0].bits = Some(93.25e6);
+        rows[0].region = "AMS".to_owned();
+        assert_eq!(
+            render(&rows, Output::Csv),
+            "address,sent,received,loss_percent,latency_ms,jitter_ms,throughput_mbit,region\n\
+             [2001:db8::7]:443,2,1,50.0,9.00,0.00,93.2,AMS\n\
+             198.51.100.7:443,2,1,50.0,12.00,0.00,,\n"
+        );
+        let json: serde_json::Value = serde_json::from_str(&render(&rows, Output::Json)).expect("JSON");
+        assert_eq!(json["best"][0]["throughput_mbit"], 93.2);
+        assert!(json["best"][1]["throughput_mbit"].is_null());
+        assert_eq!(json["best"][1]["received"], 1);
+        assert!(
+            render(&rows, Output::Table)
+                .lines()
+                .next()
+                .expect("heads")
+                .ends_with("Mbit/s  region")
+        );
+        let list = render(&rows, Output::List);
+        assert!(
+            crate::candidates::CandidateSet::parse(&list, 1).is_ok(),
+            "it is a candidate list"
+        );
+    }
+}
