@@ -119,7 +119,7 @@ impl Entry {
             }
             (Some(_), false) => {
                 self.looks = None;
-                self.agenda.wake(best_known(&self.service).into_iter(), now);
+                self.agenda.wake(recalled(&self.service).into_iter(), now);
                 tell_sweep(self);
             }
             (Some(looks), true) => looks.adopt(grid, now),
@@ -549,23 +549,13 @@ impl Dispatch {
 /// Of whom something is known that is to be confirmed: members of the active set, then of the one of the process before, then
 /// others, the best first.
 fn recalled(service: &Service) -> Vec<SocketAddr> {
-    let active = service.live.active.load();
-    let members = active.backends.iter().map(|backend| backend.addr);
-    let members = members.chain(service.live.recalled.members.iter().copied());
-    members.chain(by_score(service)).collect()
-}
-
-/// Of whom something is known: members of the active set, then others, the best first.
-fn best_known(service: &Service) -> Vec<SocketAddr> {
-    let active = service.live.active.load();
-    let members = active.backends.iter().map(|backend| backend.addr);
-    members.chain(by_score(service)).collect()
-}
-
-fn by_score(service: &Service) -> impl Iterator<Item = SocketAddr> {
-    let mut known: Vec<Touched> = read(&service.live.board).touched().collect();
+    let live = &service.live;
+    let mut known: Vec<Touched> = read(&live.board).touched().collect();
     known.sort_by(|a, b| b.score.total_cmp(&a.score));
-    known.into_iter().map(|row| row.addr)
+    let active = live.active.load();
+    let members = active.backends.iter().map(|backend| backend.addr);
+    let members = members.chain(live.recalled.members.iter().copied());
+    members.chain(known.iter().map(|row| row.addr)).collect()
 }
 
 fn tell_doubt(entry: &Entry) {

@@ -21,8 +21,8 @@ use crate::pools::targets;
 use crate::scorer::board::ScoreBoard;
 use crate::scorer::sample::Rated;
 use crate::service::directory::Service;
-use crate::service::uplink::{MAX_UPLINKS, UplinkId};
 use crate::service::slumber::Slumber;
+use crate::service::uplink::{MAX_UPLINKS, UplinkId};
 
 /// What the selector keeps of one service.
 #[derive(Debug)]
@@ -36,11 +36,11 @@ pub(super) struct Choice {
     due: Instant,
     told: Told,
     last_switch: Option<Instant>,
+    /// Whether the service is asleep.
+    slumber: Reader<Slumber>,
     /// Whether initial probing was over at the evaluation before: until then sets are made of whoever has answered so far,
     /// and better ones need not wait.
     is_settled: bool,
-    /// Whether the service is asleep.
-    slumber: Reader<Slumber>,
     /// Backends by address, as long as anybody holds them.
     known: HashMap<SocketAddr, Weak<Backend>>,
     /// On which way to the network the set was chosen.

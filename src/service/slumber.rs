@@ -60,15 +60,6 @@ impl Slumber {
         }
     }
 
-    /// Whether it is awake and has slept.
-    #[must_use]
-    pub fn was_woken(self) -> bool {
-        match self {
-            Self::Awake { woken_at } => woken_at.is_some(),
-            Self::Asleep { .. } => false,
-        }
-    }
-
     /// Whether it is asleep, or has just been woken: what is known of its backends is old, and nothing is warm.
     #[must_use]
     pub fn is_cold(self, now: Instant) -> bool {

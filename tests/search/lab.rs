@@ -27,12 +27,12 @@ pub struct Lab {
 pub fn spec() -> Spec {
     let mut spec = Spec {
         server: Server::default(),
-        sleep: Sleep::default(),
         remotes: Remotes::default(),
         pools: Pools {
             strategy: Strategy::Off,
             ..Pools::default()
         },
+        sleep: Sleep::default(),
     };
     spec.remotes.probing.interval = Duration::from_secs(10);
     spec.remotes.probing.probe_candidate_count = 100;
