@@ -16,6 +16,7 @@
 )]
 
 mod lab;
+mod plot;
 #[path = "../simulation/process.rs"]
 mod process;
 mod rivals;
@@ -147,15 +148,8 @@ fn others_are_not_nearer() {
         for kind in Kind::ALL {
             for probes in [1_500, 6_000] {
                 let [ours] = figures(kind, size, 10, [probes]);
-                let ways = [rivals::random, rivals::one_of_each_network, rivals::three_stages];
-                let theirs = ways.map(|way| {
-                    let one = |seed| {
-                        let world = World::new(kind, size, seed);
-                        let notes = way(world, probes, &mut fastrand::Rng::with_seed(seed));
-                        world.ratio(&notes.best(3), world.optimum())
-                    };
-                    (SEED..SEED + 10).map(one).sum::<f64>() / 10.0
-                });
+                let ways: [Way; 3] = [rivals::random, rivals::one_of_each_network, rivals::three_stages];
+                let theirs = ways.map(|way| of_way(way, kind, size, probes));
                 println!(
                     "| {size:?} | {kind:?} | {probes} | {ours:.2} | {:.2} | {:.2} | {:.2} |",
                     theirs[2], theirs[1], theirs[0]
@@ -163,6 +157,49 @@ fn others_are_not_nearer() {
             }
         }
     }
+}
+
+/// Means over ten seeds of what another way has found after so many probes.
+fn of_way(way: Way, kind: Kind, size: Size, probes: usize) -> f64 {
+    let one = |seed| {
+        let world = World::new(kind, size, seed);
+        let notes = way(world, probes, &mut fastrand::Rng::with_seed(seed));
+        world.ratio(&notes.best(3), world.optimum())
+    };
+    (SEED..SEED + 10).map(one).sum::<f64>() / 10.0
+}
+
+/// How others search.
+type Way = fn(World, usize, &mut fastrand::Rng) -> rivals::Notes;
+
+#[test]
+fn the_plot_of_the_documents() {
+    const PROBES: [usize; 8] = [500, 1_000, 1_500, 2_000, 3_000, 4_000, 6_000, 8_000];
+    let Ok(path) = std::env::var("TCP_FORWARDER_PLOT") else {
+        println!("skipped: TCP_FORWARDER_PLOT=docs/search.svg draws it");
+        return;
+    };
+    let plots = [
+        (Size::Large, "131,072 candidates"),
+        (Size::Huge, "16.7 million candidates"),
+    ]
+    .map(|(size, title)| {
+        let ways: [(&'static str, Way); 3] = [
+            ("three stages", rivals::three_stages),
+            ("one of each /24", rivals::one_of_each_network),
+            ("random", rivals::random),
+        ];
+        let ours = figures(Kind::Clustered, size, 10, PROBES).to_vec();
+        let theirs = ways.map(|(name, way)| {
+            let values = PROBES.map(|probes| of_way(way, Kind::Clustered, size, probes));
+            (name, values.to_vec())
+        });
+        plot::Plot {
+            title: format!("{title}, clustered: latency of the set, as a multiple of the best"),
+            curves: std::iter::once(("search", ours)).chain(theirs).collect(),
+        }
+    });
+    std::fs::write(path, plot::svg(&PROBES, 5.0, &plots)).expect("a file");
 }
 
 #[test]
