@@ -20,8 +20,8 @@ const FIRST_LOOK: u32 = 200;
 /// So many members of a set are to be found: the best after them is what others are measured by.
 const WANTED: usize = 3;
 /// Candidates from one drawing: one for so many nodes, and so many at most.
-const NODES_A_PICK: usize = 12;
-const MOST_PICKS: usize = 64;
+const NODES_A_PICK: usize = 16;
+const MOST_PICKS: usize = 128;
 /// Outcomes between two looks at how alike neighbours are, and how many more of them in a large tree.
 const SETTLE_EVERY: usize = 32;
 const NODES_A_SETTLE: usize = 64;
