@@ -3,12 +3,13 @@
 //!
 //! A failing seed is printed; `SIM_SEED=n cargo test --test simulation` replays it alone. `SIM_RUNS=n` runs
 //! more seeds, `SIM_DAYS=n` longer ones.
-#![expect(clippy::expect_used, clippy::panic, reason = "tests")]
+#![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 mod core;
 mod edge;
 mod edges;
 mod jumps;
+mod people;
 mod pool;
 mod process;
 mod services;
