@@ -184,10 +184,10 @@ struct Scan {
 
 fn duration(text: &str) -> Result<Duration, String> {
     let parsed = humantime::parse_duration(text).map_err(|error| format!("{text}: {error}"))?;
-    if parsed.is_zero() {
-        Err(format!("{text}: more than nothing"))
-    } else {
+    if (Duration::from_millis(1)..=Duration::from_secs(365 * 24 * 3600)).contains(&parsed) {
         Ok(parsed)
+    } else {
+        Err(format!("{text}: 1ms to a year"))
     }
 }
 
@@ -442,6 +442,7 @@ mod tests {
             &["scan", "--top", "0", "10.0.0.1"],
             &["scan", "--rate", "0", "10.0.0.1"],
             &["scan", "--time", "0s", "10.0.0.1"],
+            &["scan", "--timeout", "400000000000y", "10.0.0.1"],
             &["scan", "--output", "xml", "10.0.0.1"],
             &["scan", "--download", "https://example.com/", "10.0.0.1"],
             &["scan", "--list", "a.txt", "10.0.0.1"],

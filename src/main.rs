@@ -137,8 +137,12 @@ fn scan(source: Source, options: &scan::Options) -> Result<(), Failure> {
         }
         Signal::Reload | Signal::ReopenLogs => {}
     })?;
-    print(&scan::run(set, options, &bell, &is_over)?);
-    Ok(())
+    let found = scan::run(set, options, &bell, &is_over)?;
+    match io::stdout().write_all(found.as_bytes()) {
+        // Whoever closed it does not want to know; a full disk is another matter.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// The candidates of a scan.

@@ -217,13 +217,18 @@ impl Agenda {
     }
 
     /// Has a sweep begin with those of which something is known from a process before this one, in this order; they take up
-    /// to half of it. Rounds have their own order.
+    /// to half of it, unless all of the list are asked. Rounds have their own order.
     pub fn begin_with(&mut self, recalled: impl Iterator<Item = SocketAddr>) {
         let list = self.strangers.list();
         let State::Sweep(sweep) = &mut self.state else {
             return;
         };
-        let most = sweep.left.div_ceil(2);
+        let is_whole = u128::try_from(sweep.left).is_ok_and(|left| left >= list.len());
+        let most = if is_whole {
+            sweep.left
+        } else {
+            sweep.left.div_ceil(2)
+        };
         for addr in recalled.filter(|addr| list.contains(addr)) {
             if sweep.recalled.len() < most && sweep.recalled.insert(addr) {
                 sweep.put_off.push(addr);
@@ -268,6 +273,7 @@ impl Agenda {
             State::Sweep(sweep) => {
                 sweep.left = budget(&self.config, &self.strangers);
                 sweep.put_off.retain(|addr| list.contains(addr));
+                sweep.proof.finalists.retain(|addr| list.contains(addr));
             }
             State::Rounds(_) if self.config.initial.enabled => self.begin_anew(now),
             State::Rounds(rounds) => rounds.queue.retain(|planned| list.contains(&planned.addr)),
@@ -542,7 +548,11 @@ impl Agenda {
             wanted: self.aims.wanted,
             confirmed: self.aims.confirmed,
         };
-        let is_known = |addr: &SocketAddr| facts.board.contains(addr);
+        // Who never answered is remembered by the model, for as long as that is worth anything.
+        let is_searched = self.strangers.are_searched();
+        let is_known = |addr: &SocketAddr| {
+            facts.board.contains(addr) && (!is_searched || facts.board.rating(*addr).successes > 0)
+        };
         let planned = schedule::plan(&round, facts.board.touched(), is_known, &mut self.strangers, rng);
         Rounds {
             queue: planned.into(),
@@ -575,8 +585,10 @@ impl Agenda {
 
 /// How many probes a sweep makes.
 fn budget(config: &Probing, strangers: &Strangers) -> usize {
-    if strangers.are_searched() {
-        return config.search.start_budget;
+    if config.search.enabled {
+        // A list that is no longer is looked at whole.
+        let listed = usize::try_from(strangers.list().len()).unwrap_or(usize::MAX);
+        return config.search.start_budget.min(listed);
     }
     schedule::initial_budget(config.initial.max_concurrency, config.initial.timeout)
 }

@@ -192,6 +192,9 @@ impl Dispatch {
                 self.landmarks = None;
                 let list = entry.candidates.shared();
                 entry.agenda.relist(list, now, &mut self.rng);
+                entry
+                    .agenda
+                    .remember(read(&entry.service.live.board).touched(), &mut self.rng);
                 tell_sweep(entry);
             }
             entry.follow_slumber(self.hub.started_at, now);
@@ -458,6 +461,9 @@ impl Dispatch {
             };
             let probing = &service.spec.remotes.probing;
             entry.agenda.adopt(&service.spec.remotes, now, &mut self.rng);
+            entry
+                .agenda
+                .remember(read(&service.live.board).touched(), &mut self.rng);
             if entry.service.spec.remotes.probing.check != probing.check {
                 entry.plan = Plan::of(&probing.check).map(Arc::new);
             }

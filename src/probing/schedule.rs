@@ -31,8 +31,8 @@ const FULL_ROUNDS_PER_OTHER: u8 = 4;
 /// How many more times as often the best possible candidate is looked at than one without a score.
 const SCORE_WEIGHT: f64 = 3.0;
 
-/// In a list that is searched, one in so many places left by the active set goes to the most overdue of those that answer,
-/// rounded up; and up to half of the others to finalists.
+/// In a list that is searched, one in so many places left by the active set goes to the most overdue of those that have ever
+/// answered, rounded up; and up to half of the others to finalists.
 const RENEWED_SHARE: usize = 16;
 
 /// Finalists are looked for among so many times as many of the best as are wanted.
@@ -120,9 +120,12 @@ pub fn plan(
         if let Some(member) = active.iter_mut().find(|(_, addr)| *addr == touched.addr) {
             member.0 = urgency;
             finalists.consider(&touched);
-        } else if strangers.list().contains(&touched.addr) {
+        } else if strangers.list().contains(&touched.addr)
+            // Of a list that is searched, who never answered is remembered by its prefix alone.
+            && (touched.has_answered() || !strangers.are_searched())
+        {
             finalists.consider(&touched);
-            rest.push((urgency, touched));
+            rest.push((urgency, touched.addr));
         }
     }
     let room = match round.count.checked_sub(active.len()) {
@@ -140,12 +143,7 @@ pub fn plan(
         .count()
         + rest.len();
     let left = strangers.list().len().saturating_sub(listed as u128);
-    let mut rest: Vec<(f64, SocketAddr)> = (rest.iter())
-        // Of a list that is searched, who does not answer is forgotten with its prefix.
-        .filter(|(_, touched)| touched.answers || !strangers.are_searched())
-        .filter(|(_, touched)| !chosen.contains(&touched.addr))
-        .map(|(urgency, touched)| (*urgency, touched.addr))
-        .collect();
+    rest.retain(|(_, addr)| !chosen.contains(addr));
     let fresh = if strangers.are_searched() {
         others - others.div_ceil(RENEWED_SHARE).min(rest.len())
     } else {

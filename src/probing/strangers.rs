@@ -85,9 +85,12 @@ impl Strangers {
         self.fit_model(now, rng);
     }
 
-    /// Takes in what is on a board.
+    /// Takes in what is on a board, if nothing was learned yet.
     pub fn remember(&mut self, known: impl Iterator<Item = Touched>, rng: &mut fastrand::Rng) {
-        let Some(model) = &mut self.model else { return };
+        // What it has learned by itself is newer.
+        let Some(model) = self.model.as_mut().filter(|model| model.nodes() == 0) else {
+            return;
+        };
         let leaf = |touched: Touched| Leaf {
             addr: touched.addr,
             latency: touched.latency.map_or(1.0, |latency| latency.as_secs_f64()),

@@ -32,6 +32,8 @@ const HALF_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
 pub(super) enum End {
     /// Every candidate was asked.
     Whole,
+    /// The search knows nobody else to ask.
+    Searched,
     /// As many probes as were allowed have begun.
     Probes,
     /// Nothing better has come for long.
@@ -47,6 +49,7 @@ impl End {
     pub(super) fn words(self) -> &'static str {
         match self {
             Self::Whole => "every candidate was asked",
+            Self::Searched => "the search knew nobody else to ask",
             Self::Probes => "all probes were made",
             Self::Settled => "nothing better came for long",
             Self::Time => "the time was over",
@@ -89,6 +92,8 @@ pub(super) struct Hunt {
     top: usize,
     begun: u64,
     in_flight: u64,
+    /// Who could not be asked for want of means.
+    put_off: VecDeque<SocketAddr>,
     /// Of the best, by latency: what has to be bettered.
     bests: Vec<f64>,
     /// When something better has come.
@@ -118,6 +123,7 @@ impl Hunt {
             top: top.max(1),
             begun: 0,
             in_flight: 0,
+            put_off: VecDeque::new(),
             bests: Vec::new(),
             better_at: 0,
             notes: Notes::default(),
@@ -141,6 +147,11 @@ impl Hunt {
 
     /// What is to be done next; whom it names is asked.
     pub(super) fn next(&mut self, rng: &mut fastrand::Rng) -> Next {
+        if !matches!(self.stage, Stage::Over)
+            && let Some(addr) = self.put_off.pop_front()
+        {
+            return self.ask(addr);
+        }
         if let Stage::Looking = self.stage {
             match self.look(rng) {
                 Ok(addr) => return self.ask(addr),
@@ -165,12 +176,11 @@ impl Hunt {
         Next::Over
     }
 
-    /// The best, best first: of those that were proved, if any were.
+    /// The best, best first: those that were proved, and then others.
     pub(super) fn best(&self) -> Vec<(SocketAddr, Note)> {
-        let mut best = self.notes.best(usize::MAX);
-        if best.iter().any(|(_, note)| note.sent >= PROOFS) {
-            best.retain(|(_, note)| note.sent >= PROOFS);
-        }
+        let (mut best, others): (Vec<_>, Vec<_>) =
+            (self.notes.best(usize::MAX).into_iter()).partition(|(_, note)| note.sent >= PROOFS);
+        best.extend(others);
         best.truncate(self.top);
         best
     }
@@ -185,12 +195,13 @@ impl Hunt {
         if self.begun >= self.probes {
             return Err(End::Probes);
         }
+        // Nothing better has come for long, of as many as are wanted.
+        let is_settled =
+            self.bests.len() >= self.top && self.begun - self.better_at >= PATIENCE.max(self.begun / 2);
         match &mut self.way {
             Way::Whole(walk) => walk.next().ok_or(End::Whole),
-            Way::Search(_) if self.begun - self.better_at >= PATIENCE.max(self.begun / 2) => {
-                Err(End::Settled)
-            }
-            Way::Search(model) => model.next(rng).ok_or(End::Whole),
+            Way::Search(_) if is_settled => Err(End::Settled),
+            Way::Search(model) => model.next(rng).ok_or(End::Searched),
         }
     }
 
@@ -224,7 +235,7 @@ impl Hunt {
         now: Instant,
         rng: &mut fastrand::Rng,
     ) {
-        self.left_out();
+        self.end_one();
         self.notes.take(addr, latency);
         if let (Way::Search(model), Stage::Looking) = (&mut self.way, &self.stage) {
             model.learn(&addr, latency, now, rng);
@@ -240,8 +251,14 @@ impl Hunt {
         }
     }
 
-    /// A probe that was to be made could not be, or has ended.
-    pub(super) fn left_out(&mut self) {
+    /// A probe could not begin for want of means: it is made later.
+    pub(super) fn put_off(&mut self, addr: SocketAddr) {
+        self.end_one();
+        self.begun -= 1;
+        self.put_off.push_back(addr);
+    }
+
+    fn end_one(&mut self) {
         debug_assert!(self.in_flight > 0, "what ends has begun");
         self.in_flight = self.in_flight.saturating_sub(1);
     }
@@ -308,6 +325,27 @@ mod tests {
         assert!(matches!(stopped.next(&mut rng), Next::Ask(_)));
         stopped.stop(End::Interrupted);
         assert_eq!(stopped.next(&mut rng), Next::Over);
+        let mut short = hunt("10.0.0.0/28", 700, &mut rng);
+        let Next::Ask(first) = short.next(&mut rng) else {
+            panic!("somebody is asked")
+        };
+        short.put_off(first);
+        assert_eq!(
+            short.next(&mut rng),
+            Next::Ask(first),
+            "who was put off comes first"
+        );
+        let mut nobody = hunt("10.0.0.0/8", 5_000, &mut rng);
+        for _ in 0..5_000 {
+            let Next::Ask(addr) = nobody.next(&mut rng) else {
+                panic!("it gives up early")
+            };
+            nobody.ended(addr, None, crate::base::clock::now(), &mut rng);
+        }
+        assert_eq!(
+            (nobody.next(&mut rng), nobody.end()),
+            (Next::Over, Some(End::Probes))
+        );
         let mut late = hunt("10.0.0.0/8", 700, &mut rng);
         let Next::Ask(addr) = late.next(&mut rng) else {
             panic!("somebody is asked")

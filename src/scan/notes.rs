@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Candidates that are remembered; twice as many for a moment.
-const KEPT: usize = 2_000;
+const KEPT: usize = 4_000;
 
 /// What is known of one candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

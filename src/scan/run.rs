@@ -201,7 +201,7 @@ impl<'a> Scan<'a> {
                 true
             }
             Start::Exhausted | Start::NoPort => {
-                self.hunt.left_out();
+                self.hunt.put_off(addr);
                 false
             }
         }

@@ -190,6 +190,14 @@ pub struct Touched {
     pub successes: u16,
 }
 
+impl Touched {
+    /// Whether it has ever answered.
+    #[must_use]
+    pub fn has_answered(&self) -> bool {
+        self.answers || self.successes > 0
+    }
+}
+
 /// A candidate with what it is ranked by: one row of a service's score board, as the selector sees it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rated {

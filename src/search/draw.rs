@@ -128,7 +128,7 @@ impl Drawing<'_> {
             };
             openings.push(opening(worth, bits, above.node, place, rng));
         }
-        if node.is_leaf() && len < node.key.depth() && !node.is_closed {
+        if node.is_leaf() && len < node.key.depth() && !node.is_full {
             let worth = alive * normal::improvement(own, levels.within(len).sqrt(), self.bound);
             let bits = node.key.depth() - len;
             openings.push(opening(worth, bits, above.node, Place::Within, rng));

@@ -132,6 +132,15 @@ impl Span {
         self.to.saturating_sub(self.from)
     }
 
+    /// The one after so many others, from a place on that is its own; none behind the last.
+    pub(super) fn nth(self, set: &CandidateSet, place: u32) -> Option<SocketAddr> {
+        let place = u128::from(place);
+        let begin = self.from.wrapping_mul(0x9e37_79b9_7f4a_7c15) % self.len().max(1);
+        (place < self.len())
+            .then(|| self.from + (begin + place) % self.len())
+            .and_then(|index| set.at(index))
+    }
+
     /// Any of them.
     pub(super) fn pick(self, set: &CandidateSet, rng: &mut fastrand::Rng) -> Option<SocketAddr> {
         (self.to > self.from)

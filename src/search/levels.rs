@@ -14,7 +14,7 @@ const PRIOR_SPREAD: f64 = 0.5;
 const PRIOR_NOISE: f64 = 0.01;
 /// A single pair counts for no more than a factor of 20 in latency: an answer to a packet that was sent again says nothing
 /// about neighbourhood.
-const MOST_DIFFERENCE: f64 = 3.0;
+pub(super) const MOST_DIFFERENCE: f64 = 3.0;
 /// Pairs of one level that are remembered, so that the variogram follows a network that changes.
 const MOST_PAIRS: f32 = 2000.0;
 /// One candidate is never quite the same twice.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::arms::{Arm, Arms};
 use super::draw::{self, Drawing, Opening, Place};
 use super::key::{self, Key, Span};
-use super::levels::Levels;
+use super::levels::{self, Levels};
 use super::tree::{NONE, Node, Record, Tree};
 use crate::candidates::{CandidateSet, Sampler};
 
@@ -38,6 +38,8 @@ const DOUBTS_ABOVE: f64 = 6.0;
 /// Weight of one deviation in that mean: it looks back over some thirty. A single one counts for no more than the other.
 const DOUBT_WEIGHT: f64 = 0.03;
 const MOST_DEVIATION: f64 = 36.0;
+/// Comparisons before there may be a doubt: as many as it takes to know what is usual.
+const BEFORE_DOUBT: u32 = 100;
 /// What all that is known counts for in another world.
 const AFTER_DOUBT: f32 = 0.05;
 /// Latencies outside of this are taken for its ends, in seconds.
@@ -78,6 +80,8 @@ pub struct Model {
     unsettled: usize,
     /// Mean square deviation of answers from what was expected of them.
     surprise: f64,
+    /// Comparisons since the last doubt.
+    compared: u32,
     half_life: Duration,
     aged_at: Instant,
 }
@@ -107,6 +111,7 @@ impl Model {
             openings: Vec::new(),
             unsettled: 0,
             surprise: 1.0,
+            compared: 0,
             half_life,
             aged_at: now,
         }
@@ -166,7 +171,7 @@ impl Model {
         if self.unsettled >= SETTLE_EVERY.max(self.tree.len() / NODES_A_SETTLE) {
             self.settle();
         }
-        let doubts = self.surprise > DOUBTS_ABOVE;
+        let doubts = self.surprise > DOUBTS_ABOVE && self.compared >= BEFORE_DOUBT;
         if doubts {
             self.doubt();
         }
@@ -243,14 +248,20 @@ impl Model {
         let variance = 1.0 / f64::from(sibling.belief.precision.max(f32::MIN_POSITIVE))
             + levels.between(parent.len.into(), sibling.len.into())
             + levels.within(parent.len.into());
-        let deviation = (log_latency - f64::from(sibling.belief.mean)).powi(2) / variance;
+        // No more than what the levels are told of it.
+        let difference = log_latency - f64::from(sibling.belief.mean);
+        let deviation = difference
+            .clamp(-levels::MOST_DIFFERENCE, levels::MOST_DIFFERENCE)
+            .powi(2)
+            / variance;
+        self.compared = self.compared.saturating_add(1);
         self.surprise += DOUBT_WEIGHT * (deviation.min(MOST_DEVIATION) - self.surprise);
     }
 
     /// Answers have not been what was expected of them for a while: the network is another one, or all that is known
     /// of it is old.
     fn doubt(&mut self) {
-        self.surprise = 1.0;
+        (self.surprise, self.compared) = (1.0, 0);
         self.first_look = FIRST_LOOK;
         self.best.clear();
         self.tree.age(AFTER_DOUBT, &self.levels);
@@ -312,8 +323,10 @@ impl Model {
         None
     }
 
+    /// Whether a candidate is not remembered as one; whoever is remembered with others may have been asked.
     fn is_new(&self, addr: &SocketAddr) -> bool {
-        self.tree.find(Key::of(addr)).is_none()
+        let leaf = self.tree.find(Key::of(addr)).map(|leaf| self.tree.node(leaf));
+        leaf.is_none_or(|leaf| u32::from(leaf.len) < leaf.key.depth())
     }
 
     /// Draws what each prefix is like, and picks who promises most.
@@ -325,6 +338,9 @@ impl Model {
             }
             return;
         }
+        let wanted = (self.tree.len() / NODES_A_PICK).clamp(1, MOST_PICKS);
+        // Openings are places between nodes, which must stay.
+        self.tree.make_room(wanted, &self.levels);
         self.best = self.best_leaves();
         let mut openings = std::mem::take(&mut self.openings);
         let drawing = Drawing {
@@ -334,7 +350,6 @@ impl Model {
             bound: self.best.last().map_or(0.0, |(value, _)| *value),
         };
         drawing.draw(&mut openings, rng);
-        let wanted = (self.tree.len() / NODES_A_PICK).clamp(1, MOST_PICKS);
         // Some of them may turn out to be empty, so others follow.
         let mut rest = openings.as_mut_slice();
         while self.picks.len() < wanted && !rest.is_empty() {
@@ -386,17 +401,14 @@ impl Model {
         let found = match opening.place {
             Place::Near => (from..len).rev().find_map(&mut beside),
             Place::Far => (from..len).find_map(&mut beside),
-            Place::Within => {
-                let span = Span::of(set, key, len);
-                let is_left = u128::from(node.touched) < span.len();
-                is_left.then(|| span.pick(set, rng)).flatten()
-            }
+            // One after the other, from some place on.
+            Place::Within => Span::of(set, key, len).nth(set, node.touched),
         };
         let node = self.tree.node_mut(opening.node);
-        node.is_closed |= found.is_none();
-        if opening.place == Place::Within && found.is_some() {
-            node.touched = node.touched.saturating_add(1);
-            self.tree.refresh_up(opening.node, &self.levels);
+        match opening.place {
+            Place::Within if found.is_some() => node.touched = node.touched.saturating_add(1),
+            Place::Within => node.is_full = true,
+            Place::Near | Place::Far => node.is_closed |= found.is_none(),
         }
         found
     }

@@ -68,6 +68,8 @@ pub(super) struct Node {
     pub(super) len: u8,
     /// Whether no candidate is left between it and its parent.
     pub(super) is_closed: bool,
+    /// Whether all candidates of a leaf that stands for many were asked since it does.
+    pub(super) is_full: bool,
     /// Of a leaf whose candidate was chosen and has not answered yet: how.
     pub(super) arm: Option<Arm>,
     pub(super) parent: u32,
@@ -79,18 +81,19 @@ pub(super) struct Node {
     /// Sums over its leaves.
     pub(super) answers: f32,
     pub(super) failures: f32,
-    /// Candidates that were asked.
+    /// Of a leaf that stands for many: candidates that were asked since it does.
     pub(super) touched: u32,
 }
 
 impl Node {
-    fn leaf(key: Key, len: u32, record: Record, touched: u32) -> Self {
+    fn leaf(key: Key, len: u32, record: Record) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "at most 145 bits")]
         let len = len as u8;
         Self {
             key,
             len,
             is_closed: false,
+            is_full: false,
             arm: None,
             parent: NONE,
             children: [NONE; 2],
@@ -98,7 +101,7 @@ impl Node {
             belief: Belief::default(),
             answers: record.answers,
             failures: record.failures,
-            touched,
+            touched: 0,
         }
     }
 
@@ -178,13 +181,13 @@ impl Tree {
                 return leaf;
             }
         }
-        let leaf = self.add(Node::leaf(key, key.depth(), Record::default(), 1));
+        let leaf = self.add(Node::leaf(key, key.depth(), Record::default()));
         let Some((below, common)) = self.parting(key) else {
             self.root = leaf;
             return leaf;
         };
         let parent = self.node(below).parent;
-        let mut fork = Node::leaf(key.prefix(common), common, Record::default(), 0);
+        let mut fork = Node::leaf(key.prefix(common), common, Record::default());
         fork.parent = parent;
         let side = key.bit(common);
         fork.children[side] = leaf;
@@ -289,7 +292,6 @@ impl Tree {
             0.0
         };
         let sums = (a.answers + b.answers, a.failures + b.failures);
-        let touched = a.touched.saturating_add(b.touched);
         let node = self.node_mut(at);
         #[expect(clippy::cast_possible_truncation, reason = "beliefs are kept small")]
         let belief = Belief {
@@ -298,7 +300,6 @@ impl Tree {
         };
         node.belief = belief;
         (node.answers, node.failures) = sums;
-        node.touched = touched;
     }
 
     /// All nodes, children before their parents.
@@ -332,6 +333,7 @@ impl Tree {
             node.record.answers *= factor;
             node.record.failures *= factor;
             node.is_closed = false;
+            node.is_full = false;
         }
         for at in self.upwards() {
             let node = self.node(at);
@@ -345,7 +347,8 @@ impl Tree {
     /// Forgets all for whom it does not hold.
     pub(super) fn retain(&mut self, keeps: impl Fn(&Node) -> bool, levels: &[Levels; 2]) {
         for at in self.upwards() {
-            self.node_mut(at).is_closed = false;
+            let node = self.node_mut(at);
+            (node.is_closed, node.is_full, node.touched) = (false, false, 0);
             if self.node(at).is_leaf() && !keeps(self.node(at)) {
                 self.remove(at);
             }
@@ -375,6 +378,13 @@ impl Tree {
         children[side] = sibling;
     }
 
+    /// Makes room for so many more leaves, as far as there can be.
+    pub(super) fn make_room(&mut self, leaves: usize, levels: &[Levels; 2]) {
+        while self.len() > 1 && self.len() + 2 * leaves > self.capacity {
+            self.prune(levels);
+        }
+    }
+
     /// Remembers the least promising neighbours together: an eighth of all pairs of leaves.
     fn prune(&mut self, levels: &[Levels; 2]) {
         debug_assert!(self.len() > 1, "there is room for two leaves and their parent");
@@ -394,6 +404,8 @@ impl Tree {
             let node = self.node_mut(at);
             node.children = [NONE; 2];
             node.record = record;
+            // Its gap above may be empty; within it somebody is left.
+            (node.touched, node.is_full) = (0, false);
             self.refresh_up(at, levels);
         }
     }
@@ -431,7 +443,7 @@ impl Tree {
                 assert_eq!(node.children, [NONE; 2]);
                 continue;
             }
-            let mut sums = (0.0, 0.0, 0_u32);
+            let mut sums = (0.0, 0.0);
             for (side, child) in node.children.iter().enumerate() {
                 let child_node = self.node(*child);
                 assert_eq!(child_node.parent, at);
@@ -440,7 +452,6 @@ impl Tree {
                 assert!(child_node.key.common(node.key) >= node.len.into());
                 sums.0 += child_node.answers;
                 sums.1 += child_node.failures;
-                sums.2 = sums.2.saturating_add(child_node.touched);
             }
             assert!(
                 (node.answers - sums.0).abs() < 1e-3 * (1.0 + sums.0),
@@ -449,7 +460,6 @@ impl Tree {
                 sums.0
             );
             assert!((node.failures - sums.1).abs() < 1e-3 * (1.0 + sums.1));
-            assert_eq!(node.touched, sums.2);
         }
     }
 }

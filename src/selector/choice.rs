@@ -219,6 +219,18 @@ impl Choice {
         !spec.remotes.probing.initial.enabled || live.is_swept.load(Ordering::Acquire) || enough()
     }
 
+    /// Answers that confirm a candidate. Just after a sweep of a list that is looked at whole nobody has given more than one, and
+    /// the best of all that answered are better than the first that did.
+    fn confirmed(&self) -> usize {
+        let search = &self.service.spec.remotes.probing.search;
+        let is_long = self.candidates.len() > u128::try_from(search.start_budget).unwrap_or(u128::MAX);
+        if self.is_settled || (search.enabled && is_long) {
+            self.rules().confirm_probes
+        } else {
+            1
+        }
+    }
+
     /// The best candidates, and the members of the present set, with their scores.
     fn rate(&self, present: &ActiveSet) -> (Ratings, Vec<Member>) {
         let candidates = &self.candidates;
@@ -240,7 +252,8 @@ impl Choice {
         // What is only recalled makes no set better; it does for the place of who fails, if nothing else does.
         let members = || board.recalled().filter(|rated| present.contains(&rated.addr));
         let all = || board.rated().chain(members());
-        let mut ratings = Ratings::of(all, &current, self.rules(), |addr| candidates.contains(addr));
+        let aim = (size, self.confirmed());
+        let mut ratings = Ratings::of(all, &current, aim, |addr| candidates.contains(addr));
         let ranked = &ratings.ranked;
         let known = |addr: &SocketAddr| ranked.iter().any(|rated| rated.addr == *addr);
         let others = decide::best(size, board.recalled(), decide::by_rank, |rated| {

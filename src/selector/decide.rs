@@ -107,15 +107,15 @@ pub struct Ratings {
 }
 
 impl Ratings {
-    /// The best of `all`, which are told three times over, for a choice by these rules beside these members.
+    /// The best of `all`, which are told three times over, for a choice of so many beside these members; who has given so many
+    /// answers is confirmed.
     pub fn of<I: Iterator<Item = Rated>>(
         all: impl Fn() -> I,
         current: &[Member],
-        rules: &config::Selector,
+        (size, confirmed): (usize, usize),
         is_listed: impl Fn(&SocketAddr) -> bool,
     ) -> Self {
-        let size = rules.active_set_size;
-        let confirmed = u16::try_from(rules.confirm_probes).unwrap_or(u16::MAX);
+        let confirmed = u16::try_from(confirmed).unwrap_or(u16::MAX);
         let floor = mean_of_members(current);
         let is_member = |addr: &SocketAddr| current.iter().any(|member| member.rated.addr == *addr);
         let is_listed = |rated: &Rated| is_listed(&rated.addr);

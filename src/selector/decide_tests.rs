@@ -65,7 +65,8 @@ impl World {
             listed: if eligible(addr) { Listed::Yes } else { Listed::No },
         };
         let current: Vec<_> = self.current.iter().map(member).collect();
-        let ratings = Ratings::of(|| self.scores.iter().copied(), &current, &self.rules, eligible);
+        let aim = (self.rules.active_set_size, self.rules.confirm_probes);
+        let ratings = Ratings::of(|| self.scores.iter().copied(), &current, aim, eligible);
         let situation = Situation {
             ratings: &ratings,
             current: &current,

@@ -340,8 +340,14 @@ fn a_round_of_a_list_that_is_searched_is_mostly_search() {
     assert!(world.strangers.are_searched());
     (1..=400).for_each(|number| world.touch(addr(number), 50.0));
     for number in 200..=400 {
-        world.known.get_mut(&addr(number)).expect("known").answers = false;
+        let touched = world.known.get_mut(&addr(number)).expect("known");
+        (touched.answers, touched.successes) = (false, 0);
     }
+    // Who has answered before comes up again, whatever became of it.
+    let before = addr(150);
+    let touched = world.known.get_mut(&before).expect("known");
+    touched.answers = false;
+    touched.last_sample_at = world.now.checked_sub(Duration::from_secs(9_999)).expect("a time");
     let planned = world.plan(100, &[addr(1), addr(2), addr(3)]);
     let of = |range: std::ops::RangeInclusive<u32>| {
         let is_in = |probe: &&Planned| range.clone().any(|number| addr(number) == probe.addr);
@@ -351,7 +357,8 @@ fn a_round_of_a_list_that_is_searched_is_mostly_search() {
     assert_eq!(
         of(4..=199),
         97_usize.div_ceil(RENEWED_SHARE),
-        "the most overdue of those that answer"
+        "the most overdue of those that have answered"
     );
-    assert_eq!(of(200..=400), 0, "who does not answer is not asked again");
+    assert!(planned.iter().any(|probe| probe.addr == before), "{planned:?}");
+    assert_eq!(of(200..=400), 0, "who never answered is a matter of its prefix");
 }
