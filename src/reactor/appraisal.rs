@@ -57,13 +57,9 @@ impl Reactor {
     /// may have gone.
     pub(super) fn overdue_at(&self, key: Key) -> Option<Instant> {
         let client = self.clients.get(key)?;
-        let asked_at = client.relay.course.asked_at()?;
-        let relay = &client.relay;
-        if relay.course.is_overdue() || relay.is_paused() || relay.has_client_finished() {
-            return None;
-        }
+        let waits_since = client.relay.waits_since()?;
         let tenant = self.tenants.get(client.tenant)?;
-        Some(asked_at + tenant.service.live.patience()?)
+        Some(waits_since + tenant.service.live.patience()?)
     }
 
     /// When a client will have waited for so long that its backend's warm connections may be what it waits for; none

@@ -247,6 +247,15 @@ impl<W: Wire> Relay<W> {
         self.to_backend.phase() != Phase::Open
     }
 
+    /// Since when its client waits for the backend's first word, as far as anybody can tell; none once it has finished
+    /// (it may have gone), once it was told of as overdue, and while it is we who hold bytes back.
+    #[must_use]
+    pub fn waits_since(&self) -> Option<Instant> {
+        let asked_at = self.course.asked_at()?;
+        let is_known_to = !self.course.is_overdue() && !self.is_paused() && !self.has_client_finished();
+        is_known_to.then_some(asked_at)
+    }
+
     /// Moves what can be moved in both directions, and says how the relay stands then.
     pub fn drive(&mut self, backend: &mut Peer<W>, tools: &mut Tools<'_>) -> (Moved, Verdict) {
         let (moved, verdict) = self.turn(backend, tools);
