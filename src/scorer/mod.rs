@@ -8,6 +8,7 @@ mod aside; // what was learned on other ways to the network
 pub mod board; // the bounded score board of one service
 mod book; // what the scorer keeps of one service
 pub mod conduct; // whose fault it is when clients hear nothing
+mod ends; // whether a share of wordless ends is too high
 mod failing; // dials that fail in a row
 pub mod inbox; // the way of samples to the scorer
 pub mod link; // whose fault failures are
