@@ -33,16 +33,28 @@ pub const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 /// Answers after which it is known how soon they come.
 const KNOWN_AFTER: u32 = 4;
 
-/// In this time the slowest answer is forgotten by half.
+/// In this time the slowest answer is forgotten by half, if there were enough others.
 const HALF_LIFE: Duration = Duration::from_secs(300);
+
+/// So many others: a few quick ones in a quiet night say nothing of how slow answers are.
+const HALF_COUNT: f64 = 64.0;
 
 /// How the backends of one service treat their clients.
 #[derive(Debug, Default)]
 pub struct Conduct {
     records: Vec<(SocketAddr, Record)>,
     answers: u32,
-    /// The slowest answer in seconds, and when that was so.
-    slowest: Option<(f64, Instant)>,
+    slowest: Option<Slowest>,
+}
+
+/// The slowest answer.
+#[derive(Debug, Clone, Copy)]
+struct Slowest {
+    seconds: f64,
+    /// When that was so.
+    at: Instant,
+    /// Answers since.
+    others: f64,
 }
 
 /// What is remembered of one backend.
@@ -82,12 +94,19 @@ impl Conduct {
             record.unblamed = 0;
         }
         self.answers = self.answers.saturating_add(clients);
+        if let Some(before) = &mut self.slowest {
+            before.others += f64::from(clients);
+        }
         if let Some(slowest) = slowest {
             let before = self.slowest_at(now);
             // One answer that is very late does not make all others late: the bound grows by and by.
             let most = (before * 2.0 * f64::from(PATIENCE)).max(2.0 * LEAST_PATIENCE.as_secs_f64());
             let slowest = slowest.as_secs_f64().min(most).max(before);
-            self.slowest = Some((slowest, now));
+            self.slowest = Some(Slowest {
+                seconds: slowest,
+                at: now,
+                others: 0.0,
+            });
         }
     }
 
@@ -143,9 +162,10 @@ impl Conduct {
     }
 
     fn slowest_at(&self, now: Instant) -> f64 {
-        self.slowest.map_or(0.0, |(seconds, at)| {
-            let passed = now.saturating_duration_since(at).as_secs_f64();
-            seconds * 0.5_f64.powf(passed / HALF_LIFE.as_secs_f64())
+        self.slowest.map_or(0.0, |slowest| {
+            let passed = now.saturating_duration_since(slowest.at).as_secs_f64();
+            let halves = (passed / HALF_LIFE.as_secs_f64()).min(slowest.others / HALF_COUNT);
+            slowest.seconds * 0.5_f64.powf(halves)
         })
     }
 
@@ -284,7 +304,15 @@ mod tests {
         assert_eq!(conduct.patience(silence, now), LEAST_PATIENCE);
         conduct.served(addr(1), 1, Some(Duration::from_millis(1_500)), now);
         assert_eq!(conduct.patience(silence, now), Duration::from_secs(6));
-        assert_eq!(conduct.patience(silence, now + HALF_LIFE), Duration::from_secs(3));
+        let later = now + HALF_LIFE;
+        assert_eq!(
+            conduct.patience(silence, later),
+            Duration::from_secs(6),
+            "nobody came"
+        );
+        conduct.served(addr(1), 64, None, now);
+        assert_eq!(conduct.patience(silence, now), Duration::from_secs(6), "at once");
+        assert_eq!(conduct.patience(silence, later), Duration::from_secs(3));
         assert_eq!(conduct.patience(Duration::ZERO, now), Duration::ZERO);
         for _ in 0..4 {
             conduct.served(addr(1), 1, Some(Duration::from_secs(500)), now);
