@@ -3,13 +3,16 @@
 //!
 //! A failing seed is printed; `SIM_SEED=n cargo test --test simulation` replays it alone. `SIM_RUNS=n` runs
 //! more seeds, `SIM_DAYS=n` longer ones.
-#![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
+#![expect(clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod core;
+mod crowd;
 mod edge;
 mod edges;
+mod judged;
 mod jumps;
-mod people;
+mod line;
+mod manners;
 mod pool;
 mod process;
 mod services;

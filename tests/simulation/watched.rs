@@ -240,7 +240,8 @@ impl Watched {
         hold!(stray.is_none(), "{stray:?} is outside {limits:?}");
         let (threshold, size) = (self.rules().min_score_threshold, self.rules().active_set_size);
         let list = self.list();
-        let passes = |rated: &&Rated| rated.score >= threshold && list.contains(&rated.addr);
+        let passes =
+            |rated: &&Rated| rated.is_trusted && rated.score >= threshold && list.contains(&rated.addr);
         let passing = rated.iter().filter(passes).count();
         hold!(!self.active.is_empty(), "the set is empty");
         hold!(
@@ -275,13 +276,16 @@ impl Watched {
                 && now.saturating_duration_since(truth.since.max(self.joined[*addr])) > LEAVES_WITHIN
         };
         let lost: Vec<_> = self.active.iter().filter(is_lost).collect();
+        if lost.is_empty() {
+            return Ok(());
+        }
         let is_known = |since: &Instant| now.saturating_duration_since(*since) >= FOUND_WITHIN;
         let good = |one: &&Truth| {
             one.is_good_for(FOUND_WITHIN, now) && self.listed.get(&one.addr).is_some_and(is_known)
         };
         let good = world.candidates.iter().filter(good).count();
         hold!(
-            good < self.rules().active_set_size || lost.is_empty(),
+            good < self.rules().active_set_size,
             "{lost:?} are down for long, and still in the set"
         );
         hold!(
@@ -316,6 +320,13 @@ impl Watched {
                 }
                 None => self.clients.push((Arc::clone(member), come)),
             }
+        }
+    }
+
+    /// All clients of [`serve`](Self::serve) leave.
+    pub(crate) fn dismiss(&mut self) {
+        for (backend, clients) in self.clients.drain(..) {
+            (0..clients).for_each(|_| backend.leave());
         }
     }
 
