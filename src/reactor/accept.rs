@@ -155,7 +155,9 @@ impl Reactor {
 
     /// Gives every listener that is due its turn.
     pub(super) fn accept_all(&mut self) {
-        let round = self.due_listeners.take();
+        let Some(round) = self.due_listeners.take() else {
+            return;
+        };
         for place in round.iter().copied() {
             if let Some(listener) = self.listener_mut(place) {
                 listener.is_queued = false;

@@ -105,7 +105,9 @@ impl Reactor {
 
     /// Gives those another turn that used up their last one.
     pub(super) fn run_queued(&mut self) {
-        let round = self.due_clients.take();
+        let Some(round) = self.due_clients.take() else {
+            return;
+        };
         for key in &round {
             if let Some(client) = self.clients.get_mut(*key) {
                 client.is_queued = false;

@@ -81,6 +81,8 @@ pub struct Reactor {
     pub(super) upstream_timers: Timers,
     /// When a refill may be tried again; of a pool that retired, when its clients are cut.
     pub(super) pool_timers: Timers,
+    /// The soonest of all deadlines, as they stood when the present turn was waited for.
+    pub(super) next_deadline: Option<Instant>,
     /// Listeners at which connections wait.
     pub(super) due_listeners: Queue<usize>,
     /// Clients that have more to move at once.
@@ -142,6 +144,7 @@ impl Reactor {
             resume_timers: Timers::new(now),
             upstream_timers: Timers::new(now),
             pool_timers: Timers::new(now),
+            next_deadline: None,
             due_listeners: Queue::default(),
             due_clients: Queue::default(),
             due_pools: Queue::default(),

@@ -17,12 +17,15 @@ impl Reactor {
     /// Brings every pool that is due to its size: dials what is missing, gives up what is too much.
     pub(super) fn tend_pools(&mut self) {
         let mut closes = CLOSES_PER_TURN;
-        let round = self.closing_pools.take();
-        for key in &round {
-            self.empty_pool(*key, &mut closes);
+        if let Some(round) = self.closing_pools.take() {
+            for key in &round {
+                self.empty_pool(*key, &mut closes);
+            }
+            self.closing_pools.give_back(round);
         }
-        self.closing_pools.give_back(round);
-        let round = self.due_pools.take();
+        let Some(round) = self.due_pools.take() else {
+            return;
+        };
         for key in &round {
             let Some(pool) = self.pools.get_mut(*key) else {
                 continue;

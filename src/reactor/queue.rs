@@ -29,10 +29,11 @@ impl<T> Queue<T> {
         self.next.is_empty()
     }
 
-    /// Takes out the round that has gathered, to be given back when it is worked off.
-    pub(super) fn take(&mut self) -> Vec<T> {
+    /// Takes out the round that has gathered, to be given back when it is worked off; none while nothing is due, which is
+    /// so in nearly every turn.
+    pub(super) fn take(&mut self) -> Option<Vec<T>> {
         debug_assert!(self.spare.is_empty(), "one round at a time");
-        std::mem::replace(&mut self.next, std::mem::take(&mut self.spare))
+        (!self.is_empty()).then(|| std::mem::replace(&mut self.next, std::mem::take(&mut self.spare)))
     }
 
     /// Takes back the buffer of a round.
@@ -51,12 +52,12 @@ mod tests {
         let mut queue = Queue::default();
         queue.push(1);
         queue.push(2);
-        let round = queue.take();
-        assert!(queue.is_empty());
+        let round = queue.take().expect("a round");
+        assert!(queue.is_empty() && queue.take().is_none());
         queue.push(3);
         assert_eq!(round, [1, 2]);
         queue.give_back(round);
-        assert_eq!(queue.take(), [3]);
+        assert_eq!(queue.take(), Some(vec![3]));
     }
 
     #[test]
@@ -65,7 +66,7 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..10 {
             bytes.push(7);
-            let round = bytes.take();
+            let round = bytes.take().expect("a round");
             seen.insert(round.as_ptr());
             bytes.give_back(round);
         }

@@ -55,6 +55,9 @@ impl ReactorTime {
 
     /// The reactor's time when the clock shows `at`.
     pub(super) fn of_clock(&self, at: Instant) -> Instant {
+        if self.behind.is_zero() {
+            return at;
+        }
         at.checked_sub(self.behind).unwrap_or(at)
     }
 

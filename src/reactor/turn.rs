@@ -28,7 +28,8 @@ impl Reactor {
             if let Some(farewell) = self.farewell.filter(|_| self.clients.is_empty()) {
                 return Ok(farewell);
             }
-            match self.poll.poll(&mut events, self.patience()) {
+            let patience = self.patience();
+            match self.poll.poll(&mut events, patience) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
@@ -87,14 +88,7 @@ impl Reactor {
     }
 
     /// How long the poll may sleep.
-    fn patience(&self) -> Option<Duration> {
-        let is_due = !self.due_clients.is_empty()
-            || !self.due_listeners.is_empty()
-            || !self.due_pools.is_empty()
-            || !self.closing_pools.is_empty();
-        if is_due {
-            return Some(Duration::ZERO);
-        }
+    fn patience(&mut self) -> Option<Duration> {
         let timers = [
             &self.client_timers,
             &self.upstream_timers,
@@ -103,13 +97,24 @@ impl Reactor {
             &self.listener_timers,
             &self.tenant_timers,
         ];
-        let next = timers.into_iter().filter_map(Timers::next).min()?;
+        self.next_deadline = timers.into_iter().filter_map(Timers::next).min();
+        let is_due = !self.due_clients.is_empty()
+            || !self.due_listeners.is_empty()
+            || !self.due_pools.is_empty()
+            || !self.closing_pools.is_empty();
+        if is_due {
+            return Some(Duration::ZERO);
+        }
         // Rounded up by the poll itself: mio waits no shorter than asked. The clock was read when the turn began;
         // the turn's own length is no lateness worth a second look at it.
-        Some(next.saturating_duration_since(self.now))
+        Some(self.next_deadline?.saturating_duration_since(self.now))
     }
 
+    /// Deadlines that are set in this turn are for the next one, even those that have passed.
     fn fire_timers(&mut self) {
+        if self.next_deadline.is_none_or(|at| at > self.now) {
+            return;
+        }
         while let Some(key) = due(&mut self.client_timers, &self.clients, self.now) {
             self.on_client_deadline(key);
         }

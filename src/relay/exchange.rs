@@ -670,7 +670,7 @@ impl<W: Wire> Relay<W> {
     }
 }
 
-/// Runs one direction through a pipe, if both its ends are plain sockets and it can have one.
+/// Runs one direction through a pipe, if it has use for one, both its ends are plain sockets, and it can have one.
 fn spliced<W: Wire>(
     pipes: &mut PipeReserve,
     half: &mut Half,
@@ -678,6 +678,9 @@ fn spliced<W: Wire>(
     sink: &mut Peer<W>,
     budget: u64,
 ) -> Option<Pumped> {
+    if !half.has_use_for_pipe() {
+        return None;
+    }
     let (mut source, mut sink) = (source.plain_end()?, sink.plain_end()?);
     splice::pump(pipes, half, &mut source, &mut sink, budget)
 }

@@ -101,6 +101,15 @@ impl Half {
         self.streak >= BULK_STREAK
     }
 
+    /// Whether a pipe would move its bytes: one does already, or it is open, bulk, and holds no copied bytes, which go first.
+    pub(super) fn has_use_for_pipe(&self) -> bool {
+        match self.held {
+            Held::Nothing => self.is_bulk() && self.phase == Phase::Open,
+            Held::Bytes(_) => false,
+            Held::Pipe(_) => true,
+        }
+    }
+
     /// Holds the half to what this file says of it, in a debug build.
     pub(super) fn check(&self) {
         match &self.held {

@@ -10,8 +10,8 @@ use mio::net::TcpStream;
 use super::half::{End, Half, Held, Phase, Pumped, Stop};
 use super::pipe::{LoadedPipe, PIPE_BYTES, PipeReserve, is_out_of_memory, is_unsupported};
 
-/// Moves bytes until something stops it; `None` when the half has no pipe and can get none, or holds
-/// copied bytes that must go first.
+/// Moves bytes of a half that [has use for a pipe](Half::has_use_for_pipe) until something stops it; `None` when it has no pipe
+/// and can get none.
 pub(super) fn pump(
     reserve: &mut PipeReserve,
     half: &mut Half,
@@ -19,9 +19,10 @@ pub(super) fn pump(
     sink: &mut End<'_, &TcpStream>,
     budget: u64,
 ) -> Option<Pumped> {
+    debug_assert!(half.has_use_for_pipe(), "small messages are copied");
     let mut loaded = match std::mem::take(&mut half.held) {
         Held::Pipe(loaded) => loaded,
-        Held::Nothing if half.phase == Phase::Open && half.is_bulk() && !source.ready.is_urgent() => {
+        Held::Nothing if !source.ready.is_urgent() => {
             let pipe = reserve.take()?;
             LoadedPipe { pipe, held: 0 }
         }
