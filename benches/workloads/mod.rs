@@ -1,6 +1,8 @@
-//! What is pure and hot, ready to be repeated: each workload is built once, and one step of it is measured.
+//! What is hot, ready to be repeated: each workload is built once, and one step of it is measured.
 //!
 //! Shared by `micro.rs`, which measures time, and `instructions.rs`, which a script counts instructions of.
+
+mod request;
 
 use std::hint::black_box;
 use std::io::{self, ErrorKind, Read, Write};
@@ -36,13 +38,14 @@ pub(crate) trait Workload {
 }
 
 /// The names of all workloads.
-pub(crate) const NAMES: [&str; 10] = [
+pub(crate) const NAMES: [&str; 11] = [
     "pick_least_connections",
     "pick_round_robin",
     "pick_random",
     "pump_200_bytes",
     "pump_64_kib",
     "pump_stuck_sink",
+    "request_on_a_relay",
     "timers_postpone",
     "timers_expire",
     "score_one_sample_of_65536",
@@ -58,6 +61,7 @@ pub(crate) fn build(name: &str) -> Option<Box<dyn Workload>> {
         "pump_200_bytes" => Box::new(Pump::new(200, usize::MAX)),
         "pump_64_kib" => Box::new(Pump::new(SCRATCH_BYTES, usize::MAX)),
         "pump_stuck_sink" => Box::new(Pump::new(4096, 1024)),
+        "request_on_a_relay" => Box::new(request::Request::new().ok()?),
         "timers_postpone" => Box::new(Postpone(Deadlines::new())),
         "timers_expire" => Box::new(Expire(Deadlines::new())),
         "score_one_sample_of_65536" => Box::new(Score(Scored::new())),
