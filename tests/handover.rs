@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 mod peers;
 mod support;
 
-use peers::backend::Backend;
+use peers::backend::{Backend, Behaviour};
 use peers::client::{Conduct, Outcome, Plan};
 use peers::crowd::Crowd;
 use peers::rig::{fault_settings, healthy, list_of, order};
@@ -137,6 +137,11 @@ impl Family {
 
     /// The next process, as it was just started.
     fn spawn(&mut self, args: &[&str]) -> Process {
+        self.spawn_under("config.yaml", args)
+    }
+
+    /// The same, under another configuration than the ones before it.
+    fn spawn_under(&mut self, config: &str, args: &[&str]) -> Process {
         let other = std::env::var("TCP_FORWARDER_OTHER")
             .ok()
             .filter(|_| self.born % 2 == 1);
@@ -146,7 +151,7 @@ impl Family {
         let out = std::fs::File::create(&log).unwrap();
         let child = command
             .arg("--config")
-            .arg(self.files.path("config.yaml"))
+            .arg(self.files.path(config))
             .args(args)
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
@@ -399,8 +404,22 @@ fn a_new_process_that_hangs_is_not_waited_for() {
     let mut family = Family::new(3);
     let old = family.first();
     let pid = u64::from(old.child.id());
+    // What hangs must not be ready before it is stopped: it finds nobody who answers until then.
+    let nobody = Backend::start(3);
+    nobody.behave(Behaviour::TimeOut);
+    let config = std::fs::read_to_string(family.files.path("config.yaml")).unwrap();
+    std::fs::write(
+        family.files.path("nobody.txt"),
+        list_of(std::slice::from_ref(&nobody)),
+    )
+    .unwrap();
+    std::fs::write(
+        family.files.path("hanging.yaml"),
+        config.replace("ip_list.txt", "nobody.txt"),
+    )
+    .unwrap();
     under_load(&mut family, |family| {
-        let hanging = family.spawn(&["--takeover"]);
+        let hanging = family.spawn_under("hanging.yaml", &["--takeover"]);
         wait_for("it has asked", || old.log().contains("a new process asks"));
         hanging.signal(Signal::STOP);
         assert_eq!(family.pid(), pid);
@@ -409,6 +428,7 @@ fn a_new_process_that_hangs_is_not_waited_for() {
         // Another one does what that one could not, and the one that hangs gets nothing when it wakes up.
         let next = family.successor();
         family.is_led_by(&next);
+        nobody.behave(Behaviour::Serve);
         hanging.signal(Signal::CONT);
         let mut hanging = hanging;
         wait_for("it gives up", || hanging.has_ended());
