@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use argh::FromArgs;
 
-use crate::scan::{self, Output, Target};
+use crate::scan::{self, Form, Output, Target};
 
 /// Exit status of bad usage and of a bad configuration.
 pub const EXIT_USAGE: u8 = 2;
@@ -169,8 +169,8 @@ struct Scan {
     #[argh(option, default = "10")]
     top: usize,
 
-    /// table, csv, json or list (default table)
-    #[argh(option, default = "Output::Table", from_str_fn(output))]
+    /// table, csv, json, list, or state: a file that a service starts with (default table)
+    #[argh(option, default = "Output::Rows(Form::Table)", from_str_fn(output))]
     output: Output,
 
     /// test how fast the best are by this URL (http only), asked of each of them

@@ -17,7 +17,7 @@ use tcp_forwarder::demo::{self, Setup};
 use tcp_forwarder::handover;
 use tcp_forwarder::last_words::{self, EXIT_FAILURE};
 use tcp_forwarder::logging;
-use tcp_forwarder::scan;
+use tcp_forwarder::scan::{self, Subject};
 use tcp_forwarder::signals::{self, Blocked, Signal};
 
 fn main() -> ExitCode {
@@ -126,7 +126,7 @@ fn check(path: &Path) -> Result<(), Failure> {
 }
 
 fn scan(source: Source, options: &scan::Options) -> Result<(), Failure> {
-    let set = scanned(source)?;
+    let subject = scanned(source)?;
     let signals = signals::block()?;
     let (bell, is_over) = (Arc::new(Doorbell::default()), Arc::new(AtomicBool::new(false)));
     let (stop, rings) = (Arc::clone(&is_over), Arc::clone(&bell));
@@ -137,27 +137,23 @@ fn scan(source: Source, options: &scan::Options) -> Result<(), Failure> {
         }
         Signal::Reload | Signal::ReopenLogs => {}
     })?;
-    let found = scan::run(set, options, &bell, &is_over)?;
-    match io::stdout().write_all(found.as_bytes()) {
+    let found = scan::run(&subject, options, &bell, &is_over)?;
+    match io::stdout().write_all(&found) {
         // Whoever closed it does not want to know; a full disk is another matter.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         Ok(()) | Err(_) => Ok(()),
     }
 }
 
-/// The candidates of a scan.
-fn scanned(source: Source) -> Result<Arc<CandidateSet>, Failure> {
-    let misuse = |text: String| Failure {
-        text: format!("tcp-forwarder: {text}"),
-        status: cli::EXIT_USAGE,
-    };
+/// The candidates of a scan, and whose they are.
+fn scanned(source: Source) -> Result<Subject, Failure> {
     match source {
         Source::Entries(entries, port) => {
             let parsed = CandidateSet::parse(&entries.join("\n"), port);
-            parsed.map(Arc::new).map_err(|error| misuse(error.to_string()))
+            parsed.map(of_nobody).map_err(|error| misuse(&error.to_string()))
         }
         Source::List(path, port) => list_file::load(&path, port)
-            .map(Arc::new)
+            .map(of_nobody)
             .map_err(|error| Failure {
                 status: match &error {
                     LoadError::Unreadable { .. } => EXIT_FAILURE,
@@ -165,25 +161,54 @@ fn scanned(source: Source) -> Result<Arc<CandidateSet>, Failure> {
                 },
                 text: error.to_string(),
             }),
-        Source::Service { config, name } => {
-            let (_, mut lists) = load(&config)?;
-            let names: Vec<&str> = lists.keys().map(ServiceName::as_str).collect();
-            let chosen = match &name {
-                Some(name) => lists.keys().find(|known| known.as_str() == name),
-                None if lists.len() == 1 => lists.keys().next(),
-                None => None,
-            };
-            let Some(chosen) = chosen.cloned() else {
-                let names = names.join(", ");
-                return Err(misuse(match name {
-                    Some(name) => format!("there is no service {name}; there are: {names}"),
-                    None => format!("which service? --service is one of: {names}"),
-                }));
-            };
-            lists
-                .remove(&chosen)
-                .ok_or_else(|| misuse("it has no list".to_owned()))
-        }
+        Source::Service { config, name } => of_service(&config, name.as_deref()),
+    }
+}
+
+/// Candidates without a configuration: a state file of theirs is for the only service of one that says nothing else.
+fn of_nobody(set: CandidateSet) -> Subject {
+    let remotes = config::Remotes::default();
+    Subject {
+        set: Arc::new(set),
+        service: ServiceName::default_service().as_str().to_owned(),
+        scoring: remotes.scoring,
+        members: remotes.selector.active_set_size,
+    }
+}
+
+/// The candidates of a service, which may be left unnamed where there is one only.
+fn of_service(config: &Path, name: Option<&str>) -> Result<Subject, Failure> {
+    let (config, lists) = load(config)?;
+    let chosen = match name {
+        Some(name) => lists.iter().find(|(known, _)| known.as_str() == name),
+        None if lists.len() == 1 => lists.iter().next(),
+        None => None,
+    };
+    let Some((chosen, set)) = chosen else {
+        let names = lists
+            .keys()
+            .map(ServiceName::as_str)
+            .collect::<Vec<_>>()
+            .join(", ");
+        return Err(misuse(&match name {
+            Some(name) => format!("there is no service {name}; there are: {names}"),
+            None => format!("which service? --service is one of: {names}"),
+        }));
+    };
+    let spec = config.services.get(chosen);
+    let remotes = spec.map(|spec| spec.remotes.clone()).unwrap_or_default();
+    Ok(Subject {
+        set: Arc::clone(set),
+        service: chosen.as_str().to_owned(),
+        scoring: remotes.scoring,
+        members: remotes.selector.active_set_size,
+    })
+}
+
+fn misuse(text: &str) -> Failure {
+    Failure {
+        text: format!("tcp-forwarder: {text}"),
+        status: cli::EXIT_USAGE,
     }
 }
 

@@ -133,6 +133,39 @@ fn a_restart_serves_its_first_client_from_the_old_set() {
 }
 
 #[test]
+fn a_start_after_a_scan_begins_with_what_that_has_found() {
+    let shelf = Shelf::new();
+    let backends = [echo(), echo()];
+    // Whoever else is on the list keeps silent: the scan finds two, and a sweep would last.
+    let silent = Silent::on(Ipv4Addr::UNSPECIFIED);
+    let list = format!("{}\n127.78.0.0/26:{}\n", lines(&backends), silent.addr.port());
+    let files = Files::new(&settings(&shelf.settings(&slow_probing())), &list);
+    let mut scan = support::program();
+    scan.args(["scan", "--timeout", "300ms", "--output", "state", "--config"]);
+    scan.arg(files.path("config.yaml"));
+    let found = scan.output().unwrap();
+    assert!(
+        found.status.success(),
+        "{}",
+        String::from_utf8_lossy(&found.stderr)
+    );
+    std::fs::write(shelf.path(), &found.stdout).unwrap();
+    let known = &shelf.state().services["default"];
+    assert!(
+        backends.iter().all(|addr| known.active.contains(addr)),
+        "{known:?}"
+    );
+
+    let command = files.command();
+    let start = Instant::now();
+    let forwarder = Forwarder::spawn(files, command).listening();
+    ping(&mut forwarder.connect(), b"who are you?");
+    let took = start.elapsed();
+    assert!(took < AT_ONCE, "{took:?}: {}", forwarder.log());
+    forwarder.stop();
+}
+
+#[test]
 fn a_member_that_has_died_meanwhile_is_replaced() {
     let shelf = Shelf::new();
     let (dead, alive) = (TcpListener::bind("127.0.0.1:0").unwrap(), echo());

@@ -4,11 +4,19 @@ use std::net::SocketAddr;
 
 use super::notes::Note;
 
-/// The form of a result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What becomes of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
+    /// The best are told.
+    Rows(Form),
+    /// All that was seen goes into a state file, for a service that starts.
+    State,
+}
+
+/// The form in which candidates are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
     /// For people.
-    #[default]
     Table,
     /// With the columns that others have.
     Csv,
@@ -19,12 +27,13 @@ pub enum Output {
 }
 
 impl Output {
-    /// Every form by its name.
-    pub const ALL: [(&'static str, Self); 4] = [
-        ("table", Self::Table),
-        ("csv", Self::Csv),
-        ("json", Self::Json),
-        ("list", Self::List),
+    /// Every output by its name.
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("table", Self::Rows(Form::Table)),
+        ("csv", Self::Rows(Form::Csv)),
+        ("json", Self::Rows(Form::Json)),
+        ("list", Self::Rows(Form::List)),
+        ("state", Self::State),
     ];
 }
 
@@ -57,12 +66,12 @@ impl Row {
 }
 
 /// The rows in a form, each line ended.
-pub(super) fn render(rows: &[Row], output: Output) -> String {
-    match output {
-        Output::Table => table(rows),
-        Output::Csv => csv(rows),
-        Output::Json => json(rows),
-        Output::List => {
+pub(super) fn render(rows: &[Row], form: Form) -> String {
+    match form {
+        Form::Table => table(rows),
+        Form::Csv => csv(rows),
+        Form::Json => json(rows),
+        Form::List => {
             let addrs: Vec<String> = rows.iter().map(|row| row.addr.to_string()).collect();
             addrs.join("\n") + "\n"
         }
@@ -163,12 +172,9 @@ mod tests {
     #[test]
     fn each_form_tells_the_same() {
         let mut rows = rows();
+        assert_eq!(render(&rows, Form::List), "[2001:db8::7]:443\n198.51.100.7:443\n");
         assert_eq!(
-            render(&rows, Output::List),
-            "[2001:db8::7]:443\n198.51.100.7:443\n"
-        );
-        assert_eq!(
-            render(&rows, Output::Table),
+            render(&rows, Form::Table),
             "address            sent  received  loss %  latency ms  jitter ms\n\
              [2001:db8::7]:443     2         1    50.0        9.00       0.00\n\
              198.51.100.7:443      2         1    50.0       12.00       0.00\n"
@@ -176,23 +182,23 @@ mod tests {
         rows[0].bits = Some(93.25e6);
         rows[0].region = "AMS".to_owned();
         assert_eq!(
-            render(&rows, Output::Csv),
+            render(&rows, Form::Csv),
             "address,sent,received,loss_percent,latency_ms,jitter_ms,throughput_mbit,region\n\
              [2001:db8::7]:443,2,1,50.0,9.00,0.00,93.2,AMS\n\
              198.51.100.7:443,2,1,50.0,12.00,0.00,,\n"
         );
-        let json: serde_json::Value = serde_json::from_str(&render(&rows, Output::Json)).expect("JSON");
+        let json: serde_json::Value = serde_json::from_str(&render(&rows, Form::Json)).expect("JSON");
         assert_eq!(json["best"][0]["throughput_mbit"], 93.2);
         assert!(json["best"][1]["throughput_mbit"].is_null());
         assert_eq!(json["best"][1]["received"], 1);
         assert!(
-            render(&rows, Output::Table)
+            render(&rows, Form::Table)
                 .lines()
                 .next()
                 .expect("heads")
                 .ends_with("Mbit/s  region")
         );
-        let list = render(&rows, Output::List);
+        let list = render(&rows, Form::List);
         assert!(
             crate::candidates::CandidateSet::parse(&list, 1).is_ok(),
             "it is a candidate list"

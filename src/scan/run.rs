@@ -11,10 +11,12 @@ use super::hunt::{End, Hunt, Next};
 use super::notes::Note;
 use super::pace::Pace;
 use super::progress::{Progress, Standing};
+use super::record::Record;
 use super::report::{self, Output, Row};
 use crate::base::clock;
 use crate::base::doorbell::Doorbell;
 use crate::candidates::CandidateSet;
+use crate::config::Scoring;
 use crate::net;
 use crate::probing::connect::{Connector, Start};
 use crate::probing::probe::{Errand, Probe};
@@ -27,6 +29,19 @@ const STARTS_PER_TURN: usize = 16;
 const OTHER_DESCRIPTORS: usize = 64;
 /// Pause when descriptors or ports have run out.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(20);
+
+/// What is scanned, and what a service that gets the result as its state is like.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The candidates.
+    pub set: Arc<CandidateSet>,
+    /// The name of the service.
+    pub service: String,
+    /// How it gives points.
+    pub scoring: Scoring,
+    /// How many members its active set has.
+    pub members: usize,
+}
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +58,7 @@ pub struct Options {
     pub timeout: Duration,
     /// How many of the best are told.
     pub top: usize,
-    /// In which form.
+    /// What becomes of that.
     pub output: Output,
     /// What the best are asked for at the end.
     pub download: Option<Target>,
@@ -51,17 +66,17 @@ pub struct Options {
     pub seed: Option<u64>,
 }
 
-/// Scans a list, until it has found what there is or `is_over`; `bell` wakes it for that. The result as text.
+/// Scans a list, until it has found what there is or `is_over`; `bell` wakes it for that. The result in its form.
 ///
 /// # Errors
 /// When nobody has answered, the system has no poll or descriptor to give, or its poll fails.
 pub fn run(
-    set: Arc<CandidateSet>,
+    subject: &Subject,
     options: &Options,
     bell: &Doorbell,
     is_over: &AtomicBool,
-) -> io::Result<String> {
-    let mut scan = Scan::new(set, options, bell)?;
+) -> io::Result<Vec<u8>> {
+    let mut scan = Scan::new(subject, options, bell)?;
     scan.hunt(is_over)?;
     let best = scan.hunt.best();
     let why = scan.hunt.end().map_or("", End::words);
@@ -73,11 +88,21 @@ pub fn run(
     if best.is_empty() {
         return Err(io::Error::other("nobody has answered"));
     }
-    let rows: Vec<Row> = best
-        .into_iter()
-        .map(|(addr, note)| row(addr, note, options, is_over))
-        .collect();
-    Ok(report::render(&rows, options.output))
+    match (options.output, &scan.record) {
+        (Output::Rows(form), _) => {
+            let row = |(addr, note)| row(addr, note, options, is_over);
+            let rows: Vec<Row> = best.into_iter().map(row).collect();
+            Ok(report::render(&rows, form).into_bytes())
+        }
+        (Output::State, record) => {
+            debug_assert!(record.is_some(), "what is written was recorded");
+            let active = best.into_iter().map(|(addr, _)| addr).take(subject.members);
+            let file = |record: &Record| {
+                record.file(&subject.service, active.collect(), clock::now(), clock::wall())
+            };
+            Ok(record.as_ref().map(file).unwrap_or_default())
+        }
+    }
 }
 
 fn row(addr: SocketAddr, note: Note, options: &Options, is_over: &AtomicBool) -> Row {
@@ -96,6 +121,8 @@ fn row(addr: SocketAddr, note: Note, options: &Options, is_over: &AtomicBool) ->
 struct Scan<'a> {
     options: &'a Options,
     hunt: Hunt,
+    /// Where it is for a state file.
+    record: Option<Record>,
     pace: Pace,
     connector: Connector,
     progress: Progress,
@@ -107,7 +134,7 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    fn new(set: Arc<CandidateSet>, options: &'a Options, bell: &Doorbell) -> io::Result<Self> {
+    fn new(subject: &Subject, options: &'a Options, bell: &Doorbell) -> io::Result<Self> {
         let now = clock::now();
         #[expect(clippy::disallowed_methods, reason = "there is no process of threads here")]
         let mut rng = options
@@ -116,9 +143,12 @@ impl<'a> Scan<'a> {
         let room = net::raise_descriptor_limit()
             .saturating_sub(OTHER_DESCRIPTORS)
             .max(1);
+        let set = &subject.set;
         let most = u64::try_from(set.len()).unwrap_or(u64::MAX).min(options.probes);
+        let is_recorded = options.output == Output::State;
         Ok(Self {
-            hunt: Hunt::new(set, options.probes, options.top, now, &mut rng),
+            hunt: Hunt::new(Arc::clone(set), options.probes, options.top, now, &mut rng),
+            record: is_recorded.then(|| Record::new(subject.scoring.clone())),
             pace: Pace::new(options.rate, now),
             connector: Connector::new(bell)?,
             progress: Progress::new(now),
@@ -208,6 +238,9 @@ impl<'a> Scan<'a> {
     }
 
     fn end(&mut self, sample: &Sample) {
+        if let Some(record) = &mut self.record {
+            record.take(sample);
+        }
         let (addr, latency) = (sample.candidate.addr, sample.outcome.latency());
         self.hunt.ended(addr, latency, sample.at, &mut self.rng);
     }
