@@ -21,6 +21,11 @@ impl Pace {
         }
     }
 
+    /// So many a second (at least 1) from the next one on.
+    pub(super) fn set_rate(&mut self, rate: u32) {
+        self.gap = Duration::from_secs(1) / rate.max(1);
+    }
+
     /// When the next may begin.
     pub(super) fn next(&self) -> Instant {
         self.next

@@ -13,6 +13,7 @@ use super::pace::Pace;
 use super::progress::{Progress, Standing};
 use super::record::Record;
 use super::report::{self, Output, Row};
+use super::strain::Strain;
 use crate::base::clock;
 use crate::base::doorbell::Doorbell;
 use crate::candidates::CandidateSet;
@@ -124,10 +125,13 @@ struct Scan<'a> {
     /// Where it is for a state file.
     record: Option<Record>,
     pace: Pace,
+    strain: Strain,
     connector: Connector,
     progress: Progress,
     service: ServiceId,
     rng: fastrand::Rng,
+    /// Of its own, for what it chooses depends on the time, which no seed repeats.
+    strain_rng: fastrand::Rng,
     began_at: Instant,
     most: u64,
     concurrency: usize,
@@ -150,9 +154,11 @@ impl<'a> Scan<'a> {
             hunt: Hunt::new(Arc::clone(set), options.probes, options.top, now, &mut rng),
             record: is_recorded.then(|| Record::new(subject.scoring.clone())),
             pace: Pace::new(options.rate, now),
+            strain: Strain::new(options.rate, now),
             connector: Connector::new(bell)?,
             progress: Progress::new(now),
             service: ServiceId::fresh(),
+            strain_rng: rng.fork(),
             rng,
             began_at: now,
             most,
@@ -198,18 +204,30 @@ impl<'a> Scan<'a> {
             if self.pace.next() > now {
                 return Some(self.pace.next());
             }
-            match self.hunt.next(&mut self.rng) {
-                Next::Ask(addr) => {
-                    self.pace.step(now);
-                    if !self.start(addr, ended) {
-                        return Some(now + SHORTAGE_PAUSE);
-                    }
-                }
+            let witness = self.witness(now);
+            let addr = match witness.map_or_else(|| self.hunt.next(&mut self.rng), Next::Ask) {
+                Next::Ask(addr) => addr,
                 Next::Wait => return Some(now + self.options.timeout),
                 Next::Over => return None,
+            };
+            self.pace.step(now);
+            if !self.start(addr, ended) {
+                match witness {
+                    Some(addr) => self.strain.put_off(&addr),
+                    None => self.hunt.put_off(addr),
+                }
+                return Some(now + SHORTAGE_PAUSE);
             }
         }
         Some(now)
+    }
+
+    /// Who is to be asked about our own link now, if anybody is: nobody any more once the best are proved.
+    fn witness(&mut self, now: Instant) -> Option<SocketAddr> {
+        let is_looking = self.hunt.end().is_none();
+        is_looking
+            .then(|| self.strain.next(now, &mut self.strain_rng))
+            .flatten()
     }
 
     /// Begins one probe; whether there were means for it.
@@ -230,10 +248,7 @@ impl<'a> Scan<'a> {
                 ended.push(sample);
                 true
             }
-            Start::Exhausted | Start::NoPort => {
-                self.hunt.put_off(addr);
-                false
-            }
+            Start::Exhausted | Start::NoPort => false,
         }
     }
 
@@ -242,6 +257,12 @@ impl<'a> Scan<'a> {
             record.take(sample);
         }
         let (addr, latency) = (sample.candidate.addr, sample.outcome.latency());
+        if self.strain.ended(addr, latency, sample.at) {
+            return self.pace.set_rate(self.strain.rate());
+        }
+        if let Some(latency) = latency {
+            self.strain.heard(addr, latency);
+        }
         self.hunt.ended(addr, latency, sample.at, &mut self.rng);
     }
 }
