@@ -173,10 +173,16 @@ pub(super) fn url_path(node: &Node) -> Result<String, Refusal> {
 }
 
 pub(super) fn address(node: &Node) -> Result<SocketAddr, Refusal> {
-    text(node)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| Refusal::because(node, "is not an address with a port"))
+    let addr = text(node).ok().and_then(|text| text.parse().ok());
+    let addr: SocketAddr = addr.ok_or_else(|| Refusal::because(node, "is not an address with a port"))?;
+    // A listener of one family hears nobody there: it is bound to nothing.
+    match addr.ip().to_canonical() {
+        ip if ip == addr.ip() => Ok(addr),
+        ip => {
+            let plain = SocketAddr::new(ip, addr.port());
+            Err(Refusal::because(node, &format!("is an IPv4 address written as IPv6: write {plain}")))
+        }
+    }
 }
 
 pub(super) fn addresses(node: &Node) -> Result<Vec<SocketAddr>, Vec<Refusal>> {
