@@ -83,10 +83,12 @@ impl Trust {
     pub fn failed(&mut self, now: Instant) {
         self.strikes = self.strikes.saturating_add(FAILURE).min(LIMIT);
         if self.strikes == LIMIT {
-            let term = FIRST_TERM.saturating_mul(1 << self.relapses.min(8));
+            // Others that waited when it failed are of the same relapse.
             if self.until.is_none() {
                 self.relapses = self.relapses.saturating_add(1);
             }
+            let terms_before = self.relapses.saturating_sub(1).min(8);
+            let term = FIRST_TERM.saturating_mul(1 << terms_before);
             let until = now + term.min(LONGEST_TERM);
             self.until = Some(self.until.map_or(until, |present| present.max(until)));
         }
@@ -214,6 +216,18 @@ mod tests {
             trust.connected(now + FIRST_TERM),
             "cleared, so the first term again"
         );
+    }
+
+    #[test]
+    fn clients_of_one_failure_are_one_relapse_however_many() {
+        let now = clock::now();
+        let mut trust = Trust::default();
+        (0..50).for_each(|_| trust.failed(now));
+        assert!(!trust.connected(now + FIRST_TERM / 2));
+        assert!(trust.connected(now + FIRST_TERM), "the first term");
+        (0..50).for_each(|_| trust.failed(now + FIRST_TERM));
+        assert!(!trust.connected(now + FIRST_TERM * 2));
+        assert!(trust.connected(now + FIRST_TERM * 3), "the second term");
     }
 
     #[test]
