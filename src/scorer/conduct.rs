@@ -43,6 +43,8 @@ const HALF_COUNT: f64 = 64.0;
 #[derive(Debug, Default)]
 pub struct Conduct {
     records: Vec<(SocketAddr, Record)>,
+    /// Ends of connections to any of them, ever.
+    ends: u64,
     answers: u32,
     slowest: Option<Slowest>,
 }
@@ -61,6 +63,12 @@ struct Slowest {
 #[derive(Debug, Clone, Copy, Default)]
 struct Record {
     ends: Ends,
+    /// How many ends the service had had at its last one.
+    last: u64,
+    /// The same when the window before the present one began, and the present one.
+    windows: [u64; 2],
+    /// Ends of its own in the present window.
+    in_window: u32,
     /// Wordless ends that nobody was blamed for.
     unblamed: u32,
     /// The last end that was an event of its own.
@@ -68,6 +76,24 @@ struct Record {
 }
 
 impl Record {
+    /// It has had so many ends more; `before` is how many the service had had, and `after` how many it has had now.
+    fn note(&mut self, ends: u32, before: u64, after: u64) {
+        if self.in_window == 0 {
+            self.windows[1] = before;
+        }
+        self.last = after;
+        self.in_window = self.in_window.saturating_add(ends);
+        if self.in_window >= ends::WINDOW {
+            (self.windows[0], self.in_window) = (self.windows[1], 0);
+        }
+    }
+
+    /// Whether it may be measured by another one: not by what that was before all that is known of this one, since clients
+    /// may have been others.
+    fn is_comparable(&self, other: &Self) -> bool {
+        other.last >= self.windows[0]
+    }
+
     /// Whether this is more than what was already heard of.
     fn is_event(&mut self, unserved: &Unserved) -> bool {
         match unserved.how {
@@ -88,10 +114,14 @@ impl Record {
 impl Conduct {
     /// So many clients of a backend were answered, the slowest after this time.
     pub fn served(&mut self, addr: SocketAddr, clients: u32, slowest: Option<Duration>, now: Instant) {
+        let before = self.ends;
+        self.ends += u64::from(clients);
+        let after = self.ends;
         let record = self.record(addr);
         record.ends.answer(clients);
         if clients > 0 {
             record.unblamed = 0;
+            record.note(clients, before, after);
         }
         self.answers = self.answers.saturating_add(clients);
         if let Some(before) = &mut self.slowest {
@@ -113,15 +143,18 @@ impl Conduct {
     /// A client of a backend heard nothing; how many such ends are that backend's fault, this one and earlier ones.
     pub fn unserved(&mut self, unserved: &Unserved) -> u32 {
         let addr = unserved.candidate.addr;
+        let before = self.ends;
+        self.ends += 1;
         let record = self.record(addr);
         let past = record.ends.before_run();
         record.ends.end_wordless();
         if !record.is_event(unserved) {
             return 0;
         }
+        record.note(1, before, before + 1);
         record.unblamed = (record.unblamed + 1).min(MOST_AFTERWARDS);
-        let present = record.ends;
-        if !self.is_at_fault(&addr, &present, past) {
+        let record = *record;
+        if !self.is_at_fault(&addr, &record, past) {
             return 0;
         }
         std::mem::take(&mut self.record(addr).unblamed)
@@ -149,8 +182,9 @@ impl Conduct {
 
     /// Whether a backend has more wordless ends than any of what it is measured by: the others, each and all together, and
     /// itself before. Not while nobody answers.
-    fn is_at_fault(&self, addr: &SocketAddr, present: &Ends, past: Ends) -> bool {
-        let others = self.records.iter().filter(|(other, _)| other != addr);
+    fn is_at_fault(&self, addr: &SocketAddr, present: &Record, past: Ends) -> bool {
+        let others = self.records.iter();
+        let others = others.filter(|(other, record)| other != addr && present.is_comparable(record));
         let others = || others.clone().map(|(_, record)| record.ends);
         let together = others().fold(Ends::default(), Ends::and);
         // What it says of itself weighs less: its share may be what is wrong with it.
@@ -158,7 +192,7 @@ impl Conduct {
         others()
             .chain([together])
             .chain(Some(past).filter(Ends::is_good))
-            .any(|other| present.exceed(&other, common))
+            .any(|other| present.ends.exceed(&other, common))
     }
 
     fn slowest_at(&self, now: Instant) -> f64 {
@@ -277,6 +311,36 @@ mod tests {
                 }
             }
             assert_eq!(blamed, 0, "of 100,000 at a share of {share}");
+        }
+    }
+
+    #[test]
+    fn who_is_used_no_more_is_no_measure() {
+        for (share, seed) in [(0.1, 1), (0.2, 2), (0.4, 3), (0.6, 4), (0.9, 5)] {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut conduct = Conduct::default();
+            // When clients were others, all were answered.
+            for _ in 0..600 {
+                answer(&mut conduct, rng.u16(1..7), 1);
+            }
+            for _ in 0..2_000 {
+                let port = rng.u16(1..6);
+                if rng.f64() < share {
+                    unserved(&mut conduct, port);
+                } else {
+                    answer(&mut conduct, port, 1);
+                }
+            }
+            let mut blamed = 0;
+            for _ in 0..20_000 {
+                let port = rng.u16(1..6);
+                if rng.f64() < share {
+                    blamed += unserved(&mut conduct, port);
+                } else {
+                    answer(&mut conduct, port, 1);
+                }
+            }
+            assert_eq!(blamed, 0, "of 20,000 at a share of {share}");
         }
     }
 

@@ -6,7 +6,7 @@
 //! wordless ends are no more than accidents, nothing is rough about it, and three of them are enough.
 
 /// Ends of one backend that are remembered: at twice as many, all count half.
-const WINDOW: f64 = 32.0;
+pub(super) const WINDOW: u32 = 32;
 
 /// Ends from which on a share says something.
 const ENOUGH: f64 = 3.0;
@@ -35,7 +35,7 @@ impl Ends {
     /// So many clients were answered.
     pub(super) fn answer(&mut self, clients: u32) {
         self.answered += f64::from(clients);
-        while self.all() >= 2.0 * WINDOW {
+        while self.all() >= f64::from(2 * WINDOW) {
             *self = self.halved();
         }
         if clients > 0 {
@@ -45,7 +45,7 @@ impl Ends {
 
     /// One ended without a word.
     pub(super) fn end_wordless(&mut self) {
-        if self.all() >= 2.0 * WINDOW {
+        if self.all() >= f64::from(2 * WINDOW) {
             *self = self.halved();
         }
         self.wordless += 1.0;
