@@ -150,7 +150,10 @@ impl Targets {
             .retain(|known| active.backends.iter().any(|backend| is(backend, &known.backend)));
         for backend in &active.backends {
             if !self.members.iter().any(|known| is(&known.backend, backend)) {
-                let member = Member::new(Arc::clone(backend), now);
+                let mut member = Member::new(Arc::clone(backend), now);
+                if !self.learns {
+                    member.forget(moved);
+                }
                 // It may have been prepared under the strategy before.
                 confine(backend, &member.demand, self.in_force(), moved);
                 self.members.push(member);
@@ -189,9 +192,9 @@ impl Member {
         Self {
             seen: Ends::of(&backend),
             lifetime: Lifetime::recalled(backend.learned.shortened_life()),
+            usage: Usage::under(limit_of(&backend)),
             backend,
             demand,
-            usage: Usage::default(),
             is_said: false,
         }
     }
@@ -272,6 +275,13 @@ impl Ends {
             is_clogged: self.clogs != before.clogs,
         }
     }
+}
+
+/// The limit whose shares a backend has: of one that returns to the set while somebody held it, that of before.
+fn limit_of(backend: &Backend) -> Option<u32> {
+    let shares = backend.shares.iter().map(|share| share.limit.get());
+    let shares = shares.filter(|share| *share != u32::MAX);
+    shares.reduce(u32::saturating_add)
 }
 
 /// Writes the shares of a limit, the first reactors' first, and notes the reactors whose share moved.

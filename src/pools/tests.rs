@@ -222,6 +222,31 @@ fn who_leaves_is_forgotten() {
 }
 
 #[test]
+fn who_returns_is_not_held_to_a_limit_of_before_for_ever() {
+    let mut bench = bench(Strategy::Dynamic(dynamic()));
+    let one = bench.choose(&[1]).remove(0);
+    bench.turn();
+    // Its warm connections die unused, and it closes them soon.
+    one.learned.shorten_life(Some(7 * SECOND));
+    let share = &one.shares[0];
+    for _ in 0..4 {
+        share.unused.fetch_add(20, Ordering::Relaxed);
+        bench.turn();
+    }
+    assert_eq!(share.limit.get(), 0);
+    // A relay holds it while it is no member.
+    bench.publish("one", &[]);
+    bench.turn();
+    bench.publish("one", &[Arc::clone(&one)]);
+    bench.turn();
+    for _ in 0..10 {
+        share.misses.fetch_add(5, Ordering::Relaxed);
+        bench.turn();
+    }
+    assert!(share.limit.get() > 0, "clients come often");
+}
+
+#[test]
 fn a_changed_strategy_takes_effect_at_once() {
     let mut bench = bench(Strategy::Dynamic(dynamic()));
     let one = bench.choose(&[1]).remove(0);

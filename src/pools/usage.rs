@@ -52,6 +52,15 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// The use of those of a backend that has this limit already: it was found before, and is outgrown as any other.
+    #[must_use]
+    pub fn under(limit: Option<u32>) -> Self {
+        Self {
+            limit,
+            ..Self::default()
+        }
+    }
+
     /// How many warm connections there may be; none: any number.
     #[must_use]
     pub fn limit(&self) -> Option<u32> {
