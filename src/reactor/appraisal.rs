@@ -9,6 +9,7 @@ use log::info;
 
 use super::client::Stage;
 use super::core::Reactor;
+use super::upstream::State;
 use crate::backend::Tally;
 use crate::base::slots::Key;
 use crate::pools::warm::Pool;
@@ -50,6 +51,12 @@ impl Reactor {
                 }
             }
             Step::Unserved(asked_at) => self.report_unserved(attached.pool, Wordless::Ended, asked_at),
+            Step::ClosedUnasked => {
+                let upstream = self.upstreams.get(attached.upstream);
+                if let Some(State::InUse { since, .. }) = upstream.map(|upstream| upstream.state) {
+                    self.report_if_early(attached.pool, since);
+                }
+            }
         }
     }
 

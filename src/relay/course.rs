@@ -7,6 +7,7 @@
 //!   ▼                                 and its client not ▼ ▼                    ▼ ▼
 //! Answered                                         Unserved · Answered       (the same)
 //! ```
+//! A backend that ends while all is quiet leads to Unserved, too.
 //!
 //! A client that has gone, finished or failed first is nobody's fault; nor is silence when nobody has asked, or while the
 //! client still speaks: a wait begins with its last word before the answer, so that an upload takes as long as it takes.
@@ -25,7 +26,7 @@ pub enum Course {
     Overdue(Instant),
     /// The backend has: it will not be judged by this relay any more.
     Answered,
-    /// The backend ended without a word, though its client waited for one.
+    /// The backend ended without a word.
     Unserved,
 }
 
@@ -38,6 +39,8 @@ pub enum Step {
     Answered(Option<Duration>),
     /// The backend has ended without a word; its client had spoken at this time, and waits, not overdue yet.
     Unserved(Instant),
+    /// The backend has ended before anybody had spoken, and its client has not.
+    ClosedUnasked,
 }
 
 /// What one turn of a relay met.
@@ -90,7 +93,12 @@ impl Course {
             *self = Self::Answered;
             return Some(Step::Answered(waited));
         }
-        let at = met.asked.then_some(now).or(self.asked_at())?;
+        let Some(at) = met.asked.then_some(now).or(self.asked_at()) else {
+            if met.ended != Ended::No {
+                *self = Self::Unserved;
+            }
+            return (met.ended == Ended::Backend).then_some(Step::ClosedUnasked);
+        };
         if met.ended != Ended::No {
             // Of a client that has waited for too long it was told before.
             let is_news = met.ended == Ended::Backend && !self.is_overdue();
@@ -198,7 +206,11 @@ mod tests {
         assert_eq!(course.advance(ENDED, now), None, "one client counts once");
         assert_eq!(course, Course::Unserved);
         let mut course = Course::default();
-        assert_eq!(course.advance(ENDED, now), None, "nobody has asked");
+        assert_eq!(course.advance(ENDED, now), Some(Step::ClosedUnasked));
+        assert!(!course.is_open());
+        let mut course = Course::default();
+        assert_eq!(course.advance(BOTH_ENDED, now), None, "its client ended first");
+        let mut course = Course::default();
         let both = Met {
             ended: Ended::Backend,
             ..ASKED

@@ -235,6 +235,7 @@ impl Crowd {
                 }
             }
             Step::Unserved(asked_at) => self.report(core, client, Wordless::Ended, asked_at),
+            Step::ClosedUnasked => self.report_if_early(core, client),
         }
     }
 
@@ -271,16 +272,24 @@ impl Crowd {
         }
     }
 
+    /// A backend has closed a connection that nobody has said anything on.
+    fn report_if_early(&mut self, core: &Core, client: u64) {
+        let Some(since) = self.visits.get(&client).map(|visit| visit.since) else {
+            return;
+        };
+        let passive = &core.one().spec().remotes.passive;
+        if core.now().saturating_duration_since(since) < passive.early_close {
+            self.report(core, client, Wordless::ClosedEarly, since);
+        }
+    }
+
     /// The backend of a client has closed before anybody spoke: another one takes its place.
     fn replace(&mut self, core: &mut Core, client: u64) -> Result<(), String> {
         let Some(visit) = self.visits.get(&client) else {
             return Ok(());
         };
-        let (since, mut failed) = (visit.since, visit.failed.clone());
-        let passive = &core.one().spec().remotes.passive;
-        if core.now().saturating_duration_since(since) < passive.early_close {
-            self.report(core, client, Wordless::ClosedEarly, since);
-        }
+        let mut failed = visit.failed.clone();
+        self.report_if_early(core, client);
         let attempts = core.one().spec().pools.dial_attempts as usize;
         if let Some(visit) = self.visits.get(&client) {
             failed.push(visit.backend.addr);

@@ -57,6 +57,27 @@ fn one_of_three_that_closes_at_once_leaves_the_set() {
     }
 }
 
+/// Nobody is left to take its place, so clients hear of its end; those that wait for a greeting have not spoken.
+#[test]
+fn the_only_member_that_closes_before_its_client_spoke_leaves_the_set() {
+    let servers = servers(3, Conduct::Answer);
+    let mut changes = changes("round_robin", "off");
+    changes["remotes"]["selector"]["active_set_size"] = json!(1);
+    let forwarder = Forwarder::start(&changes, &list(&servers));
+    let before = ask_often(&forwarder, 20, PATIENCE, Duration::ZERO);
+    assert_eq!(failed(&before), 0);
+    let member = before[19].number.expect("an answer");
+    servers[usize::from(member)].behave(Conduct::Close);
+    for _ in 0..4 {
+        let _ = follow(Whim::Listens, forwarder.addr(), PATIENCE);
+    }
+    wait_for("they are held against it", || unserved(&forwarder) >= 3.0);
+    wait_for("another one takes its place", || {
+        let got = ask_often(&forwarder, 1, PATIENCE, Duration::ZERO);
+        got[0].number.is_some_and(|number| number != member)
+    });
+}
+
 /// As a middlebox does that accepts for others: it is out once five clients have met it, one after the other, whatever is
 /// scored; those before anybody knows how soon answers come are not held against it.
 #[test]

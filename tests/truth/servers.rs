@@ -256,6 +256,8 @@ pub fn ask_steadily(
 /// What a client does that is no fault of its server.
 #[derive(Debug, Clone, Copy)]
 pub enum Whim {
+    /// Connects and says nothing until it has heard all.
+    Listens,
     /// Connects, says nothing and leaves.
     SaysNothing,
     /// Asks and leaves at once.
@@ -273,6 +275,7 @@ pub fn follow(whim: Whim, forwarder: SocketAddr, patience: Duration) -> io::Resu
     let mut stream = TcpStream::connect_timeout(&forwarder, patience)?;
     stream.set_read_timeout(Some(patience))?;
     match whim {
+        Whim::Listens => drop(stream.read_to_end(&mut Vec::new())?),
         Whim::SaysNothing => pause(Duration::from_millis(20)),
         Whim::LeavesEarly => stream.write_all(QUESTION)?,
         Whim::ResetsEarly => {
