@@ -160,6 +160,19 @@ pub fn is_exhausted(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(WSAEMFILE | WSAENOBUFS))
 }
 
+/// Whether an established connection failed by what its peer did: not for want of memory, nor because the way there is gone.
+#[must_use]
+pub fn is_by_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, HostUnreachable, NetworkDown, NetworkUnreachable, OutOfMemory, TimedOut,
+    };
+    let is_ours = matches!(
+        error.kind(),
+        ConnectionAborted | HostUnreachable | NetworkDown | NetworkUnreachable | OutOfMemory | TimedOut
+    );
+    !is_ours && !is_exhausted(error)
+}
+
 /// Raises the soft limit of file descriptors to the hard one and returns what is in force.
 #[must_use]
 #[cfg(unix)]

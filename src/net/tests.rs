@@ -284,3 +284,21 @@ fn what_is_corked_waits_for_a_finish_or_to_be_let_go() {
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     assert_eq!(heard, b"last");
 }
+
+#[test]
+fn what_a_peer_did_is_told_from_what_befell_the_way_to_it() {
+    use io::ErrorKind;
+    for kind in [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe] {
+        assert!(is_by_peer(&kind.into()), "{kind}");
+    }
+    for kind in [
+        ErrorKind::TimedOut,
+        ErrorKind::HostUnreachable,
+        ErrorKind::NetworkUnreachable,
+        ErrorKind::NetworkDown,
+        ErrorKind::ConnectionAborted,
+        ErrorKind::OutOfMemory,
+    ] {
+        assert!(!is_by_peer(&kind.into()), "{kind}");
+    }
+}

@@ -61,7 +61,7 @@ pub enum Ended {
     No,
     /// The backend has ended while its client waits.
     Backend,
-    /// Both have: the backend may only have followed.
+    /// Both have, or the way between us and the backend: it may only have followed.
     Both,
 }
 

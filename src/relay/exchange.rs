@@ -276,7 +276,9 @@ impl<W: Wire> Relay<W> {
         }
         let mut again = false;
         // Most turns come after the first answer, and are no matter for it.
-        let was_open = self.course.is_open() && self.to_backend.phase() == Phase::Open;
+        // A write that failed tells nothing of its client.
+        let is_client_open = self.to_backend.phase() == Phase::Open || self.lost_backend.is_some();
+        let was_open = self.course.is_open() && is_client_open;
         let up = match tools.bandwidth {
             None => self.upload(backend, tools, TURN_BYTES),
             Some(limits) => self.run_limited(Direction::ToBackend, backend, limits, tools),
@@ -420,6 +422,8 @@ impl<W: Wire> Relay<W> {
     /// Takes note of who spoke in this turn, and who ended.
     fn advance_course(&mut self, moved: &Moved, down: &Stop, client_goes_on: bool, now: Instant) {
         let ended = match down {
+            // Our own want of memory, or the network: nobody has ended.
+            Stop::SourceFailed(error) if !net::is_by_peer(error) => Ended::Both,
             Stop::Finished | Stop::SourceFailed(_) if !client_goes_on || self.client.ready.has_failed() => {
                 Ended::Both
             }

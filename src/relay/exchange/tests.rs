@@ -103,6 +103,47 @@ fn a_reset_that_a_write_heard_of_first_stays_a_reset() {
 }
 
 #[test]
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn a_reset_that_a_write_heard_of_first_leaves_its_client_unserved() {
+    let (mut stage, backend) = Stage::new();
+    stage.relay.begin_on_dialled(Replaceable::No);
+    assert_eq!(stage.client_says(b"first"), Verdict::Wait);
+    assert_eq!(stage.relay.step.take(), Some(Step::Asked));
+    socket2::SockRef::from(&backend)
+        .set_linger(Some(Duration::ZERO))
+        .expect("linger");
+    drop(backend);
+    assert_eq!(stage.client_says(b"second"), Verdict::Wait, "no event told of it");
+    stage.warm.ready.set_closure(Closure::Failed);
+    assert!(matches!(stage.turn(), Verdict::End(_)));
+    assert!(
+        matches!(stage.relay.step, Some(Step::Unserved(_))),
+        "{:?}",
+        stage.relay.step
+    );
+}
+
+#[test]
+fn a_way_that_fails_while_a_client_waits_is_not_the_backends_end() {
+    for (error, is_unserved) in [
+        (std::io::ErrorKind::HostUnreachable, false),
+        (std::io::ErrorKind::OutOfMemory, false),
+        (std::io::ErrorKind::ConnectionReset, true),
+    ] {
+        let (mut stage, _backend) = Stage::new();
+        stage.relay.begin_on_dialled(Replaceable::No);
+        assert_eq!(stage.client_says(b"first"), Verdict::Wait);
+        stage.relay.step = None;
+        let down = Stop::SourceFailed(error.into());
+        stage
+            .relay
+            .advance_course(&Moved::default(), &down, true, clock::now());
+        assert_eq!(stage.relay.step.is_some(), is_unserved, "{error}");
+        assert!(!stage.relay.course.is_open());
+    }
+}
+
+#[test]
 fn what_a_stale_connection_did_not_take_is_part_of_the_flight() {
     let (mut stage, backend) = Stage::new();
     stage.warm.ready.write_blocked();
