@@ -189,9 +189,14 @@ impl Reactor {
         }
     }
 
-    /// Counts what a relay has moved in a stretch.
+    /// Counts what a relay has moved in a stretch, if that says how fast its backend is.
     pub(super) fn count_measured(&self, pool: Key, measured: Measured) {
-        if let Some(tally) = self.tally(pool) {
+        let good = self
+            .spec_of_pool(pool)
+            .map(|spec| spec.remotes.scoring.throughput.good);
+        if good.is_some_and(|good| measured.tells(good))
+            && let Some(tally) = self.tally(pool)
+        {
             tally.moved(measured.bytes, measured.time);
         }
     }

@@ -9,6 +9,7 @@ use super::upstream::KEEPALIVE_AFTER;
 use crate::base::slots::Key;
 use crate::config::Splice;
 use crate::net;
+use crate::relay::bulk;
 use crate::relay::close::{CloseReason, Ending, Side};
 use crate::relay::readiness::Closure;
 use crate::relay::{Moved, Tools, Verdict};
@@ -83,9 +84,13 @@ impl Reactor {
             count(tenant.traffic(self.index), moved);
             if client.relay.step.is_some() || client.relay.stretch.is_some() {
                 let step = client.relay.step.take();
+                let turn = bulk::Turn {
+                    moved: [moved.to_backend, moved.to_client],
+                    awaits_backend: client.relay.awaits_backend(),
+                    is_paused: client.relay.is_paused(),
+                };
                 let stretch = client.relay.stretch.as_mut();
-                let measured =
-                    stretch.and_then(|stretch| stretch.note([moved.to_backend, moved.to_client], self.now));
+                let measured = stretch.and_then(|stretch| stretch.note(turn, self.now));
                 self.appraise(key, attached.pool, step, measured);
             }
             (moved, verdict)

@@ -2,6 +2,9 @@
 //!
 //! A stretch is what moves without a pause. One counts if it moved [`LEAST_BYTES`] and hardly anything the other way: a
 //! conversation is as fast as those who talk, and says nothing of the way between them.
+//!
+//! Who is slow is told by who is waited for: of a backend it is known how fast it is only where we wait for it most of the
+//! time. Where a client is, or a limit of bandwidth, the backend may be much faster.
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +21,17 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// A stretch of this length is measured, and the next one begins.
 const LONGEST: Duration = Duration::from_secs(2);
 
+/// What one turn moved to the backend and to the client, and what more waits for then.
+#[derive(Debug, Clone, Copy)]
+pub struct Turn {
+    /// Bytes moved.
+    pub moved: [u64; 2],
+    /// Whether the backend is waited for that way: to take what there is, or for more.
+    pub awaits_backend: [bool; 2],
+    /// Whether a limit of bandwidth holds it up.
+    pub is_paused: bool,
+}
+
 /// The present stretch of one relay.
 #[derive(Debug, Clone, Copy)]
 pub struct Stretch {
@@ -26,6 +40,11 @@ pub struct Stretch {
     at: Instant,
     /// Bytes moved since it began: to the backend, to the client.
     moved: [u64; 2],
+    turns: u32,
+    /// After how many of them the backend was waited for.
+    awaited: [u32; 2],
+    /// Whether a limit of bandwidth held it up.
+    was_paused: bool,
 }
 
 /// What a stretch came to.
@@ -35,6 +54,17 @@ pub struct Measured {
     pub bytes: u64,
     /// In this time.
     pub time: Duration,
+    /// Whether it was mostly not the backend that was waited for: then it is at least so fast.
+    pub is_least: bool,
+}
+
+impl Measured {
+    /// Whether it tells how fast a backend is, where nobody asks for more than `good` bytes a second.
+    #[must_use]
+    pub fn tells(&self, good: u64) -> bool {
+        let would_move = u128::from(good) * self.time.as_micros() / 1_000_000;
+        !self.is_least || u128::from(self.bytes) >= would_move
+    }
 }
 
 impl Stretch {
@@ -45,11 +75,16 @@ impl Stretch {
             since: now,
             at: now,
             moved: [0, 0],
+            turns: 0,
+            awaited: [0, 0],
+            was_paused: false,
         }
     }
 
-    /// Takes in what one turn moved to the backend and to the client; what a stretch came to that is over by that.
-    pub fn note(&mut self, moved: [u64; 2], now: Instant) -> Option<Measured> {
+    /// Takes in what one turn moved; what a stretch came to that is over by that.
+    pub fn note(&mut self, turn: Turn, now: Instant) -> Option<Measured> {
+        let moved = turn.moved;
+        self.was_paused |= turn.is_paused;
         if moved == [0, 0] {
             return None;
         }
@@ -62,6 +97,10 @@ impl Stretch {
         } else {
             self.at = now;
             self.moved = [self.moved[0] + moved[0], self.moved[1] + moved[1]];
+            self.turns = self.turns.saturating_add(1);
+            for (count, awaits) in self.awaited.iter_mut().zip(turn.awaits_backend) {
+                *count = count.saturating_add(awaits.into());
+            }
         }
         measured
     }
@@ -70,9 +109,13 @@ impl Stretch {
     #[must_use]
     pub fn measured(&self) -> Option<Measured> {
         let (least, most) = (self.moved[0].min(self.moved[1]), self.moved[0].max(self.moved[1]));
+        let awaited = self.awaited[usize::from(self.moved[1] > self.moved[0])];
         let time = self.at.saturating_duration_since(self.since);
-        (most >= LEAST_BYTES && most / RATIO >= least && !time.is_zero())
-            .then_some(Measured { bytes: most, time })
+        (most >= LEAST_BYTES && most / RATIO >= least && !time.is_zero()).then_some(Measured {
+            bytes: most,
+            time,
+            is_least: self.was_paused || awaited < self.turns - self.turns / 4,
+        })
     }
 }
 
@@ -81,11 +124,24 @@ mod tests {
     use super::*;
     use crate::base::clock;
 
+    /// A turn after which the backend is waited for.
+    fn turn(moved: [u64; 2]) -> Turn {
+        Turn {
+            moved,
+            awaits_backend: [true, true],
+            is_paused: false,
+        }
+    }
+
     /// Moves so much each 10 ms, for so many turns.
     fn run(stretch: &mut Stretch, moved: [u64; 2], turns: u32, now: &mut Instant) -> Vec<Measured> {
+        run_turns(stretch, turn(moved), turns, now)
+    }
+
+    fn run_turns(stretch: &mut Stretch, turn: Turn, turns: u32, now: &mut Instant) -> Vec<Measured> {
         let turn = |_| {
             *now += Duration::from_millis(10);
-            stretch.note(moved, *now)
+            stretch.note(turn, *now)
         };
         (0..turns).filter_map(turn).collect()
     }
@@ -96,12 +152,53 @@ mod tests {
         let mut stretch = Stretch::new(now);
         assert_eq!(run(&mut stretch, [20, 100_000], 100, &mut now), []);
         now += Duration::from_secs(5);
-        let measured = stretch.note([0, 1], now).expect("a stretch is over");
+        let measured = stretch.note(turn([0, 1]), now).expect("a stretch is over");
         let expected = Measured {
             bytes: 10_000_000,
             time: Duration::from_secs(1),
+            is_least: false,
         };
         assert_eq!(measured, expected);
+    }
+
+    #[test]
+    fn a_slow_client_does_not_make_its_backend_slow() {
+        let (mut now, good) = (clock::now(), 12_500_000);
+        for way in [0, 1] {
+            for (bytes, awaits, tells) in [
+                (10_000, true, true),
+                (10_000, false, false),
+                (130_000, false, true),
+            ] {
+                let mut moved_by = Turn {
+                    moved: [20; 2],
+                    awaits_backend: [!awaits; 2],
+                    is_paused: false,
+                };
+                (moved_by.moved[way], moved_by.awaits_backend[way]) = (bytes, awaits);
+                let mut stretch = Stretch::new(now);
+                let measured = run_turns(&mut stretch, moved_by, 1_000, &mut now);
+                assert!(!measured.is_empty());
+                for measured in measured {
+                    assert_eq!(measured.tells(good), tells, "{measured:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_limit_of_ours_does_not_make_a_backend_slow() {
+        let mut now = clock::now();
+        let mut stretch = Stretch::new(now);
+        let paused = Turn {
+            is_paused: true,
+            ..turn([0, 0])
+        };
+        for _ in 0..1_000 {
+            let mut measured = run(&mut stretch, [0, 10_000], 9, &mut now);
+            measured.extend(run_turns(&mut stretch, paused, 1, &mut now));
+            assert!(measured.iter().all(|measured| measured.is_least), "{measured:?}");
+        }
     }
 
     #[test]
@@ -110,7 +207,7 @@ mod tests {
         let mut stretch = Stretch::new(now);
         let measured = run(&mut stretch, [100_000, 0], 1_000, &mut now);
         assert!(measured.len() >= 4, "{measured:?}");
-        for Measured { bytes, time } in measured {
+        for Measured { bytes, time, .. } in measured {
             assert_eq!(u128::from(bytes), 10_000 * time.as_millis());
         }
     }

@@ -228,6 +228,12 @@ impl<W: Wire> Relay<W> {
         self.resumes_at().is_some()
     }
 
+    /// Whether the backend is what bytes to it, and to the client, wait for: not a client that sends or takes none.
+    #[must_use]
+    pub fn awaits_backend(&self) -> [bool; 2] {
+        [self.to_backend.is_stuck(), !self.to_client.is_stuck()]
+    }
+
     /// Gives back what it has reserved, at its end.
     pub fn give_back(&mut self, bandwidth: &Bandwidth) {
         if let Some(throttle) = self.throttle.take() {

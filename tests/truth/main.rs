@@ -12,6 +12,7 @@
     reason = "a test crate: a failure is a panic, waiting has a deadline, and metrics count in whole numbers"
 )]
 
+mod bulk;
 mod checks;
 #[cfg(target_os = "linux")]
 mod logins;
