@@ -120,7 +120,8 @@ pub struct LatencyScoring {
 pub enum LatencySource {
     /// How long connects take.
     Connect,
-    /// How long the first bytes of answers take, to checks and to clients; of connects, as long as there were none.
+    /// How long the first bytes of answers take, to checks, or to clients where there are none; of connects, as long as there
+    /// were neither.
     FirstByte,
 }
 

@@ -77,7 +77,7 @@ impl Timing {
 pub struct History {
     /// How long connects take.
     connect: Timing,
-    /// How long first bytes of answers take, to checks and to clients.
+    /// How long first bytes of answers take: to checks, or to clients where it answers none.
     first_byte: Timing,
     /// Mean rate of directions that moved much, in bytes a second.
     rate: Ewma,
@@ -196,7 +196,8 @@ impl History {
             self.consecutive_failures = 0;
             self.penalty = (self.penalty - rules.failure_penalty.recovery_per_check).max(0.0);
         }
-        if let Some(first_byte) = served.first_byte {
+        // Clients ask for other things than checks do, of members alone: the two cannot be compared.
+        if let Some(first_byte) = served.first_byte.filter(|_| !self.trust.answers_checks()) {
             self.first_byte.add(first_byte, rules);
         }
         if let Some(rate) = served.rate {

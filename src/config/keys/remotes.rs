@@ -224,7 +224,7 @@ pub(super) const SCORING: &[Key] = &[
                 }
             },
         }),
-        "which latency is scored: how long connects take, or the first bytes of answers to checks and clients",
+        "which latency is scored: how long connects take, or the first bytes of answers to checks, and to clients where there are none",
     ),
     of_service(
         "remotes.scoring.latency.ewma_alpha",

@@ -117,6 +117,41 @@ fn the_bonus_counts_whole_runs_and_a_failure_resets_it() {
 }
 
 #[test]
+fn who_serves_clients_that_ask_for_more_is_as_soon_as_who_is_checked_only() {
+    let mut rules = Scoring::default();
+    rules.latency.source = LatencySource::FirstByte;
+    let now = crate::base::clock::now();
+    let check = Sample {
+        candidate: crate::service::Candidate {
+            service: crate::service::ServiceId::fresh(),
+            addr: SocketAddr::from(([127, 0, 0, 1], 1)),
+        },
+        outcome: ms(5),
+        heard: Heard::Answer(Duration::from_millis(5)),
+        source: crate::scorer::Source::Probe,
+        began_at: now,
+        at: now,
+    };
+    let (mut member, mut other, mut unchecked) = (History::default(), History::default(), History::default());
+    for _ in 0..20 {
+        let served = Served {
+            clients: 3,
+            first_byte: Some(Duration::from_millis(300)),
+            rate: None,
+        };
+        member.take(&check, &rules);
+        member.served(&served, &rules);
+        other.take(&check, &rules);
+        unchecked.record(ms(5), &rules);
+        unchecked.served(&served, &rules);
+    }
+    assert_eq!(member.score(&rules).latency, other.score(&rules).latency);
+    assert_eq!(member.score(&rules).jitter, other.score(&rules).jitter);
+    let latency = unchecked.score(&rules).latency;
+    assert_eq!(latency, Some(Duration::from_millis(300)), "clients are all that asks");
+}
+
+#[test]
 fn the_total_adds_up() {
     // One failure after 20 ms: 45 + 15 + 0.9*40 - 5 = 91.
     assert_close(history(&[ms(20), Outcome::Failure]).total, 91.0);
