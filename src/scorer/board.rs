@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::sample::{Rated, Sample, Served, Touched};
+use super::sample::{Heard, Rated, Sample, Served, Touched};
 use super::score::saved::SavedHistory;
-use super::score::{History, Score};
+use super::score::{Expected, History, Score};
 use crate::base::lru::Lru;
 use crate::config::Scoring;
 use crate::service::uplink::UplinkId;
@@ -26,6 +26,8 @@ pub const BOARD_BOUND: usize = 8192;
 pub struct ScoreBoard {
     rules: Scoring,
     rows: Lru<SocketAddr, Row>,
+    /// How soon they answer.
+    expected: Expected,
     /// How many rows there are whose last sample was a success.
     answering: usize,
     /// How often something was taken in.
@@ -79,6 +81,7 @@ impl ScoreBoard {
         Self {
             rules,
             rows: Lru::new(bound),
+            expected: Expected::default(),
             answering: 0,
             changes: 0,
             uplink: 0,
@@ -92,6 +95,9 @@ impl ScoreBoard {
         let before = usize::from(row.history.answers());
         row.meet(sample);
         row.history.take(sample, &self.rules);
+        if matches!(sample.heard, Heard::Answer(_)) {
+            self.expected.learn(&row.history, &self.rules);
+        }
         row.last_sample_at = Some(sample.at);
         self.answering += usize::from(row.history.answers());
         let gone = usize::from(forgotten.is_some_and(|row| row.history.answers()));
@@ -101,9 +107,14 @@ impl ScoreBoard {
 
     /// Takes in what clients got of a candidate, if it is remembered.
     pub fn served(&mut self, addr: &SocketAddr, served: &Served) {
-        let rules = &self.rules;
+        let (rules, expected) = (&self.rules, &mut self.expected);
         self.changes += 1;
-        self.rows.change(addr, |row| row.history.served(served, rules));
+        self.rows.change(addr, |row| {
+            row.history.served(served, rules);
+            if served.first_byte.is_some() {
+                expected.learn(&row.history, rules);
+            }
+        });
     }
 
     /// Takes in that a candidate did not serve a client, if it is remembered: who serves clients is.
@@ -126,7 +137,9 @@ impl ScoreBoard {
     /// The score of a candidate, if it was touched and is still remembered.
     #[must_use]
     pub fn score(&self, addr: &SocketAddr) -> Option<Score> {
-        self.rows.value(addr).map(|row| row.history.score(&self.rules))
+        self.rows
+            .value(addr)
+            .map(|row| row.history.score_beside(&self.expected, &self.rules))
     }
 
     /// Whether a candidate was touched and is still remembered.
@@ -166,7 +179,7 @@ impl ScoreBoard {
     /// Every remembered candidate, as the probing schedule sees it; in no particular order.
     pub fn touched(&self) -> impl Iterator<Item = Touched> {
         self.rows.iter().filter_map(|(addr, row)| {
-            let rated = row.history.rated(addr, &self.rules);
+            let rated = row.history.rated(addr, &self.expected, &self.rules);
             Some(Touched {
                 addr,
                 last_sample_at: row.last_sample_at?,
@@ -183,7 +196,7 @@ impl ScoreBoard {
         self.rows
             .iter()
             .filter(|(_, row)| row.standing == Standing::Fresh)
-            .map(|(addr, row)| row.history.rated(addr, &self.rules))
+            .map(|(addr, row)| row.history.rated(addr, &self.expected, &self.rules))
     }
 
     /// Every other remembered candidate, in the same way.
@@ -191,14 +204,16 @@ impl ScoreBoard {
         self.rows
             .iter()
             .filter(|(_, row)| row.standing != Standing::Fresh)
-            .map(|(addr, row)| row.history.rated(addr, &self.rules))
+            .map(|(addr, row)| row.history.rated(addr, &self.expected, &self.rules))
     }
 
     /// What one candidate is ranked by, whether it was touched or not.
     #[must_use]
     pub fn rating(&self, addr: SocketAddr) -> Rated {
         let row = self.rows.value(&addr);
-        row.map_or(Rated::unknown(addr), |row| row.history.rated(addr, &self.rules))
+        row.map_or(Rated::unknown(addr), |row| {
+            row.history.rated(addr, &self.expected, &self.rules)
+        })
     }
 
     /// Names the candidates that are not to be forgotten; those named before may be again.
@@ -247,6 +262,7 @@ impl ScoreBoard {
         if self.uplink != uplink {
             self.uplink = uplink;
             self.rows.retain(|_| false);
+            self.expected = Expected::default();
             self.answering = 0;
             self.changes += 1;
         }
@@ -274,7 +290,7 @@ impl ScoreBoard {
         let mut rows: Vec<(Rated, &Row)> = self
             .rows
             .iter()
-            .map(|(addr, row)| (row.history.rated(addr, &self.rules), row))
+            .map(|(addr, row)| (row.history.rated(addr, &self.expected, &self.rules), row))
             .collect();
         if rows.len() > most {
             rows.sort_by(|(a, _), (b, _)| b.is_trusted.cmp(&a.is_trusted).then(b.score.total_cmp(&a.score)));
@@ -395,6 +411,36 @@ mod tests {
         assert!(active.iter().all(|addr| board.score(addr).is_some()));
         board.retain(|addr| addr.port() > 4_950);
         assert_eq!(board.len(), 49);
+    }
+
+    #[test]
+    fn who_was_asked_nothing_is_no_quicker_for_that() {
+        let now = crate::base::clock::now();
+        let mut rules = Scoring::default();
+        rules.latency.source = crate::config::LatencySource::FirstByte;
+        let mut board = ScoreBoard::new(rules);
+        let late = |latency| Outcome::Success(Duration::from_millis(latency));
+        for _ in 0..20 {
+            for port in 1..4 {
+                board.record(&sample(port, OK, now));
+                let served = Served {
+                    clients: 2,
+                    first_byte: Some(Duration::from_millis(300)),
+                    rate: None,
+                };
+                board.served(&addr(port), &served);
+            }
+            board.record(&sample(4, OK, now));
+            board.record(&sample(5, late(120), now));
+        }
+        let score = |port| board.score(&addr(port)).expect("touched");
+        assert!(
+            (score(4).total - score(1).total).abs() < 1e-6,
+            "as far as is known"
+        );
+        assert_eq!(score(4).latency, score(1).latency);
+        assert_eq!(score(4).first_byte, None);
+        assert!(score(5).total < score(1).total, "it is farther away");
     }
 
     #[test]

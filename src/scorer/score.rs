@@ -72,6 +72,52 @@ impl Timing {
     }
 }
 
+/// How answers go beyond connects: what is expected of candidates that were asked nothing, where others were.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected {
+    /// What first bytes take more than connects, in seconds.
+    beyond: Ewma,
+    jitter: Ewma,
+}
+
+impl Default for Expected {
+    fn default() -> Self {
+        Self {
+            beyond: Ewma::EMPTY,
+            jitter: Ewma::EMPTY,
+        }
+    }
+}
+
+impl Expected {
+    /// Takes in what is known of one candidate that has just answered.
+    pub fn learn(&mut self, of: &History, rules: &Scoring) {
+        let (connect, first_byte) = (of.connect.mean.value(), of.first_byte.mean.value());
+        if let (Some(connect), Some(first_byte)) = (connect, first_byte) {
+            self.beyond
+                .add((first_byte - connect).max(0.0), rules.latency.ewma_alpha);
+        }
+        if let Some(jitter) = of.first_byte.jitter.value() {
+            self.jitter.add(jitter, rules.jitter.ewma_alpha);
+        }
+    }
+
+    /// What is expected of whoever connects like this.
+    fn of(&self, connect: &Timing) -> Timing {
+        let at_least = |own: Ewma| match (own.value(), self.jitter.value()) {
+            (Some(own), Some(expected)) => Ewma(own.max(expected)),
+            (None, Some(expected)) => Ewma(expected),
+            (Some(_) | None, None) => own,
+        };
+        Timing {
+            // Without a connect it stays unknown.
+            mean: Ewma(connect.mean.0 + self.beyond.value().unwrap_or(0.0)),
+            jitter: at_least(connect.jitter),
+            last: connect.last,
+        }
+    }
+}
+
 /// What is remembered of one candidate.
 #[derive(Debug, Clone, Copy)]
 pub struct History {
@@ -244,8 +290,14 @@ impl History {
     /// shown no jitter: its jitter counts as 0 until a second success tells more.
     #[must_use]
     pub fn score(&self, rules: &Scoring) -> Score {
-        let timing = self.timing(rules);
-        let parts = self.parts(timing, rules);
+        self.score_beside(&Expected::default(), rules)
+    }
+
+    /// The same beside others of which this is known.
+    #[must_use]
+    pub fn score_beside(&self, expected: &Expected, rules: &Scoring) -> Score {
+        let timing = self.timing(expected, rules);
+        let parts = self.parts(&timing, rules);
         let seconds = |mean: Ewma| mean.value().map(Duration::from_secs_f64);
         Score {
             total: self.total(&parts, rules),
@@ -269,11 +321,11 @@ impl History {
 
     /// What of its score a candidate is ranked by: nothing else is worked out, for this is asked of thousands.
     #[must_use]
-    pub fn rated(&self, addr: SocketAddr, rules: &Scoring) -> Rated {
-        let timing = self.timing(rules);
+    pub fn rated(&self, addr: SocketAddr, expected: &Expected, rules: &Scoring) -> Rated {
+        let timing = self.timing(expected, rules);
         Rated {
             addr,
-            score: self.total(&self.parts(timing, rules), rules),
+            score: self.total(&self.parts(&timing, rules), rules),
             latency: timing.mean.value().map(Duration::from_secs_f64),
             is_trusted: self.trust.is_whole(),
             successes: self.successes,
@@ -281,12 +333,12 @@ impl History {
     }
 
     /// The latency that is scored.
-    fn timing(&self, rules: &Scoring) -> &Timing {
+    fn timing(&self, expected: &Expected, rules: &Scoring) -> Timing {
         match rules.latency.source {
-            LatencySource::Connect => &self.connect,
-            // Who was never asked anything has shown no other latency.
-            LatencySource::FirstByte if self.first_byte.mean.value().is_none() => &self.connect,
-            LatencySource::FirstByte => &self.first_byte,
+            LatencySource::Connect => self.connect,
+            // Who was never asked anything has shown no other latency, and is no quicker for that.
+            LatencySource::FirstByte if self.first_byte.mean.value().is_none() => expected.of(&self.connect),
+            LatencySource::FirstByte => self.first_byte,
         }
     }
 

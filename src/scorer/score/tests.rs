@@ -148,7 +148,11 @@ fn who_serves_clients_that_ask_for_more_is_as_soon_as_who_is_checked_only() {
     assert_eq!(member.score(&rules).latency, other.score(&rules).latency);
     assert_eq!(member.score(&rules).jitter, other.score(&rules).jitter);
     let latency = unchecked.score(&rules).latency;
-    assert_eq!(latency, Some(Duration::from_millis(300)), "clients are all that asks");
+    assert_eq!(
+        latency,
+        Some(Duration::from_millis(300)),
+        "clients are all that asks"
+    );
 }
 
 #[test]
