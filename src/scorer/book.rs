@@ -106,6 +106,8 @@ impl Book {
         let is_new = self.aside.turn(&mut board, uplink, now);
         drop(board);
         self.since = uplink.since;
+        // How soon clients were answered, and how often, says nothing of this way.
+        self.conduct = Conduct::default();
         self.adopt();
         if is_new && self.service.spec.remotes.probing.initial.enabled {
             self.awaits_sweep = true;

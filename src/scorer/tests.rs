@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::inbox::INBOX_CAPACITY;
 use super::link::Phase;
 use super::pace::{PACE, URGENT_PACE};
-use super::sample::{Heard, Outcome, Source};
+use super::sample::{Heard, Outcome, Source, Unserved, Wordless};
 use super::thread::Scorer;
 use crate::base::clock;
 use crate::config::CheckKind;
@@ -501,4 +501,52 @@ fn what_was_learned_on_one_way_to_the_network_is_not_held_against_another() {
     turn(&mut bench, 7, &[0, 7], 4);
     turn(&mut bench, 1, &[7, 1], 5);
     assert!(!knows(&one, 1), "a way that was forgotten is a new one");
+}
+
+#[test]
+fn how_clients_were_served_on_one_way_is_not_expected_on_another() {
+    let mut bench = Bench::new();
+    let one = bench.service("one");
+    publish(&bench.hub, &[&one]);
+    bench.push(&one, 1, PROBED);
+    activate(&one, &[1], Footing::Good);
+    bench.step();
+    let serve = |bench: &mut Bench| {
+        let active = one.live.active.load();
+        for _ in 0..20 {
+            let share = &active.backends[0].shares[0];
+            share.service.answered(Some(Duration::from_millis(5)));
+        }
+        bench.step();
+    };
+    serve(&mut bench);
+    let silence = one.spec.remotes.passive.silence;
+    assert!(one.live.patience().expect("it is judged") < silence);
+    let since = bench.now;
+    bench.hub.uplink.publish(Arc::new(Uplink {
+        id: 2,
+        known: vec![2, 0],
+        sweeps: 1,
+        since,
+    }));
+    bench.step();
+    assert_eq!(one.live.patience(), Some(silence), "answers may take longer here");
+    for _ in 0..3 {
+        bench.now += Duration::from_secs(1);
+        bench.hub.samples.unserved(Unserved {
+            candidate: Candidate {
+                service: one.live.id,
+                addr: addr(1),
+            },
+            how: Wordless::Ended,
+            asked_at: bench.now,
+            at: bench.now,
+        });
+        bench.step();
+    }
+    assert_eq!(
+        one.live.counts.unserved.load(Ordering::Relaxed),
+        0,
+        "nobody answered yet"
+    );
 }
