@@ -369,7 +369,7 @@ mod tests {
                 addr: addr(port),
             },
             outcome,
-            heard: crate::scorer::Heard::NotAsked,
+            heard: Heard::NotAsked,
             source: Source::Probe,
             began_at: at,
             at,
