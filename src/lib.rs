@@ -29,6 +29,7 @@ pub mod backend; // one member of the active set and its live counts
 pub mod loadbalancer; // active set -> order of backends for one connection
 
 pub mod admission; // who may connect
+pub mod preface; // what a connection says before it gets a backend
 pub mod relay; // two halves of one connection
 pub mod service; // what the file says of a service, what outlives a reload, and all services as one value
 

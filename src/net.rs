@@ -82,19 +82,20 @@ pub fn reset_on_close(stream: &TcpStream) {
 /// Whether this system tells what a connection's peer has acknowledged.
 pub const KNOWS_ACKNOWLEDGED: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
-/// Whether it is certain that the peer of a connection of ours has acknowledged nothing of what was sent on it,
-/// neither bytes nor a finish. Still known after the connection has failed.
+/// Whether it is certain that the peer of a connection of ours has acknowledged nothing of what was sent on it after so
+/// many bytes, neither bytes nor a finish. Still known after the connection has failed.
 #[must_use]
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub fn nothing_acknowledged(stream: &TcpStream) -> bool {
-    tcp_info::bytes_acked(stream) == Some(1)
+pub fn nothing_acknowledged(stream: &TcpStream, after: u64) -> bool {
+    // The first one is that of the SYN.
+    tcp_info::bytes_acked(stream).is_some_and(|acked| (1..=1 + after).contains(&acked))
 }
 
-/// Whether it is certain that the peer of a connection of ours has acknowledged nothing of what was sent on it:
-/// this system does not tell.
+/// Whether it is certain that the peer of a connection of ours has acknowledged nothing of what was sent on it after so
+/// many bytes: this system does not tell.
 #[must_use]
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub fn nothing_acknowledged(_: &TcpStream) -> bool {
+pub fn nothing_acknowledged(_: &TcpStream, _: u64) -> bool {
     false
 }
 

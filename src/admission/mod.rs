@@ -19,7 +19,7 @@ mod reason;
 use crate::base::burst::Burst;
 use crate::config::Server;
 use clients::{Client, Clients, Quota};
-use networks::Networks;
+pub use networks::Networks;
 pub use reason::RejectReason;
 
 /// Tables that the clients are spread over, so that reactors seldom meet at one lock.

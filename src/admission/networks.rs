@@ -8,14 +8,15 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 ///
 /// Invariant: those of one family are sorted and have no address in common.
 #[derive(Debug)]
-pub(super) struct Networks {
+pub struct Networks {
     v4: Vec<Ipv4Net>,
     v6: Vec<Ipv6Net>,
 }
 
 impl Networks {
     /// The union of these.
-    pub(super) fn of(networks: &[IpNet]) -> Self {
+    #[must_use]
+    pub fn of(networks: &[IpNet]) -> Self {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for network in networks {
             match network {
@@ -30,7 +31,8 @@ impl Networks {
     }
 
     /// Whether one of them has the address. The families are apart: no IPv6 network has an IPv4 address.
-    pub(super) fn contains(&self, ip: IpAddr) -> bool {
+    #[must_use]
+    pub fn contains(&self, ip: IpAddr) -> bool {
         match ip {
             IpAddr::V4(ip) => {
                 let after = self.v4.partition_point(|network| network.network() <= ip);

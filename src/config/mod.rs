@@ -67,7 +67,7 @@ pub use remotes::{
     FailurePenalty, FileProvider, HistoricalBonus, InitialProbing, JitterScoring, LatencyScoring,
     LatencySource, Passive, Probing, Remotes, Scoring, Search, Selector, SuccessScoring, ThroughputScoring,
 };
-pub use server::{BandwidthLimits, Keepalive, Server, Splice};
+pub use server::{BandwidthLimits, Keepalive, ProxyAccept, ProxyProtocol, ProxySend, Server, Splice};
 pub use service_name::ServiceName;
 pub use sleep::Sleep;
 

@@ -11,7 +11,7 @@ use super::draft::Draft;
 use super::networks;
 use super::platform::Platform;
 use super::process::Process;
-use super::server::Splice;
+use super::server::{ProxyAccept, Splice};
 use super::value::show_duration;
 
 /// A rule about the values of a `D`.
@@ -191,6 +191,16 @@ pub(super) const OF_SERVICE: &[Rule<Draft>] = &[
     Rule {
         keys: &["server.allow", "server.deny"],
         broken: |draft, _| overruled_networks(draft),
+    },
+    Rule {
+        keys: &["server.proxy_protocol.accept", "server.proxy_protocol.from"],
+        broken: |draft, _| {
+            let proxy = &draft.server.proxy_protocol;
+            unless(proxy.accept == ProxyAccept::Off || !proxy.from.is_empty(), || {
+                "nobody is believed, for from has no network; allowed with accept: at least one in from"
+                    .to_owned()
+            })
+        },
     },
     Rule {
         keys: &[

@@ -30,6 +30,47 @@ pub struct Server {
     pub deny: Vec<IpNet>,
     /// How fast bytes may move.
     pub bandwidth: BandwidthLimits,
+    /// A step that stands before a backend is to be through by then.
+    pub handshake_timeout: Duration,
+    /// Whose word is taken for who a client is, and whether backends are told.
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// `server.proxy_protocol`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProxyProtocol {
+    /// Which headers are awaited of those in `from`.
+    pub accept: ProxyAccept,
+    /// Who begins its connections with a header, and is believed.
+    pub from: Vec<IpNet>,
+    /// Which header backends get.
+    pub send: ProxySend,
+}
+
+/// `server.proxy_protocol.accept`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProxyAccept {
+    /// None.
+    #[default]
+    Off,
+    /// Version 1, lines of text.
+    V1,
+    /// Version 2, binary.
+    V2,
+    /// Either.
+    Any,
+}
+
+/// `server.proxy_protocol.send`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProxySend {
+    /// None.
+    #[default]
+    Off,
+    /// Version 1, a line of text.
+    V1,
+    /// Version 2, binary.
+    V2,
 }
 
 /// `server.bandwidth`: bytes a second, of each direction for itself; 0 = no limit.

@@ -85,6 +85,11 @@ families! {
         "Client connections closed, by reason.";
     CONNECTIONS_REJECTED = Counter "tcp_forwarder_connections_rejected_total" &["service", "reason"],
         "Client connections refused right after accept, by reason; they count as nothing else.";
+    HANDSHAKE_FAILURES = Counter "tcp_forwarder_handshake_failures_total" &["service", "reason"],
+        "Client connections that ended before they had a backend, for what they said first, by reason.";
+    PROXY_CONNECTIONS = Counter "tcp_forwarder_proxy_connections_total" &["service", "client"],
+        "Client connections to a service that believes PROXY headers: for a client that is named, for whoever connected, \
+         or direct, without a header.";
     ACCEPT_PAUSED = Counter "tcp_forwarder_accept_paused_total" SERVICE,
         "Times that accepting paused: descriptors ran out or max_connections was reached.";
     RESCUED_CONNECTIONS = Counter "tcp_forwarder_rescued_connections_total" SERVICE,

@@ -14,12 +14,13 @@ use crate::admission::RejectReason;
 use crate::backend::{ActiveSet, Backend, ReactorShare};
 use crate::base::counters::{CONNECT_BOUNDS_MICROS, Cell, ConnectHistogram, HistogramReading};
 use crate::config::Algorithm;
+use crate::preface::Failure;
 use crate::relay::close::CloseReason;
 use crate::scorer::link::Phase;
 use crate::scorer::probe_stats::ProbeReading;
 use crate::selector::decide::SwitchReason;
 use crate::service::Service;
-use crate::service::traffic::{ErrorKind, Traffic};
+use crate::service::traffic::{ErrorKind, ProxyKind, Traffic};
 
 /// Adds every series but `process_*`.
 pub(super) fn collect(sources: &Sources, now: Instant, output: &mut Output) {
@@ -91,6 +92,18 @@ fn traffic(name: &str, reactors: &[Traffic], output: &mut Output) {
             one.rejected.get(reason as usize).map_or(0, Cell::value)
         });
         output.count(&family::CONNECTIONS_REJECTED, &[name, reason.label()], rejected);
+    }
+    for reason in Failure::ALL {
+        let failures = sum(reactors, |one| {
+            one.failures.get(reason as usize).map_or(0, Cell::value)
+        });
+        output.count(&family::HANDSHAKE_FAILURES, &[name, reason.label()], failures);
+    }
+    for kind in ProxyKind::ALL {
+        let proxied = sum(reactors, |one| {
+            one.proxied.get(kind as usize).map_or(0, Cell::value)
+        });
+        output.count(&family::PROXY_CONNECTIONS, &[name, kind.label()], proxied);
     }
     for kind in ErrorKind::ALL {
         let errors = sum(reactors, |one| {

@@ -22,7 +22,7 @@ mod movements;
 const REACTORS: usize = 2;
 
 /// The names that the specification fixes, with their labels, and `process_*`.
-const SPECIFIED: [(&str, &str); 53] = [
+const SPECIFIED: [(&str, &str); 55] = [
     ("new_connections_total", "service"),
     ("active_connections", "service"),
     ("connection_duration_seconds", "service"),
@@ -55,6 +55,8 @@ const SPECIFIED: [(&str, &str); 53] = [
     ("candidates", "service"),
     ("candidates_tracked", "service"),
     ("connections_rejected_total", "service,reason"),
+    ("handshake_failures_total", "service,reason"),
+    ("proxy_connections_total", "service,client"),
     ("accept_paused_total", "service"),
     ("rescued_connections_total", "service"),
     ("dial_duration_seconds", "service,server"),

@@ -249,7 +249,7 @@ impl Reactor {
     }
 
     /// Asks whether a client may connect, where there are limits.
-    fn admit(&self, tenant: Key, peer: SocketAddr) -> Result<Option<Box<Seat>>, RejectReason> {
+    pub(super) fn admit(&self, tenant: Key, peer: SocketAddr) -> Result<Option<Box<Seat>>, RejectReason> {
         match self
             .tenants
             .get(tenant)
@@ -260,15 +260,29 @@ impl Reactor {
         }
     }
 
+    /// The same of whoever connects, right after accept. Who speaks for clients is none itself: of them it is asked once
+    /// they are known.
+    fn admit_peer(&self, tenant: Key, peer: SocketAddr) -> Result<Option<Box<Seat>>, RejectReason> {
+        match self.front(tenant) {
+            Some(front) if front.believes(peer.ip()) => Ok(None),
+            Some(_) | None => self.admit(tenant, peer),
+        }
+    }
+
     /// Closes a connection that may not be, with a reset: its client knows at once, and a flood leaves nothing
     /// behind in our kernel, where each finished connection would wait out `TIME_WAIT`.
     fn refuse(&self, tenant: Key, stream: &TcpStream, peer: SocketAddr, reason: RejectReason) {
+        self.count_refusal(tenant, peer, reason);
+        net::reset_on_close(stream);
+    }
+
+    /// Counts a client that may not connect, and tells the log.
+    pub(super) fn count_refusal(&self, tenant: Key, peer: SocketAddr, reason: RejectReason) {
         const TARGET: &str = "tcp_forwarder::admission";
         let Some(tenant) = self.tenants.get(tenant) else {
             return;
         };
         tenant.traffic(self.index).count_rejection(reason);
-        net::reset_on_close(stream);
         let service = tenant.service.name.as_str();
         let admission = tenant.service.admission.as_ref();
         if admission.is_some_and(|admission| admission.begins_burst(reason, self.time.clock())) {
@@ -289,7 +303,7 @@ impl Reactor {
             return;
         };
         let tenant = self.heir(tenant);
-        let seat = match self.admit(tenant, peer) {
+        let seat = match self.admit_peer(tenant, peer) {
             Ok(seat) => seat,
             Err(reason) => return self.refuse(tenant, &stream, peer, reason),
         };
@@ -327,6 +341,9 @@ impl Reactor {
             warn!(target: "tcp_forwarder::reactor", "a connection could not be registered: {error}");
             return self.close(key, Ending::quiet(CloseReason::Error));
         }
-        self.find_backend(key);
+        match self.front(tenant) {
+            Some(_) => self.begin_opening(key),
+            None => self.find_backend(key),
+        }
     }
 }

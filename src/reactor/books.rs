@@ -119,6 +119,7 @@ impl Reactor {
                         .is_some_and(|heir| heir.standing == Standing::Current && heir.members.is_empty());
                     assert!(has_none, "a first set may still come");
                 }
+                Stage::Opening(_) => assert!(client.opening.is_some(), "who opens has an opening"),
                 Stage::Seeking(wait) => assert_ne!(wait, Wait::Nothing, "a client waits for something"),
                 Stage::Relaying(attached) | Stage::Leaving(attached, _) => {
                     let upstream = self.upstreams.get(attached.upstream);

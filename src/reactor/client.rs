@@ -1,6 +1,8 @@
 //! A client and its stage.
 //!
 //! ```text
+//! Opening ──(it has said what is awaited of it first)──► Seeking
+//!
 //! Seeking ──(a warm connection, or a dial that succeeds)──► Relaying ──(a reset that waits)──► Leaving
 //!    ▲                                                          │
 //!    └──────(stale, rescued: with what was said before)─────────┘
@@ -10,10 +12,12 @@
 
 use std::net::SocketAddr;
 
+use super::opening::Opening;
 use crate::admission::Seat;
 use crate::base::slots::Key;
 use crate::relay::Relay;
 use crate::relay::close::Ending;
+use crate::service::front::Preface;
 
 /// A client's connection, as the reactor keeps it.
 #[derive(Debug)]
@@ -24,15 +28,19 @@ pub(super) struct Client {
     pub(super) stage: Stage,
     /// What happened while it sought a backend, if anything did.
     pub(super) search: Option<Box<Search>>,
+    /// What it says before it gets a backend, and then what is known by that, if anything is.
+    pub(super) opening: Option<Box<Opening>>,
     /// Whether it stands in the run queue.
     pub(super) is_queued: bool,
     /// Counts it for its client, for as long as it is here.
-    pub(super) _seat: Option<Box<Seat>>,
+    pub(super) seat: Option<Box<Seat>>,
 }
 
 /// How far a client has come.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Stage {
+    /// It has not said yet what is awaited of it before it gets a backend. The deadline: this preface's.
+    Opening(Preface),
     /// It has no backend yet; what it says waits in the kernel, or in its first flight.
     Seeking(Wait),
     /// Bytes move. The deadline: its first look, silence, or a doubt.
@@ -129,8 +137,9 @@ impl Client {
             tenant,
             stage: Stage::Seeking(Wait::Nothing),
             search: None,
+            opening: None,
             is_queued: false,
-            _seat: seat,
+            seat,
         }
     }
 
@@ -171,7 +180,7 @@ impl Client {
     pub(super) fn pool(&self) -> Option<Key> {
         match self.stage {
             Stage::Seeking(Wait::Dial { pool, .. }) => Some(pool),
-            Stage::Seeking(Wait::Nothing | Wait::Socket | Wait::Set) => None,
+            Stage::Opening(_) | Stage::Seeking(Wait::Nothing | Wait::Socket | Wait::Set) => None,
             Stage::Relaying(seat) | Stage::Leaving(seat, _) => Some(seat.pool),
         }
     }

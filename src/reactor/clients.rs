@@ -33,6 +33,7 @@ impl Reactor {
         signal.apply(&mut client.relay.client.ready);
         match client.stage {
             Stage::Relaying(_) => self.drive(key),
+            Stage::Opening(_) => self.go_on_opening(key),
             // What it sends waits in the kernel. Only a reset ends the wait: a FIN may follow a request.
             Stage::Seeking(_) if signal.closure > Closure::Open && has_failed(client) => {
                 self.close(key, Ending::quiet(CloseReason::ClientReset));
@@ -128,6 +129,7 @@ impl Reactor {
             return;
         };
         match stage {
+            Stage::Opening(preface) => self.on_opening_deadline(key, preface),
             Stage::Seeking(Wait::Socket) => self.try_again(key),
             Stage::Seeking(Wait::Set) => self.close(key, Ending::quiet(CloseReason::DialFailed)),
             Stage::Seeking(Wait::Dial { .. }) => self.begin_rival(key),
@@ -250,7 +252,7 @@ impl Reactor {
                 }
             }
             Stage::Seeking(Wait::Dial { upstream, .. }) => self.orphan_dial(upstream),
-            Stage::Seeking(Wait::Nothing | Wait::Socket | Wait::Set) => {}
+            Stage::Opening(_) | Stage::Seeking(Wait::Nothing | Wait::Socket | Wait::Set) => {}
         }
         if ending.reset.is_of(Side::Client) {
             net::reset_on_close(&client.relay.client.stream);

@@ -37,6 +37,8 @@ pub struct Bursts {
     pub pauses: Burst,
     /// Dials that failed for want of a descriptor or a port.
     pub shortages: Burst,
+    /// Clients that ended before they had a backend.
+    pub failures: Burst,
 }
 
 impl Bursts {
@@ -46,6 +48,7 @@ impl Bursts {
         Self {
             pauses: Burst::new(origin),
             shortages: Burst::new(origin),
+            failures: Burst::new(origin),
         }
     }
 }

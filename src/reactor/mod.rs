@@ -10,9 +10,9 @@
 //! however many clients, pools, listeners and services there are.
 //!
 //! ```text
-//! client:    accept ─► seeking ─(warm connection, or a dial that succeeds)─► relaying ─► leaving ─► closed
-//!                        ▲                                                     │  │                  ▲
-//!                        └──────────(stale; rescued)───────────────────────────┘  └──────────────────┘
+//! client:    accept ─► (opening ─►) seeking ─(warm connection, or a dial that succeeds)─► relaying ─► leaving ─► closed
+//!                                   ▲                                                     │  │                  ▲
+//!                                   └──────────(stale; rescued)───────────────────────────┘  └──────────────────┘
 //! upstream:  dialling ─► warm ─► in use ─► closed
 //!                  └──────────────▲
 //! ```
@@ -34,6 +34,8 @@ mod letters; // what is delivered: listeners come, change hands and go
 pub mod limits; // which descriptors are for what
 mod listener; // one listener
 pub mod mailbox; // what a reactor is to own
+mod opening; // what a client has said before it gets a backend
+mod openings; // what stands before a backend: each preface is read
 mod pools; // pools brought to their size
 mod queue; // what is due, round by round
 mod race; // a second dial beside one that takes too long

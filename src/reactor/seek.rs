@@ -6,16 +6,17 @@ use std::time::Instant;
 
 use log::{debug, trace};
 
-use super::client::{Attachment, Stage, Trust, Wait};
+use super::client::{Attachment, Client, Stage, Trust, Wait};
 use super::core::Reactor;
 use super::listener::PAUSE;
-use super::tenant::Standing;
+use super::tenant::{Standing, Tenant};
 use super::token;
 use super::upstream::{KEEPALIVE_AFTER, State, Upstream};
 use crate::base::slots::Key;
-use crate::config::Rescue;
+use crate::config::{ProxySend, Rescue};
 use crate::net;
 use crate::pools::warm::{Pool, SHORTEST_LIFE};
+use crate::preface::proxy::{self, Endpoints, Facts};
 use crate::relay::bulk::Stretch;
 use crate::relay::close::{CloseReason, Ending};
 use crate::relay::readiness::Readiness;
@@ -234,17 +235,7 @@ impl Reactor {
             upstream: upstream_key,
             pool,
         });
-        // Another attempt must be left for what takes its place.
-        let may_try_twice = client.failed().len() + 1 < tenant.spec().pools.dial_attempts as usize;
-        match (warm_since, may_try_twice) {
-            (Some(_), true) => client.relay.begin_on_warm(tenant.spec().pools.rescue),
-            (Some(_), false) => client.relay.begin_on_warm(Rescue::Off),
-            // Where nobody else is left, its end is what the client is to hear.
-            (None, true) if tenant.members.len() > client.failed().len() + 1 => {
-                client.relay.begin_on_dialled(Replaceable::Yes);
-            }
-            (None, _) => client.relay.begin_on_dialled(Replaceable::No),
-        }
+        begin_on(client, tenant, warm_since);
         let is_measured = tenant.spec().remotes.scoring.throughput.max_score > 0.0;
         client.relay.stretch = is_measured.then(|| Box::new(Stretch::new(self.now)));
         client.relay.last_activity = self.now;
@@ -441,5 +432,40 @@ impl Reactor {
                 pool.dial_begun();
             }
         }
+    }
+}
+
+/// What a backend is told of a client.
+fn introduction(client: &Client, send: ProxySend) -> Vec<u8> {
+    let opening = client.opening.as_deref();
+    let named = opening.and_then(|opening| opening.destination);
+    let ours = || client.relay.client.stream.local_addr().ok().map(net::canonical);
+    let endpoints = named.or_else(ours).map(|destination| Endpoints {
+        source: client.relay.client_addr,
+        destination,
+    });
+    match opening {
+        Some(opening) => proxy::compose(send, endpoints, &opening.facts),
+        None => proxy::compose(send, endpoints, &Facts::default()),
+    }
+}
+
+/// Begins a relay on a connection that was warm since then, or was dialled for it.
+fn begin_on(client: &mut Client, tenant: &Tenant, warm_since: Option<Instant>) {
+    // Another attempt must be left for what takes its place.
+    let may_try_twice = client.failed().len() + 1 < tenant.spec().pools.dial_attempts as usize;
+    match (warm_since, may_try_twice) {
+        (Some(_), true) => client.relay.begin_on_warm(tenant.spec().pools.rescue),
+        (Some(_), false) => client.relay.begin_on_warm(Rescue::Off),
+        // Where nobody else is left, its end is what the client is to hear.
+        (None, true) if tenant.members.len() > client.failed().len() + 1 => {
+            client.relay.begin_on_dialled(Replaceable::Yes);
+        }
+        (None, _) => client.relay.begin_on_dialled(Replaceable::No),
+    }
+    let send = tenant.spec().server.proxy_protocol.send;
+    if send != ProxySend::Off {
+        let bytes = introduction(client, send);
+        client.relay.introduce(bytes);
     }
 }

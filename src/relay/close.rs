@@ -11,6 +11,8 @@
 //! | reset of the client behind bytes that the backend does not take | reset | `client_reset` |
 //! | no memory for its bytes | reset on both sides | `error` |
 //! | idle, half-close time-out | close on both sides | the time-out |
+//! | before there is a backend: what was awaited is wrong, or did not come in time | reset | `handshake_failed`, `handshake_timeout` |
+//! | the client that a PROXY header names may not connect | reset | `refused` |
 //! | cut: the end of the time to drain, of a backend that left | reset on both sides | `drained`, `backend_removed` |
 //!
 //! A reset is passed on only for a reset: never after a stream that finished, and never on top of bytes
@@ -43,13 +45,20 @@ pub enum CloseReason {
     Drained,
     /// Its backend left the active set, with `reset_on_removal`.
     BackendRemoved,
+    /// It ended before it had a backend: what it said first was wrong (see
+    /// [`Failure`](crate::preface::Failure)).
+    HandshakeFailed,
+    /// What it has to say before it gets a backend was not here within `server.handshake_timeout`.
+    HandshakeTimeout,
+    /// The client that its PROXY header names may not connect.
+    Refused,
     /// A socket failed in another way.
     Error,
 }
 
 impl CloseReason {
     /// Every reason, in label order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Finished,
         Self::ClientReset,
         Self::BackendReset,
@@ -58,6 +67,9 @@ impl CloseReason {
         Self::DialFailed,
         Self::Drained,
         Self::BackendRemoved,
+        Self::HandshakeFailed,
+        Self::HandshakeTimeout,
+        Self::Refused,
         Self::Error,
     ];
 
@@ -73,6 +85,9 @@ impl CloseReason {
             Self::DialFailed => "dial_failed",
             Self::Drained => "drained",
             Self::BackendRemoved => "backend_removed",
+            Self::HandshakeFailed => "handshake_failed",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::Refused => "refused",
             Self::Error => "error",
         }
     }
@@ -130,7 +145,10 @@ impl Ending {
             | CloseReason::HalfCloseTimeout
             | CloseReason::DialFailed
             | CloseReason::Drained
-            | CloseReason::BackendRemoved => false,
+            | CloseReason::BackendRemoved
+            | CloseReason::HandshakeFailed
+            | CloseReason::HandshakeTimeout
+            | CloseReason::Refused => false,
         }
     }
 

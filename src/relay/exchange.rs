@@ -12,11 +12,13 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 
 use super::bandwidth::{Bandwidth, Direction, Throttle};
+use super::buffer::Buffer;
 use super::bulk::Stretch;
 use super::close::{Ending, Side};
 use super::course::{Course, Ended, Met, Step};
 use super::flight::{Flight, Recorder};
-use super::half::{End, Half, Phase, Pumped, Stop};
+use super::half::{End, Half, Held, Phase, Pumped, Stop};
+use super::introduction::{Introduction, Parties};
 use super::peer::Peer;
 use super::pipe::PipeReserve;
 use super::pump::{at_most, pump};
@@ -63,6 +65,8 @@ pub struct Relay<W = TcpStream> {
     rescue: Rescue,
     /// The end that follows once the last bytes of a backend are delivered that takes nothing any more.
     lost_backend: Option<Ending>,
+    /// What the present backend is told before the first bytes of the client, if anything is.
+    introduction: Option<Box<Introduction>>,
     /// What the client has said to a warm connection, until the backend has answered.
     flight: Option<Box<Flight>>,
     /// Bytes still to be written that have been written, and counted, before.
@@ -82,6 +86,8 @@ enum Untouched {
     Warm,
     /// It was dialled for this client: what its backend says is said to the client, its end alone is nothing.
     Fresh,
+    /// The same, but no other one may take its place: its backend is still to be told who the client is.
+    Final,
 }
 
 /// Whether another connection may take the place of a dialled one that its backend closes before anybody has spoken.
@@ -154,11 +160,20 @@ impl<W: Wire> Relay<W> {
             untouched: Untouched::No,
             rescue: Rescue::Off,
             lost_backend: None,
+            introduction: None,
             flight: None,
             replaying: 0,
             to_backend: Half::default(),
             to_client: Half::default(),
             throttle: None,
+        }
+    }
+
+    /// Takes up what its client has said before it had a backend.
+    pub fn take_up(&mut self, bytes: &[u8]) {
+        debug_assert!(!self.to_backend.is_stuck(), "nothing was said before that");
+        if !bytes.is_empty() {
+            self.to_backend.held = Held::Bytes(Buffer::holding(bytes));
         }
     }
 
@@ -176,6 +191,16 @@ impl<W: Wire> Relay<W> {
             Replaceable::No => Untouched::No,
         };
         self.course = Course::Quiet;
+    }
+
+    /// Has the backend, whose connection has just begun, told this before the first bytes of its client.
+    pub fn introduce(&mut self, bytes: Vec<u8>) {
+        if self.untouched == Untouched::No {
+            self.untouched = Untouched::Final;
+        }
+        // What it has said by now leaves with that, whether an event has told of it or not.
+        self.client.ready.set_readable();
+        self.introduction = Some(Box::new(Introduction::of(bytes)));
     }
 
     /// Whether it is on a warm connection on which nothing has been exchanged.
@@ -200,9 +225,18 @@ impl<W: Wire> Relay<W> {
         self.to_backend = rescue::say_again(&flight);
     }
 
-    /// Whether there is something for the next connection to a backend already.
+    /// Whether there is something for the connection to a backend already.
     #[must_use]
     pub fn has_more_to_say(&self) -> bool {
+        self.has_words() || self.is_to_be_introduced()
+    }
+
+    fn is_to_be_introduced(&self) -> bool {
+        self.introduction.as_ref().is_some_and(|one| one.is_pending())
+    }
+
+    /// Whether the client has said something that no backend has taken yet.
+    fn has_words(&self) -> bool {
         self.to_backend.is_stuck()
             || self.to_backend.phase() == Phase::Ending
             || self.client.ready.is_readable()
@@ -286,6 +320,9 @@ impl<W: Wire> Relay<W> {
         let is_client_open = self.to_backend.phase() == Phase::Open || self.lost_backend.is_some();
         let was_open = self.course.is_open() && is_client_open;
         let up = match tools.bandwidth {
+            _ if self.untouched != Untouched::No && self.is_to_be_introduced() => {
+                self.say_introduction(backend, tools)
+            }
             None => self.upload(backend, tools, TURN_BYTES),
             Some(limits) => self.run_limited(Direction::ToBackend, backend, limits, tools),
         };
@@ -328,12 +365,53 @@ impl<W: Wire> Relay<W> {
     /// first bytes go. While a limit holds those back nobody looks: where polling is not by edges, a look asks for the next
     /// event, which would bring the next look at once.
     fn is_stale(&self, backend: &Peer<W>, clock: Instant) -> bool {
-        if self.untouched == Untouched::Fresh {
-            return backend.ready.is_read_closed() && backend.is_dead();
+        match self.untouched {
+            Untouched::Fresh => return backend.ready.is_read_closed() && backend.is_dead(),
+            Untouched::Final => return false,
+            Untouched::Warm | Untouched::No => {}
         }
         let throttle = self.throttle.as_ref();
         let is_held_back = || throttle.is_some_and(|one| one.is_paused_at(Direction::ToBackend, clock));
         backend.ready.is_read_closed() || (self.has_more_to_say() && !is_held_back() && backend.is_dead())
+    }
+
+    /// Tells the backend who its client is, with what that has said by then: not more, where a limit holds. The upload
+    /// begins behind it.
+    fn say_introduction(&mut self, backend: &mut Peer<W>, tools: &mut Tools<'_>) -> Pumped {
+        let Some(mut introduction) = self.introduction.take() else {
+            debug_assert!(false, "there is something to say");
+            return PAUSED;
+        };
+        let scratch = match tools.bandwidth {
+            None => &mut *tools.scratch,
+            Some(_) => at_most(tools.scratch, introduction.len() as u64),
+        };
+        let mut parties = Parties {
+            half: &mut self.to_backend,
+            client: &mut self.client,
+            backend,
+            flight: &mut self.flight,
+        };
+        let mut up = introduction.say(&mut parties, scratch);
+        let is_pending = introduction.is_pending();
+        self.introduction = Some(introduction);
+        if self.flight.is_some() {
+            self.note_upload(&up, backend);
+        }
+        if !is_pending && matches!(up.stop, Stop::Blocked) {
+            if self.untouched == Untouched::Final {
+                self.untouched = Untouched::No;
+            }
+            let more = match tools.bandwidth {
+                None => self.upload(backend, tools, TURN_BYTES),
+                Some(limits) => self.run_limited(Direction::ToBackend, backend, limits, tools),
+            };
+            up = Pumped {
+                moved: up.moved + more.moved,
+                stop: more.stop,
+            };
+        }
+        up
     }
 
     fn upload(&mut self, backend: &mut Peer<W>, tools: &mut Tools<'_>, budget: u64) -> Pumped {
@@ -450,7 +528,7 @@ impl<W: Wire> Relay<W> {
         if self.untouched == Untouched::Warm
             && self.rescue != Rescue::Off
             && self.flight.is_none()
-            && self.has_more_to_say()
+            && self.has_words()
         {
             self.flight = rescue::begin(&self.to_backend);
         }
@@ -483,7 +561,9 @@ impl<W: Wire> Relay<W> {
             | Stop::SourceFailed(_)
             | Stop::SinkFailed(_)) => rescue::last_words(stop, flight, backend)?,
         };
-        match rescue::fate(flight, self.rescue, end, &backend.stream, now) {
+        let told = self.introduction.as_ref().map_or(0, |one| one.len());
+        let unheard = || backend.stream.nothing_acknowledged(told as u64);
+        match rescue::fate(flight, self.rescue, end, unheard, now) {
             Fate::Rescued => Some(Verdict::Rescue),
             Fate::InDoubt(pause) => Some(Verdict::Doubt(pause)),
             Fate::Lost(error) => {

@@ -18,6 +18,7 @@ mod pump_tests;
 pub mod splice; // one direction through a pipe
 
 pub mod bandwidth; // how fast relays may move
+mod introduction; // what a backend is told before the first bytes of a client
 mod peer; // a wire and its readiness
 mod rescue; // the end of a first flight, as the wires tell it
 

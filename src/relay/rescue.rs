@@ -113,14 +113,14 @@ fn after_finish<W: Wire>(flight: &Flight, backend: &Peer<W>) -> LastWords {
 }
 
 /// What becomes of a flight whose connection has ended.
-pub(super) fn fate<W: Wire>(
+pub(super) fn fate(
     flight: &mut Flight,
     rescue: Rescue,
     end: LastWords,
-    backend: &W,
+    is_unheard: impl FnOnce() -> bool,
     now: Instant,
 ) -> Fate {
-    match flight.decide(rescue, end.death, || backend.nothing_acknowledged()) {
+    match flight.decide(rescue, end.death, is_unheard) {
         Decision::Rescue => return Fate::Rescued,
         Decision::Wait => {
             let since = *flight.doubtful_since.get_or_insert(now);

@@ -39,9 +39,9 @@ pub trait Wire: Read + Write {
     /// Whether [`nothing_acknowledged`](Self::nothing_acknowledged) may ever be true.
     fn knows_acknowledged(&self) -> bool;
 
-    /// Whether it is certain that nothing of what was written has reached the peer, not even the finish. Still known
-    /// after the wire has failed.
-    fn nothing_acknowledged(&self) -> bool;
+    /// Whether it is certain that nothing of what was written after so many bytes has reached the peer, not even the
+    /// finish. Still known after the wire has failed.
+    fn nothing_acknowledged(&self, after: u64) -> bool;
 
     /// Writes what a finish follows, so that both may leave in one packet: the end of it may wait for
     /// [`finish`](Self::finish) or [`uncork`](Self::uncork).
@@ -82,8 +82,8 @@ impl Wire for TcpStream {
         net::KNOWS_ACKNOWLEDGED
     }
 
-    fn nothing_acknowledged(&self) -> bool {
-        net::nothing_acknowledged(self)
+    fn nothing_acknowledged(&self, after: u64) -> bool {
+        net::nothing_acknowledged(self, after)
     }
 
     fn write_corked(&mut self, bytes: &[u8]) -> io::Result<usize> {

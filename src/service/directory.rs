@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use super::front::Front;
 use super::live::Live;
 use crate::admission::Admission;
 use crate::config::{ServiceName, Spec};
@@ -26,6 +27,8 @@ pub struct Service {
     pub live: Arc<Live>,
     /// Who may connect; none when everybody may.
     pub admission: Option<Arc<Admission>>,
+    /// What is awaited of clients before they get a backend; none when nothing is.
+    pub front: Option<Arc<Front>>,
     /// How fast bytes may move; none without a limit.
     pub bandwidth: Option<Arc<Bandwidth>>,
     /// Whose turn it is.
@@ -38,6 +41,7 @@ impl Service {
     pub fn new(name: ServiceName, spec: Arc<Spec>, live: Arc<Live>, now: Instant) -> Self {
         Self {
             admission: Admission::of(&spec.server, now).map(Arc::new),
+            front: Front::of(&spec.server).map(Arc::new),
             bandwidth: Bandwidth::of(&spec.server.bandwidth, now).map(Arc::new),
             balancer: LoadBalancer::new(spec.pools.algorithm, Arc::clone(&live.turn)),
             name,
@@ -55,6 +59,7 @@ impl Service {
             name: self.name.clone(),
             live: Arc::clone(&self.live),
             admission: Admission::after(self.admission.as_deref(), after, now).map(Arc::new),
+            front: Front::of(after).map(Arc::new),
             bandwidth: if before.bandwidth == after.bandwidth {
                 self.bandwidth.clone()
             } else {

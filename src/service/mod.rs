@@ -6,6 +6,7 @@
 
 pub mod directory; // all services of one configuration, and who listens where
 pub mod doorbells; // how each thread is woken
+pub mod front; // what stands before its backends
 pub mod hub; // what all threads share
 pub mod id; // which service
 pub mod live; // what of a service outlives a reload

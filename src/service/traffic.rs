@@ -4,6 +4,7 @@
 
 use crate::admission::RejectReason;
 use crate::base::counters::{CONNECTION_BOUNDS_MICROS, Cell, ConnectionHistogram};
+use crate::preface::Failure;
 use crate::relay::close::CloseReason;
 
 /// What went wrong with a connection; label `kind` of `errors_total`.
@@ -35,6 +36,33 @@ impl ErrorKind {
     }
 }
 
+/// For whom a connection is that came to a service which believes PROXY headers; label `client` of
+/// `proxy_connections_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyKind {
+    /// For the client that its header names.
+    Named,
+    /// For whoever connected, as its header says.
+    Local,
+    /// For whoever connected, who is not believed, and of whom no header is awaited.
+    Direct,
+}
+
+impl ProxyKind {
+    /// Every kind, in label order.
+    pub const ALL: [Self; 3] = [Self::Named, Self::Local, Self::Direct];
+
+    /// The label value.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Named => "named",
+            Self::Local => "local",
+            Self::Direct => "direct",
+        }
+    }
+}
+
 /// What one reactor counts of one service. Aligned so that two reactors never share a cache line.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -61,6 +89,10 @@ pub struct Traffic {
     pub closed: [Cell; CloseReason::ALL.len()],
     /// Connections refused, by [`RejectReason`].
     pub rejected: [Cell; RejectReason::ALL.len()],
+    /// Connections that ended before they had a backend, by [`Failure`].
+    pub failures: [Cell; Failure::ALL.len()],
+    /// Connections to a service that believes PROXY headers, by [`ProxyKind`].
+    pub proxied: [Cell; ProxyKind::ALL.len()],
     /// Errors, by [`ErrorKind`].
     pub errors: [Cell; ErrorKind::ALL.len()],
     /// How long relays lived.
@@ -81,6 +113,8 @@ impl Default for Traffic {
             races_lost: Cell::default(),
             closed: Default::default(),
             rejected: Default::default(),
+            failures: Default::default(),
+            proxied: Default::default(),
             errors: Default::default(),
             durations: ConnectionHistogram::new(&CONNECTION_BOUNDS_MICROS),
         }
@@ -98,6 +132,20 @@ impl Traffic {
     /// Counts a refused connection.
     pub fn count_rejection(&self, reason: RejectReason) {
         if let Some(cell) = self.rejected.get(reason as usize) {
+            cell.add(1);
+        }
+    }
+
+    /// Counts a connection that ended before it had a backend.
+    pub fn count_failure(&self, failure: Failure) {
+        if let Some(cell) = self.failures.get(failure as usize) {
+            cell.add(1);
+        }
+    }
+
+    /// Counts a connection to a service that believes PROXY headers.
+    pub fn count_proxied(&self, kind: ProxyKind) {
+        if let Some(cell) = self.proxied.get(kind as usize) {
             cell.add(1);
         }
     }

@@ -17,6 +17,7 @@ mod fickle;
 mod limits;
 mod listeners;
 mod process;
+mod proxy;
 mod race_rig;
 mod races;
 mod races_retiring;

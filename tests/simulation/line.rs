@@ -125,7 +125,7 @@ impl Wire for Line {
         true
     }
 
-    fn nothing_acknowledged(&self) -> bool {
+    fn nothing_acknowledged(&self, _: u64) -> bool {
         false
     }
 

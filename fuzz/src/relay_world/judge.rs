@@ -213,7 +213,10 @@ impl World<'_> {
             | CloseReason::HalfCloseTimeout
             | CloseReason::DialFailed
             | CloseReason::Drained
-            | CloseReason::BackendRemoved => unreachable!("no relay decides {ending:?}"),
+            | CloseReason::BackendRemoved
+            | CloseReason::HandshakeFailed
+            | CloseReason::HandshakeTimeout
+            | CloseReason::Refused => unreachable!("no relay decides {ending:?}"),
         }
         let by_backend = matches!(ending.reset, Reset::Of(Side::Client))
             || ending.reason == CloseReason::BackendReset

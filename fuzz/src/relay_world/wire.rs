@@ -57,7 +57,7 @@ impl Wire for MemoryWire {
         self.knows_acknowledged
     }
 
-    fn nothing_acknowledged(&self) -> bool {
+    fn nothing_acknowledged(&self, _: u64) -> bool {
         self.knows_acknowledged && self.socket.borrow().is_nothing_acked()
     }
 

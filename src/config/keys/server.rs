@@ -1,6 +1,6 @@
 //! The rows of `server`: some are the process's, the others stand directly in a service.
 
-use super::super::server::Splice;
+use super::super::server::{ProxyAccept, ProxySend, Splice};
 use super::super::slot::{Choice, Slot};
 use super::key::{Key, hours, ms, of_process, of_service, secs};
 use Slot::{Addresses, Count, Duration as Time, Number, Size};
@@ -106,5 +106,57 @@ pub(super) const SERVER: &[Key] = &[
         "server.bandwidth.total",
         Slot::ByteRate("no limit", |d| &mut d.server.bandwidth.total),
         "bytes a second that all connections together may move in each direction; 0 = no limit",
+    ),
+    of_service(
+        "server.handshake_timeout",
+        Time((ms(10), hours(1)), |d| &mut d.server.handshake_timeout),
+        "what a client has to say before it gets a backend is to be here by then, each part of it",
+    ),
+    of_service(
+        "server.proxy_protocol.accept",
+        Slot::Choice(Choice {
+            names: &["off", "v1", "v2", "any"],
+            to_come: &[],
+            name: |d| match d.server.proxy_protocol.accept {
+                ProxyAccept::Off => "off",
+                ProxyAccept::V1 => "v1",
+                ProxyAccept::V2 => "v2",
+                ProxyAccept::Any => "any",
+            },
+            choose: |d, name| {
+                d.server.proxy_protocol.accept = match name {
+                    "v1" => ProxyAccept::V1,
+                    "v2" => ProxyAccept::V2,
+                    "any" => ProxyAccept::Any,
+                    _ => ProxyAccept::Off,
+                }
+            },
+        }),
+        "connections of those in from begin with a PROXY header, which says who the client is",
+    ),
+    of_service(
+        "server.proxy_protocol.from",
+        Slot::Networks(|d| &mut d.server.proxy_protocol.from),
+        "networks whose PROXY headers are believed; all others are clients themselves",
+    ),
+    of_service(
+        "server.proxy_protocol.send",
+        Slot::Choice(Choice {
+            names: &["off", "v1", "v2"],
+            to_come: &[],
+            name: |d| match d.server.proxy_protocol.send {
+                ProxySend::Off => "off",
+                ProxySend::V1 => "v1",
+                ProxySend::V2 => "v2",
+            },
+            choose: |d, name| {
+                d.server.proxy_protocol.send = match name {
+                    "v1" => ProxySend::V1,
+                    "v2" => ProxySend::V2,
+                    _ => ProxySend::Off,
+                }
+            },
+        }),
+        "backends are told who the client is, by a PROXY header before its first bytes",
     ),
 ];

@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::candidates::CandidateSet;
+use crate::preface::Failure;
 use crate::scorer::link::Phase;
 use crate::selector::decide::Footing;
+use crate::service::traffic::ProxyKind;
 use crate::service::{Reloads, Slumber};
 
 /// One movement: what happens to the shared structures, the series that shows it, and its new value.
@@ -59,6 +61,16 @@ pub(super) const ALL: &[Movement] = &[
         |w, _| w.live.traffic[1].rejected[2].add(3),
         "connections_rejected_total{service=\"web\",reason=\"rate_limit\"}",
         3.0,
+    ),
+    (
+        |w, _| w.live.traffic[1].count_failure(Failure::ProxyChecksum),
+        "handshake_failures_total{service=\"web\",reason=\"proxy_checksum\"}",
+        1.0,
+    ),
+    (
+        |w, _| w.live.traffic[0].count_proxied(ProxyKind::Named),
+        "proxy_connections_total{service=\"web\",client=\"named\"}",
+        1.0,
     ),
     (
         |w, _| w.live.traffic[0].accept_paused.add(1),

@@ -91,7 +91,7 @@ fn a_reset_that_a_write_heard_of_first_stays_a_reset() {
         None,
         "used up by the write"
     );
-    assert!(net::nothing_acknowledged(&stage.warm.stream));
+    assert!(net::nothing_acknowledged(&stage.warm.stream, 0));
     stage.warm.ready.set_closure(Closure::Failed);
     assert_eq!(
         stage.turn(),
