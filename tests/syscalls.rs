@@ -34,19 +34,16 @@ fn name(call: &str) -> &str {
     call.split('(').next().unwrap_or(call)
 }
 
-/// The trace of a forwarder that relays one client's requests, from a pool of [`WARM`] connections that does
-/// not grow; the requests of the last [`REQUESTS`] stand between two marks.
-fn trace_of_requests() -> String {
+/// A forwarder under `strace`, which has a pool of [`WARM`] connections that does not grow.
+fn traced(changes: &serde_json::Value) -> (Forwarder, std::path::PathBuf) {
     let size = json!({ "min_size": WARM, "max_size": WARM });
-    let changes = json!({
+    let mut all = json!({
         "server": { "reactors": 1 },
         "remotes": { "probing": { "interval": "10m" } },
         "pools": { "strategy": { "type": "dynamic", "dynamic": size } },
     });
-    let files = Files::new(
-        &settings(&changes),
-        &format!("{}\n", echo_on(Ipv4Addr::LOCALHOST)),
-    );
+    support::merge(&mut all, changes);
+    let files = Files::new(&settings(&all), &format!("{}\n", echo_on(Ipv4Addr::LOCALHOST)));
     let plain = files.command();
     let trace = files.path("trace");
     let mut traced = Command::new("strace");
@@ -61,7 +58,12 @@ fn trace_of_requests() -> String {
     wait_for("warm connections", || {
         forwarder.metric("pool_available_connections") == f64::from(WARM)
     });
+    (forwarder, trace)
+}
 
+/// The trace of a forwarder that relays one client's requests; those of the last [`REQUESTS`] stand between two marks.
+fn trace_of_requests() -> String {
+    let (forwarder, trace) = traced(&json!({}));
     let mut client = forwarder.connect();
     ping(&mut client, b"first");
     ping(&mut client, b"mark-begin");
@@ -76,13 +78,55 @@ fn trace_of_requests() -> String {
     read()
 }
 
-#[test]
-fn a_request_costs_four_data_calls_and_a_pool_hit_costs_none() {
-    if Command::new("strace").arg("-V").output().is_err() {
+/// Whether there is an `strace`; says so if there is none.
+fn can_trace() -> bool {
+    let is_there = Command::new("strace").arg("-V").output().is_ok();
+    if !is_there {
         drop(writeln!(
             std::io::stderr(),
             "skipped: system calls are not counted: strace is not installed"
         ));
+    }
+    is_there
+}
+
+/// A PROXY header costs a client no call of its own: neither that which comes with its first bytes, nor that which goes.
+#[test]
+fn a_proxy_header_comes_and_goes_with_the_first_bytes() {
+    if !can_trace() {
+        return;
+    }
+    let proxy = json!({ "accept": "v1", "from": "127.0.0.0/8", "send": "v1" });
+    let (forwarder, trace) = traced(&json!({ "server": { "proxy_protocol": proxy } }));
+    let mut client = forwarder.connect();
+    let line = "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n";
+    let first = format!("{line}mark-first");
+    client.write_all(first.as_bytes()).unwrap();
+    // The backend sends back what it gets, and its header, too.
+    let mut reply = vec![0; first.len()];
+    std::io::Read::read_exact(&mut client, &mut reply).unwrap();
+    assert_eq!(reply, first.as_bytes());
+    let read = || std::fs::read_to_string(&trace).unwrap();
+    wait_for("the trace is written", || {
+        read().matches("mark-first").count() >= 4
+    });
+    let trace = read();
+    let about: Vec<&str> = trace.lines().filter(|line| line.contains("mark-first")).collect();
+    let [came, went, ..] = about[..] else {
+        panic!("{trace}")
+    };
+    assert!(
+        came.contains("recvfrom(") && went.contains("sendto("),
+        "{came} {went}"
+    );
+    for call in [came, went] {
+        assert!(call.contains("PROXY TCP4 192.0.2.1"), "in one call: {call}");
+    }
+}
+
+#[test]
+fn a_request_costs_four_data_calls_and_a_pool_hit_costs_none() {
+    if !can_trace() {
         return;
     }
     let trace = trace_of_requests();

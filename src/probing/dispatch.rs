@@ -459,13 +459,12 @@ impl Dispatch {
                 Some(known) => known,
                 None => self.entry(service, now),
             };
-            let probing = &service.spec.remotes.probing;
             entry.agenda.adopt(&service.spec.remotes, now, &mut self.rng);
             entry
                 .agenda
                 .remember(read(&service.live.board).touched(), &mut self.rng);
-            if entry.service.spec.remotes.probing.check != probing.check {
-                entry.plan = Plan::of(&probing.check).map(Arc::new);
+            if !Plan::is_same(&entry.service.spec, &service.spec) {
+                entry.plan = Plan::of_spec(&service.spec).map(Arc::new);
             }
             entry.service = Arc::clone(service);
             let twin = self.services.insert(id, entry);
@@ -500,7 +499,7 @@ impl Dispatch {
             agenda,
             slumber: Reader::new(Arc::clone(&service.live.slumber)),
             looks: None,
-            plan: Plan::of(&remotes.probing.check).map(Arc::new),
+            plan: Plan::of_spec(&service.spec).map(Arc::new),
             turn: None,
             gives_up_at: None,
         };

@@ -382,17 +382,14 @@ impl<W: Wire> Relay<W> {
             debug_assert!(false, "there is something to say");
             return PAUSED;
         };
-        let scratch = match tools.bandwidth {
-            None => &mut *tools.scratch,
-            Some(_) => at_most(tools.scratch, introduction.len() as u64),
-        };
         let mut parties = Parties {
             half: &mut self.to_backend,
             client: &mut self.client,
             backend,
             flight: &mut self.flight,
+            most_words: tools.bandwidth.map_or(usize::MAX, |_| 0),
         };
-        let mut up = introduction.say(&mut parties, scratch);
+        let mut up = introduction.say(&mut parties, tools.scratch);
         let is_pending = introduction.is_pending();
         self.introduction = Some(introduction);
         if self.flight.is_some() {

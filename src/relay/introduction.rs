@@ -27,6 +27,8 @@ pub(super) struct Parties<'a, W> {
     pub(super) client: &'a mut Peer<W>,
     pub(super) backend: &'a mut Peer<W>,
     pub(super) flight: &'a mut Option<Box<Flight>>,
+    /// Bytes of the client that may go along.
+    pub(super) most_words: usize,
 }
 
 impl Introduction {
@@ -47,7 +49,7 @@ impl Introduction {
         self.bytes.len()
     }
 
-    /// Says what is left of it, and behind it what the client has said, as far as there is room in `scratch`. What was
+    /// Says what is left of it, and behind it what the client has said, as far as it may go along. What was
     /// moved is of the client alone.
     pub(super) fn say<W: Wire>(&mut self, parties: &mut Parties<'_, W>, scratch: &mut [u8]) -> Pumped {
         let mut moved = 0;
@@ -59,15 +61,11 @@ impl Introduction {
             };
             place.copy_from_slice(rest);
             let mut filled = rest.len();
-            if let Some(room) = scratch.get_mut(filled..).filter(|room| !room.is_empty()) {
-                match parties.words(room) {
-                    Ok(count) => filled += count,
-                    Err(error) => {
-                        return Pumped {
-                            moved,
-                            stop: Stop::SourceFailed(error),
-                        };
-                    }
+            match parties.words(scratch.get_mut(filled..).unwrap_or_default()) {
+                Ok(count) => filled += count,
+                Err(error) => {
+                    let stop = Stop::SourceFailed(error);
+                    return Pumped { moved, stop };
                 }
             }
             let all = scratch.get(..filled).unwrap_or_default();
@@ -106,6 +104,11 @@ impl Introduction {
 impl<W: Wire> Parties<'_, W> {
     /// Puts what the client has said into `room`, as far as it fits; what was read is held until it is written.
     fn words(&mut self, room: &mut [u8]) -> std::io::Result<usize> {
+        let most = self.most_words.min(room.len());
+        let room = room.get_mut(..most).unwrap_or_default();
+        if room.is_empty() {
+            return Ok(0);
+        }
         if !self.half.is_stuck() && self.half.phase() == Phase::Open && self.client.ready.is_readable() {
             self.read(room)?;
         }

@@ -19,6 +19,8 @@ pub mod splice; // one direction through a pipe
 
 pub mod bandwidth; // how fast relays may move
 mod introduction; // what a backend is told before the first bytes of a client
+#[cfg(test)]
+mod introduction_tests;
 mod peer; // a wire and its readiness
 mod rescue; // the end of a first flight, as the wires tell it
 

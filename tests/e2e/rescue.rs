@@ -6,7 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 
-use tcp_forwarder::config::{Rescue, Spec, Strategy};
+use tcp_forwarder::config::{ProxySend, Rescue, Spec, Strategy};
 use tcp_forwarder::relay::close::CloseReason;
 
 use crate::fickle::{client_hello, deafen, hear_again, reset};
@@ -67,6 +67,7 @@ impl Scene {
     }
 
     fn of(spec: &Spec, expected: Request, is_deaf: bool) -> Self {
+        let is_told = spec.server.proxy_protocol.send == ProxySend::V1;
         let (hand_out, doomed) = mpsc::sync_channel(1);
         let is_first = AtomicBool::new(true);
         let served = Arc::new(AtomicU64::new(0));
@@ -78,6 +79,9 @@ impl Scene {
                 }
                 hand_out.send(stream).unwrap();
                 return;
+            }
+            if is_told {
+                hear_header(&mut stream);
             }
             let mut request = Vec::new();
             let is_whole = match expected {
@@ -121,6 +125,24 @@ fn spec(rescue: Rescue) -> Spec {
     spec
 }
 
+/// Reads the header that tells of a client.
+fn hear_header(stream: &mut TcpStream) {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while !line.ends_with(b"\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        line.extend(byte);
+    }
+    assert!(line.starts_with(b"PROXY TCP4 127."), "{line:?}");
+}
+
+/// The same, where backends are told who a client is.
+fn told(rescue: Rescue) -> Spec {
+    let mut spec = spec(rescue);
+    spec.server.proxy_protocol.send = ProxySend::V1;
+    spec
+}
+
 /// Reads to the end, whichever it is.
 fn hear(client: &mut TcpStream) -> Vec<u8> {
     let mut heard = Vec::new();
@@ -154,6 +176,9 @@ fn play(spec: &Spec, pieces: &[&[u8]], fate: Fate) -> Outcome {
         hear_again(&doomed);
     }
     if reads || fate == Fate::FinishedThenReadThenReset {
+        if spec.server.proxy_protocol.send == ProxySend::V1 {
+            hear_header(&mut doomed);
+        }
         doomed.read_exact(&mut vec![0; flight.len()]).unwrap();
     } else {
         hear_again(&doomed);
@@ -219,6 +244,63 @@ fn bytes_that_met_a_close_are_said_again_and_once_only() {
         lost(REQUEST),
         "nothing is kept"
     );
+}
+
+#[test]
+fn whoever_gets_them_is_told_of_the_client_first() {
+    let safe = told(Rescue::Safe);
+    let hello = client_hello(5);
+    for (flight, fate) in [
+        (REQUEST, Fate::Closed),
+        (&hello, Fate::ReadThenReset),
+        (&hello, Fate::Closed),
+    ] {
+        assert_eq!(play(&safe, &[flight], fate), rescued(flight), "{fate:?}");
+        assert_eq!(
+            play(&safe, &[&flight[..9], &flight[9..]], fate),
+            rescued(flight),
+            "{fate:?}"
+        );
+    }
+    for fate in [Fate::Reset, Fate::ReadThenReset, Fate::ReadThenClosed] {
+        assert_eq!(play(&safe, &[REQUEST], fate), lost(REQUEST), "{fate:?}");
+    }
+    let always = told(Rescue::Always);
+    assert_eq!(play(&always, &[REQUEST], Fate::ReadThenReset), rescued(REQUEST));
+}
+
+#[test]
+fn what_a_backend_knows_of_its_client_is_none_of_the_clients_words() {
+    let scene = Scene::new(&told(Rescue::Safe), REQUEST.len(), false);
+    let mut doomed = scene.warm_one();
+    let mut client = scene.rig.connect();
+    // It is told at once, and its kernel has acknowledged that.
+    hear_header(&mut doomed);
+    deafen(&doomed);
+    client.write_all(REQUEST).unwrap();
+    wait_for("it was written to the backend", || {
+        scene.counted() == REQUEST.len() as u64
+    });
+    hear_again(&doomed);
+    drop(doomed);
+    assert_eq!(hear(&mut client), REQUEST, "none of them had arrived");
+    assert_eq!(scene.rescued(), 1);
+}
+
+#[test]
+fn a_warm_connection_that_dies_once_it_is_told_is_replaced() {
+    let scene = Scene::new(&told(Rescue::Off), REQUEST.len(), false);
+    let mut doomed = scene.warm_one();
+    let mut client = scene.rig.connect();
+    hear_header(&mut doomed);
+    drop(doomed);
+    wait_for("another one is dialled", || {
+        scene.rig.misses() + scene.rig.hits() >= 1
+    });
+    client.write_all(REQUEST).unwrap();
+    let mut reply = vec![0; REQUEST.len()];
+    client.read_exact(&mut reply).unwrap();
+    assert_eq!(reply, REQUEST);
 }
 
 #[test]

@@ -13,7 +13,7 @@ const MOST_HEADERS: usize = 128;
 
 /// What is asked, and what is a right answer.
 #[derive(Debug)]
-pub struct Request {
+pub(super) struct Request {
     check: HttpCheck,
     /// The header that `expect_header` names, and what its value must contain.
     header: Option<(String, String)>,

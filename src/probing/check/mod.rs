@@ -16,19 +16,28 @@ use regex_lite::Regex;
 
 pub use verdict::Verdict;
 
-use crate::config::{Check, CheckKind};
+use crate::config::{Check, CheckKind, ProxySend, Spec};
+use crate::preface::proxy::{self, Facts};
 
 /// Bytes of an answer that are looked at.
 pub const LONGEST_ANSWER: usize = 64 * 1024;
 
 /// What is asked, and what is a right answer.
 #[derive(Debug)]
-pub enum Plan {
+pub struct Plan {
+    /// What is said before anything else; empty: nothing.
+    introduction: Vec<u8>,
+    kind: Kind,
+}
+
+/// How it is asked.
+#[derive(Debug)]
+enum Kind {
     /// A request by HTTP.
     Http(Box<http::Request>),
     /// Bytes, and bytes.
     SendExpect {
-        /// What is said first; empty: nothing.
+        /// What is said; empty: nothing.
         send: Vec<u8>,
         /// What the answer must contain; empty: anything.
         expect: Vec<u8>,
@@ -39,8 +48,8 @@ impl Plan {
     /// The plan of a configuration; none if nothing is asked.
     #[must_use]
     pub fn of(check: &Check) -> Option<Self> {
-        match check.kind {
-            CheckKind::Connect => None,
+        let kind = match check.kind {
+            CheckKind::Connect => return None,
             CheckKind::Http => {
                 // Checked with the configuration; what does not compile selects nobody.
                 let select = (!check.select.header.is_empty()).then(|| {
@@ -49,25 +58,51 @@ impl Plan {
                         Regex::new(&check.select.pattern).ok(),
                     )
                 });
-                Some(Self::Http(Box::new(http::Request::new(
-                    check.http.clone(),
-                    select,
-                ))))
+                Kind::Http(Box::new(http::Request::new(check.http.clone(), select)))
             }
-            CheckKind::SendExpect => Some(Self::SendExpect {
+            CheckKind::SendExpect => Kind::SendExpect {
                 send: check.send.bytes(),
                 expect: check.expect.bytes(),
-            }),
+            },
+        };
+        Some(Self {
+            introduction: Vec::new(),
+            kind,
+        })
+    }
+
+    /// The plan for the backends of a service: where they are told who a client is, they are told that this is none.
+    #[must_use]
+    pub fn of_spec(spec: &Spec) -> Option<Self> {
+        let check = &spec.remotes.probing.check;
+        let mut plan = Self::of(check)?;
+        plan.introduction = proxy::compose(Self::header(spec), None, &Facts::default());
+        Some(plan)
+    }
+
+    /// Whether two specs ask the same.
+    #[must_use]
+    pub fn is_same(a: &Spec, b: &Spec) -> bool {
+        a.remotes.probing.check == b.remotes.probing.check && Self::header(a) == Self::header(b)
+    }
+
+    /// The PROXY header that comes before a question. A port of its own has a server of its own.
+    fn header(spec: &Spec) -> ProxySend {
+        match spec.remotes.probing.check.port {
+            0 => spec.server.proxy_protocol.send,
+            _ => ProxySend::Off,
         }
     }
 
     /// What is said to a candidate first.
     #[must_use]
     pub fn question(&self, addr: SocketAddr) -> Vec<u8> {
-        match self {
-            Self::Http(request) => request.text(addr).into_bytes(),
-            Self::SendExpect { send, .. } => send.clone(),
+        let mut question = self.introduction.clone();
+        match &self.kind {
+            Kind::Http(request) => question.extend(request.text(addr).into_bytes()),
+            Kind::SendExpect { send, .. } => question.extend(send),
         }
+        question
     }
 }
 
@@ -86,9 +121,9 @@ impl Reading {
         let room = LONGEST_ANSWER - self.read;
         let bytes = &bytes[..bytes.len().min(room)];
         self.read += bytes.len();
-        let verdict = match plan {
-            Plan::Http(request) => self.feed_http(request, bytes),
-            Plan::SendExpect { expect, .. } => self.look_for(expect, bytes),
+        let verdict = match &plan.kind {
+            Kind::Http(request) => self.feed_http(request, bytes),
+            Kind::SendExpect { expect, .. } => self.look_for(expect, bytes),
         };
         if verdict == Verdict::Open && self.read == LONGEST_ANSWER {
             return Verdict::Wrong("what is expected is not in its first 64 KiB");
@@ -99,11 +134,11 @@ impl Reading {
     /// The answer has ended.
     #[must_use]
     pub fn end(&self, plan: &Plan) -> Verdict {
-        match (&self.body, plan) {
+        match (&self.body, &plan.kind) {
             (_, _) if self.read == 0 => Verdict::Wrong("it ends without a word"),
-            (Some(_), Plan::Http(_)) => Verdict::Wrong("the body is another one"),
-            (None, Plan::Http(_)) => Verdict::Wrong("the head has no end"),
-            (_, Plan::SendExpect { .. }) => Verdict::Wrong("what is expected does not come"),
+            (Some(_), Kind::Http(_)) => Verdict::Wrong("the body is another one"),
+            (None, Kind::Http(_)) => Verdict::Wrong("the head has no end"),
+            (_, Kind::SendExpect { .. }) => Verdict::Wrong("what is expected does not come"),
         }
     }
 

@@ -86,6 +86,26 @@ fn the_question_is_what_was_configured() {
 }
 
 #[test]
+fn who_is_told_of_clients_is_told_that_a_check_is_none() {
+    let mut spec = Spec::default();
+    spec.remotes.probing.check.kind = CheckKind::SendExpect;
+    spec.remotes.probing.check.send = Pattern::of("PING").expect("text");
+    let question = |spec: &Spec| Plan::of_spec(spec).expect("something is asked").question(addr());
+    assert_eq!(question(&spec), b"PING");
+    let before = spec.clone();
+    for (send, expected) in [
+        (ProxySend::V1, &b"PROXY UNKNOWN\r\nPING"[..]),
+        (ProxySend::V2, b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0PING"),
+    ] {
+        spec.server.proxy_protocol.send = send;
+        assert_eq!(question(&spec), expected);
+        assert!(!Plan::is_same(&before, &spec) && Plan::is_same(&spec, &spec));
+    }
+    spec.remotes.probing.check.port = 8080;
+    assert_eq!(question(&spec), b"PING", "another port is another server");
+}
+
+#[test]
 fn statuses_are_in_their_ranges() {
     let plan = http(|check| {
         check.http.expect_status = vec![Statuses { from: 200, to: 204 }, Statuses { from: 404, to: 404 }];
