@@ -10,6 +10,7 @@ pub mod choices;
 pub mod configuration;
 pub mod flight;
 pub mod log_filter;
+pub mod proxy;
 pub mod pump;
 pub mod relay;
 pub mod relay_world;
@@ -24,13 +25,14 @@ pub mod timers;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its folder in the corpus.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("admission", admission::run),
     ("answer", answer::run),
     ("candidates", candidates::run),
     ("configuration", configuration::run),
     ("flight", flight::run),
     ("log_filter", log_filter::run),
+    ("proxy", proxy::run),
     ("pump", pump::run),
     ("relay", relay::run),
     ("request", request::run),
