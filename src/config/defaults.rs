@@ -11,7 +11,7 @@ use super::remotes::{
     FailurePenalty, FileProvider, HistoricalBonus, InitialProbing, JitterScoring, LatencyScoring,
     LatencySource, Passive, Probing, Remotes, Scoring, Search, Selector, SuccessScoring, ThroughputScoring,
 };
-use super::server::{BandwidthLimits, Keepalive, ProxyProtocol, Server, Splice};
+use super::server::{BandwidthLimits, Keepalive, NoMatch, ProxyProtocol, Server, Splice};
 use super::sleep::Sleep;
 
 /// Warm connections per backend of a static pool that names no size.
@@ -50,6 +50,9 @@ impl Default for Server {
             bandwidth: BandwidthLimits::default(),
             handshake_timeout: Duration::from_secs(10),
             proxy_protocol: ProxyProtocol::default(),
+            routes: Vec::new(),
+            no_match: NoMatch::default(),
+            plain: None,
         }
     }
 }

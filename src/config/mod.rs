@@ -13,7 +13,8 @@
 //! How they are read:
 //! - `keys/`: one row per key: its path, its scope, its type and range, its field, what it means.
 //! - `slot.rs`: the type, range and field of a key's value.
-//! - `value.rs`: one value: from YAML, or refused, and in words; `networks.rs`, `byte_rate.rs`: two types of them.
+//! - `value.rs`: one value: from YAML, or refused, and in words; `networks.rs`, `byte_rate.rs`, `routes.rs`: three types of
+//!   them.
 //! - `shape.rs`: the keys as sections: of the whole file, and of a service.
 //! - `tree.rs`: YAML text as a bounded tree, and the line of each of its nodes.
 //! - `reader.rs`: walks the tree along a shape and collects every error; `suggest.rs`: unknown keys.
@@ -41,6 +42,7 @@ mod process;
 mod reader;
 mod reference;
 mod remotes;
+mod routes;
 mod rules;
 mod server;
 mod service_name;
@@ -67,7 +69,9 @@ pub use remotes::{
     FailurePenalty, FileProvider, HistoricalBonus, InitialProbing, JitterScoring, LatencyScoring,
     LatencySource, Passive, Probing, Remotes, Scoring, Search, Selector, SuccessScoring, ThroughputScoring,
 };
-pub use server::{BandwidthLimits, Keepalive, ProxyAccept, ProxyProtocol, ProxySend, Server, Splice};
+pub use server::{
+    BandwidthLimits, Keepalive, NoMatch, ProxyAccept, ProxyProtocol, ProxySend, Route, Server, Splice,
+};
 pub use service_name::ServiceName;
 pub use sleep::Sleep;
 

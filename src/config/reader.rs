@@ -34,6 +34,12 @@ const MAX_ERRORS: usize = 100;
 /// The key of the listen addresses.
 const LISTEN: &str = "server.listen_addr";
 
+/// The key of the routes.
+const ROUTES: &str = "server.routes";
+
+/// The key of the service for clients that speak no TLS.
+const PLAIN: &str = "server.plain";
+
 /// The key of the metrics port.
 const METRICS: &str = "metrics.listen_addr";
 
@@ -347,6 +353,39 @@ impl<'n> Reader<'n> {
             self.rule(rule, layers, platform);
         }
         self.listeners(layers);
+        self.targets(layers);
+    }
+
+    /// Routes lead to services that there are.
+    fn targets(&mut self, layers: &Layers) {
+        let names: BTreeSet<ServiceName> = match &layers.services {
+            Services::Unsaid => BTreeSet::from([ServiceName::default_service()]),
+            Services::Named(services) => services.iter().map(|service| service.name.clone()).collect(),
+        };
+        let levels: Vec<&Layer> = match &layers.services {
+            Services::Unsaid => vec![&layers.top],
+            Services::Named(services) => {
+                let of_services = services.iter().map(|service| &service.layer);
+                std::iter::once(&layers.top).chain(of_services).collect()
+            }
+        };
+        for level in levels {
+            let server = &level.draft.server;
+            for (index, route) in server.routes.iter().enumerate() {
+                if let Some(address) = level.given(ROUTES).filter(|_| !names.contains(&route.to)) {
+                    let mut address = address.clone();
+                    address.push(index);
+                    let key = format!("{}[{index}]", level.key(ROUTES));
+                    self.report(&address, &key, no_service(&route.to, &names));
+                }
+            }
+            if let (Some(address), Some(plain)) = (level.given(PLAIN), &server.plain)
+                && !server.routes.is_empty()
+                && !names.contains(plain)
+            {
+                self.report(&address.clone(), &level.key(PLAIN), no_service(plain, &names));
+            }
+        }
     }
 
     /// Asks a rule of each service that gives one of its keys; what all others inherit is wrong once.
@@ -454,6 +493,13 @@ impl<'n> Reader<'n> {
             }
         })
     }
+}
+
+fn no_service(name: &ServiceName, names: &BTreeSet<ServiceName>) -> String {
+    const MOST: usize = 20;
+    let shown: Vec<&str> = names.iter().take(MOST).map(ServiceName::as_str).collect();
+    let more = if names.len() > MOST { ", and others" } else { "" };
+    format!("there is no service {name}; allowed: {}{more}", shown.join(", "))
 }
 
 /// The candidate lists that a wrong file names all the same, each once.

@@ -203,6 +203,16 @@ pub(super) const OF_SERVICE: &[Rule<Draft>] = &[
         },
     },
     Rule {
+        keys: &["server.plain", "server.routes"],
+        broken: |draft, _| {
+            let server = &draft.server;
+            unless(server.plain.is_none() || !server.routes.is_empty(), || {
+                "without routes nobody looks whether a client speaks TLS; allowed with plain: routes"
+                    .to_owned()
+            })
+        },
+    },
+    Rule {
         keys: &[
             "pools.strategy.dynamic.min_size",
             "pools.strategy.dynamic.max_size",

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::service_name::ServiceName;
+
 /// `server`, or what stands directly in a service: accepting and relaying.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {
@@ -34,6 +36,33 @@ pub struct Server {
     pub handshake_timeout: Duration,
     /// Whose word is taken for who a client is, and whether backends are told.
     pub proxy_protocol: ProxyProtocol,
+    /// Clients that speak TLS and go to another service's backends, by what they ask for; the first that matches counts.
+    pub routes: Vec<Route>,
+    /// What becomes of clients that no route takes.
+    pub no_match: NoMatch,
+    /// Whose backends clients get that speak no TLS, where there are routes; none: nobody's.
+    pub plain: Option<ServiceName>,
+}
+
+/// One of `server.routes`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Names in lower case, `*.` before one for all below it, `*` for any; empty: whatever is asked for.
+    pub sni: Vec<String>,
+    /// Protocols of which one must be offered; empty: whatever is offered.
+    pub alpn: Vec<String>,
+    /// To whose backends.
+    pub to: ServiceName,
+}
+
+/// `server.no_match`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NoMatch {
+    /// They get the service's own backends.
+    #[default]
+    Own,
+    /// They are closed.
+    Close,
 }
 
 /// `server.proxy_protocol`.

@@ -11,12 +11,14 @@ use ipnet::IpNet;
 
 use super::check::{Pattern, Statuses};
 use super::process::LogOutput;
+use super::server::Route;
+use super::service_name::ServiceName;
 use super::tree::Node;
 use super::value::{
     COMES_WITH_TLS, MAX_ADDRESSES, MAX_SECRET_CHARS, MAX_TEXT_BYTES, Refusal, address, addresses, duration,
     file_name, file_or_none, flag, integer, line, number, pattern, secret, show_duration, text, url_path,
 };
-use super::{byte_rate, networks, statuses};
+use super::{byte_rate, networks, routes, statuses};
 
 /// The field of `D` that a value goes to.
 type Field<D, T> = fn(&mut D) -> &mut T;
@@ -35,6 +37,9 @@ pub(super) enum Slot<D> {
     Address(Field<D, SocketAddr>),
     Addresses(Field<D, Vec<SocketAddr>>),
     Networks(Field<D, Vec<IpNet>>),
+    Routes(Field<D, Vec<Route>>),
+    /// The name of a service; the empty text is none.
+    ServiceOrNone(Field<D, Option<ServiceName>>),
     /// With what 0 means.
     ByteRate(&'static str, Field<D, u64>),
     File(Field<D, PathBuf>),
@@ -92,6 +97,8 @@ impl<D> Slot<D> {
             Self::Address(field) => *field(draft) = address(node)?,
             Self::Addresses(field) => *field(draft) = addresses(node)?,
             Self::Networks(field) => *field(draft) = networks::read(node)?,
+            Self::Routes(field) => *field(draft) = routes::read(node)?,
+            Self::ServiceOrNone(field) => *field(draft) = routes::service_or_none(node)?,
             Self::ByteRate(_, field) => *field(draft) = byte_rate::read(node)?,
             Self::File(field) => *field(draft) = PathBuf::from(file_name(node)?),
             Self::Output(field) => {
@@ -123,6 +130,8 @@ impl<D> Slot<D> {
             Self::Address(_) => "address",
             Self::Addresses(_) => "address or list",
             Self::Networks(_) => "network or list",
+            Self::Routes(_) => "route or list",
+            Self::ServiceOrNone(_) => "service",
             Self::ByteRate(..) => "byte rate",
             Self::Statuses(_) => "status or list",
             Self::File(_)
@@ -151,6 +160,8 @@ impl<D> Slot<D> {
                 "IPv4:port or [IPv6]:port, such as 127.0.0.1:1234, or a list of 1 to {MAX_ADDRESSES} of them"
             ),
             Self::Networks(_) => networks::allowed(),
+            Self::Routes(_) => routes::allowed(),
+            Self::ServiceOrNone(_) => "empty, or the name of a service".to_owned(),
             Self::ByteRate(zero, _) => byte_rate::allowed(zero),
             Self::File(_) => "a file path; a relative one is relative to this file".to_owned(),
             Self::FileOrNone(_) => {
@@ -197,6 +208,11 @@ impl<D> Slot<D> {
                 all.join(", ")
             }
             Self::Networks(field) => networks::shown(field(draft)),
+            Self::Routes(field) => routes::shown(field(draft)),
+            Self::ServiceOrNone(field) => {
+                let name = field(draft).as_ref();
+                name.map_or_else(String::new, ToString::to_string)
+            }
             Self::ByteRate(_, field) => byte_rate::shown(*field(draft)),
             Self::File(field) => field(draft).display().to_string(),
             Self::FileOrNone(field) => {

@@ -118,7 +118,7 @@ fn every_default_is_what_its_key_would_be_given() {
 /// A key with a value, as a file.
 fn given(key: &KeyDoc, value: &str) -> String {
     match key.kind {
-        "flag" | "integer" | "number" | "network or list" => yaml(key.path, value),
+        "flag" | "integer" | "number" | "network or list" | "route or list" => yaml(key.path, value),
         _ => yaml(key.path, &format!("{value:?}")),
     }
 }
@@ -161,6 +161,8 @@ fn every_key_has_a_field_of_its_own() {
             "address" | "address or list" => vec!["127.0.0.9:4321".to_owned()],
             "network or list" => vec!["[192.0.2.0/24, '::1']".to_owned()],
             "status or list" => vec!["[204, '300-305']".to_owned()],
+            "route or list" => vec!["[{ sni: a.example, to: web }]".to_owned()],
+            "service" => vec!["web".to_owned()],
             "text" => vec!["/elsewhere".to_owned()],
             _ => {
                 let (least, most) = ends(&allowed).expect("a range");

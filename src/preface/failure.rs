@@ -15,17 +15,29 @@ pub enum Failure {
     ProxyTooLong,
     /// A PROXY header whose checksum is another one.
     ProxyChecksum,
+    /// Its first bytes are no TLS, and nobody takes those.
+    NotTls,
+    /// A `ClientHello` that is not what the protocol says.
+    HelloMalformed,
+    /// A `ClientHello` that is longer than any that is read.
+    HelloTooLong,
+    /// No route takes what it asks for, and nobody takes the rest.
+    NoRoute,
 }
 
 impl Failure {
     /// Every reason, in label order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 10] = [
         Self::Left,
         Self::NoProxyHeader,
         Self::ProxyVersion,
         Self::ProxyMalformed,
         Self::ProxyTooLong,
         Self::ProxyChecksum,
+        Self::NotTls,
+        Self::HelloMalformed,
+        Self::HelloTooLong,
+        Self::NoRoute,
     ];
 
     /// The label value.
@@ -38,6 +50,10 @@ impl Failure {
             Self::ProxyMalformed => "proxy_malformed",
             Self::ProxyTooLong => "proxy_too_long",
             Self::ProxyChecksum => "proxy_checksum",
+            Self::NotTls => "not_tls",
+            Self::HelloMalformed => "hello_malformed",
+            Self::HelloTooLong => "hello_too_long",
+            Self::NoRoute => "no_route",
         }
     }
 }

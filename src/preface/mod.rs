@@ -6,6 +6,7 @@
 //! Invariants, whatever comes: what more bytes could not mend is refused at once; nothing is asked for beyond the bound
 //! that each part names.
 
+pub mod client_hello; // whom a client that speaks TLS asks for
 mod crc32c; // the checksum of a v2 header
 pub mod failure; // why a connection gets no backend
 pub mod proxy; // the PROXY protocol

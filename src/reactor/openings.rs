@@ -14,12 +14,12 @@ use super::client::{Client, Stage};
 use super::core::Reactor;
 use super::opening::MOST_BYTES;
 use crate::base::slots::Key;
-use crate::config::ProxyAccept;
+use crate::config::{ProxyAccept, ServiceName};
 use crate::net;
-use crate::preface::{Failure, proxy};
+use crate::preface::{Failure, client_hello, proxy};
 use crate::relay::close::{CloseReason, Ending, Reset, Side};
 use crate::relay::wire::Wire;
-use crate::service::front::{Front, Preface};
+use crate::service::front::{Front, Preface, Target};
 use crate::service::traffic::ProxyKind;
 
 /// How far a preface has come.
@@ -97,6 +97,7 @@ impl Reactor {
         while let Some(Stage::Opening(preface)) = self.clients.get(key).map(|client| client.stage) {
             let progress = match preface {
                 Preface::ProxyHeader => self.read_proxy_header(key),
+                Preface::ClientHello => self.read_client_hello(key),
             };
             match progress {
                 Progress::Open => match self.read_opening(key) {
@@ -132,7 +133,7 @@ impl Reactor {
         };
         if let Some(opening) = &mut client.opening {
             client.relay.take_up(&std::mem::take(&mut opening.bytes));
-            if !opening.has_news() {
+            if !opening.is_to_be_kept() {
                 client.opening = None;
             }
         }
@@ -196,8 +197,17 @@ impl Reactor {
             }
             None => ProxyKind::Local,
         };
-        let (tenant, addr) = (client.tenant, client.relay.client_addr);
+        let tenant = client.tenant;
         self.count_proxied(tenant, kind);
+        self.seat(key)
+    }
+
+    /// Asks whether a client may be its tenant's, which was not asked at accept; it gets its seat there.
+    fn seat(&mut self, key: Key) -> Progress {
+        let Some(client) = self.clients.get(key) else {
+            return Progress::Gone;
+        };
+        let (tenant, addr) = (client.tenant, client.relay.client_addr);
         match self.admit(tenant, addr) {
             Ok(seat) => {
                 if let Some(client) = self.clients.get_mut(key) {
@@ -211,6 +221,79 @@ impl Reactor {
                 Progress::Gone
             }
         }
+    }
+
+    /// Whom the client asks for, and where that leads it.
+    fn read_client_hello(&mut self, key: Key) -> Progress {
+        let Some(client) = self.clients.get_mut(key) else {
+            return Progress::Gone;
+        };
+        let Some(tenant) = self.tenants.get(client.tenant) else {
+            return Progress::Gone;
+        };
+        let (Some(front), Some(opening)) = (&tenant.service.front, &mut client.opening) else {
+            debug_assert!(false, "who is asked whom it wants has an opening");
+            return Progress::Passed;
+        };
+        let target = match client_hello::read(&opening.bytes) {
+            Ok(Some(hello)) => {
+                let target = front.target(&hello);
+                opening.facts.authority = hello.name.or(opening.facts.authority.take());
+                match target {
+                    Target::None => return Progress::Failed(Failure::NoRoute),
+                    Target::Own | Target::Of(_) => target,
+                }
+            }
+            Ok(None) => return Progress::Open,
+            Err(Failure::NotTls) => match front.plain() {
+                Target::None => return Progress::Failed(Failure::NotTls),
+                target @ (Target::Own | Target::Of(_)) => target,
+            },
+            Err(failure) => return Progress::Failed(failure),
+        };
+        let name = match target {
+            Target::Of(name) if *name != tenant.service.name => name.clone(),
+            Target::Of(_) | Target::Own | Target::None => return Progress::Passed,
+        };
+        let Some(tenant) = self.tenant_named(&name) else {
+            // It has left since, as at a stop.
+            self.close(key, Ending::cut(CloseReason::Drained));
+            return Progress::Gone;
+        };
+        self.lead(key, tenant)
+    }
+
+    /// The tenant of the service with this name that gets new clients.
+    fn tenant_named(&self, name: &ServiceName) -> Option<Key> {
+        let service = self.directory.service(name.as_str())?;
+        self.current.get(&service.live.id).copied()
+    }
+
+    /// A client goes on as another service's: its backends, limits and counts are that one's from now on. The service that
+    /// it came to has let it in, and goes on counting it for its limits per client.
+    fn lead(&mut self, key: Key, to: Key) -> Progress {
+        let Some(client) = self.clients.get_mut(key) else {
+            return Progress::Gone;
+        };
+        let from = std::mem::replace(&mut client.tenant, to);
+        let seat = client.seat.take();
+        client.opening.get_or_insert_default().outer_seat = seat;
+        if let Some(tenant) = self.tenants.get_mut(from) {
+            tenant.clients -= 1;
+            let traffic = tenant.traffic(self.index);
+            traffic.active.sub(1);
+            traffic.count_close(CloseReason::Routed);
+        }
+        if let Some(tenant) = self.tenants.get_mut(to) {
+            tenant.clients += 1;
+            let traffic = tenant.traffic(self.index);
+            traffic.accepted.add(1);
+            traffic.active.add(1);
+        }
+        self.note_client(from);
+        self.note_client(to);
+        self.drop_tenant_if_done(from);
+        self.seat(key)
     }
 
     /// A client has not said in time what is awaited of it.

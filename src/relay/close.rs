@@ -50,15 +50,17 @@ pub enum CloseReason {
     HandshakeFailed,
     /// What it has to say before it gets a backend was not here within `server.handshake_timeout`.
     HandshakeTimeout,
-    /// The client that its PROXY header names may not connect.
+    /// The client that its PROXY header names, or that a route led here, may not connect.
     Refused,
+    /// It goes on as another service's: a route led there.
+    Routed,
     /// A socket failed in another way.
     Error,
 }
 
 impl CloseReason {
     /// Every reason, in label order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Finished,
         Self::ClientReset,
         Self::BackendReset,
@@ -70,6 +72,7 @@ impl CloseReason {
         Self::HandshakeFailed,
         Self::HandshakeTimeout,
         Self::Refused,
+        Self::Routed,
         Self::Error,
     ];
 
@@ -88,6 +91,7 @@ impl CloseReason {
             Self::HandshakeFailed => "handshake_failed",
             Self::HandshakeTimeout => "handshake_timeout",
             Self::Refused => "refused",
+            Self::Routed => "routed",
             Self::Error => "error",
         }
     }
@@ -148,7 +152,8 @@ impl Ending {
             | CloseReason::BackendRemoved
             | CloseReason::HandshakeFailed
             | CloseReason::HandshakeTimeout
-            | CloseReason::Refused => false,
+            | CloseReason::Refused
+            | CloseReason::Routed => false,
         }
     }
 

@@ -28,6 +28,7 @@ mod rescue;
 mod rescue_many;
 mod retirement;
 mod rig;
+mod routes;
 mod services;
 mod storm;
 #[path = "../support/mod.rs"]

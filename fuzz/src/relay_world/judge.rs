@@ -216,7 +216,8 @@ impl World<'_> {
             | CloseReason::BackendRemoved
             | CloseReason::HandshakeFailed
             | CloseReason::HandshakeTimeout
-            | CloseReason::Refused => unreachable!("no relay decides {ending:?}"),
+            | CloseReason::Refused
+            | CloseReason::Routed => unreachable!("no relay decides {ending:?}"),
         }
         let by_backend = matches!(ending.reset, Reset::Of(Side::Client))
             || ending.reason == CloseReason::BackendReset

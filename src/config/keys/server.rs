@@ -1,6 +1,6 @@
 //! The rows of `server`: some are the process's, the others stand directly in a service.
 
-use super::super::server::{ProxyAccept, ProxySend, Splice};
+use super::super::server::{NoMatch, ProxyAccept, ProxySend, Splice};
 use super::super::slot::{Choice, Slot};
 use super::key::{Key, hours, ms, of_process, of_service, secs};
 use Slot::{Addresses, Count, Duration as Time, Number, Size};
@@ -158,5 +158,33 @@ pub(super) const SERVER: &[Key] = &[
             },
         }),
         "backends are told who the client is, by a PROXY header before its first bytes",
+    ),
+    of_service(
+        "server.routes",
+        Slot::Routes(|d| &mut d.server.routes),
+        "clients that speak TLS get another service's backends, by the name and the protocols that they ask for; first match",
+    ),
+    of_service(
+        "server.no_match",
+        Slot::Choice(Choice {
+            names: &["own", "close"],
+            to_come: &[],
+            name: |d| match d.server.no_match {
+                NoMatch::Own => "own",
+                NoMatch::Close => "close",
+            },
+            choose: |d, name| {
+                d.server.no_match = match name {
+                    "close" => NoMatch::Close,
+                    _ => NoMatch::Own,
+                }
+            },
+        }),
+        "where no route matches: the service's own backends, or none",
+    ),
+    of_service(
+        "server.plain",
+        Slot::ServiceOrNone(|d| &mut d.server.plain),
+        "with routes: whose backends clients get that speak no TLS; empty = they are closed",
     ),
 ];

@@ -187,6 +187,8 @@ proptest! {
             "address" | "address or list" => "127.0.0.9:4321".to_owned(),
             "network or list" => "192.0.2.0/24".to_owned(),
             "text" => "/elsewhere".to_owned(),
+            "route or list" => "{ to: default }".to_owned(),
+            "service" => "default".to_owned(),
             "status or list" => "204".to_owned(),
             _ => {
                 let (least, most) = ends(&key.allowed).expect("a range");
