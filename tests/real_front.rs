@@ -259,3 +259,200 @@ fn curl_before_says_who_the_client_is() {
     let said = run(&mut command, b"");
     assert!(said.starts_with("127.0.0.77 "), "{said}");
 }
+
+/// A certificate for this name and its key, in files of these names.
+fn certificate(openssl: &Path, folder: &Path, name: &str) {
+    let mut command = Command::new(openssl);
+    command.current_dir(folder);
+    command.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]);
+    command.args([
+        "-subj",
+        &format!("/CN={name}"),
+        "-addext",
+        &format!("subjectAltName=DNS:{name}"),
+    ]);
+    command.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+    command.args(["-keyout", &format!("{name}.key"), "-out", &format!("{name}.pem")]);
+    run(&mut command, b"");
+}
+
+/// An nginx with TLS for this name that says its own, and more if it is told who the client is.
+fn tls_nginx(
+    nginx_program: &Path,
+    openssl: &Path,
+    folder: &Path,
+    (name, last, more): (&str, u8, &str),
+) -> Server {
+    certificate(openssl, folder, name);
+    let addr = free_addr(last);
+    let is_told = if more.is_empty() { "" } else { "proxy_protocol" };
+    let http = format!(
+        "server {{ listen {addr} ssl http2 {is_told}; ssl_certificate {name}.pem; ssl_certificate_key {name}.key; ssl_protocols TLSv1.2 TLSv1.3;
+         location / {{ return 200 '{name} for $ssl_server_name by $server_protocol {more}\\n'; }} }}"
+    );
+    nginx(nginx_program, addr, &http, folder)
+}
+
+/// A forwarder with a door, and services behind it with a server each.
+fn door(changes: &Value, behind: &[(&str, &Server, Value)]) -> (Forwarder, SocketAddr) {
+    let addr = free_addr(30);
+    let mut all = support::settings(&json!({}));
+    all["server"] = json!({ "reactors": 2 });
+    let mut services = json!({ "door": { "listen_addr": addr.to_string() } });
+    support::merge(&mut services["door"], changes);
+    for (name, _, more) in behind {
+        let list = json!({ "provider": { "file": { "path": format!("{name}.txt") } } });
+        services[*name] = json!({ "listen_addr": "127.0.0.1:0", "remotes": list });
+        support::merge(&mut services[*name], more);
+    }
+    all["services"] = services;
+    let files = support::Files::new(&all, "127.0.0.1:9\n");
+    for (name, server, _) in behind {
+        std::fs::write(files.path(&format!("{name}.txt")), server.list()).unwrap();
+    }
+    let command = files.command();
+    (Forwarder::spawn(files, command).listening(), addr)
+}
+
+/// What curl gets from this name through the door.
+fn curl_of(curl: &Path, name: &str, addr: SocketAddr, more: &[&str]) -> String {
+    let mut command = Command::new(curl);
+    command
+        .args(["-sS", "-k", "--noproxy", "*", "--max-time", "20"])
+        .args(more);
+    command.args(["--resolve", &format!("{name}:{}:{}", addr.port(), addr.ip())]);
+    command.arg(format!("https://{name}:{}/", addr.port()));
+    run(&mut command, b"")
+}
+
+#[test]
+fn names_lead_to_real_servers() {
+    let names = ["nginx", "openssl", "curl"];
+    let Some([program, openssl, curl]) = programs("names_lead_to_real_servers", names) else {
+        return;
+    };
+    let folders = [
+        TempDir::new().unwrap(),
+        TempDir::new().unwrap(),
+        TempDir::new().unwrap(),
+    ];
+    let a = tls_nginx(&program, &openssl, folders[0].path(), ("a.example", 21, ""));
+    let b = tls_nginx(&program, &openssl, folders[1].path(), ("b.example", 22, ""));
+    let plain_addr = free_addr(23);
+    let http = format!("server {{ listen {plain_addr}; location / {{ return 200 'plain\\n'; }} }}");
+    let plain = nginx(&program, plain_addr, &http, folders[2].path());
+    let routes = json!([
+        { "sni": "a.example", "to": "a" },
+        { "sni": ["*.example"], "alpn": ["h2"], "to": "b" },
+    ]);
+    let at_door = json!({ "routes": routes, "no_match": "close", "plain": "plain" });
+    let behind = [
+        ("a", &a, json!({})),
+        ("b", &b, json!({})),
+        ("plain", &plain, json!({})),
+    ];
+    let (forwarder, addr) = door(&at_door, &behind);
+    wait_for("warm connections", || {
+        forwarder.metric("pool_available_connections") >= 12.0
+    });
+    for version in ["--tlsv1.3", "--tls-max"] {
+        let more = if version == "--tls-max" {
+            &["--tls-max", "1.2"][..]
+        } else {
+            &["--tlsv1.3"]
+        };
+        let said = curl_of(&curl, "a.example", addr, &[more, &["--http1.1"]].concat());
+        assert_eq!(said.trim(), "a.example for a.example by HTTP/1.1", "{version}");
+        let said = curl_of(&curl, "deep.b.example", addr, &[more, &["--http2"]].concat());
+        assert_eq!(
+            said.trim(),
+            "b.example for deep.b.example by HTTP/2.0",
+            "{version}"
+        );
+    }
+    // Whom nobody takes, by its name or by what it offers.
+    for (name, more) in [("c.elsewhere", "--http2"), ("b.example", "--http1.1")] {
+        let mut command = Command::new(&curl);
+        command.args(["-sS", "-k", "--noproxy", "*", more, "--resolve"]);
+        command.arg(format!("{name}:{}:{}", addr.port(), addr.ip()));
+        command.arg(format!("https://{name}:{}/", addr.port()));
+        assert!(!server::outcome(&mut command, b"").status.success(), "{name}");
+    }
+    assert_eq!(support::http_body(addr, "/").unwrap(), "plain\n");
+    // What openssl says and hears, a piece at a time: the request follows once the handshake is over.
+    let mut command = Command::new(&openssl);
+    command.args([
+        "s_client",
+        "-quiet",
+        "-servername",
+        "A.Example",
+        "-connect",
+        &addr.to_string(),
+    ]);
+    let said = run(&mut command, b"GET / HTTP/1.0\r\nHost: a.example\r\n\r\n");
+    assert!(
+        said.contains("a.example for A.Example") || said.contains("a.example for a.example"),
+        "{said}"
+    );
+    let seen = forwarder.scrape();
+    assert_eq!(
+        support::sum(
+            &seen,
+            "connections_closed_total{service=\"door\",reason=\"routed\"}"
+        ),
+        6.0
+    );
+    assert_eq!(
+        support::sum(
+            &seen,
+            "handshake_failures_total{service=\"door\",reason=\"no_route\"}"
+        ),
+        2.0
+    );
+}
+
+#[test]
+fn a_header_from_haproxy_goes_along_a_route_to_nginx() {
+    let names = ["haproxy", "nginx", "openssl", "curl"];
+    let Some([program, behind, openssl, curl]) =
+        programs("a_header_from_haproxy_goes_along_a_route_to_nginx", names)
+    else {
+        return;
+    };
+    let (folder, place) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let told = (
+        "told.example",
+        24,
+        "$proxy_protocol_addr $proxy_protocol_server_port",
+    );
+    let server = tls_nginx(&behind, &openssl, folder.path(), told);
+    let believed = json!({ "accept": "any", "from": "127.0.0.1/32" });
+    let at_door = json!({ "routes": { "sni": "told.example", "to": "told" }, "proxy_protocol": believed });
+    let send = json!({ "proxy_protocol": { "send": "v2" } });
+    let (_forwarder, us) = door(&at_door, &[("told", &server, send)]);
+    let addr = free_addr(25);
+    let sections =
+        format!("listen before\n  mode tcp\n  bind {addr}\n  server us {us} send-proxy-v2 source 127.0.0.1");
+    let before = haproxy(&program, addr, &sections, place.path());
+    for more in [
+        &["--interface", "127.0.0.77"][..],
+        &["--interface", "127.0.0.77", "--tls-max", "1.2"],
+    ] {
+        let said = curl_of(&curl, "told.example", addr, more);
+        let expected = format!(
+            "told.example for told.example by HTTP/2.0 127.0.0.77 {}",
+            addr.port()
+        );
+        assert_eq!(said.trim(), expected, "{}{}", before.log(), server.log());
+    }
+}

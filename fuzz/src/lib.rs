@@ -7,6 +7,7 @@ pub mod admission;
 pub mod answer;
 pub mod candidates;
 pub mod choices;
+pub mod client_hello;
 pub mod configuration;
 pub mod flight;
 pub mod log_filter;
@@ -25,10 +26,11 @@ pub mod timers;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its folder in the corpus.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 16] = [
     ("admission", admission::run),
     ("answer", answer::run),
     ("candidates", candidates::run),
+    ("client_hello", client_hello::run),
     ("configuration", configuration::run),
     ("flight", flight::run),
     ("log_filter", log_filter::run),
