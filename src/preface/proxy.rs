@@ -25,18 +25,28 @@ pub fn read(bytes: &[u8], accept: ProxyAccept) -> Result<Option<Header>, Failure
         ProxyAccept::Any => (true, true),
         ProxyAccept::Off => (false, false),
     };
-    let read = if v1::may_begin(bytes) {
-        takes_v1.then(|| v1::read(bytes))
-    } else if v2::may_begin(bytes) {
-        takes_v2.then(|| v2::read(bytes))
-    } else {
-        return Err(Failure::NoProxyHeader);
+    // Before it is one, it may turn out to be none.
+    let refused = |beginning: &[u8]| {
+        if bytes.len() < beginning.len() {
+            Ok(None)
+        } else {
+            Err(Failure::ProxyVersion)
+        }
     };
-    match read {
-        Some(read) => read,
-        // Not before it is one.
-        None if bytes.len() < v2::SIGNATURE.len().min(v1::BEGINNING.len()) => Ok(None),
-        None => Err(Failure::ProxyVersion),
+    if v1::may_begin(bytes) {
+        if takes_v1 {
+            v1::read(bytes)
+        } else {
+            refused(v1::BEGINNING)
+        }
+    } else if v2::may_begin(bytes) {
+        if takes_v2 {
+            v2::read(bytes)
+        } else {
+            refused(v2::SIGNATURE)
+        }
+    } else {
+        Err(Failure::NoProxyHeader)
     }
 }
 
