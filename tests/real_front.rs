@@ -42,9 +42,7 @@ fn ask(addr: SocketAddr) -> (String, u16) {
         .unwrap();
     let mut reply = String::new();
     stream.read_to_string(&mut reply).unwrap();
-    let (head, body) = reply
-        .split_once("\r\n\r\n")
-        .unwrap_or_else(|| panic!("{reply:?}"));
+    let (head, body) = reply.split_once("\r\n\r\n").expect(&reply);
     assert!(head.contains(" 200 "), "{reply}");
     (body.trim().to_owned(), port)
 }
@@ -335,6 +333,26 @@ fn curl_of(curl: &Path, name: &str, addr: SocketAddr, more: &[&str]) -> String {
     run(&mut command, b"")
 }
 
+/// A door with two routes, and a place for what is no TLS.
+fn two_names() -> Value {
+    let routes = json!([
+        { "sni": "a.example", "to": "a" },
+        { "sni": ["*.example"], "alpn": ["h2"], "to": "b" },
+    ]);
+    json!({ "routes": routes, "no_match": "close", "plain": "plain" })
+}
+
+/// Whom no route takes, by its name or by what it offers.
+fn nobody_takes(curl: &Path, addr: SocketAddr) {
+    for (name, more) in [("c.elsewhere", "--http2"), ("b.example", "--http1.1")] {
+        let mut command = Command::new(curl);
+        command.args(["-sS", "-k", "--noproxy", "*", more, "--resolve"]);
+        command.arg(format!("{name}:{}:{}", addr.port(), addr.ip()));
+        command.arg(format!("https://{name}:{}/", addr.port()));
+        assert!(!server::outcome(&mut command, b"").status.success(), "{name}");
+    }
+}
+
 #[test]
 fn names_lead_to_real_servers() {
     let names = ["nginx", "openssl", "curl"];
@@ -351,26 +369,16 @@ fn names_lead_to_real_servers() {
     let plain_addr = free_addr(23);
     let http = format!("server {{ listen {plain_addr}; location / {{ return 200 'plain\\n'; }} }}");
     let plain = nginx(&program, plain_addr, &http, folders[2].path());
-    let routes = json!([
-        { "sni": "a.example", "to": "a" },
-        { "sni": ["*.example"], "alpn": ["h2"], "to": "b" },
-    ]);
-    let at_door = json!({ "routes": routes, "no_match": "close", "plain": "plain" });
     let behind = [
         ("a", &a, json!({})),
         ("b", &b, json!({})),
         ("plain", &plain, json!({})),
     ];
-    let (forwarder, addr) = door(&at_door, &behind);
+    let (forwarder, addr) = door(&two_names(), &behind);
     wait_for("warm connections", || {
         forwarder.metric("pool_available_connections") >= 12.0
     });
-    for version in ["--tlsv1.3", "--tls-max"] {
-        let more = if version == "--tls-max" {
-            &["--tls-max", "1.2"][..]
-        } else {
-            &["--tlsv1.3"]
-        };
+    for (version, more) in [("1.3", &["--tlsv1.3"][..]), ("1.2", &["--tls-max", "1.2"])] {
         let said = curl_of(&curl, "a.example", addr, &[more, &["--http1.1"]].concat());
         assert_eq!(said.trim(), "a.example for a.example by HTTP/1.1", "{version}");
         let said = curl_of(&curl, "deep.b.example", addr, &[more, &["--http2"]].concat());
@@ -380,14 +388,7 @@ fn names_lead_to_real_servers() {
             "{version}"
         );
     }
-    // Whom nobody takes, by its name or by what it offers.
-    for (name, more) in [("c.elsewhere", "--http2"), ("b.example", "--http1.1")] {
-        let mut command = Command::new(&curl);
-        command.args(["-sS", "-k", "--noproxy", "*", more, "--resolve"]);
-        command.arg(format!("{name}:{}:{}", addr.port(), addr.ip()));
-        command.arg(format!("https://{name}:{}/", addr.port()));
-        assert!(!server::outcome(&mut command, b"").status.success(), "{name}");
-    }
+    nobody_takes(&curl, addr);
     assert_eq!(support::http_body(addr, "/").unwrap(), "plain\n");
     // What openssl says and hears, a piece at a time: the request follows once the handshake is over.
     let mut command = Command::new(&openssl);
