@@ -3,11 +3,13 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use serde_json::{Value, json};
+use tcp_forwarder::config::{ProxyAccept, ProxySend, Spec};
 
-use crate::rig::TestBackend;
+use crate::rig::{Rig, TestBackend, connect};
 use crate::support::{Forwarder, PATIENCE, patient, ping, sum, wait_for};
 
 const CLIENT: &str = "203.0.113.7:51234";
@@ -444,5 +446,47 @@ fn half_open_ones_keep_nobody_out() {
     });
     for stream in half {
         assert!(is_reset(stream));
+    }
+}
+
+#[test]
+fn who_comes_after_a_change_is_held_to_it_and_nobody_else() {
+    let backend = Told::start();
+    let mut spec = Spec::default();
+    spec.server.proxy_protocol.send = ProxySend::V1;
+    let rig = Rig::start(&spec, &[backend.addr], 1);
+    let change = |spec: &Spec| {
+        let service = rig.service.under(Arc::new(spec.clone()), Instant::now());
+        rig.succeed(&Arc::new(service));
+    };
+    let mut first = rig.connect();
+    ping(&mut first, b"hello");
+    backend.next();
+    // From now on headers are awaited.
+    let mut believing = spec.clone();
+    believing.server.proxy_protocol.accept = ProxyAccept::V1;
+    believing.server.proxy_protocol.from = vec!["127.0.0.0/8".parse().unwrap()];
+    change(&believing);
+    ping(&mut first, b"still here");
+    let mut named = connect(rig.addr);
+    named.write_all(&[LINE, b"named"].concat()).unwrap();
+    named.read_exact(&mut [0; 5]).unwrap();
+    assert_eq!(backend.next().as_bytes(), LINE);
+    let mut nobody = connect(rig.addr);
+    nobody.write_all(b"hello").unwrap();
+    assert!(is_reset(nobody));
+    // And no more; but whoever has begun to say one ends under the spec that it came under.
+    let mut begun = connect(rig.addr);
+    begun.write_all(&LINE[..9]).unwrap();
+    wait_for("it is here", || rig.clients() == 3);
+    change(&spec);
+    let mut direct = connect(rig.addr);
+    ping(&mut direct, LINE);
+    assert!(backend.next().starts_with("PROXY TCP4 127."));
+    begun.write_all(&[&LINE[9..], b"begun"].concat()).unwrap();
+    begun.read_exact(&mut [0; 5]).unwrap();
+    assert_eq!(backend.next().as_bytes(), LINE);
+    for client in [&mut first, &mut named] {
+        ping(client, b"still here");
     }
 }
