@@ -1,6 +1,6 @@
 //! What a warm pool is worth to a client whose backend is 50 ms away: one round trip instead of two.
 //!
-//! A benchmark, so it runs only when asked: `cargo test --release --test lab_warm_pools -- --ignored`. It
+//! The first is a benchmark, so it runs only when asked: `cargo test --release --test lab_warm_pools -- --ignored`. It
 //! prints one JSON object a line. `HAProxy` and `nginx` are measured beside it where they are installed.
 //! Needs root, `/dev/net/tun` and iproute2, and says so where it skips itself.
 
@@ -148,4 +148,27 @@ fn a_warm_pool_saves_a_round_trip() {
     tell("forwarder", "burst after three scaling intervals", &adapted);
     assert!(steady.per_mille_within(ONE_ROUND_TRIP) >= 950);
     assert!(adapted.per_mille_within(ONE_ROUND_TRIP) >= 950);
+}
+
+/// A backend that is told who the client is hears that with the first bytes, or before them: it costs no round trip.
+#[test]
+fn a_header_for_the_backend_costs_no_round_trip() {
+    let Some(lab) = lab::open("a_header_for_the_backend_costs_no_round_trip") else {
+        return;
+    };
+    let _backends = Responder::start(lab.server(), &[(HTTP, Service::Http)]).unwrap();
+    lab.links().set(backend().ip(), Link::millis(50));
+    // The responder takes the line for the first one of the request.
+    let config = CONFIG.replace("server: {", "server: { proxy_protocol: { send: v1 },");
+    let mut forwarder = Forwarder::start(&lab, &config, &format!("{}\n", backend())).unwrap();
+    let listening = forwarder.wait_until_listening(&lab, Duration::from_secs(5));
+    assert!(listening, "{}", forwarder.program().output());
+    tell(
+        "forwarder",
+        "finding its size",
+        &measure(&lab, LISTEN, PER_SECOND, 2),
+    );
+    let steady = measure(&lab, LISTEN, PER_SECOND, 3);
+    tell("forwarder", "told of its clients", &steady);
+    assert!(steady.per_mille_within(ONE_ROUND_TRIP) >= 950);
 }
