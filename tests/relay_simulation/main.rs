@@ -25,7 +25,7 @@ const RUNS: [u64; 2] = [1_000, 100_000];
 const INPUT_BYTES: usize = 600;
 
 /// What must happen in some world, or the others prove little.
-const HAPPENS: [&str; 13] = [
+const HAPPENS: [&str; 16] = [
     "bytes",
     "finished",
     "client_reset",
@@ -39,6 +39,9 @@ const HAPPENS: [&str; 13] = [
     "turns_again",
     "half_closes",
     "held_back",
+    "introduced",
+    "introduced_again",
+    "rescued_introduced",
 ];
 
 /// A number from the environment.

@@ -14,7 +14,7 @@ use tcp_forwarder::relay::{Peer, Relay, Tools, Verdict};
 use super::judge::Before;
 use super::meter::Meter;
 use super::socket::Told;
-use super::wire::{MemoryWire, Shared};
+use super::wire::{INTRODUCTION, MemoryWire, Shared};
 use super::world::{AHEAD, World};
 
 /// Backends that a client may get.
@@ -164,7 +164,7 @@ impl World<'_> {
         }
     }
 
-    fn attach(&mut self, ride: usize, link: usize, peer: Peer<MemoryWire>) {
+    fn attach(&mut self, ride: usize, link: usize, mut peer: Peer<MemoryWire>) {
         let now = self.instant();
         self.story
             .tell(format!("{:?} {ride} is attached to {link}", self.now));
@@ -172,6 +172,16 @@ impl World<'_> {
         let ride_of = &mut self.rides[ride];
         ride_of.met.push(link);
         ride_of.voices.push(link);
+        if self.introduces {
+            ride_of.relay.introduce(INTRODUCTION.to_vec());
+            peer.stream.unsaid = INTRODUCTION.len();
+            let is_again = ride_of.met.len() > 1;
+            let is_rescued = ride_of.is_rescued;
+            self.count("introduced", 1);
+            self.count("introduced_again", is_again.into());
+            self.count("rescued_introduced", is_rescued.into());
+        }
+        let ride_of = &mut self.rides[ride];
         let is_pending = ride_of.relay.has_more_to_say() || peer.ready.is_readable();
         ride_of.relay.last_activity = now;
         ride_of.upstream = Upstream::Attached(link, peer);

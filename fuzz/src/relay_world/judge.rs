@@ -149,8 +149,8 @@ impl World<'_> {
             "a rescue is for a warm connection, and once"
         );
         assert!(
-            client.written == 0 && client.failure.is_none(),
-            "a rescue comes before the client has heard anything"
+            client.written == 0 && !ride.relay.client.ready.has_failed(),
+            "a rescue comes before the client has heard anything, and is known to have gone"
         );
         let said = self.links[ride.link].actor.voice.bytes(0, client.taken);
         if self.rescue == Rescue::Safe

@@ -18,7 +18,13 @@ pub(super) struct MemoryWire {
     pub(super) socket: Shared,
     /// Whether the system tells what was acknowledged.
     pub(super) knows_acknowledged: bool,
+    /// What is to be said on it before anything else: how much is still to come of [`INTRODUCTION`]. Its peer is not told, so
+    /// that what it hears is its client's alone.
+    pub(super) unsaid: usize,
 }
+
+/// What backends are told of their clients.
+pub(super) const INTRODUCTION: &[u8] = b"this is one\r\n";
 
 impl Read for MemoryWire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -28,7 +34,25 @@ impl Read for MemoryWire {
 
 impl Write for MemoryWire {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.borrow_mut().write(bytes)
+        let (said, rest) = bytes.split_at(self.unsaid.min(bytes.len()));
+        let expected = &INTRODUCTION[INTRODUCTION.len() - self.unsaid..];
+        assert_eq!(
+            said,
+            &expected[..said.len()],
+            "a backend is told of its client first"
+        );
+        let written = if rest.is_empty() && !said.is_empty() {
+            Ok(0)
+        } else {
+            self.socket.borrow_mut().write(rest)
+        };
+        let written = match written {
+            // It fell short, and tells when there is room again.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !said.is_empty() => 0,
+            written => written?,
+        };
+        self.unsaid -= said.len();
+        Ok(said.len() + written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -46,6 +70,10 @@ impl Wire for MemoryWire {
     }
 
     fn finish(&mut self) {
+        assert_eq!(
+            self.unsaid, 0,
+            "a backend is told of its client before that finishes"
+        );
         self.socket.borrow_mut().finish();
     }
 
@@ -62,6 +90,7 @@ impl Wire for MemoryWire {
     }
 
     fn write_corked(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        assert_eq!(self.unsaid, 0, "nothing of a client goes before that");
         self.socket.borrow_mut().write_corked(bytes)
     }
 

@@ -62,6 +62,8 @@ pub(super) struct World<'a> {
     pub(super) warm: Vec<(usize, Peer<MemoryWire>)>,
     pub(super) rescue: Rescue,
     knows_acknowledged: bool,
+    /// Whether backends are told of their clients.
+    pub(super) introduces: bool,
     pub(super) bandwidth: Option<Bandwidth>,
     /// Meters of the limit of all relays, a direction each.
     pub(super) total: Option<[Meter; 2]>,
@@ -89,6 +91,7 @@ impl<'a> World<'a> {
             warm: Vec::new(),
             rescue: chance.pick(&[Rescue::Safe, Rescue::Safe, Rescue::Always, Rescue::Off]),
             knows_acknowledged: !chance.one_in(4),
+            introduces: false,
             bandwidth: None,
             total: None,
             scratch: vec![0; usize::try_from(chance.room()).unwrap_or_default()],
@@ -132,6 +135,7 @@ impl<'a> World<'a> {
             self.schedule(at, Event::Accept(ride));
             self.step_at(link, at);
         }
+        self.introduces = self.chance.one_in(3);
     }
 
     fn add_warm(&mut self) {
@@ -159,6 +163,7 @@ impl<'a> World<'a> {
         let stream = MemoryWire {
             socket: ours,
             knows_acknowledged: self.knows_acknowledged,
+            unsaid: 0,
         };
         let ready = Readiness::FRESH;
         (self.links.len() - 1, Peer { stream, ready })
