@@ -34,7 +34,8 @@ fn server(is_slow: bool) -> SocketAddr {
                 let mut question = [0];
                 if stream.read_exact(&mut question).is_ok() {
                     // Whoever has gone need not hear it.
-                    each_piece(is_slow, || drop(stream.write_all(&[7; PIECE])));
+                    let piece = vec![7; PIECE];
+                    each_piece(is_slow, || drop(stream.write_all(&piece)));
                 }
             });
         }
@@ -48,7 +49,7 @@ fn download(forwarder: &Forwarder, is_slow: bool) {
     SockRef::from(&stream).set_recv_buffer_size(65_536).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(b"?").unwrap();
-    let mut piece = [0; PIECE];
+    let mut piece = vec![0; PIECE];
     each_piece(is_slow, || stream.read_exact(&mut piece).unwrap());
 }
 
