@@ -180,7 +180,10 @@ pub(super) fn address(node: &Node) -> Result<SocketAddr, Refusal> {
         ip if ip == addr.ip() => Ok(addr),
         ip => {
             let plain = SocketAddr::new(ip, addr.port());
-            Err(Refusal::because(node, &format!("is an IPv4 address written as IPv6: write {plain}")))
+            Err(Refusal::because(
+                node,
+                &format!("is an IPv4 address written as IPv6: write {plain}"),
+            ))
         }
     }
 }

@@ -308,25 +308,25 @@ impl<W: Wire> Relay<W> {
 
     fn turn(&mut self, backend: &mut Peer<W>, tools: &mut Tools<'_>) -> (Moved, Verdict) {
         let mut moved = Moved::default();
+        let mut introduced = None;
         if self.untouched != Untouched::No {
             if self.is_stale(backend, tools.clock) {
                 return (moved, Verdict::Stale);
             }
             self.begin_flight();
+            introduced = self.say_introduction(backend, tools, &mut moved);
         }
         let mut again = false;
         // Most turns come after the first answer, and are no matter for it.
         // A write that failed tells nothing of its client.
         let is_client_open = self.to_backend.phase() == Phase::Open || self.lost_backend.is_some();
         let was_open = self.course.is_open() && is_client_open;
-        let up = match tools.bandwidth {
-            _ if self.untouched != Untouched::No && self.is_to_be_introduced() => {
-                self.say_introduction(backend, tools)
-            }
-            None => self.upload(backend, tools, TURN_BYTES),
-            Some(limits) => self.run_limited(Direction::ToBackend, backend, limits, tools),
+        let up = match (introduced, tools.bandwidth) {
+            (None, None) => self.upload(backend, tools, TURN_BYTES),
+            (None, Some(limits)) => self.run_limited(Direction::ToBackend, backend, limits, tools),
+            (Some(up), _) => up,
         };
-        moved.to_backend = up.moved;
+        moved.to_backend += up.moved;
         let client_goes_on = was_open && !matches!(up.stop, Stop::Finished | Stop::SourceFailed(_));
         // What a limit of bandwidth holds back will be read.
         let is_up_blocked = matches!(up.stop, Stop::Blocked) && !self.is_paused();
@@ -375,13 +375,17 @@ impl<W: Wire> Relay<W> {
         backend.ready.is_read_closed() || (self.has_more_to_say() && !is_held_back() && backend.is_dead())
     }
 
-    /// Tells the backend who its client is, with what that has said by then: not more, where a limit holds. The upload
-    /// begins behind it.
-    fn say_introduction(&mut self, backend: &mut Peer<W>, tools: &mut Tools<'_>) -> Pumped {
-        let Some(mut introduction) = self.introduction.take() else {
-            debug_assert!(false, "there is something to say");
-            return PAUSED;
-        };
+    /// Tells the backend who its client is, with what that has said by then: not more, where a limit holds. None if the
+    /// upload may begin behind it.
+    #[cold]
+    #[inline(never)]
+    fn introduce_now(
+        &mut self,
+        mut introduction: Box<Introduction>,
+        backend: &mut Peer<W>,
+        tools: &mut Tools<'_>,
+        moved: &mut Moved,
+    ) -> Option<Pumped> {
         let mut parties = Parties {
             half: &mut self.to_backend,
             client: &mut self.client,
@@ -389,26 +393,31 @@ impl<W: Wire> Relay<W> {
             flight: &mut self.flight,
             most_words: tools.bandwidth.map_or(usize::MAX, |_| 0),
         };
-        let mut up = introduction.say(&mut parties, tools.scratch);
+        let up = introduction.say(&mut parties, tools.scratch);
         let is_pending = introduction.is_pending();
         self.introduction = Some(introduction);
         if self.flight.is_some() {
             self.note_upload(&up, backend);
         }
-        if !is_pending && matches!(up.stop, Stop::Blocked) {
-            if self.untouched == Untouched::Final {
-                self.untouched = Untouched::No;
-            }
-            let more = match tools.bandwidth {
-                None => self.upload(backend, tools, TURN_BYTES),
-                Some(limits) => self.run_limited(Direction::ToBackend, backend, limits, tools),
-            };
-            up = Pumped {
-                moved: up.moved + more.moved,
-                stop: more.stop,
-            };
+        if is_pending || !matches!(up.stop, Stop::Blocked) {
+            return Some(up);
         }
-        up
+        if self.untouched == Untouched::Final {
+            self.untouched = Untouched::No;
+        }
+        moved.to_backend = up.moved;
+        None
+    }
+
+    /// The same, if there is something to tell.
+    fn say_introduction(
+        &mut self,
+        backend: &mut Peer<W>,
+        tools: &mut Tools<'_>,
+        moved: &mut Moved,
+    ) -> Option<Pumped> {
+        let introduction = self.introduction.take_if(|one| one.is_pending())?;
+        self.introduce_now(introduction, backend, tools, moved)
     }
 
     fn upload(&mut self, backend: &mut Peer<W>, tools: &mut Tools<'_>, budget: u64) -> Pumped {
