@@ -109,19 +109,19 @@ impl Scene {
         self.listening.bound
     }
 
-    /// Says this, in pieces of so many bytes; what comes back.
-    fn say(&self, bytes: &[u8], piece: usize) -> TcpStream {
+    /// Says this, in pieces of so many bytes; a failure if it has been refused before it could.
+    fn say(&self, bytes: &[u8], piece: usize) -> std::io::Result<TcpStream> {
         let mut client = connect(self.addr());
-        client.set_nodelay(true).unwrap();
-        for piece in bytes.chunks(piece) {
-            client.write_all(piece).unwrap();
-        }
-        client
+        client.set_nodelay(true)?;
+        bytes
+            .chunks(piece)
+            .try_for_each(|piece| client.write_all(piece))?;
+        Ok(client)
     }
 
     /// Who serves a client that says this, which must come back unchanged.
     fn served_by(&self, bytes: &[u8], name: &str, piece: usize) -> TcpStream {
-        let mut client = self.say(bytes, piece);
+        let mut client = self.say(bytes, piece).unwrap();
         let mut reply = vec![0; name.len() + bytes.len()];
         client.read_exact(&mut reply).unwrap();
         assert!(reply.starts_with(name.as_bytes()), "not {name} but {reply:?}");
@@ -145,8 +145,9 @@ fn closed(service: &Service, reason: CloseReason) -> u64 {
     sum_counters(service, |one| &one.closed[reason as usize])
 }
 
-fn is_reset(mut stream: TcpStream) {
-    let end = stream.read(&mut [0]).map_err(|error| error.kind());
+fn is_reset(said: std::io::Result<TcpStream>) {
+    let end = said.and_then(|mut stream| stream.read(&mut [0]));
+    let end = end.map_err(|error| error.kind());
     assert_eq!(end, Err(ErrorKind::ConnectionReset));
 }
 
@@ -256,8 +257,9 @@ fn the_limits_of_both_services_hold() {
     // Its seat is given back at the very end of it.
     let bytes = hello("", &["smtp"]);
     wait_for("there is room again", || {
-        let mut client = scene.say(&bytes, 1000);
-        client.read_exact(&mut vec![0; 4 + bytes.len()]).is_ok()
+        let said = scene.say(&bytes, 1000);
+        said.and_then(|mut client| client.read_exact(&mut vec![0; 4 + bytes.len()]))
+            .is_ok()
     });
     assert_eq!(count(&scene.mail, |one| one.accepted.value()), 1);
 }
@@ -272,7 +274,7 @@ fn a_header_a_hello_and_a_header_for_the_backend_go_together() {
     let line = b"PROXY TCP4 203.0.113.7 198.51.100.2 51234 443\r\n";
     let bytes = hello("web.example", &["h2"]);
     for piece in [1000, 50, 1] {
-        let mut client = scene.say(&[line, &bytes[..]].concat(), piece);
+        let mut client = scene.say(&[line, &bytes[..]].concat(), piece).unwrap();
         let name = b"\x02\0\x0bweb.example";
         let header = [
             b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x1a",
@@ -312,7 +314,7 @@ fn a_service_that_leaves_is_led_to_no_more_and_its_clients_stay() {
         &name == b"door"
     });
     waits.write_all(&bytes[9..]).unwrap();
-    is_reset(waits);
+    is_reset(Ok(waits));
     crate::support::ping(&mut stays, b"still here");
 }
 
@@ -328,7 +330,7 @@ fn the_stop_waits_for_who_is_through_and_cuts_who_is_not() {
     scene.reactors.begin_stop();
     crate::support::ping(&mut stays, b"still here");
     drop(stays);
-    is_reset(waits);
+    is_reset(Ok(waits));
     let farewell = scene.reactors.stop();
     assert_eq!((farewell.finished, farewell.cut), (1, 1));
 }
