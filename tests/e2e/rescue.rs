@@ -6,7 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 
-use tcp_forwarder::config::{ProxySend, Rescue, Spec, Strategy};
+use tcp_forwarder::config::{NoMatch, ProxySend, Rescue, Route, ServiceName, Spec, Strategy};
 use tcp_forwarder::relay::close::CloseReason;
 
 use crate::fickle::{client_hello, deafen, hear_again, reset};
@@ -267,6 +267,28 @@ fn whoever_gets_them_is_told_of_the_client_first() {
     }
     let always = told(Rescue::Always);
     assert_eq!(play(&always, &[REQUEST], Fate::ReadThenReset), rescued(REQUEST));
+}
+
+/// What was read for the name in it is as good a flight as any.
+#[test]
+fn a_hello_that_led_its_client_here_is_said_again() {
+    const HELLO: &[u8] = include_bytes!("../vectors/client_hello/tls13.bin");
+    for mut spec in [spec(Rescue::Safe), told(Rescue::Safe)] {
+        spec.server.routes = vec![Route {
+            sni: vec!["www.example.org".to_owned()],
+            alpn: Vec::new(),
+            to: ServiceName::default_service(),
+        }];
+        spec.server.no_match = NoMatch::Close;
+        for fate in [
+            Fate::Closed,
+            Fate::Reset,
+            Fate::ReadThenReset,
+            Fate::ReadThenClosed,
+        ] {
+            assert_eq!(play(&spec, &[HELLO], fate), rescued(HELLO), "{fate:?}");
+        }
+    }
 }
 
 #[test]
