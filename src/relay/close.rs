@@ -3,6 +3,7 @@
 //! | what was seen | the other side gets | counted as |
 //! |---|---|---|
 //! | FIN of one side, all its bytes written | FIN; the other direction goes on | – |
+//! | FIN without the `close_notify` of TLS: cut off | as a reset of that side | as a reset |
 //! | FIN of both sides, all written | close | `finished` |
 //! | reset (or failure) of the client | reset | `client_reset`, `error` |
 //! | reset (or failure) of the backend | its last bytes, then a reset | `backend_reset`, `error` |
@@ -195,7 +196,10 @@ impl Ending {
     pub fn reset_by(side: Side, error: &Error) -> Self {
         let is_reset = matches!(
             error.kind(),
-            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted
+            ErrorKind::ConnectionReset
+                | ErrorKind::BrokenPipe
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::UnexpectedEof
         );
         match side {
             Side::Client => Self {

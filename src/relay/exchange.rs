@@ -455,7 +455,7 @@ impl<W: Wire> Relay<W> {
         let pumped = match spliced(tools.pipes, half, source, sink, budget) {
             Some(pumped) => pumped,
             None if is_ending => pump_corked(half, source, sink, scratch, budget),
-            None => pump(half, &mut source.end(), &mut sink.end(), scratch, budget),
+            None => pump_open(half, source, sink, scratch, budget),
         };
         if pumped.moved > 0 {
             half.note_moved(pumped.moved);
@@ -602,13 +602,9 @@ impl<W: Wire> Relay<W> {
                 None
             }
             Stop::Finished => {
-                self.to_backend.finish();
                 self.untouched = Untouched::No;
-                if self.to_client.phase() == Phase::Done {
-                    return Some(Ending::FINISHED);
-                }
-                backend.stream.finish();
-                None
+                let is_last = self.to_client.phase() == Phase::Done;
+                finish(&mut self.to_backend, backend, is_last)
             }
             Stop::SourceFailed(error) => Some(self.failed(Side::Client, &error)),
             // The backend is well and waits for more, for ever if it is not told.
@@ -638,12 +634,8 @@ impl<W: Wire> Relay<W> {
             }
             Stop::Finished if self.lost_backend.is_some() => self.lost_backend,
             Stop::Finished => {
-                self.to_client.finish();
-                if self.to_backend.phase() == Phase::Done {
-                    return Some(Ending::FINISHED);
-                }
-                self.client.stream.finish();
-                None
+                let is_last = self.to_backend.phase() == Phase::Done;
+                finish(&mut self.to_client, &mut self.client, is_last)
             }
             Stop::SourceFailed(error) => Some(self.failed(Side::Backend, &error)),
             Stop::SinkFailed(error) => Some(self.failed(Side::Client, &error)),
@@ -748,7 +740,7 @@ impl<W: Wire> Relay<W> {
             Direction::ToClient => (&self.to_client, backend.ready, self.client.ready),
         };
         debug_assert!(
-            half.phase() != Phase::Ending || half.is_stuck(),
+            half.phase() != Phase::Ending || half.is_stuck() || !sink.is_writable(),
             "a finish is passed on once all is written"
         );
         debug_assert!(
@@ -779,6 +771,34 @@ fn spliced<W: Wire>(
     }
     let (mut source, mut sink) = (source.plain_end()?, sink.plain_end()?);
     splice::pump(pipes, half, &mut source, &mut sink, budget)
+}
+
+/// Ends a half whose source has finished and whose bytes are written, once its sink has been told; the end of the relay
+/// if it is the last one. Where the relay ends with it, most wires need not be told: they are closed.
+fn finish<W: Wire>(half: &mut Half, sink: &mut Peer<W>, is_last: bool) -> Option<Ending> {
+    if !is_last || !sink.stream.ends_by_closing() {
+        let told = sink.stream.finish();
+        if told.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock) {
+            sink.ready.write_blocked();
+            return None;
+        }
+    }
+    half.finish();
+    is_last.then_some(Ending::FINISHED)
+}
+
+/// Pumps from a source that goes on; between plain sockets as if there were no other wires.
+fn pump_open<W: Wire>(
+    half: &mut Half,
+    source: &mut Peer<W>,
+    sink: &mut Peer<W>,
+    scratch: &mut [u8],
+    budget: u64,
+) -> Pumped {
+    if let (Some(mut source), Some(mut sink)) = (source.plain_end(), sink.plain_end()) {
+        return pump(half, &mut source, &mut sink, scratch, budget);
+    }
+    pump(half, &mut source.end(), &mut sink.end(), scratch, budget)
 }
 
 /// Pumps what is left of a source that has finished; its end leaves with the finish, which the caller passes on.

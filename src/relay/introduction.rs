@@ -53,6 +53,7 @@ impl Introduction {
     /// moved is of the client alone.
     pub(super) fn say<W: Wire>(&mut self, parties: &mut Parties<'_, W>, scratch: &mut [u8]) -> Pumped {
         let mut moved = 0;
+        parties.backend.stream.begin(parties.backend.ready);
         while self.is_pending() && parties.backend.ready.is_writable() {
             let rest = self.bytes.get(self.written..).unwrap_or_default();
             let Some(place) = scratch.get_mut(..rest.len()) else {
@@ -125,6 +126,7 @@ impl<W: Wire> Parties<'_, W> {
 
     /// Reads once from the client.
     fn read(&mut self, room: &mut [u8]) -> std::io::Result<()> {
+        self.client.stream.begin(self.client.ready);
         let mut source = Recorder {
             source: &mut self.client.stream,
             flight: self.flight,

@@ -65,7 +65,9 @@ impl Wire for Scripted {
         false
     }
 
-    fn finish(&mut self) {}
+    fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 
     fn take_error(&self) -> io::Result<Option<io::Error>> {
         Ok(None)

@@ -23,9 +23,18 @@ impl<W: Wire> Peer<W> {
         self.stream.is_dead()
     }
 
+    /// Tells the other side that it is closed, where closing alone does not say so; as far as the wire takes that now.
+    pub fn take_leave(&mut self) {
+        if !self.stream.ends_by_closing() {
+            self.stream.begin(self.ready);
+            drop(self.stream.finish());
+        }
+    }
+
     /// The end of a half that it is.
     pub(super) fn end(&mut self) -> End<'_, &mut W> {
         let short_io_blocks = self.stream.short_io_blocks();
+        self.stream.begin(self.ready);
         End {
             stream: &mut self.stream,
             ready: &mut self.ready,

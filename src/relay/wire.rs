@@ -15,6 +15,7 @@ use std::net::Shutdown;
 
 use mio::net::TcpStream;
 
+use super::readiness::Readiness;
 use crate::net;
 
 /// A connection to a client or to a backend.
@@ -23,12 +24,24 @@ pub trait Wire: Read + Write {
     /// it would block.
     fn short_io_blocks(&self) -> bool;
 
+    /// A run of reads and writes begins, and these events have come before it. A wire that keeps in mind that what lies
+    /// beneath is drained or full forgets that now.
+    fn begin(&mut self, _ready: Readiness) {}
+
     /// Whether it has been closed by its peer, found out without taking a byte from it.
     fn is_dead(&self) -> bool;
 
-    /// Tells its peer that no more bytes come, after all that was written. A failure means that the peer is gone,
-    /// which the next read will tell.
-    fn finish(&mut self);
+    /// Tells its peer that no more bytes come, after all that was written.
+    ///
+    /// # Errors
+    /// `WouldBlock` if that is still to be told once the wire takes it: it is called again then. Any other error means
+    /// that the peer is gone, which the next read will tell.
+    fn finish(&mut self) -> io::Result<()>;
+
+    /// Whether closing it tells its peer as much as [`finish`](Self::finish), so that nothing need be said before.
+    fn ends_by_closing(&self) -> bool {
+        true
+    }
 
     /// The error of a wire that has failed, which is told once.
     ///
@@ -70,8 +83,8 @@ impl Wire for TcpStream {
         }
     }
 
-    fn finish(&mut self) {
-        drop(self.shutdown(Shutdown::Write));
+    fn finish(&mut self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
     }
 
     fn take_error(&self) -> io::Result<Option<io::Error>> {

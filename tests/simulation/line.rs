@@ -114,7 +114,9 @@ impl Wire for Line {
         self.unread == 0 && self.end.is_some()
     }
 
-    fn finish(&mut self) {}
+    fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 
     fn take_error(&self) -> io::Result<Option<io::Error>> {
         let is_news = self.end == Some(End::Reset) && !self.is_told.get();

@@ -69,12 +69,13 @@ impl Wire for MemoryWire {
         self.socket.borrow_mut().is_dead()
     }
 
-    fn finish(&mut self) {
+    fn finish(&mut self) -> io::Result<()> {
         assert_eq!(
             self.unsaid, 0,
             "a backend is told of its client before that finishes"
         );
         self.socket.borrow_mut().finish();
+        Ok(())
     }
 
     fn take_error(&self) -> io::Result<Option<io::Error>> {
