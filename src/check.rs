@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use crate::candidates::CandidateSet;
-use crate::config::{BandwidthLimits, Config, Process, Server, ServiceName, Spec, Strategy};
+use crate::config::{
+    BandwidthLimits, ClientAuth, Config, Process, Server, ServiceName, Spec, Strategy, TlsVersion,
+};
+use crate::tls::Termination;
 
 /// What was understood, for people.
 #[derive(Debug)]
@@ -14,6 +18,8 @@ pub struct Report<'a> {
     pub config: &'a Config,
     /// The candidates of each service.
     pub candidates: &'a BTreeMap<ServiceName, Arc<CandidateSet>>,
+    /// What each service shows its clients, where they speak TLS.
+    pub certificates: &'a BTreeMap<ServiceName, Arc<Termination>>,
 }
 
 impl fmt::Display for Report<'_> {
@@ -23,7 +29,17 @@ impl fmt::Display for Report<'_> {
         if let Some(spec) = self.config.only()
             && let Some(set) = self.candidates.get(&ServiceName::default_service())
         {
+            let certificates = self.certificates.get(&ServiceName::default_service());
             write!(f, "{}", Listening { spec, indent: "" })?;
+            write!(
+                f,
+                "{}",
+                Encrypted {
+                    spec,
+                    certificates,
+                    indent: ""
+                }
+            )?;
             write!(f, "{process}")?;
             return write!(
                 f,
@@ -40,6 +56,16 @@ impl fmt::Display for Report<'_> {
         for (name, spec) in &self.config.services {
             let indent = "  ";
             write!(f, "\n\nservice {name}:\n{}", Listening { spec, indent })?;
+            let certificates = self.certificates.get(name);
+            write!(
+                f,
+                "{}",
+                Encrypted {
+                    spec,
+                    certificates,
+                    indent
+                }
+            )?;
             let set = self.candidates.get(name);
             debug_assert!(set.is_some(), "no candidates for {name}");
             if let Some(set) = set {
@@ -88,6 +114,48 @@ impl fmt::Display for Listening<'_> {
         }
         if let Some(limits) = Speed::of(server.bandwidth) {
             writeln!(f, "{indent}bandwidth: {limits}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What clients are shown, if they speak TLS; each line is ended.
+struct Encrypted<'a> {
+    spec: &'a Spec,
+    certificates: Option<&'a Arc<Termination>>,
+    indent: &'a str,
+}
+
+impl fmt::Display for Encrypted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(certificates) = self.certificates else {
+            return Ok(());
+        };
+        let indent = self.indent;
+        let tls = &self.spec.server.tls;
+        let version = match tls.min_version {
+            TlsVersion::V1_2 => "1.2",
+            TlsVersion::V1_3 => "1.3",
+        };
+        let clients = match tls.client_auth {
+            ClientAuth::Off => "",
+            ClientAuth::Optional => ", clients may show a certificate",
+            ClientAuth::Required => ", clients must show a certificate",
+        };
+        writeln!(f, "{indent}tls: from version {version}{clients}")?;
+        for one in certificates.shown() {
+            let names = if one.names.is_empty() {
+                "no names".to_owned()
+            } else {
+                one.names.join(", ")
+            };
+            let end = u64::try_from(one.not_after).unwrap_or_default();
+            let end = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(end));
+            writeln!(
+                f,
+                "{indent}certificate: {} for {names}, until {end}",
+                one.path.display()
+            )?;
         }
         Ok(())
     }
@@ -212,7 +280,12 @@ mod tests {
 
     fn report(config: &Config, list: &str) -> String {
         let candidates = &lists(config, list);
-        Report { config, candidates }.to_string()
+        Report {
+            config,
+            candidates,
+            certificates: &BTreeMap::new(),
+        }
+        .to_string()
     }
 
     const POOLS: &str = if cfg!(feature = "mobile") {

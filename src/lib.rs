@@ -31,7 +31,8 @@ pub mod loadbalancer; // active set -> order of backends for one connection
 pub mod admission; // who may connect
 pub mod preface; // what a connection says before it gets a backend
 pub mod relay; // two halves of one connection
-pub mod service; // what the file says of a service, what outlives a reload, and all services as one value
+pub mod service;
+pub mod tls; // certificates, and wires that are encrypted // what the file says of a service, what outlives a reload, and all services as one value
 
 pub mod probing; // who is probed next, and a batch of connects on one poll
 pub mod scorer; // sample -> score, and the bounded score board

@@ -7,7 +7,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tcp_forwarder::app::{App, Boot, Errand, Inherited, Launch, Lists, load_lists};
+use tcp_forwarder::app::{
+    App, Boot, Certificates, Errand, Inherited, Launch, Lists, certificate_remarks, load_certificates,
+    load_lists,
+};
 use tcp_forwarder::base::doorbell::Doorbell;
 use tcp_forwarder::candidates::{CandidateSet, LoadError, list_file};
 use tcp_forwarder::check::Report;
@@ -72,6 +75,8 @@ impl From<io::Error> for Failure {
 fn run(path: &Path, origin: Origin) -> Result<(), Failure> {
     let signals = signals::block()?;
     let (config, lists) = load(path)?;
+    // What is wrong with them is said before anybody hands over.
+    drop(certificates_of(&config)?);
     let inherited = match origin {
         Origin::Own => Inherited::passed(&config).map_err(Failure::start)?,
         Origin::Takeover => take_over(&config)?,
@@ -118,10 +123,17 @@ fn start(signals: Blocked, boot: Boot) -> Result<App, Failure> {
 
 fn check(path: &Path) -> Result<(), Failure> {
     let (config, candidates) = load(path)?;
+    let certificates = certificates_of(&config)?;
     print(&Report {
         config: &config,
         candidates: &candidates,
+        certificates: &certificates,
     });
+    for (name, termination) in &certificates {
+        for remark in certificate_remarks(termination) {
+            eprint(&format!("service {name}: {remark}"));
+        }
+    }
     Ok(())
 }
 
@@ -232,15 +244,25 @@ fn demo() -> Result<(), Failure> {
 /// The configuration and the candidates it names.
 fn load(path: &Path) -> Result<(Config, Lists), Failure> {
     let config = config::load(path).map_err(|error| bad_config(&error))?;
-    let lists = load_lists(&config).map_err(|error| Failure {
-        status: if error.is_unreadable() {
+    let lists = load_lists(&config).map_err(|error| wrong_files(&error, error.is_unreadable()))?;
+    Ok((config, lists))
+}
+
+/// What is wrong with files that a configuration names.
+fn wrong_files(error: &dyn Display, is_unreadable: bool) -> Failure {
+    Failure {
+        status: if is_unreadable {
             EXIT_FAILURE
         } else {
             cli::EXIT_USAGE
         },
         text: error.to_string(),
-    })?;
-    Ok((config, lists))
+    }
+}
+
+/// The certificates that a configuration names.
+fn certificates_of(config: &Config) -> Result<Certificates, Failure> {
+    load_certificates(config).map_err(|error| wrong_files(&error, error.is_unreadable()))
 }
 
 /// What is wrong with a configuration, and with the lists that it names: everything at once.
@@ -259,6 +281,11 @@ fn bad_config(error: &config::LoadError) -> Failure {
         text,
         status: error.exit_status(),
     }
+}
+
+/// Prints a warning to standard error.
+fn eprint(text: &str) {
+    drop(writeln!(io::stderr(), "tcp-forwarder: {text}"));
 }
 
 /// Prints to standard output; whoever closed it does not want to know.

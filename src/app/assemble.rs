@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::certificates::Certificates;
 use super::lists::Lists;
 use super::ports::Port;
 use crate::config::Config;
 use crate::reactor::limits::Limits;
 use crate::service::{Directory, Doorbells, Listening, Live, Phase, Service};
 use crate::state::State;
+use crate::tls::Termination;
 
 /// What a process before this one knew of services that are new to this one, and how long ago.
 #[derive(Debug, Default)]
@@ -22,16 +24,17 @@ pub(super) struct Past {
 /// Candidates of services that stay are the caller's to publish ([`publish_lists`]).
 pub(super) fn assemble(
     present: &Directory,
-    (config, lists, past): (&Config, &Lists, &Past),
+    (config, lists, certificates, past): (&Config, &Lists, &Certificates, &Past),
     (ports, limits): (&[Port], Limits),
     bells: &Doorbells,
     now: Instant,
 ) -> Directory {
     let mut services = Vec::with_capacity(config.services.len());
     for (name, spec) in &config.services {
+        let termination = certificates.get(name);
         let service = match present.service(name.as_str()) {
-            Some(before) if before.spec == *spec => Arc::clone(before),
-            Some(before) => Arc::new(before.under(Arc::clone(spec), now)),
+            Some(before) if before.spec == *spec && shows(before, termination) => Arc::clone(before),
+            Some(before) => Arc::new(before.under(Arc::clone(spec), now).showing(termination.cloned())),
             None => {
                 let Some(list) = lists.get(name) else {
                     debug_assert!(false, "a list for each service");
@@ -42,7 +45,8 @@ pub(super) fn assemble(
                     Some(saved) => live.recalling(saved, past.elapsed, now),
                     None => live,
                 };
-                Arc::new(Service::new(name.clone(), Arc::clone(spec), Arc::new(live), now))
+                let service = Service::new(name.clone(), Arc::clone(spec), Arc::new(live), now);
+                Arc::new(service.showing(termination.cloned()))
             }
         };
         services.push(service);
@@ -64,6 +68,15 @@ pub(super) fn assemble(
         listening,
         limits,
         phase: Phase::Serving,
+    }
+}
+
+/// Whether a service shows its clients this already.
+fn shows(service: &Service, termination: Option<&Arc<Termination>>) -> bool {
+    match (&service.termination, termination) {
+        (None, None) => true,
+        (Some(before), Some(after)) => Arc::ptr_eq(before, after),
+        (None, Some(_)) | (Some(_), None) => false,
     }
 }
 

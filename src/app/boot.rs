@@ -12,6 +12,7 @@ use log::info;
 
 use super::admin::Admin;
 use super::assemble::Past;
+use super::certificates;
 use super::error::AppError;
 use super::handle::{Errand, Handle};
 use super::inherited::Inherited;
@@ -133,6 +134,7 @@ fn start(launch: Launch, mut boot: Boot) -> Result<App, AppError> {
         errands,
     } = launch;
     let hub = Arc::clone(handle.hub());
+    let certificates = certificates::load(&boot.config).map_err(AppError::Certificates)?;
     let reserved = ports::reserve(&boot.config, &[], &mut boot.inherited, hub.gauges.len())?;
     let made = make(handle, &boot.config, &mut boot.inherited)?;
     let metrics_addr = made.admin.metrics_addr;
@@ -151,6 +153,7 @@ fn start(launch: Launch, mut boot: Boot) -> Result<App, AppError> {
         ports: reserved.ports.clone(),
         started_reactors: boot.config.process.reactors,
         config: boot.config,
+        certificates,
         room: made.room,
         needs_restart: false,
         admin,

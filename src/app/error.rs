@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use super::certificates::CertificateError;
+
 /// Why the process could not start, or cannot go on.
 #[derive(Debug)]
 pub enum AppError {
@@ -16,6 +18,8 @@ pub enum AppError {
         /// What the system said.
         source: io::Error,
     },
+    /// Certificates or keys cannot be used.
+    Certificates(CertificateError),
     /// The control socket could not be opened, or nobody hands over there.
     Control(io::Error),
     /// The system gave no thread, poll or descriptor.
@@ -38,6 +42,7 @@ impl fmt::Display for AppError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listen { key, addr, source } => write!(f, "cannot listen on {addr} ({key}): {source}"),
+            Self::Certificates(error) => write!(f, "{error}"),
             Self::Control(source) => write!(f, "server.control_socket: {source}"),
             Self::System { what, source } => write!(f, "cannot start: no {what}: {source}"),
             Self::ThreadEnded { name, why } => write!(f, "thread {name} ended: {why}"),

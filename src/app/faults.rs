@@ -1,5 +1,6 @@
 //! What is wrong with a reload, located.
 
+use super::certificates::CertificateError;
 use super::lists::ListError;
 use crate::candidates::{BadLine, ListErrors, LoadError};
 use crate::config;
@@ -23,6 +24,11 @@ pub(super) fn of_config(error: &config::LoadError) -> Vec<Fault> {
         faults.push(Fault::of(format!("{file}: and {} more errors", errors.omitted)));
     }
     faults
+}
+
+/// Everything that is wrong with certificates and keys.
+pub(super) fn of_certificates(error: &CertificateError) -> Vec<Fault> {
+    error.faults.iter().map(|(_, fault)| Fault::of(fault)).collect()
 }
 
 /// Everything that is wrong with the lists.

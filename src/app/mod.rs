@@ -8,6 +8,7 @@
 mod admin; // the sockets of the admin port
 mod assemble; // from a configuration to the next directory
 mod boot; // the ordered start
+mod certificates; // of all services
 mod circular; // one letter to all reactors, and their answers
 mod error; // why it cannot start or go on
 mod faults; // what is wrong with a reload
@@ -23,6 +24,9 @@ mod threads; // how each thread is made, and who hears of its end
 mod worker; // calls that block: files, reload
 
 pub use boot::{Boot, Launch};
+pub use certificates::{
+    CertificateError, Certificates, load as load_certificates, remarks as certificate_remarks,
+};
 pub use error::AppError;
 pub use handle::{Errand, Handle};
 pub use inherited::Inherited;

@@ -4,7 +4,7 @@
 //! stop) and of the candidate lists. A reload is all or nothing: whatever can be refused is asked for before anything
 //! is published.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,6 +15,7 @@ use log::{error, info, warn};
 
 use super::admin::{AdminChange, AdminPort};
 use super::assemble::{Past, assemble, publish_lists};
+use super::certificates::{self, Certificates};
 use super::circular::ask_all;
 use super::faults;
 use super::handle::{Errand, Handle};
@@ -27,7 +28,7 @@ use crate::admin;
 use crate::base::clock;
 use crate::base::file_watch::{FileWatch, LAZY_LOOK_INTERVAL, LOOK_INTERVAL, must_be_regular};
 use crate::candidates::watch::Watch;
-use crate::config::{self, Config};
+use crate::config::{self, Config, ServiceName};
 #[cfg(unix)]
 use crate::handover::Claimed;
 use crate::logging;
@@ -37,6 +38,7 @@ use crate::service::reloads::{Fault, Outcome};
 use crate::service::{Directory, Hub, Phase, Service};
 use crate::state::Keeper;
 use crate::systemd::{Notice, Notifier};
+use crate::tls::Termination;
 
 /// What is in force, and what may be changed of it.
 #[derive(Debug)]
@@ -47,6 +49,7 @@ pub(super) struct Worker {
     /// The file of the configuration; none if that was made in memory.
     pub(super) file: Option<PathBuf>,
     pub(super) config: Config,
+    pub(super) certificates: Certificates,
     pub(super) ports: Vec<Port>,
     /// Descriptors for connections.
     pub(super) room: usize,
@@ -66,6 +69,8 @@ pub(super) struct Watches {
     config: Option<FileWatch>,
     /// By path and default port.
     lists: BTreeMap<(PathBuf, u16), Watch>,
+    /// Certificates, keys and authorities.
+    certificates: Vec<FileWatch>,
     next_look: Option<Instant>,
 }
 
@@ -121,6 +126,7 @@ impl Worker {
                 drop(self.reload("the file has changed"));
             }
             self.look_at_lists();
+            self.look_at_certificates();
         }
         [self.watches.next_look, self.keeper.next()]
             .into_iter()
@@ -228,6 +234,8 @@ impl Worker {
         let refused = |error: &dyn std::fmt::Display| vec![Fault::of(error)];
         let mut nothing = Inherited::default();
         let plan = config::plan(&self.config, &config);
+        let certificates = certificates::reload(&config, &self.hub.directory.load());
+        let certificates = certificates.map_err(|error| faults::of_certificates(&error))?;
         let reserved = ports::reserve(
             &config,
             &self.ports,
@@ -246,6 +254,7 @@ impl Worker {
         let before = std::mem::replace(&mut self.ports, opened.deliver(&self.mailboxes));
         self.needs_restart = self.started_reactors != config.process.reactors;
         self.config = config;
+        self.certificates = certificates;
         self.publish(lists, &Past::default());
         self.keeper.adopt(&self.config.process.state, clock::now());
         self.wait_until_closed(&before);
@@ -270,12 +279,14 @@ impl Worker {
     pub(super) fn publish(&mut self, lists: &Lists, past: &Past) {
         let limits = Limits::of(self.room, self.config.process.max_connections);
         let now = clock::now();
-        publish_lists(&self.hub.directory.load(), lists);
+        let before = self.hub.directory.load();
+        publish_lists(&before, lists);
+        self.tell_remarks(&before);
         self.hub.directory.replace(|present| {
             let next = || {
                 Arc::new(assemble(
                     present,
-                    (&self.config, lists, past),
+                    (&self.config, lists, &self.certificates, past),
                     (&self.ports, limits),
                     &self.hub.bells,
                     now,
@@ -284,6 +295,64 @@ impl Worker {
             (present.phase == Phase::Serving).then(next)
         });
         self.keeper.follow(&self.hub.directory.load());
+    }
+
+    /// Says what people should know of certificates that are new.
+    fn tell_remarks(&self, before: &Directory) {
+        for (name, termination) in &self.certificates {
+            let before = before
+                .service(name.as_str())
+                .and_then(|one| one.termination.as_ref());
+            if before.is_none_or(|before| !Arc::ptr_eq(before, termination)) {
+                for remark in certificates::remarks(termination) {
+                    warn!(target: "tcp_forwarder::tls", service = name.as_str(); "{remark}");
+                }
+            }
+        }
+    }
+
+    /// Takes up certificates that have changed, if all of them can be used.
+    fn look_at_certificates(&mut self) {
+        let looked = self.watches.certificates.iter_mut().map(FileWatch::look);
+        if !looked.fold(false, |any, has_changed| any | has_changed) {
+            return;
+        }
+        let present = self.hub.directory.load();
+        match certificates::reload(&self.config, &present) {
+            Ok(certificates) => {
+                let is_new = |(name, new): &(&ServiceName, &Arc<Termination>)| {
+                    let before = self.certificates.get(*name);
+                    before.is_none_or(|before| !Arc::ptr_eq(before, new))
+                };
+                let renewed: Vec<String> = certificates
+                    .iter()
+                    .filter(is_new)
+                    .map(|(name, _)| name.to_string())
+                    .collect();
+                if renewed.is_empty() {
+                    return;
+                }
+                info!(target: "tcp_forwarder::tls", "certificates have changed, of: {}", renewed.join(", "));
+                self.certificates = certificates;
+                self.publish(&Lists::new(), &Past::default());
+            }
+            Err(error) => {
+                for (name, fault) in &error.faults {
+                    if let Some(service) = present.service(name.as_str()) {
+                        service
+                            .live
+                            .counts
+                            .certificate_errors
+                            .fetch_add(1, Ordering::Relaxed);
+                    }
+                    error!(
+                        target: "tcp_forwarder::tls",
+                        service = name.as_str();
+                        "the changed certificates are not used, the last good ones stay: {fault}"
+                    );
+                }
+            }
+        }
     }
 
     fn look_at_lists(&mut self) {
@@ -343,8 +412,21 @@ impl Watches {
                 .entry(key.clone())
                 .or_insert_with(|| watch.unwrap_or_else(new));
         }
-        let is_idle = self.config.is_none() && self.lists.is_empty();
+        self.follow_certificates(config);
+        let is_idle = self.config.is_none() && self.lists.is_empty() && self.certificates.is_empty();
         self.next_look = (!is_idle).then(|| self.next_look.unwrap_or_else(|| clock::now() + LOOK_INTERVAL));
+    }
+
+    /// Follows the files of all certificates and keys.
+    fn follow_certificates(&mut self, config: &Config) {
+        let files = config.services.values().flat_map(|spec| spec.server.tls.files());
+        let files: BTreeSet<PathBuf> = files.collect();
+        self.certificates.retain(|watch| files.contains(watch.path()));
+        for file in files {
+            if !self.certificates.iter().any(|watch| watch.path() == file) {
+                self.certificates.push(FileWatch::new(file));
+            }
+        }
     }
 
     /// Whether it is time to look; then the next time is one interval later, and never is it more than that from now.

@@ -12,6 +12,7 @@ use super::remotes::{
     LatencySource, Passive, Probing, Remotes, Scoring, Search, Selector, SuccessScoring, ThroughputScoring,
 };
 use super::server::{BandwidthLimits, Keepalive, NoMatch, ProxyProtocol, Server, Splice};
+use super::server_tls::{ClientAuth, ServerTls, TlsVersion};
 use super::sleep::Sleep;
 
 /// Warm connections per backend of a static pool that names no size.
@@ -53,6 +54,22 @@ impl Default for Server {
             routes: Vec::new(),
             no_match: NoMatch::default(),
             plain: None,
+            tls: ServerTls::default(),
+        }
+    }
+}
+
+impl Default for ServerTls {
+    fn default() -> Self {
+        Self {
+            cert: None,
+            key: None,
+            certificates: Vec::new(),
+            alpn: Vec::new(),
+            min_version: TlsVersion::V1_2,
+            client_ca: None,
+            client_auth: ClientAuth::Off,
+            session_tickets: true,
         }
     }
 }

@@ -147,6 +147,9 @@ impl Draft {
     pub(super) fn finish(self, file: &Path) -> Spec {
         let mut spec = self.compose();
         spec.remotes.provider.path = beside(file, &spec.remotes.provider.path);
+        for path in spec.server.tls.paths_mut() {
+            *path = beside(file, path);
+        }
         spec
     }
 }

@@ -6,15 +6,16 @@
 //!
 //! What the settings are:
 //! - `configuration.rs`: a [`Config`]: the process and its services.
-//! - `process.rs`, `server.rs`, `remotes.rs`, `pools.rs`, `sleep.rs`: the sections, checked; `service_name.rs`: names.
+//! - `process.rs`, `server.rs`, `server_tls.rs`, `remotes.rs`, `pools.rs`, `sleep.rs`: the sections, checked;
+//!   `service_name.rs`: names.
 //! - `defaults.rs`: every default; `mobile.rs`: what phones have otherwise.
 //! - `reference.rs`: what the documentation says about each key.
 //!
 //! How they are read:
 //! - `keys/`: one row per key: its path, its scope, its type and range, its field, what it means.
 //! - `slot.rs`: the type, range and field of a key's value.
-//! - `value.rs`: one value: from YAML, or refused, and in words; `networks.rs`, `byte_rate.rs`, `routes.rs`: three types of
-//!   them.
+//! - `value.rs`: one value: from YAML, or refused, and in words; `networks.rs`, `byte_rate.rs`, `routes.rs`,
+//!   `certificates.rs`: some types of them.
 //! - `shape.rs`: the keys as sections: of the whole file, and of a service.
 //! - `tree.rs`: YAML text as a bounded tree, and the line of each of its nodes.
 //! - `reader.rs`: walks the tree along a shape and collects every error; `suggest.rs`: unknown keys.
@@ -25,6 +26,7 @@
 //! And what a reload changes: `plan.rs`.
 
 mod byte_rate;
+mod certificates;
 mod check;
 mod configuration;
 mod defaults;
@@ -45,6 +47,7 @@ mod remotes;
 mod routes;
 mod rules;
 mod server;
+mod server_tls;
 mod service_name;
 mod shape;
 mod sleep;
@@ -72,6 +75,7 @@ pub use remotes::{
 pub use server::{
     BandwidthLimits, Keepalive, NoMatch, ProxyAccept, ProxyProtocol, ProxySend, Route, Server, Splice,
 };
+pub use server_tls::{CertificateFiles, ClientAuth, ServerTls, TlsVersion};
 pub use service_name::ServiceName;
 pub use sleep::Sleep;
 

@@ -7,6 +7,8 @@ pub(super) struct Platform {
     pub(super) splice: bool,
     /// Whether there are sockets that are files.
     pub(super) unix_sockets: bool,
+    /// Whether this build has TLS.
+    pub(super) tls: bool,
 }
 
 impl Platform {
@@ -15,6 +17,7 @@ impl Platform {
         Self {
             splice: crate::relay::pipe::AVAILABLE,
             unix_sockets: crate::net::LOCAL_SOCKETS,
+            tls: cfg!(feature = "tls"),
         }
     }
 }

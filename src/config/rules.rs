@@ -12,6 +12,7 @@ use super::networks;
 use super::platform::Platform;
 use super::process::Process;
 use super::server::{ProxyAccept, Splice};
+use super::server_tls::ClientAuth;
 use super::value::show_duration;
 
 /// A rule about the values of a `D`.
@@ -41,6 +42,49 @@ pub(super) const OF_SERVICE: &[Rule<Draft>] = &[
             unless(draft.server.splice != Splice::On || platform.splice, || {
                 "on is not possible, this system has no splice; allowed here: auto, off".to_owned()
             })
+        },
+    },
+    Rule {
+        keys: &["server.tls.cert", "server.tls.certificates"],
+        broken: |draft, platform| {
+            unless(platform.tls || !draft.server.tls.is_on(), || {
+                "this build has no TLS (it was made without the feature tls); allowed here: no certificate"
+                    .to_owned()
+            })
+        },
+    },
+    Rule {
+        keys: &["server.tls.cert", "server.tls.key"],
+        broken: |draft, _| {
+            let tls = &draft.server.tls;
+            unless(tls.cert.is_some() == tls.key.is_some(), || {
+                "cert and key go together; allowed: both, or neither".to_owned()
+            })
+        },
+    },
+    Rule {
+        keys: &["server.tls.client_auth", "server.tls.client_ca"],
+        broken: |draft, _| {
+            let tls = &draft.server.tls;
+            unless(
+                tls.client_auth == ClientAuth::Off || tls.client_ca.is_some(),
+                || {
+                    "nobody vouches for clients; allowed with client_auth optional or required: with client_ca".to_owned()
+                },
+            )
+        },
+    },
+    Rule {
+        keys: &["server.tls.client_ca", "server.tls.client_auth"],
+        broken: |draft, _| {
+            let tls = &draft.server.tls;
+            unless(
+                tls.client_auth != ClientAuth::Off || tls.client_ca.is_none(),
+                || {
+                    "clients are not asked for a certificate; allowed with client_ca: client_auth optional or required"
+                    .to_owned()
+                },
+            )
         },
     },
     Rule {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::server_tls::ServerTls;
 use super::service_name::ServiceName;
 
 /// `server`, or what stands directly in a service: accepting and relaying.
@@ -32,6 +33,8 @@ pub struct Server {
     pub deny: Vec<IpNet>,
     /// How fast bytes may move.
     pub bandwidth: BandwidthLimits,
+    /// What clients are shown, if they speak TLS.
+    pub tls: ServerTls,
     /// A step that stands before a backend is to be through by then.
     pub handshake_timeout: Duration,
     /// Whose word is taken for who a client is, and whether backends are told.

@@ -3,6 +3,7 @@
 //! A [`Slot`] is where a key's value goes and which values it takes. The same slot reads a value, says what is
 //! allowed, and shows the default, so none of the three can drift from the others.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,13 +13,14 @@ use ipnet::IpNet;
 use super::check::{Pattern, Statuses};
 use super::process::LogOutput;
 use super::server::Route;
+use super::server_tls::CertificateFiles;
 use super::service_name::ServiceName;
 use super::tree::Node;
 use super::value::{
     COMES_WITH_TLS, MAX_ADDRESSES, MAX_SECRET_CHARS, MAX_TEXT_BYTES, Refusal, address, addresses, duration,
     file_name, file_or_none, flag, integer, line, number, pattern, secret, show_duration, text, url_path,
 };
-use super::{byte_rate, networks, routes, statuses};
+use super::{byte_rate, certificates, networks, routes, statuses};
 
 /// The field of `D` that a value goes to.
 type Field<D, T> = fn(&mut D) -> &mut T;
@@ -52,6 +54,8 @@ pub(super) enum Slot<D> {
     /// Any text, or pairs of hexadecimal digits; or nothing.
     Bytes(Field<D, Pattern>),
     Statuses(Field<D, Vec<Statuses>>),
+    Certificates(Field<D, Vec<CertificateFiles>>),
+    Protocols(Field<D, Vec<String>>),
     /// Shown nowhere; the empty text is none.
     Secret(Field<D, Option<String>>),
 }
@@ -83,7 +87,8 @@ impl<D> Slot<D> {
                 }
             }
             Self::Choice(choice) => {
-                let name = text(node)?;
+                let name = name_of_choice(node)?;
+                let name = name.as_ref();
                 if !choice.names.contains(&name) {
                     let why = if choice.to_come.contains(&name) {
                         COMES_WITH_TLS
@@ -114,6 +119,8 @@ impl<D> Slot<D> {
             Self::Text(field) => *field(draft) = line(node)?,
             Self::Bytes(field) => *field(draft) = pattern(node)?,
             Self::Statuses(field) => *field(draft) = statuses::read(node)?,
+            Self::Certificates(field) => *field(draft) = certificates::read(node)?,
+            Self::Protocols(field) => *field(draft) = certificates::read_protocols(node)?,
         }
         Ok(())
     }
@@ -134,6 +141,8 @@ impl<D> Slot<D> {
             Self::ServiceOrNone(_) => "service",
             Self::ByteRate(..) => "byte rate",
             Self::Statuses(_) => "status or list",
+            Self::Certificates(_) => "list of certificates",
+            Self::Protocols(_) => "list of names",
             Self::File(_)
             | Self::FileOrNone(_)
             | Self::Output(_)
@@ -179,6 +188,8 @@ impl<D> Slot<D> {
                 "empty, or a text of 1 to {MAX_TEXT_BYTES} bytes, or hex: and pairs of digits, such as hex:0d0a"
             ),
             Self::Statuses(_) => statuses::allowed(),
+            Self::Certificates(_) => certificates::allowed(),
+            Self::Protocols(_) => certificates::allowed_protocols(),
         }
     }
 
@@ -231,7 +242,17 @@ impl<D> Slot<D> {
             }
             Self::Bytes(field) => field(draft).text.clone(),
             Self::Statuses(field) => statuses::shown(field(draft)),
+            Self::Certificates(field) => certificates::shown(field(draft)),
+            Self::Protocols(field) => certificates::shown_protocols(field(draft)),
         }
+    }
+}
+
+/// A name out of a few; those of versions look like numbers.
+fn name_of_choice(node: &Node) -> Result<Cow<'_, str>, Refusal> {
+    match node {
+        Node::Number(number) => Ok(Cow::Owned(number.to_string())),
+        other => text(other).map(Cow::Borrowed),
     }
 }
 

@@ -118,13 +118,23 @@ fn every_default_is_what_its_key_would_be_given() {
 /// A key with a value, as a file.
 fn given(key: &KeyDoc, value: &str) -> String {
     match key.kind {
-        "flag" | "integer" | "number" | "network or list" | "route or list" => yaml(key.path, value),
+        "flag"
+        | "integer"
+        | "number"
+        | "network or list"
+        | "route or list"
+        | "list of certificates"
+        | "list of names" => yaml(key.path, value),
         _ => yaml(key.path, &format!("{value:?}")),
     }
 }
 
 fn platform(splice: bool, unix_sockets: bool) -> Platform {
-    Platform { splice, unix_sockets }
+    Platform {
+        splice,
+        unix_sockets,
+        tls: true,
+    }
 }
 
 #[test]
@@ -163,6 +173,8 @@ fn every_key_has_a_field_of_its_own() {
             "status or list" => vec!["[204, '300-305']".to_owned()],
             "route or list" => vec!["[{ sni: a.example, to: web }]".to_owned()],
             "service" => vec!["web".to_owned()],
+            "list of certificates" => vec!["[{ cert: a.pem, key: b.pem }]".to_owned()],
+            "list of names" => vec!["[h2, http/1.1]".to_owned()],
             "text" => vec!["/elsewhere".to_owned()],
             _ => {
                 let (least, most) = ends(&allowed).expect("a range");
@@ -241,6 +253,8 @@ fn outside(key: &KeyDoc) -> Vec<String> {
             "''",
             "12",
         ],
+        "list of certificates" => &["''", "12", "a.pem"],
+        "list of names" => &["''", "12", "h2"],
         // An empty text is none, for these.
         _ if key.allowed.starts_with("empty, or") => &["12", "true"],
         _ => &["''", "12"],
@@ -258,11 +272,8 @@ fn just_outside_of_a_range_is_an_error_with_the_key() {
             let found = errors(&text);
             assert_eq!(found.len(), 1, "{text}{found:?}");
             let line = text.lines().count();
-            let item = if value == "[[1]]" && key.kind.ends_with("or list") {
-                "[0]"
-            } else {
-                ""
-            };
+            let is_list = key.kind.ends_with("or list") || key.kind.starts_with("list of");
+            let item = if is_list && value == "[[1]]" { "[0]" } else { "" };
             let start = format!("{FILE}:{line}: {}{item}: ", key.path);
             assert!(found[0].starts_with(&start), "{text}{found:?}");
             assert!(

@@ -53,8 +53,11 @@ pub const SAMPLE_DROPPED: &str = "sample_dropped";
 /// Kind of `errors_total`: changed candidate lists that could not be read.
 pub const CANDIDATE_LIST: &str = "candidate_list";
 
+/// Kind of `errors_total`: changed certificates or keys that could not be used.
+pub const CERTIFICATE: &str = "certificate";
+
 /// Kinds of `errors_total` that are no connection's, in the order of the documentation.
-pub const OTHER_ERRORS: [&str; 3] = [METRICS_REQUEST, SAMPLE_DROPPED, CANDIDATE_LIST];
+pub const OTHER_ERRORS: [&str; 4] = [METRICS_REQUEST, SAMPLE_DROPPED, CANDIDATE_LIST, CERTIFICATE];
 
 const NONE: &[&str] = &[];
 const SERVICE: &[&str] = &["service"];
@@ -97,6 +100,10 @@ families! {
          turned out dead before its first reply.";
     UNSERVED_CONNECTIONS = Counter "tcp_forwarder_unserved_connections_total" SERVICE,
         "Client connections that a backend accepted and did not serve, where that was its fault.";
+    TLS_HANDSHAKES = Counter "tcp_forwarder_tls_handshakes_total" &["service", "result"],
+        "TLS handshakes with clients that ended; result is full, resumed or failed.";
+    TLS_CERTIFICATE_EXPIRY = Gauge "tcp_forwarder_tls_certificate_expiry_timestamp_seconds" &["service", "certificate"],
+        "When a certificate that clients are shown expires, in seconds since 1970; certificate is its file.";
     ERRORS = Counter "tcp_forwarder_errors_total" &["service", "kind"],
         "Errors, by kind; those of the process itself name no service.";
     CONFIG_RELOADS = Counter "tcp_forwarder_config_reloads_total" &["result"],

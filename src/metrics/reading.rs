@@ -20,7 +20,7 @@ use crate::scorer::link::Phase;
 use crate::scorer::probe_stats::ProbeReading;
 use crate::selector::decide::SwitchReason;
 use crate::service::Service;
-use crate::service::traffic::{ErrorKind, ProxyKind, Traffic};
+use crate::service::traffic::{ErrorKind, HandshakeResult, ProxyKind, Traffic};
 
 /// Adds every series but `process_*`.
 pub(super) fn collect(sources: &Sources, now: Instant, output: &mut Output) {
@@ -81,6 +81,12 @@ fn traffic(name: &str, reactors: &[Traffic], output: &mut Output) {
     output.count(&family::BYTES_TRANSFERRED, &[name, "to_backend"], to_backend);
     let to_client = total(|r| &r.bytes_to_client);
     output.count(&family::BYTES_TRANSFERRED, &[name, "to_client"], to_client);
+    for result in HandshakeResult::ALL {
+        let ended = sum(reactors, |one| {
+            one.handshakes.get(result as usize).map_or(0, Cell::value)
+        });
+        output.count(&family::TLS_HANDSHAKES, &[name, result.label()], ended);
+    }
     for reason in CloseReason::ALL {
         let closed = sum(reactors, |one| {
             one.closed.get(reason as usize).map_or(0, Cell::value)
@@ -137,6 +143,15 @@ fn control(service: &Service, active: &ActiveSet, output: &mut Output) {
     }
     let list_errors = counts.candidate_list_errors.load(Relaxed);
     output.count(&family::ERRORS, &[name, family::CANDIDATE_LIST], list_errors);
+    let certificate_errors = counts.certificate_errors.load(Relaxed);
+    output.count(&family::ERRORS, &[name, family::CERTIFICATE], certificate_errors);
+    if let Some(termination) = &service.termination {
+        for one in termination.shown() {
+            let path = one.path.display().to_string();
+            let expiry = u64::try_from(one.not_after).unwrap_or_default();
+            output.number(&family::TLS_CERTIFICATE_EXPIRY, &[name, &path], float(expiry));
+        }
+    }
     let is_fallback = u64::from(active.footing.is_fallback());
     output.count(&family::SELECTOR_FALLBACK, &[name], is_fallback);
     let is_asleep = u64::from(service.live.slumber.load().is_asleep());

@@ -4,12 +4,14 @@ use super::*;
 use crate::admission::RejectReason;
 use crate::backend::{ActiveSet, Backend};
 use crate::base::clock;
+use crate::config::ServerTls;
 use crate::relay::close::CloseReason;
 use crate::scorer::inbox::INBOX_CAPACITY;
 use crate::scorer::{Outcome, Sample, Source};
 use crate::selector::decide::SwitchReason;
 use crate::service::traffic::ErrorKind;
 use crate::service::{Candidate, Service, stage};
+use crate::tls::Termination;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -22,7 +24,7 @@ mod movements;
 const REACTORS: usize = 2;
 
 /// The names that the specification fixes, with their labels, and `process_*`.
-const SPECIFIED: [(&str, &str); 55] = [
+const SPECIFIED: [(&str, &str); 57] = [
     ("new_connections_total", "service"),
     ("active_connections", "service"),
     ("connection_duration_seconds", "service"),
@@ -56,6 +58,8 @@ const SPECIFIED: [(&str, &str); 55] = [
     ("candidates_tracked", "service"),
     ("connections_rejected_total", "service,reason"),
     ("handshake_failures_total", "service,reason"),
+    ("tls_handshakes_total", "service,result"),
+    ("tls_certificate_expiry_timestamp_seconds", "service,certificate"),
     ("proxy_connections_total", "service,client"),
     ("accept_paused_total", "service"),
     ("rescued_connections_total", "service"),
@@ -103,11 +107,24 @@ impl Deref for World {
     }
 }
 
+/// What clients of a service that speaks TLS are shown; none in a build without.
+fn termination() -> Option<Arc<Termination>> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certificates");
+    let tls = ServerTls {
+        cert: Some(folder.join("server.pem")),
+        key: Some(folder.join("server.key")),
+        ..ServerTls::default()
+    };
+    Termination::load(&tls, None).expect("good files")
+}
+
 impl World {
     pub(crate) fn new(backends: &[Arc<Backend>]) -> Self {
         let hub = stage::hub();
         assert_eq!(hub.gauges.len(), REACTORS);
         let service = stage::service(&hub, "web", [80], stage::spec(|_| ()));
+        let service = Arc::try_unwrap(service).expect("nobody else has it yet");
+        let service = Arc::new(service.showing(termination()));
         service.live.active.publish(Arc::new(ActiveSet {
             backends: backends.to_vec(),
             ..ActiveSet::default()
@@ -203,7 +220,8 @@ fn every_specified_family_is_there_with_help_text() {
         let family = family::ALL.iter().find(|family| family.name == name);
         let family = family.unwrap_or_else(|| panic!("{name} is not defined"));
         assert_eq!(family.labels.join(","), labels, "{name}");
-        if name.starts_with("process_") && !is_linux {
+        let is_without_tls = name.contains("tls_certificate") && !cfg!(feature = "tls");
+        if name.starts_with("process_") && !is_linux || is_without_tls {
             continue;
         }
         let help = scrape

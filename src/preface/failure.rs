@@ -23,11 +23,13 @@ pub enum Failure {
     HelloTooLong,
     /// No route takes what it asks for, and nobody takes the rest.
     NoRoute,
+    /// No TLS, or none that both sides agree on.
+    Tls,
 }
 
 impl Failure {
     /// Every reason, in label order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Left,
         Self::NoProxyHeader,
         Self::ProxyVersion,
@@ -38,6 +40,7 @@ impl Failure {
         Self::HelloMalformed,
         Self::HelloTooLong,
         Self::NoRoute,
+        Self::Tls,
     ];
 
     /// The label value.
@@ -54,6 +57,7 @@ impl Failure {
             Self::HelloMalformed => "hello_malformed",
             Self::HelloTooLong => "hello_too_long",
             Self::NoRoute => "no_route",
+            Self::Tls => "tls",
         }
     }
 }

@@ -317,7 +317,7 @@ impl Reactor {
             debug!(target: "tcp_forwarder::reactor", "{peer} left at once: {error}");
             return;
         }
-        let client = Client::new(Relay::new(stream, peer, self.now), tenant, seat);
+        let client = Client::new(Relay::new(stream.into(), peer, self.now), tenant, seat);
         let Ok(key) = self.clients.insert(client) else {
             traffic.count_error(ErrorKind::Accept);
             return;
@@ -328,7 +328,7 @@ impl Reactor {
         self.gauges().clients.add(1);
         let registered = match self.clients.get_mut(key) {
             Some(client) => self.poll.registry().register(
-                &mut client.relay.client.stream,
+                client.relay.client.stream.wire_mut(),
                 token::of_client(key),
                 net::ALL_EVENTS,
             ),

@@ -18,11 +18,12 @@ use crate::base::slots::Key;
 use crate::relay::Relay;
 use crate::relay::close::Ending;
 use crate::service::front::Preface;
+use crate::tls::Channel;
 
 /// A client's connection, as the reactor keeps it.
 #[derive(Debug)]
 pub(super) struct Client {
-    pub(super) relay: Relay,
+    pub(super) relay: Relay<Channel>,
     /// Under whose spec it ends.
     pub(super) tenant: Key,
     pub(super) stage: Stage,
@@ -131,7 +132,7 @@ pub(super) enum HeldBack {
 }
 
 impl Client {
-    pub(super) fn new(relay: Relay, tenant: Key, seat: Option<Box<Seat>>) -> Self {
+    pub(super) fn new(relay: Relay<Channel>, tenant: Key, seat: Option<Box<Seat>>) -> Self {
         Self {
             relay,
             tenant,

@@ -12,6 +12,7 @@ use crate::net;
 use crate::relay::bulk;
 use crate::relay::close::{CloseReason, Ending, Side};
 use crate::relay::readiness::Closure;
+use crate::relay::wire::Wire;
 use crate::relay::{Moved, Tools, Verdict};
 use crate::service::traffic::{ErrorKind, Traffic};
 
@@ -245,17 +246,22 @@ impl Reactor {
         self.leave_race(&mut client);
         match client.stage {
             Stage::Relaying(attached) | Stage::Leaving(attached, _) => {
-                if let Some(upstream) = self.remove_upstream(attached.upstream)
-                    && ending.reset.is_of(Side::Backend)
-                {
-                    net::reset_on_close(&upstream.peer.stream);
+                if let Some(mut upstream) = self.remove_upstream(attached.upstream) {
+                    if ending.reset.is_of(Side::Backend) {
+                        net::reset_on_close(upstream.peer.stream.wire());
+                    } else {
+                        upstream.peer.take_leave();
+                    }
+                }
+                if !ending.reset.is_of(Side::Client) {
+                    client.relay.client.take_leave();
                 }
             }
             Stage::Seeking(Wait::Dial { upstream, .. }) => self.orphan_dial(upstream),
             Stage::Opening(_) | Stage::Seeking(Wait::Nothing | Wait::Socket | Wait::Set) => {}
         }
         if ending.reset.is_of(Side::Client) {
-            net::reset_on_close(&client.relay.client.stream);
+            net::reset_on_close(client.relay.client.stream.wire());
         }
         let backend = pool.and_then(|pool| self.leave_pool(pool));
         let lifetime = self.now.saturating_duration_since(client.relay.accepted_at);

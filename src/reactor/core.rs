@@ -1,6 +1,6 @@
 //! The reactor itself: what one thread of the data path owns.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -90,6 +90,8 @@ pub struct Reactor {
     pub(super) due_listeners: Queue<usize>,
     /// Clients that have more to move at once.
     pub(super) due_clients: Queue<Key>,
+    /// Clients whose TLS handshake can go on; each at most once.
+    pub(super) due_handshakes: VecDeque<Key>,
     /// Pools that are to be brought to their size.
     pub(super) due_pools: Queue<Key>,
     /// Retired pools whose warm connections are to be closed.
@@ -150,6 +152,7 @@ impl Reactor {
             next_deadline: None,
             due_listeners: Queue::default(),
             due_clients: Queue::default(),
+            due_handshakes: VecDeque::new(),
             due_pools: Queue::default(),
             closing_pools: Queue::default(),
             scratch: vec![0; SCRATCH_BYTES].into(),

@@ -61,7 +61,7 @@ impl Reactor {
             return;
         };
         let tenant = client.tenant;
-        let stream = &mut client.relay.client.stream;
+        let stream = client.relay.client.stream.wire_mut();
         if net::tell_when_sent(self.poll.registry(), stream, token::of_client(key)).is_err() {
             return self.close(key, ending);
         }

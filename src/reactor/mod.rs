@@ -29,6 +29,7 @@ mod clients; // clients: events, turns, deadlines, the end
 mod core; // the reactor itself
 mod farewell; // how a reactor ended
 mod follow; // following the directory and the active sets; retirement
+mod handshakes; // TLS with a client
 mod leave; // ends that wait for bytes which a reset would destroy
 mod letters; // what is delivered: listeners come, change hands and go
 pub mod limits; // which descriptors are for what

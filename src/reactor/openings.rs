@@ -20,7 +20,7 @@ use crate::preface::{Failure, client_hello, proxy};
 use crate::relay::close::{CloseReason, Ending, Reset, Side};
 use crate::relay::wire::Wire;
 use crate::service::front::{Front, Preface, Target};
-use crate::service::traffic::ProxyKind;
+use crate::service::traffic::{HandshakeResult, ProxyKind};
 
 /// How far a preface has come.
 enum Progress {
@@ -83,13 +83,20 @@ impl Reactor {
             return;
         };
         client.stage = Stage::Opening(preface);
-        client.opening.get_or_insert_default();
+        let opening = client.opening.get_or_insert_default();
         let timeout = self
             .tenants
             .get(client.tenant)
             .map(|tenant| tenant.spec().server.handshake_timeout);
         self.client_timers
             .set(key.index(), self.now + timeout.unwrap_or_default());
+        match preface {
+            Preface::ProxyHeader | Preface::ClientHello => {}
+            Preface::Handshake => {
+                let said = std::mem::take(&mut opening.bytes);
+                self.begin_handshake(key, said);
+            }
+        }
     }
 
     /// Goes on with what a client has to say first, as far as it has come.
@@ -98,6 +105,8 @@ impl Reactor {
             let progress = match preface {
                 Preface::ProxyHeader => self.read_proxy_header(key),
                 Preface::ClientHello => self.read_client_hello(key),
+                // It costs so much that it waits for its turn.
+                Preface::Handshake => return self.handshake_is_due(key),
             };
             match progress {
                 Progress::Open => match self.read_opening(key) {
@@ -117,7 +126,7 @@ impl Reactor {
     }
 
     /// A preface of a client is over: the next one is awaited, or it gets a backend.
-    fn pass(&mut self, key: Key, preface: Preface) {
+    pub(super) fn pass(&mut self, key: Key, preface: Preface) {
         let tenant = self.clients.get(key).map(|client| client.tenant);
         let front = tenant.and_then(|tenant| self.front(tenant));
         match front.and_then(|front| front.next(preface)) {
@@ -302,15 +311,21 @@ impl Reactor {
         if let Some(client) = self.clients.get_mut(key) {
             client.relay.client.ready.set_readable();
         }
-        self.go_on_opening(key);
+        match preface {
+            Preface::ProxyHeader | Preface::ClientHello => self.go_on_opening(key),
+            Preface::Handshake => self.go_on_handshake(key),
+        }
         let stage = self.clients.get(key).map(|client| client.stage);
         if matches!(stage, Some(Stage::Opening(now)) if now == preface) {
+            if preface == Preface::Handshake {
+                self.count_handshake(key, HandshakeResult::Failed);
+            }
             self.close(key, reset(CloseReason::HandshakeTimeout));
         }
     }
 
     /// A client ends before it has a backend.
-    fn fail_opening(&mut self, key: Key, failure: Failure) {
+    pub(super) fn fail_opening(&mut self, key: Key, failure: Failure) {
         const TARGET: &str = "tcp_forwarder::preface";
         let Some(client) = self.clients.get(key) else {
             return;
@@ -324,6 +339,10 @@ impl Reactor {
         // Who only looks whether we are there says nothing.
         let ending = if failure == Failure::Left {
             debug!(target: TARGET, service, client:% = addr, reason; "client left");
+            Ending::quiet(CloseReason::HandshakeFailed)
+        } else if failure == Failure::Tls {
+            // An everyday matter: scanners, and clients that do not like the certificate. It has had an alert.
+            debug!(target: TARGET, service, client:% = addr, reason; "client gets no backend");
             Ending::quiet(CloseReason::HandshakeFailed)
         } else {
             if self.bursts.failures.begins(self.time.clock()) {

@@ -302,7 +302,7 @@ impl Reactor {
                 self.note_closed(upstream.pool, since);
             }
             // What is still on its way there is not to be heard twice.
-            net::reset_on_close(&upstream.peer.stream);
+            net::reset_on_close(upstream.peer.stream.wire());
         }
         let Some(client) = self.clients.get_mut(key) else {
             return;
@@ -354,7 +354,7 @@ impl Reactor {
         let since = self.now;
         let upstream = Upstream {
             peer: Peer {
-                stream,
+                stream: stream.into(),
                 ready: Readiness::FRESH,
             },
             pool: pool_key,
@@ -367,7 +367,7 @@ impl Reactor {
         self.gauges().upstreams.add(1);
         let registered = match self.upstreams.get_mut(key) {
             Some(upstream) => {
-                let stream = &mut upstream.peer.stream;
+                let stream = upstream.peer.stream.wire_mut();
                 self.poll
                     .registry()
                     .register(stream, token::of_upstream(key), net::ALL_EVENTS)
@@ -439,7 +439,16 @@ impl Reactor {
 fn introduction(client: &Client, send: ProxySend) -> Vec<u8> {
     let opening = client.opening.as_deref();
     let named = opening.and_then(|opening| opening.destination);
-    let ours = || client.relay.client.stream.local_addr().ok().map(net::canonical);
+    let ours = || {
+        client
+            .relay
+            .client
+            .stream
+            .wire()
+            .local_addr()
+            .ok()
+            .map(net::canonical)
+    };
     let endpoints = named.or_else(ours).map(|destination| Endpoints {
         source: client.relay.client_addr,
         destination,

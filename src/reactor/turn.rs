@@ -54,6 +54,7 @@ impl Reactor {
             self.dispatch(event);
         }
         self.run_queued();
+        self.run_handshakes();
         self.accept_all();
         self.fire_timers();
         self.tend_pools();
@@ -100,6 +101,7 @@ impl Reactor {
         self.next_deadline = timers.into_iter().filter_map(Timers::next).min();
         let is_due = !self.due_clients.is_empty()
             || !self.due_listeners.is_empty()
+            || !self.due_handshakes.is_empty()
             || !self.due_pools.is_empty()
             || !self.closing_pools.is_empty();
         if is_due {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::slots::Key;
 use crate::relay::Peer;
+use crate::tls::Channel;
 
 /// Age at which a connection to a backend gets keep-alive. It counts silence from the last packet, so nothing is
 /// lost by waiting; and most connections are gone by then, which saves four system calls for each.
@@ -12,7 +13,7 @@ pub(super) const KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
 /// A connection to a backend.
 #[derive(Debug)]
 pub(super) struct Upstream {
-    pub(super) peer: Peer,
+    pub(super) peer: Peer<Channel>,
     pub(super) pool: Key,
     pub(super) state: State,
     /// Whether keep-alive is on; see [`KEEPALIVE_AFTER`].

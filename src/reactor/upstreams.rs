@@ -49,7 +49,7 @@ impl Reactor {
                     self.warm_died(key);
                 }
             }
-            State::Dialling { client, since } => match net::connect_state(&upstream.peer.stream) {
+            State::Dialling { client, since } => match net::connect_state(upstream.peer.stream.wire()) {
                 ConnectState::Pending => {}
                 ConnectState::Established => {
                     signal.apply(&mut upstream.peer.ready);
@@ -75,7 +75,7 @@ impl Reactor {
         let Some(upstream) = self.upstreams.get_mut(key) else {
             return;
         };
-        let prepared = net::prepare_dialled(&upstream.peer.stream);
+        let prepared = net::prepare_dialled(upstream.peer.stream.wire());
         let pool_key = upstream.pool;
         if let Err(error) = prepared {
             return self.dial_failed(key, client, &error);
@@ -282,7 +282,7 @@ impl Reactor {
         };
         match upstream.state {
             // When this reactor is late, the answer may be here already, its event still in the queue.
-            State::Dialling { client, since } => match net::connect_state(&upstream.peer.stream) {
+            State::Dialling { client, since } => match net::connect_state(upstream.peer.stream.wire()) {
                 ConnectState::Established => self.dial_succeeded(key, client, since),
                 ConnectState::Pending => self.dial_failed(key, client, &io::ErrorKind::TimedOut.into()),
                 ConnectState::Failed(error) => self.dial_failed(key, client, &error),
@@ -328,7 +328,7 @@ impl Reactor {
         let Some(spec) = self.spec_of_pool(upstream.pool) else {
             return false;
         };
-        let is_alive = net::keep_alive(&upstream.peer.stream, &spec.server.keepalive).is_ok();
+        let is_alive = net::keep_alive(upstream.peer.stream.wire(), &spec.server.keepalive).is_ok();
         if let Some(upstream) = self.upstreams.get_mut(key) {
             upstream.is_kept_alive = true;
         }

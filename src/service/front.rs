@@ -17,6 +17,8 @@ pub enum Preface {
     ProxyHeader,
     /// Whom it asks for.
     ClientHello,
+    /// The keys of TLS, under which everything else is said.
+    Handshake,
 }
 
 /// What stands before the backends of a service.
@@ -28,6 +30,8 @@ pub struct Front {
     routes: Vec<Route>,
     no_match: NoMatch,
     plain: Option<ServiceName>,
+    /// Whether clients speak TLS.
+    is_encrypted: bool,
 }
 
 /// Whose backends a client gets.
@@ -46,13 +50,15 @@ impl Front {
     #[must_use]
     pub fn of(server: &Server) -> Option<Self> {
         let proxy = &server.proxy_protocol;
-        let awaits = proxy.accept != ProxyAccept::Off || !server.routes.is_empty();
+        let is_encrypted = server.tls.is_on();
+        let awaits = proxy.accept != ProxyAccept::Off || !server.routes.is_empty() || is_encrypted;
         awaits.then(|| Self {
             accept: proxy.accept,
             believed: Networks::of(&proxy.from),
             routes: server.routes.clone(),
             no_match: server.no_match,
             plain: server.plain.clone(),
+            is_encrypted,
         })
     }
 
@@ -76,8 +82,9 @@ impl Front {
     #[must_use]
     pub fn next(&self, done: Preface) -> Option<Preface> {
         match done {
-            Preface::ProxyHeader => (!self.routes.is_empty()).then_some(Preface::ClientHello),
-            Preface::ClientHello => None,
+            Preface::ProxyHeader if !self.routes.is_empty() => Some(Preface::ClientHello),
+            Preface::ProxyHeader | Preface::ClientHello => self.is_encrypted.then_some(Preface::Handshake),
+            Preface::Handshake => None,
         }
     }
 

@@ -81,6 +81,8 @@ pub struct ControlCounts {
     pub switches: [AtomicU64; SwitchReason::ALL.len()],
     /// Changed candidate lists that could not be read; the worker's.
     pub candidate_list_errors: AtomicU64,
+    /// Changed certificates and keys that could not be used.
+    pub certificate_errors: AtomicU64,
 }
 
 impl Live {

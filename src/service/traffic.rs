@@ -63,6 +63,32 @@ impl ProxyKind {
     }
 }
 
+/// What became of a TLS handshake; label `result` of `tls_handshakes_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeResult {
+    /// New keys were made.
+    Full,
+    /// Those of an earlier connection were taken up.
+    Resumed,
+    /// It failed, or took too long.
+    Failed,
+}
+
+impl HandshakeResult {
+    /// Every result, in label order.
+    pub const ALL: [Self; 3] = [Self::Full, Self::Resumed, Self::Failed];
+
+    /// The label value.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Resumed => "resumed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// What one reactor counts of one service. Aligned so that two reactors never share a cache line.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -93,6 +119,8 @@ pub struct Traffic {
     pub failures: [Cell; Failure::ALL.len()],
     /// Connections to a service that believes PROXY headers, by [`ProxyKind`].
     pub proxied: [Cell; ProxyKind::ALL.len()],
+    /// TLS handshakes that ended, by [`HandshakeResult`].
+    pub handshakes: [Cell; HandshakeResult::ALL.len()],
     /// Errors, by [`ErrorKind`].
     pub errors: [Cell; ErrorKind::ALL.len()],
     /// How long relays lived.
@@ -115,6 +143,7 @@ impl Default for Traffic {
             rejected: Default::default(),
             failures: Default::default(),
             proxied: Default::default(),
+            handshakes: Default::default(),
             errors: Default::default(),
             durations: ConnectionHistogram::new(&CONNECTION_BOUNDS_MICROS),
         }
@@ -146,6 +175,13 @@ impl Traffic {
     /// Counts a connection to a service that believes PROXY headers.
     pub fn count_proxied(&self, kind: ProxyKind) {
         if let Some(cell) = self.proxied.get(kind as usize) {
+            cell.add(1);
+        }
+    }
+
+    /// Counts a handshake that ended.
+    pub fn count_handshake(&self, result: HandshakeResult) {
+        if let Some(cell) = self.handshakes.get(result as usize) {
             cell.add(1);
         }
     }

@@ -1,5 +1,7 @@
 //! Real programs: where they are, servers that run and end with a test, clients that run to their end.
 
+#![allow(dead_code, reason = "each test binary uses its part of it")]
+
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;

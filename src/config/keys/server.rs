@@ -1,6 +1,7 @@
 //! The rows of `server`: some are the process's, the others stand directly in a service.
 
 use super::super::server::{NoMatch, ProxyAccept, ProxySend, Splice};
+use super::super::server_tls::{ClientAuth, TlsVersion};
 use super::super::slot::{Choice, Slot};
 use super::key::{Key, hours, ms, of_process, of_service, secs};
 use Slot::{Addresses, Count, Duration as Time, Number, Size};
@@ -186,5 +187,73 @@ pub(super) const SERVER: &[Key] = &[
         "server.plain",
         Slot::ServiceOrNone(|d| &mut d.server.plain),
         "with routes: whose backends clients get that speak no TLS; empty = they are closed",
+    ),
+    of_service(
+        "server.tls.cert",
+        Slot::FileOrNone(|d| &mut d.server.tls.cert),
+        "PEM file of the certificate for clients, its chain behind it; with one, clients speak TLS; empty = none",
+    ),
+    of_service(
+        "server.tls.key",
+        Slot::FileOrNone(|d| &mut d.server.tls.key),
+        "PEM file of its private key",
+    ),
+    of_service(
+        "server.tls.certificates",
+        Slot::Certificates(|d| &mut d.server.tls.certificates),
+        "more certificates; a client gets one for the name that it asks for (SNI), else the first of all",
+    ),
+    of_service(
+        "server.tls.alpn",
+        Slot::Protocols(|d| &mut d.server.tls.alpn),
+        "protocols behind TLS, the best first; who speaks none of them is refused; an empty list = not asked",
+    ),
+    of_service(
+        "server.tls.min_version",
+        Slot::Choice(Choice {
+            names: &["1.2", "1.3"],
+            to_come: &[],
+            name: |d| match d.server.tls.min_version {
+                TlsVersion::V1_2 => "1.2",
+                TlsVersion::V1_3 => "1.3",
+            },
+            choose: |d, name| {
+                d.server.tls.min_version = match name {
+                    "1.3" => TlsVersion::V1_3,
+                    _ => TlsVersion::V1_2,
+                }
+            },
+        }),
+        "oldest version of TLS that a client may speak",
+    ),
+    of_service(
+        "server.tls.client_ca",
+        Slot::FileOrNone(|d| &mut d.server.tls.client_ca),
+        "PEM file of the authorities that vouch for clients; empty = none",
+    ),
+    of_service(
+        "server.tls.client_auth",
+        Slot::Choice(Choice {
+            names: &["off", "optional", "required"],
+            to_come: &[],
+            name: |d| match d.server.tls.client_auth {
+                ClientAuth::Off => "off",
+                ClientAuth::Optional => "optional",
+                ClientAuth::Required => "required",
+            },
+            choose: |d, name| {
+                d.server.tls.client_auth = match name {
+                    "optional" => ClientAuth::Optional,
+                    "required" => ClientAuth::Required,
+                    _ => ClientAuth::Off,
+                }
+            },
+        }),
+        "whether clients show a certificate: never, if they have one (it must be good then), always",
+    ),
+    of_service(
+        "server.tls.session_tickets",
+        Slot::Flag(|d| &mut d.server.tls.session_tickets),
+        "clients that come back take up their old keys, which is cheaper",
     ),
 ];

@@ -190,6 +190,8 @@ proptest! {
             "route or list" => "{ to: default }".to_owned(),
             "service" => "default".to_owned(),
             "status or list" => "204".to_owned(),
+            "list of certificates" => "[{ cert: a.pem, key: b.pem }]".to_owned(),
+            "list of names" => "[h2]".to_owned(),
             _ => {
                 let (least, most) = ends(&key.allowed).expect("a range");
                 if most == key.in_force() { least } else { most }

@@ -5,7 +5,7 @@ use crate::candidates::CandidateSet;
 use crate::preface::Failure;
 use crate::scorer::link::Phase;
 use crate::selector::decide::Footing;
-use crate::service::traffic::ProxyKind;
+use crate::service::traffic::{HandshakeResult, ProxyKind};
 use crate::service::{Reloads, Slumber};
 
 /// One movement: what happens to the shared structures, the series that shows it, and its new value.
@@ -71,6 +71,16 @@ pub(super) const ALL: &[Movement] = &[
         |w, _| w.live.traffic[0].count_proxied(ProxyKind::Named),
         "proxy_connections_total{service=\"web\",client=\"named\"}",
         1.0,
+    ),
+    (
+        |w, _| w.live.traffic[1].count_handshake(HandshakeResult::Resumed),
+        "tls_handshakes_total{service=\"web\",result=\"resumed\"}",
+        1.0,
+    ),
+    (
+        |w, _| w.live.counts.certificate_errors.store(2, Relaxed),
+        "errors_total{service=\"web\",kind=\"certificate\"}",
+        2.0,
     ),
     (
         |w, _| w.live.traffic[0].accept_paused.add(1),
@@ -334,6 +344,22 @@ fn every_series_moves_with_its_counter() {
         assert!((was - expected).abs() > 1e-9, "{series} was {was} already");
         assert!((is - expected).abs() < 1e-9, "{series} is {is}, not {expected}");
     }
+    let expiries = |scrape: &Scrape| {
+        let is_it = |series: &&String| series.contains("tls_certificate_expiry_timestamp_seconds{");
+        scrape
+            .samples
+            .keys()
+            .filter(is_it)
+            .filter_map(|series| scrape.samples.get(series).copied())
+            .collect::<Vec<_>>()
+    };
+    // Of the file that the world shows, until 2120.
+    let expected = if cfg!(feature = "tls") {
+        vec![4_733_510_400.0]
+    } else {
+        Vec::new()
+    };
+    assert_eq!(expiries(&after), expected);
     assert!(after.value("uptime_seconds") > before.value("uptime_seconds"));
     let version = format!("build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
     assert_eq!(after.value(&version), Some(1.0));
@@ -343,6 +369,7 @@ fn every_series_moves_with_its_counter() {
         let elsewhere = [
             "uptime_seconds",
             "build_info",
+            "tls_certificate_expiry_timestamp_seconds",
             "connections_closed_total",
             "selector_switches_total",
             "server_consecutive_failures",

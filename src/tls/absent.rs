@@ -1,0 +1,112 @@
+//! In a build without TLS: what cannot be.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use super::{Handshake, Shown};
+use crate::config::ServerTls;
+use crate::relay::readiness::Readiness;
+use crate::relay::wire::Wire;
+
+/// There is none.
+#[derive(Debug)]
+pub enum Session {}
+
+impl Session {
+    /// Never made.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn accept(termination: &Termination, _read: Vec<u8>) -> io::Result<Self> {
+        match *termination {}
+    }
+
+    /// Never asked.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&[u8]> {
+        match *self {}
+    }
+
+    /// Never asked.
+    #[must_use]
+    pub fn server_name(&self) -> Option<&str> {
+        match *self {}
+    }
+
+    /// Never asked.
+    #[must_use]
+    pub fn version(&self) -> Option<&'static str> {
+        match *self {}
+    }
+
+    /// Never asked.
+    #[must_use]
+    pub fn has_certificate_of_peer(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn handshake<W: Wire>(&mut self, _wire: &mut W) -> io::Result<Handshake> {
+        match *self {}
+    }
+
+    pub(super) fn begin<W: Wire>(&mut self, _wire: &W, _ready: Readiness) {
+        match *self {}
+    }
+
+    pub(super) fn read<W: Wire>(&mut self, _wire: &mut W, _room: &mut [u8]) -> io::Result<usize> {
+        match *self {}
+    }
+
+    pub(super) fn write<W: Wire>(&mut self, _wire: &mut W, _bytes: &[u8]) -> io::Result<usize> {
+        match *self {}
+    }
+
+    pub(super) fn has_finished(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn finish<W: Wire>(&mut self, _wire: &mut W) -> io::Result<()> {
+        match *self {}
+    }
+}
+
+/// There is none.
+#[derive(Debug)]
+pub enum Fault {}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {}
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl Fault {
+    /// Never asked.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        match *self {}
+    }
+}
+
+/// There is none.
+#[derive(Debug)]
+pub enum Termination {}
+
+impl Termination {
+    /// None: the configuration has none in such a build.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn load(_tls: &ServerTls, _before: Option<&Arc<Self>>) -> Result<Option<Arc<Self>>, Vec<Fault>> {
+        Ok(None)
+    }
+
+    /// Never asked.
+    #[must_use]
+    pub fn shown(&self) -> &[Shown] {
+        match *self {}
+    }
+}
