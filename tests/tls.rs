@@ -6,7 +6,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     clippy::float_cmp,
     unreachable_pub,
     reason = "a test crate: a failure is a panic, waiting has a deadline, and metrics count in whole numbers"

@@ -12,7 +12,7 @@ use log::info;
 
 use super::admin::Admin;
 use super::assemble::Past;
-use super::certificates;
+use super::certificates::{self, Certificates};
 use super::error::AppError;
 use super::handle::{Errand, Handle};
 use super::inherited::Inherited;
@@ -105,10 +105,11 @@ impl Launch {
     /// Starts everything, in order. Returns once connections are accepted.
     ///
     /// # Errors
-    /// When a port is in use or the system refuses a thread or descriptor; nothing runs then.
+    /// When certificates cannot be used, a port is in use, or the system refuses a thread or descriptor; nothing runs then.
     pub fn start(self, boot: Boot) -> Result<App, AppError> {
         let hub = Arc::clone(self.handle.hub());
-        let started = start(self, boot);
+        let certificates = certificates::load(&boot.config).map_err(AppError::Certificates);
+        let started = certificates.and_then(|certificates| start(self, boot, certificates));
         if started.is_err() {
             hub.stop();
         }
@@ -127,14 +128,13 @@ struct Made {
     room: usize,
 }
 
-fn start(launch: Launch, mut boot: Boot) -> Result<App, AppError> {
+fn start(launch: Launch, mut boot: Boot, certificates: Certificates) -> Result<App, AppError> {
     let Launch {
         handle,
         occurrences,
         errands,
     } = launch;
     let hub = Arc::clone(handle.hub());
-    let certificates = certificates::load(&boot.config).map_err(AppError::Certificates)?;
     let reserved = ports::reserve(&boot.config, &[], &mut boot.inherited, hub.gauges.len())?;
     let made = make(handle, &boot.config, &mut boot.inherited)?;
     let metrics_addr = made.admin.metrics_addr;

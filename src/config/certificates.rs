@@ -76,14 +76,15 @@ fn items(node: &Node, most: usize) -> Result<&[Node], Refusal> {
 
 pub(super) fn shown(all: &[CertificateFiles]) -> String {
     let pair = |pair: &CertificateFiles| format!("{} with {}", pair.cert.display(), pair.key.display());
-    listed(all.iter().map(pair).collect())
+    let all: Vec<String> = all.iter().map(pair).collect();
+    listed(&all)
 }
 
 pub(super) fn shown_protocols(all: &[String]) -> String {
-    listed(all.to_vec())
+    listed(all)
 }
 
-fn listed(all: Vec<String>) -> String {
+fn listed(all: &[String]) -> String {
     if all.is_empty() {
         "[]".to_owned()
     } else {

@@ -250,10 +250,10 @@ impl<D> Slot<D> {
 
 /// A name out of a few; those of versions look like numbers.
 fn name_of_choice(node: &Node) -> Result<Cow<'_, str>, Refusal> {
-    match node {
-        Node::Number(number) => Ok(Cow::Owned(number.to_string())),
-        other => text(other).map(Cow::Borrowed),
+    if let Node::Number(number) = node {
+        return Ok(Cow::Owned(number.to_string()));
     }
+    text(node).map(Cow::Borrowed)
 }
 
 fn durations((least, most): (Duration, Duration)) -> String {

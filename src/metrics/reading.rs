@@ -146,9 +146,14 @@ fn control(service: &Service, active: &ActiveSet, output: &mut Output) {
     let certificate_errors = counts.certificate_errors.load(Relaxed);
     output.count(&family::ERRORS, &[name, family::CERTIFICATE], certificate_errors);
     if let Some(termination) = &service.termination {
-        for one in termination.shown() {
-            let path = one.path.display().to_string();
-            let expiry = u64::try_from(one.not_after).unwrap_or_default();
+        // A file that is named twice is one series.
+        let shown = termination.shown().iter();
+        let expiries: BTreeMap<_, _> = shown.map(|one| (&one.path, one.not_after)).collect();
+        for (path, expiry) in expiries {
+            let (path, expiry) = (
+                path.display().to_string(),
+                u64::try_from(expiry).unwrap_or_default(),
+            );
             output.number(&family::TLS_CERTIFICATE_EXPIRY, &[name, &path], float(expiry));
         }
     }

@@ -121,13 +121,16 @@ impl Reactor {
             let addr = client.relay.client_addr;
             debug!(target: "tcp_forwarder::tls", client:% = addr; "no handshake: {error}");
         }
-        match error.kind() {
-            ErrorKind::InvalidData | ErrorKind::ConnectionAborted => self.fail_opening(key, Failure::Tls),
-            ErrorKind::UnexpectedEof => self.fail_opening(key, Failure::Left),
-            _ => {
-                let reason = Ending::reset_by(Side::Client, error).reason;
-                self.close(key, Ending::quiet(reason));
-            }
+        if matches!(
+            error.kind(),
+            ErrorKind::InvalidData | ErrorKind::ConnectionAborted
+        ) {
+            self.fail_opening(key, Failure::Tls);
+        } else if error.kind() == ErrorKind::UnexpectedEof {
+            self.fail_opening(key, Failure::Left);
+        } else {
+            let reason = Ending::reset_by(Side::Client, error).reason;
+            self.close(key, Ending::quiet(reason));
         }
     }
 }

@@ -54,9 +54,10 @@ pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, Fault> {
         return Err(Fault::new(path, Problem::Encrypted));
     }
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
-        let problem = match error {
-            pem::Error::NoItemsFound => Problem::NoKey,
-            other => Problem::Garbage(other.to_string()),
+        let problem = if matches!(error, pem::Error::NoItemsFound) {
+            Problem::NoKey
+        } else {
+            Problem::Garbage(error.to_string())
         };
         Fault::new(path, problem)
     })

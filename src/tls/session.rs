@@ -50,6 +50,10 @@ pub struct Session {
 
 /// What is known of the wire in one run of a pump.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "two directions, each with what is known and whether to trust it"
+)]
 struct Knowledge {
     /// Whether a short read tells that it is drained.
     trusts_reads: bool,
@@ -85,11 +89,8 @@ impl Session {
     /// The version, once it is agreed upon: `TLSv1.2` or `TLSv1.3`.
     #[must_use]
     pub fn version(&self) -> Option<&'static str> {
-        match self.connection.protocol_version()? {
-            ProtocolVersion::TLSv1_2 => Some("TLSv1.2"),
-            ProtocolVersion::TLSv1_3 => Some("TLSv1.3"),
-            _ => None,
-        }
+        let is_new = self.connection.protocol_version()? == ProtocolVersion::TLSv1_3;
+        Some(if is_new { "TLSv1.3" } else { "TLSv1.2" })
     }
 
     /// The name that the client has asked for.
@@ -326,9 +327,10 @@ impl Session {
 
 /// What a session's error is to whoever reads.
 fn told(error: &rustls::Error) -> io::Error {
-    let kind = match error {
-        rustls::Error::AlertReceived(_) => ErrorKind::ConnectionAborted,
-        _ => ErrorKind::InvalidData,
+    let kind = if matches!(error, rustls::Error::AlertReceived(_)) {
+        ErrorKind::ConnectionAborted
+    } else {
+        ErrorKind::InvalidData
     };
     io::Error::new(kind, error.to_string())
 }

@@ -247,6 +247,12 @@ fn every_command_does_what_the_readme_says() {
 fn every_pair_of_configuration_and_list_passes_the_check() {
     let blocks = markdown::blocks(&read("README.md"));
     let scene = scene(&blocks, &Ports::free());
+    for name in ["example.org", "example.net"] {
+        for ending in ["pem", "key"] {
+            let file = root().join("tests/certificates/wild").with_extension(ending);
+            fs::copy(file, scene.path().join(format!("{name}.{ending}"))).expect("copied");
+        }
+    }
     let mut checked = 0;
     for block in &blocks {
         if let Content::Configuration(name) = content(block)

@@ -43,6 +43,7 @@ fn without_a_certificate_there_is_nothing_to_show() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_is_wrong_with_files_is_said_in_words_and_all_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let made = |name: &str, text: &[u8]| -> PathBuf {
