@@ -55,4 +55,4 @@ macro_rules! replayed {
     };
 }
 
-replayed!(admission answer candidates client_hello configuration flight log_filter proxy pump relay request scrape search slots takeover timers);
+replayed!(admission answer candidates client_hello configuration flight log_filter proxy pump relay request scrape search slots takeover timers tls);

@@ -21,12 +21,13 @@ pub mod search;
 pub mod slots;
 pub mod takeover;
 pub mod timers;
+pub mod tls;
 
 /// Takes an input; panics when what it checks does not hold.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its folder in the corpus.
-pub const TARGETS: [(&str, Target); 16] = [
+pub const TARGETS: [(&str, Target); 17] = [
     ("admission", admission::run),
     ("answer", answer::run),
     ("candidates", candidates::run),
@@ -43,4 +44,5 @@ pub const TARGETS: [(&str, Target); 16] = [
     ("slots", slots::run),
     ("takeover", takeover::run),
     ("timers", timers::run),
+    ("tls", tls::run),
 ];
