@@ -1,5 +1,7 @@
 //! The corpus of the fuzz targets as regression tests: every committed input, through the same checks.
 
+// One of them plays a client that speaks TLS.
+#![cfg(feature = "tls")]
 #![expect(clippy::expect_used, reason = "tests")]
 
 use std::fs;
