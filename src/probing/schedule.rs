@@ -160,9 +160,13 @@ pub fn plan(
 }
 
 /// Who would be a member if its few answers could be believed: of the best, those that are not confirmed yet.
+///
+/// Those of which it is known what they are like now come first, and beside them as many of which it was known before: they
+/// may look better than anybody does now, and would keep others from being confirmed until each of them was asked.
 #[derive(Debug)]
 pub struct Finalists {
-    best: Vec<Touched>,
+    fresh: Vec<Touched>,
+    recalled: Vec<Touched>,
     most: usize,
     confirmed: u16,
 }
@@ -172,7 +176,8 @@ impl Finalists {
     #[must_use]
     pub fn among(wanted: usize, confirmed: u16) -> Self {
         Self {
-            best: Vec::new(),
+            fresh: Vec::new(),
+            recalled: Vec::new(),
             most: wanted * FINALISTS,
             confirmed,
         }
@@ -180,6 +185,11 @@ impl Finalists {
 
     /// Takes one into account.
     pub fn consider(&mut self, touched: &Touched) {
+        let best = if touched.is_fresh {
+            &mut self.fresh
+        } else {
+            &mut self.recalled
+        };
         let latency = |touched: &Touched| touched.latency.unwrap_or(Duration::MAX);
         let is_better = |other: &Touched| {
             let by_score = other.score.total_cmp(&touched.score);
@@ -187,19 +197,17 @@ impl Finalists {
                 .then_with(|| latency(touched).cmp(&latency(other)))
                 .is_gt()
         };
-        let place = self.best.partition_point(is_better);
+        let place = best.partition_point(is_better);
         if touched.answers && place < self.most {
-            self.best.truncate(self.most - 1);
-            self.best.insert(place, *touched);
+            best.truncate(self.most - 1);
+            best.insert(place, *touched);
         }
     }
 
-    /// Up to so many that are to be confirmed and for whom it holds, the best first.
+    /// Up to so many that are to be confirmed and for whom it holds: of each kind the best first.
     pub fn of(&self, most: usize, is_one: impl Fn(&SocketAddr) -> bool) -> Vec<SocketAddr> {
-        let unproven = self
-            .best
-            .iter()
-            .filter(|touched| touched.successes < self.confirmed);
+        let unproven =
+            (self.fresh.iter().chain(&self.recalled)).filter(|touched| touched.successes < self.confirmed);
         unproven
             .map(|touched| touched.addr)
             .filter(is_one)

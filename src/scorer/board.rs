@@ -187,6 +187,7 @@ impl ScoreBoard {
                 answers: row.history.answers(),
                 latency: rated.latency,
                 successes: rated.successes,
+                is_fresh: row.standing == Standing::Fresh,
             })
         })
     }

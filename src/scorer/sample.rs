@@ -188,6 +188,8 @@ pub struct Touched {
     pub latency: Option<Duration>,
     /// Connects that succeeded and are believed; saturates at 65,535.
     pub successes: u16,
+    /// Whether it is what the candidate is like now, as far as is known: what is recalled, or in doubt since, is not.
+    pub is_fresh: bool,
 }
 
 impl Touched {

@@ -62,6 +62,7 @@ impl World {
             answers: true,
             latency: None,
             successes: 3,
+            is_fresh: true,
         };
         self.known.insert(addr, touched);
     }
@@ -102,6 +103,7 @@ impl World {
                 answers: true,
                 latency: None,
                 successes: 3,
+                is_fresh: true,
             };
             self.known.insert(probe.addr, touched);
         }
@@ -130,6 +132,7 @@ fn a_good_score_makes_up_to_four_times_as_urgent() {
         answers: true,
         latency: None,
         successes: 3,
+        is_fresh: true,
     };
     let now = then + Duration::from_secs(10);
     for (score, best, expected) in [
@@ -361,4 +364,29 @@ fn a_round_of_a_list_that_is_searched_is_mostly_search() {
     );
     assert!(planned.iter().any(|probe| probe.addr == before), "{planned:?}");
     assert_eq!(of(200..=400), 0, "who never answered is a matter of its prefix");
+}
+
+#[test]
+fn what_was_good_once_keeps_nobody_from_being_confirmed() {
+    let mut finalists = Finalists::among(3, 3);
+    let mut world = World::new("10.0.0.0/16", 1);
+    for number in 1..=40 {
+        world.touch(addr(number), 100.0);
+    }
+    for number in 41..=50 {
+        world.touch(addr(number), 60.0);
+    }
+    for (addr_of_it, touched) in &mut world.known {
+        touched.successes = 1;
+        touched.is_fresh = (41..=50).any(|number| addr(number) == *addr_of_it);
+    }
+    world
+        .known
+        .values()
+        .for_each(|touched| finalists.consider(touched));
+    let is_fresh = |finalist: &SocketAddr| world.known[finalist].is_fresh;
+    let all = finalists.of(usize::MAX, |_| true);
+    assert_eq!(all.len(), 12);
+    assert!(all[..6].iter().all(is_fresh), "{all:?}");
+    assert!(!all[6..].iter().any(is_fresh), "they may still be good: {all:?}");
 }

@@ -39,6 +39,7 @@ fn known(count: u16, start: Instant) -> Vec<Touched> {
         answers: host % 2 == 0,
         latency: None,
         successes: 3,
+        is_fresh: true,
     };
     (0..count).map(touched).collect()
 }
