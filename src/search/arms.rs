@@ -1,7 +1,8 @@
 //! What the next probe is for: where the model promises most, beside the best, or anywhere. Pure.
 //!
 //! Each way is tried in proportion to what it has brought lately (probability matching), and none of them starves: a model
-//! may be wrong about a network that it has no words for.
+//! may be wrong about a network that it has no words for. The less neighbours tell of each other, the more is asked anywhere:
+//! what has been found lately says nothing of what is rare.
 
 /// A way to choose whom to ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,9 @@ const PRIOR_PAYOFF: f64 = 0.2;
 const PRIOR_TRIES: f64 = 5.0;
 /// Nothing is ever taken to bring nothing at all.
 const LEAST_PAYOFF: f64 = 0.002;
+/// What a probe anywhere may bring beyond what such probes have brought lately, where neighbours tell nothing: whatever is
+/// rare there is found by looking everywhere, and only then.
+const UNSEEN_PAYOFF: f64 = 0.05;
 /// A single find counts for no more than a factor of 20 in latency.
 const MOST_PAYOFF: f64 = 3.0;
 
@@ -53,16 +57,17 @@ impl Arms {
         account.tries = account.tries * MEMORY + 1.0;
     }
 
-    /// The share of probes of each way, in order.
-    fn shares(&self) -> [f64; 3] {
-        let means = self.0.map(|account| account.payoff / account.tries);
+    /// The share of probes of each way, in order, where neighbours tell so much of each other (0 to 1).
+    fn shares(&self, told: f64) -> [f64; 3] {
+        let mut means = self.0.map(|account| account.payoff / account.tries);
+        means[Arm::Anywhere as usize] += UNSEEN_PAYOFF * (1.0 - told);
         let sum: f64 = means.iter().sum();
         means.map(|mean| FLOOR + (1.0 - 3.0 * FLOOR) * mean / sum)
     }
 
-    /// What the next probe is for.
-    pub(super) fn draw(&self, rng: &mut fastrand::Rng) -> Arm {
-        let [promise, beside, _] = self.shares();
+    /// What the next probe is for, where neighbours tell so much of each other (0 to 1).
+    pub(super) fn draw(&self, told: f64, rng: &mut fastrand::Rng) -> Arm {
+        let [promise, beside, _] = self.shares(told);
         let drawn = rng.f64();
         if drawn < promise {
             Arm::Promise
@@ -81,13 +86,17 @@ mod tests {
     #[test]
     fn what_pays_off_is_done_more_and_nothing_starves() {
         let mut arms = Arms::new();
-        assert!(arms.shares().iter().all(|share| (share - 1.0 / 3.0).abs() < 1e-9));
+        assert!(
+            arms.shares(1.0)
+                .iter()
+                .all(|share| (share - 1.0 / 3.0).abs() < 1e-9)
+        );
         for _ in 0..200 {
             arms.learn(Arm::Promise, -3.0);
             arms.learn(Arm::Beside, 0.5);
             arms.learn(Arm::Anywhere, 0.0);
         }
-        let shares = arms.shares();
+        let shares = arms.shares(1.0);
         assert!(
             shares[1] > 0.75 && shares[0] >= FLOOR && shares[2] >= FLOOR,
             "{shares:?}"
@@ -97,6 +106,23 @@ mod tests {
             arms.learn(Arm::Beside, 0.0);
             arms.learn(Arm::Promise, 99.0);
         }
-        assert!(arms.shares()[0] > 0.75, "{arms:?}");
+        assert!(arms.shares(1.0)[0] > 0.75, "{arms:?}");
+    }
+
+    #[test]
+    fn where_neighbours_tell_nothing_and_nothing_pays_off_most_is_asked_anywhere() {
+        let mut arms = Arms::new();
+        for arm in [Arm::Promise, Arm::Beside, Arm::Anywhere] {
+            (0..200).for_each(|_| arms.learn(arm, 0.0));
+        }
+        let [anywhere, told] = [0.0, 1.0].map(|told| arms.shares(told)[2]);
+        assert!(anywhere > 0.7 && told < 0.35, "{anywhere} {told}");
+        // A find is followed up all the same.
+        for _ in 0..20 {
+            arms.learn(Arm::Beside, 0.5);
+        }
+        let shares = arms.shares(0.0);
+        assert!(shares[1] > shares[2], "{shares:?}");
+        assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-9);
     }
 }

@@ -17,6 +17,8 @@ const PRIOR_NOISE: f64 = 0.01;
 pub(super) const MOST_DIFFERENCE: f64 = 3.0;
 /// Pairs of one level that are remembered, so that the variogram follows a network that changes.
 const MOST_PAIRS: f32 = 2000.0;
+/// The nearest neighbours that were seen are those of so many pairs.
+const NEAREST_PAIRS: f32 = 32.0;
 /// One candidate is never quite the same twice.
 const LEAST_NOISE: f64 = 1e-4;
 
@@ -109,6 +111,22 @@ impl Levels {
         f64::from(self.variances[(len as usize).min(self.depth)])
     }
 
+    /// What share of what differs between candidates their nearest neighbours tell, of those that were seen; 0 to 1.
+    pub(super) fn told(&self) -> f64 {
+        let (mut sum, mut count) = (0.0, 0.0);
+        for (half_squares, pairs) in self.pairs[self.top.min(self.depth)..self.depth].iter().rev() {
+            if count >= NEAREST_PAIRS {
+                break;
+            }
+            sum += half_squares;
+            count += pairs;
+        }
+        if count <= 0.0 {
+            return 0.0;
+        }
+        (1.0 - f64::from(sum / count) / f64::from(self.variances[self.top.min(self.depth)])).clamp(0.0, 1.0)
+    }
+
     /// What differs between prefixes of `to` bits within one of `from` bits.
     pub(super) fn between(&self, from: u32, to: u32) -> f64 {
         (self.within(from) - self.within(to)).max(0.0)
@@ -159,5 +177,32 @@ mod tests {
                 "{all:?}"
             );
         }
+    }
+
+    #[test]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a small count"
+    )]
+    fn what_neighbours_tell_is_what_was_seen_of_them() {
+        let mut rng = fastrand::Rng::with_seed(3);
+        let mut told = |spread: fn(u32) -> f64| {
+            let mut levels = Levels::new(32, 49);
+            for _ in 0..1_000 {
+                // As an even sample has them: the nearer, the fewer.
+                let common = 32 + (1.0 - rng.f64()).log2().abs() as u32;
+                let noise = (rng.f64() + rng.f64() + rng.f64() - 1.5) * 2.0;
+                levels.pair(common.min(48), spread(common) * noise);
+            }
+            levels.settle();
+            levels.told()
+        };
+        let nothing = told(|_| 0.5);
+        assert!(nothing < 0.35, "{nothing} where neighbours are as others are");
+        let much = told(|common| if common < 35 { 1.0 } else { 0.2 });
+        assert!(much > 0.9, "{much}");
+        assert!(Levels::new(32, 49).told() <= 0.0, "nothing was seen");
+        assert!(Levels::new(49, 49).told() <= 0.0, "there is one candidate");
     }
 }

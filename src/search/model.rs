@@ -286,7 +286,8 @@ impl Model {
             self.first_look -= 1;
             Arm::Anywhere
         } else {
-            self.arms.draw(rng)
+            let told = self.levels.iter().map(Levels::told).fold(0.0, f64::max);
+            self.arms.draw(told, rng)
         };
         let found = match arm {
             Arm::Promise => None,
