@@ -27,6 +27,8 @@ const LEAST_PAYOFF: f64 = 0.002;
 /// What a probe anywhere may bring beyond what such probes have brought lately, where neighbours tell nothing: whatever is
 /// rare there is found by looking everywhere, and only then.
 const UNSEEN_PAYOFF: f64 = 0.05;
+/// Neighbours that tell this share of what differs between candidates tell enough.
+const TELLS: f64 = 0.5;
 /// A single find counts for no more than a factor of 20 in latency.
 const MOST_PAYOFF: f64 = 3.0;
 
@@ -60,7 +62,7 @@ impl Arms {
     /// The share of probes of each way, in order, where neighbours tell so much of each other (0 to 1).
     fn shares(&self, told: f64) -> [f64; 3] {
         let mut means = self.0.map(|account| account.payoff / account.tries);
-        means[Arm::Anywhere as usize] += UNSEEN_PAYOFF * (1.0 - told);
+        means[Arm::Anywhere as usize] += UNSEEN_PAYOFF * (1.0 - told / TELLS).max(0.0);
         let sum: f64 = means.iter().sum();
         means.map(|mean| FLOOR + (1.0 - 3.0 * FLOOR) * mean / sum)
     }
