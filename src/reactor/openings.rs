@@ -1,6 +1,6 @@
 //! What stands before a backend: each preface of a client's is read, and what follows from it done.
 //!
-//! Knows which preface follows which from the service's [`Front`](crate::service::front::Front), and what bytes mean from
+//! Knows which preface follows which from the service's [`Front`], and what bytes mean from
 //! [`preface`](crate::preface) alone. What is read beyond the last preface is the relay's, as if it had read it itself.
 //!
 //! Invariants: at most [`MOST_BYTES`] are kept of a client; each preface has `server.handshake_timeout`; a service that

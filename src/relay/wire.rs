@@ -7,7 +7,7 @@
 //!
 //! A wire reads and writes what the relay passes on (plaintext, where the bytes beneath are encrypted), without ever
 //! blocking: `WouldBlock` means that an event will tell when to go on. Its readiness is kept beside it
-//! ([`Readiness`](super::readiness::Readiness)) by whoever polls, in the same terms: readable while bytes or the end may
+//! ([`Readiness`]) by whoever polls, in the same terms: readable while bytes or the end may
 //! be had, writable while bytes are taken.
 
 use std::io::{self, Read, Write};

@@ -3,7 +3,7 @@
 //! Servers of some protocols end without a word, and some clients expect none; then nobody is to blame. So a backend is
 //! blamed only for what others do not do, nor itself before: measured by any of them, its last ends were all wordless and
 //! so many in a row would come by chance once in 100,000 times, or it has had four standard deviations more of them than
-//! that lets expect (see [`ends`](super::ends)). An end that is not blamed yet may be once more is known.
+//! that lets expect (see [`ends`]). An end that is not blamed yet may be once more is known.
 //!
 //! What ends at once is one event: who dies takes every client with it that waits, and may be well a moment later. So an
 //! end counts only if its client spoke after the last one that counted.
