@@ -321,13 +321,13 @@ impl Choice {
     }
 }
 
-/// Whom a set that has become smaller has no place for is as if it was off the list.
+/// Marks whom a set that has become smaller has no place for.
 fn strike_surplus(current: &mut [Member], size: usize) {
     let is_listed = |member: &&mut Member| member.listed == Listed::Yes;
     let mut listed: Vec<_> = current.iter_mut().filter(is_listed).collect();
     listed.sort_by(|a, b| decide::by_rank(&a.rated, &b.rated));
     for member in listed.into_iter().skip(size) {
-        member.listed = Listed::No;
+        member.listed = Listed::Surplus;
     }
 }
 

@@ -31,16 +31,19 @@ pub enum SwitchReason {
     Fill,
     /// Nothing passes the threshold.
     Fallback,
+    /// A reload has made the set smaller, and nobody failed.
+    Resize,
 }
 
 impl SwitchReason {
     /// Every reason, in label order.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Initial,
         Self::Better,
         Self::Emergency,
         Self::Fill,
         Self::Fallback,
+        Self::Resize,
     ];
 
     /// The label value.
@@ -52,6 +55,7 @@ impl SwitchReason {
             Self::Emergency => "emergency",
             Self::Fill => "fill",
             Self::Fallback => "fallback",
+            Self::Resize => "resize",
         }
     }
 }
@@ -135,17 +139,19 @@ impl Ratings {
 pub struct Member {
     /// Its address and score.
     pub rated: Rated,
-    /// Whether it is still on the candidate list.
+    /// Whether it may stay.
     pub listed: Listed,
 }
 
-/// Whether an address is on the candidate list.
+/// Whether a member is on the candidate list, and has a place in a set of the present size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listed {
-    /// It is.
+    /// It is, and has.
     Yes,
     /// It was taken off.
     No,
+    /// It is listed, and the set has become too small for it.
+    Surplus,
 }
 
 /// What an evaluation comes to.
@@ -245,20 +251,24 @@ fn mend<'a>(
     newcomers: impl Iterator<Item = &'a Rated>,
     rules: &config::Selector,
 ) -> Option<Switch> {
-    let mut members: Vec<Rated> = situation
-        .current
-        .iter()
-        .filter(|member| member.listed == Listed::Yes && passes(&member.rated, rules))
-        .map(|member| member.rated)
-        .collect();
+    let current = situation.current;
+    let stays = |member: &&Member| member.listed == Listed::Yes && passes(&member.rated, rules);
+    let mut members: Vec<Rated> = current.iter().filter(stays).map(|member| member.rated).collect();
     let kept = members.len();
+    // Who has no place any more is no loss, unless somebody else is.
+    let is_surplus = |member: &Member| member.listed == Listed::Surplus && passes(&member.rated, rules);
+    let failed = current
+        .iter()
+        .any(|member| !stays(&member) && !is_surplus(member));
     for newcomer in newcomers {
         if members.len() < rules.active_set_size && !contains(&members, &newcomer.addr) {
             members.push(*newcomer);
         }
     }
-    let reason = if kept < situation.current.len() {
+    let reason = if failed {
         SwitchReason::Emergency
+    } else if kept < current.len() {
+        SwitchReason::Resize
     } else if members.len() > kept {
         SwitchReason::Fill
     } else {

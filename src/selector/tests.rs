@@ -111,7 +111,7 @@ fn the_first_set_is_published_prepared_and_heard_of() {
     bench.hub.bells.pools.answer();
     bench.step();
     assert_eq!(ports(&one), [1, 2, 3]);
-    assert_eq!(switches(&one), [1, 0, 0, 0, 0]);
+    assert_eq!(switches(&one), [1, 0, 0, 0, 0, 0]);
     let set = one.live.active.load();
     for backend in &set.backends {
         assert_eq!(backend.target.load(Ordering::Relaxed), 7);
@@ -134,13 +134,16 @@ fn without_a_sample_the_set_is_spread_over_the_list() {
     assert_eq!(bench.evaluate(&one), [1, 4, 7]);
     assert_eq!(
         (footing(&one), switches(&one)),
-        (Footing::BestScored, [0, 0, 0, 0, 1])
+        (Footing::BestScored, [0, 0, 0, 0, 1, 0])
     );
     bench.evaluate(&one);
     assert_eq!(published(&one), 1);
     bench.succeed(&one, 5, 10);
     assert_eq!(bench.evaluate(&one), [5]);
-    assert_eq!((footing(&one), switches(&one)), (Footing::Good, [0, 0, 1, 0, 1]));
+    assert_eq!(
+        (footing(&one), switches(&one)),
+        (Footing::Good, [0, 0, 1, 0, 1, 0])
+    );
 }
 
 #[test]
@@ -161,7 +164,7 @@ fn a_footing_that_changes_is_published_with_the_same_members() {
     (1..=3).for_each(|port| (0..40).for_each(|_| bench.succeed(&one, port, 10)));
     bench.evaluate(&one);
     assert_eq!((footing(&one), published(&one)), (Footing::Good, 3));
-    assert_eq!(switches(&one), [1, 0, 0, 0, 0], "no switch in all that");
+    assert_eq!(switches(&one), [1, 0, 0, 0, 0, 0], "no switch in all that");
 }
 
 #[test]
@@ -179,7 +182,7 @@ fn a_candidate_off_the_list_leaves_and_cannot_come_back() {
     bench.step();
     assert_eq!(ports(&one), [1, 2, 3], "newcomers are to be probed first");
     assert_eq!(bench.evaluate(&one), [2, 3, 4]);
-    assert_eq!(switches(&one), [1, 0, 1, 0, 0]);
+    assert_eq!(switches(&one), [1, 0, 1, 0, 0, 0]);
 }
 
 #[test]
@@ -317,6 +320,9 @@ fn changed_rules_ask_for_an_evaluation_and_other_changes_do_not() {
     };
     assert_eq!(change(sized(5)), [1, 2, 3, 4, 5]);
     assert_eq!(change(sized(2)), [1, 2], "the best of them stay");
+    let switched = |reason| switches(&one)[reason as usize];
+    let [resize, emergency] = [SwitchReason::Resize, SwitchReason::Emergency].map(switched);
+    assert_eq!((resize, emergency), (1, 0), "nobody has failed");
     let mut other = (*sized(2)).clone();
     other.pools.dial_attempts += 1;
     bench.fail(&one, 1);
