@@ -134,6 +134,12 @@ impl Tree {
         self.nodes.len() - self.free.len()
     }
 
+    /// For how many nodes it holds memory.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.nodes.capacity()
+    }
+
     pub(super) fn node(&self, at: u32) -> &Node {
         &self.nodes[at as usize]
     }

@@ -93,6 +93,50 @@ fn the_model_is_bounded_whatever_the_list() {
 }
 
 #[test]
+fn the_model_is_bounded_for_a_list_of_half_a_million_lines() {
+    use std::fmt::Write as _;
+
+    let mut rng = fastrand::Rng::with_seed(8);
+    let mut list = String::new();
+    for _ in 0..500_000 {
+        // Single addresses, ranges that overlap, both families, some with a port.
+        let ip = std::net::Ipv4Addr::from_bits(rng.u32(0x0100_0000..0xDF00_0000));
+        let line = match rng.u8(..8) {
+            0..=4 => writeln!(list, "{ip}"),
+            5 => writeln!(list, "{ip}/{}", rng.u8(8..32)),
+            6 => writeln!(list, "{ip}:{}", rng.u16(1..4)),
+            _ => writeln!(list, "2001:db8:{:x}::/{}", rng.u16(..), rng.u8(48..128)),
+        };
+        line.expect("written");
+    }
+    let set = Arc::new(CandidateSet::parse(&list, 80).expect("a list"));
+    for nodes in [3, 500, 4_000] {
+        let mut model = Model::new(Arc::clone(&set), nodes, HALF_LIFE, clock::now(), &mut rng);
+        let now = clock::now();
+        for probe in 0..6_000_u64 {
+            let addr = model.next(&mut rng).expect("many are left");
+            let answered = rng.u8(..4) > 0;
+            let latency = answered.then(|| Duration::from_millis(rng.u64(1..300)));
+            model.learn(&addr, latency, now + Duration::from_millis(probe), &mut rng);
+            assert!(model.nodes() <= nodes, "{} of {nodes}", model.nodes());
+        }
+        model.tree.check();
+        // What is allocated, too, and not only what is in use.
+        let nodes_held = model.tree.room();
+        assert!(
+            nodes_held <= nodes.next_power_of_two().max(4),
+            "{nodes_held} of {nodes}"
+        );
+        let openings = model.openings.capacity();
+        assert!(
+            openings <= 4 * nodes.next_power_of_two(),
+            "{openings} openings of {nodes} nodes"
+        );
+        assert!(model.picks.len() <= MOST_PICKS && model.best.len() <= LOOKS);
+    }
+}
+
+#[test]
 fn what_was_learned_fades() {
     let (mut model, mut rng) = model("198.18.0.0/15", NODES);
     run(&mut model, 500, &mut rng, |_| false);
