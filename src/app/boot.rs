@@ -1,6 +1,7 @@
 //! The ordered start.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,7 +9,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use log::info;
+use log::{info, warn};
 
 use super::admin::Admin;
 use super::assemble::Past;
@@ -26,6 +27,7 @@ use crate::backend::Backend;
 use crate::base::clock;
 use crate::base::doorbell::Doorbell;
 use crate::config::Config;
+use crate::handover::{Claim, Predecessor};
 use crate::net;
 use crate::pools::Scaler;
 use crate::probing::Prober;
@@ -169,10 +171,7 @@ fn start(launch: Launch, mut boot: Boot, certificates: Certificates) -> Result<A
     let mut opened = reserved.listen()?;
     if let Some(claim) = boot.inherited.claim.take() {
         wait_for_warmth(&hub);
-        claim
-            .ready(adopted)
-            .map_err(|error| AppError::Control(io::Error::other(error)))?;
-        info!("another process has handed over");
+        claim_sockets(claim, adopted)?;
         worker.admin.take_over();
     }
     opened.listen_on_adopted()?;
@@ -199,6 +198,20 @@ fn start(launch: Launch, mut boot: Boot, certificates: Certificates) -> Result<A
     ]);
     background.extend(supervise::start(&spawner, notifier)?);
     Ok(App { background, ..app })
+}
+
+/// Makes the sockets of another process ours, those at these listen addresses among them.
+fn claim_sockets(claim: Claim, adopted: Vec<SocketAddr>) -> Result<(), AppError> {
+    let old = claim
+        .ready(adopted)
+        .map_err(|error| AppError::Control(io::Error::other(error)))?;
+    match old {
+        Predecessor::Yielded => info!("another process has handed over"),
+        Predecessor::Gone => {
+            warn!("the other process has ended meanwhile; its sockets are served here alone");
+        }
+    }
+    Ok(())
 }
 
 /// Asks the system for all that it can refuse.

@@ -7,7 +7,7 @@ use std::path::Path;
 use socket2::Socket;
 
 use super::error::HandoverError;
-use super::protocol::Entry;
+use super::protocol::{Entry, Predecessor};
 
 /// A socket that was handed over.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Claim {
     ///
     /// # Errors
     /// None that could come: there is no claim on this system.
-    pub fn ready(self, _: Vec<SocketAddr>) -> Result<(), HandoverError> {
+    pub fn ready(self, _: Vec<SocketAddr>) -> Result<Predecessor, HandoverError> {
         match self.0 {}
     }
 }

@@ -21,8 +21,8 @@
 //!  │ ────────────────────────────────────────────────────────► │ closes its listeners, drains
 //! ```
 //!
-//! A new process that dies before `mine` has the old one accept again. An old one that dies after `ready` has left
-//! all to the new one.
+//! A new process that dies before `mine` has the old one accept again. An old one that dies once its descriptors have
+//! come has left all to the new one, which goes on alone; before that there is nothing to go on with.
 
 #[cfg(unix)]
 mod channel;
@@ -44,8 +44,8 @@ pub use error::HandoverError;
 #[cfg(unix)]
 pub use offer::{Claimed, Interrupter, Offer, OfferedSocket, Waiting};
 pub use protocol::{
-    DESCRIPTORS_PER_MESSAGE, Entry, FromNew, FromOld, Lines, MAX_LINE_BYTES, MAX_SOCKETS, OfferLine, Ready,
-    TooLong, UPGRADE, VERSION, decode, encode, version,
+    DESCRIPTORS_PER_MESSAGE, Entry, FromNew, FromOld, Lines, MAX_LINE_BYTES, MAX_SOCKETS, OfferLine,
+    Predecessor, Ready, TooLong, UPGRADE, VERSION, decode, encode, version,
 };
 #[cfg(unix)]
 pub use take::{Claim, Taken, TakenSocket, take};

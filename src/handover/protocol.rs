@@ -20,6 +20,15 @@ pub const MAX_SOCKETS: usize = 32_768;
 /// Most descriptors in one message; the kernel takes 253 at once.
 pub const DESCRIPTORS_PER_MESSAGE: usize = 200;
 
+/// What has become of the old process, now that its sockets are ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Predecessor {
+    /// It has stopped accepting, and drains.
+    Yielded,
+    /// It has ended without a word.
+    Gone,
+}
+
 /// What one offered socket is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]

@@ -11,7 +11,7 @@ use socket2::{Domain, Socket};
 use super::channel::Channel;
 use super::error::HandoverError;
 use super::protocol::{
-    Entry, FromNew, FromOld, MAX_SOCKETS, OfferLine, Ready, UPGRADE, VERSION, decode, version,
+    Entry, FromNew, FromOld, MAX_SOCKETS, OfferLine, Predecessor, Ready, UPGRADE, VERSION, decode, version,
 };
 use crate::base::clock;
 
@@ -171,25 +171,30 @@ impl Claim {
     ///
     /// # Errors
     /// When the old process keeps its sockets, says something else, or nothing.
-    pub fn ready(mut self, taken: Vec<SocketAddr>) -> Result<(), HandoverError> {
+    pub fn ready(mut self, taken: Vec<SocketAddr>) -> Result<Predecessor, HandoverError> {
         const AWAITED: &str = "its word that the sockets are ours";
         let until = clock::now() + YOURS_PATIENCE;
         let ready = FromNew::Ready(Ready {
             pid: std::process::id(),
             taken,
         });
-        self.channel.say(&ready, &[], until)?;
+        match self.channel.say(&ready, &[], until) {
+            // It has ended meanwhile; if it lives, it has said before that it keeps its sockets.
+            Ok(()) | Err(HandoverError::Closed { .. }) => {}
+            Err(error) => return Err(error),
+        }
         let line = match self.channel.line(AWAITED, until) {
             Ok(line) => line,
             // It is gone, and what it had is here.
-            Err(HandoverError::Closed { .. }) => return Ok(()),
+            Err(HandoverError::Closed { .. }) => return Ok(Predecessor::Gone),
             Err(error) => return Err(error),
         };
         match said(&line, AWAITED)? {
             FromOld::Yours => {
                 // It may be gone by now: the sockets are ours then too.
                 drop(self.channel.say(&FromNew::Mine, &[], until));
-                self.not_taken_back()
+                self.not_taken_back()?;
+                Ok(Predecessor::Yielded)
             }
             FromOld::Refused(why) => Err(HandoverError::Refused(why)),
             FromOld::Offer(_) | FromOld::Descriptors(_) => Err(out_of_turn(AWAITED)),

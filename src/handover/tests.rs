@@ -205,6 +205,32 @@ fn an_old_process_that_ends_after_it_was_told_has_left_all_to_the_new_one() {
 }
 
 #[test]
+fn an_old_process_that_ends_while_the_new_one_prepares_has_left_all_to_it() {
+    let (listener, addr) = listener();
+    let (old, new) = pair();
+    let waiting = offer_of(&listener, 1).send(old).expect("sent");
+    let mut taken = receive(Channel::new(new).expect("a channel"), soon()).expect("an offer");
+    // As the end of a process does, all of its descriptors are closed.
+    drop((waiting, listener));
+    let old = taken.claim.ready(vec![addr]).expect("all is ours");
+    assert_eq!(old, Predecessor::Gone);
+    let socket = taken.sockets.remove(0).socket;
+    let _client = TcpStream::connect(addr).expect("it listens still");
+    TcpListener::from(socket).accept().expect("whoever connects");
+    // One that has said before its end that it keeps its sockets is believed.
+    let (old, new) = pair();
+    send_part(&old, &[(offer_line(VERSION, vec![]), vec![])], usize::MAX);
+    let taken = receive(Channel::new(new).expect("a channel"), soon()).expect("an offer");
+    let refused = FromOld::Refused("it stops".to_owned());
+    (&old)
+        .write_all(&encode(&refused).expect("encoded"))
+        .expect("written");
+    drop(old);
+    let error = taken.claim.ready(vec![]).expect_err("it keeps them");
+    assert!(matches!(error, HandoverError::Refused(_)), "{error}");
+}
+
+#[test]
 fn a_new_process_that_was_too_slow_is_told_that_its_sockets_are_not_its_own() {
     let (old, new) = pair();
     send_part(&old, &[(offer_line(VERSION, vec![]), vec![])], usize::MAX);
