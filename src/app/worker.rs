@@ -242,14 +242,18 @@ impl Worker {
             &mut Inherited::default(),
             self.mailboxes.len(),
         );
-        let opened = reserved.and_then(ports::Reservation::listen);
-        let opened = opened.map_err(|error| refused(&error))?;
+        let reserved = reserved.map_err(|error| refused(&error))?;
         let admin = AdminChange::prepare(Some(&self.config.process), &config.process, &mut nothing);
         let admin = admin.map_err(|error| refused(&error))?;
-        if self.config.process.logging != config.process.logging {
-            logging::reconfigure(&config.process.logging).map_err(|error| refused(&error))?;
-        }
+        let log_changes = self.config.process.logging != config.process.logging;
+        let log = log_changes.then(|| logging::prepare(&config.process.logging));
+        let log = log.transpose().map_err(|error| refused(&error))?;
+        // Last, so that nobody connects to what a refusal closes again.
+        let opened = reserved.listen().map_err(|error| refused(&error))?;
         // Nothing can be refused any more.
+        if let Some(log) = log {
+            log.make();
+        }
         admin.make(&self.admin.handle, &mut self.admin.doors);
         let before = std::mem::replace(&mut self.ports, opened.deliver(&self.mailboxes));
         self.needs_restart = self.started_reactors != config.process.reactors;

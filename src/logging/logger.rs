@@ -98,14 +98,16 @@ impl Logger {
         Ok(())
     }
 
-    /// Follows `logging` from the next line on; see [`super::reconfigure`].
-    pub(super) fn reconfigure(&self, logging: &Logging, rust_log: Option<&OsStr>) -> Result<(), LogError> {
+    /// Opens what `logging` names, if that is to be opened; see [`super::prepare`].
+    pub(super) fn prepare(&self, logging: &Logging) -> Result<Option<Output>, LogError> {
+        let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        let stays = *output == logging.output && !is_file(&output);
+        (!stays).then(|| output::open(&logging.output)).transpose()
+    }
+
+    /// Follows `logging` from the next line on, to what was opened for that.
+    pub(super) fn adopt(&self, logging: &Logging, rust_log: Option<&OsStr>, opened: Option<Output>) {
         let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
-        let opened = if *output == logging.output && !is_file(&output) {
-            None
-        } else {
-            Some(output::open(&logging.output)?)
-        };
         output.clone_from(&logging.output);
         // No line is under way now, so none can come to the new output in the old format.
         let mut style = self.style.write().unwrap_or_else(PoisonError::into_inner);
@@ -113,7 +115,6 @@ impl Logger {
             self.queue.turn_to(opened);
         }
         *style = Style::of(logging, rust_log);
-        Ok(())
     }
 
     fn style(&self) -> RwLockReadGuard<'_, Style> {

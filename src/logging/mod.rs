@@ -59,16 +59,33 @@ pub fn reopen() {
     }
 }
 
-/// Has every line that is logged from now on follow `logging`, and opens a log file again; `RUST_LOG` still overrides
-/// the level. All or nothing.
+/// Another way of logging, of which nothing can be refused any more. Dropping it leaves all as it is.
+pub struct Change<'a> {
+    logger: &'static Logger,
+    logging: &'a Logging,
+    opened: Option<output::Output>,
+}
+
+/// Opens what `logging` names, a log file in any case, without using it yet.
 ///
 /// # Errors
-/// When the log file cannot be opened, or logging has not begun; then all goes on as before.
-pub fn reconfigure(logging: &Logging) -> Result<(), LogError> {
+/// When the log file cannot be opened, or logging has not begun.
+pub fn prepare(logging: &Logging) -> Result<Change<'_>, LogError> {
     let logger = LOGGER.get().ok_or(LogError::NotBegun)?;
-    logger.reconfigure(logging, rust_log().as_deref())?;
-    log::set_max_level(logger.most_verbose());
-    Ok(())
+    Ok(Change {
+        logger,
+        logging,
+        opened: logger.prepare(logging)?,
+    })
+}
+
+impl Change<'_> {
+    /// Has every line that is logged from now on follow it; `RUST_LOG` still overrides the level.
+    pub fn make(self) {
+        self.logger
+            .adopt(self.logging, rust_log().as_deref(), self.opened);
+        log::set_max_level(self.logger.most_verbose());
+    }
 }
 
 /// Lines that could not be written (full disk, closed pipe, output that takes nothing) since the start of the

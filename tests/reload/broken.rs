@@ -1,6 +1,7 @@
 //! A file with something wrong in it changes nothing, and what is wrong is said, located.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
@@ -234,6 +235,49 @@ fn a_hundred_broken_files_change_nothing() {
     assert_eq!(office.status()["last_reload"]["result"], "success");
     drop(taken);
     assert!(http_body(forwarder.metrics_addr(), "/metrics").is_ok());
+    assert_eq!(forwarder.stop().status, Some(0));
+}
+
+/// What a refusal closes again must not have been open: whoever connects there would be reset.
+#[test]
+fn nobody_connects_to_a_listener_of_a_reload_that_is_refused() {
+    let echo = echo_on(std::net::Ipv4Addr::LOCALHOST).to_string();
+    let forwarder = start(&good(), &echo);
+    let office = Office::of(&forwarder);
+    let addr = own_addr();
+    let metrics = own_addr();
+    let mut settings = good();
+    set(&mut settings, "services.guest", json!({ "listen_addr": addr }));
+    let mut unloggable = settings.clone();
+    set(
+        &mut unloggable,
+        "logging.output",
+        json!("/nowhere/at/all/forwarder.log"),
+    );
+    // The metrics port is taken by somebody else.
+    let _taken = TcpListener::bind(metrics).unwrap();
+    let mut unseen = settings.clone();
+    set(&mut unseen, "metrics.listen_addr", json!(metrics));
+    let is_over = AtomicBool::new(false);
+    let connected = std::thread::scope(|scope| {
+        let knocking = scope.spawn(|| {
+            let mut connected = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                connected += usize::from(TcpStream::connect(addr).is_ok());
+            }
+            connected
+        });
+        for settings in [&unloggable, &unseen].repeat(100) {
+            office.replace("config.yaml", &pretty(settings));
+            let (status, said) = office.ask();
+            assert_eq!(status, 422, "{said}");
+        }
+        is_over.store(true, Ordering::Relaxed);
+        knocking.join().unwrap()
+    });
+    assert_eq!(connected, 0, "of what was refused");
+    office.change(&settings);
+    TcpStream::connect(addr).expect("what was not refused");
     assert_eq!(forwarder.stop().status, Some(0));
 }
 

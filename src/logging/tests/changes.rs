@@ -21,6 +21,12 @@ fn begun(logging: &Logging) -> Logger {
     Logger::new(logging, None, out).expect("a thread")
 }
 
+fn reconfigure(logger: &Logger, logging: &Logging, rust_log: Option<&OsStr>) -> Result<(), LogError> {
+    let opened = logger.prepare(logging)?;
+    logger.adopt(logging, rust_log, opened);
+    Ok(())
+}
+
 fn number(logger: &Logger, speaker: usize, number: usize) {
     let record = |args| {
         logger.log(
@@ -118,7 +124,7 @@ fn every_line_has_the_format_of_its_file() {
         &logger,
         |turn| {
             let next = to_file(&name(turn + 1), format(turn + 1));
-            logger.reconfigure(&next, None).expect("changed");
+            reconfigure(&logger, &next, None).expect("changed");
         },
         turns,
     );
@@ -140,7 +146,7 @@ fn what_cannot_be_opened_changes_nothing() {
     let logger = begun(&to_file(&file, LogFormat::Text));
     let mut bad = to_file(folder.path(), LogFormat::Json);
     bad.level = LevelFilter::Trace;
-    let refused = logger.reconfigure(&bad, None).expect_err("a folder is no file");
+    let refused = reconfigure(&logger, &bad, None).expect_err("a folder is no file");
     assert!(matches!(refused, LogError::Unwritable { .. }), "{refused}");
     assert_eq!(logger.most_verbose(), LevelFilter::Info);
     number(&logger, 0, 0);
@@ -172,15 +178,13 @@ fn level_and_rust_log_follow_a_change() {
     let logger = begun(&logging);
     assert_eq!(logger.most_verbose(), LevelFilter::Info);
     logging.level = LevelFilter::Debug;
-    logger.reconfigure(&logging, None).expect("changed");
+    reconfigure(&logger, &logging, None).expect("changed");
     assert_eq!(logger.most_verbose(), LevelFilter::Debug);
-    logger
-        .reconfigure(&logging, Some(OsStr::new("warn")))
-        .expect("changed");
+    reconfigure(&logger, &logging, Some(OsStr::new("warn"))).expect("changed");
     assert_eq!(logger.most_verbose(), LevelFilter::Warn);
     number(&logger, 0, 0);
     logging.level = LevelFilter::Info;
-    logger.reconfigure(&logging, None).expect("changed");
+    reconfigure(&logger, &logging, None).expect("changed");
     number(&logger, 0, 0);
     logger.flush();
     assert_complete(
@@ -209,9 +213,7 @@ fn an_output_that_takes_nothing_holds_up_no_change() {
     // Each returns at once; the last ones find no room and take the place of those before them.
     let turns = 20;
     for turn in 0..turns {
-        logger
-            .reconfigure(&to_file(&name(turn), LogFormat::Text), None)
-            .expect("changed");
+        reconfigure(&logger, &to_file(&name(turn), LogFormat::Text), None).expect("changed");
         number(&logger, 0, turn + 1);
     }
     drop(opener);
