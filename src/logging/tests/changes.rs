@@ -171,6 +171,36 @@ fn what_cannot_be_opened_changes_nothing() {
     assert_eq!(texts[1].lines().count(), 1);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_pipe_that_nobody_reads_is_refused_and_not_waited_for() {
+    use std::io::Read as _;
+
+    use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("log");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("a pipe");
+    let (done, outcome) = mpsc::channel();
+    let to_pipe = to_file(&pipe, LogFormat::Text);
+    let output = to_pipe.output.clone();
+    std::thread::spawn(move || done.send(output::open(&output).map(drop)));
+    let refused = outcome.recv_timeout(std::time::Duration::from_secs(20));
+    let refused = refused.expect("an answer at once").expect_err("nobody reads it");
+    assert!(
+        refused.to_string().ends_with("it is a pipe that nobody reads"),
+        "{refused}"
+    );
+    // With a reader it is an output as others are.
+    let reader = open(&pipe, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).expect("a reader");
+    let logger = begun(&to_pipe);
+    number(&logger, 0, 0);
+    logger.flush();
+    let mut said = [0; 256];
+    let bytes = fs::File::from(reader).read(&mut said).expect("a line");
+    assert!(said[..bytes].ends_with(b"\n"));
+}
+
 #[test]
 fn level_and_rust_log_follow_a_change() {
     let folder = tempfile::tempdir().expect("a folder");
