@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use documents::markdown::{self, Block};
 
 pub(crate) const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];
-const ALL: [&str; 12] = [
+const ALL: [&str; 15] = [
     "README.md",
     "README.zh-CN.md",
     "ARCHITECTURE.md",
@@ -33,10 +33,13 @@ const ALL: [&str; 12] = [
     "MOBILE.md",
     "PROMISES.md",
     "contrib/README.md",
+    "docs/DATA-PATH.md",
     "docs/DECISIONS.md",
+    "docs/FRONT.md",
     "docs/GLOSSARY.md",
     "docs/LIMITS.md",
     "docs/MAP.md",
+    "docs/SEARCH.md",
     "scripts/bench/README.md",
 ];
 
