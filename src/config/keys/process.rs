@@ -49,7 +49,7 @@ pub(super) const LOGGING: &[Key] = &[
     of_process(
         "logging.output",
         Output(|d| &mut d.logging.output),
-        "where lines go; a file is appended to",
+        "where lines go; a file is appended to; a named pipe is refused while nobody reads it",
     ),
 ];
 
