@@ -81,42 +81,24 @@ fn traffic(name: &str, reactors: &[Traffic], output: &mut Output) {
     output.count(&family::BYTES_TRANSFERRED, &[name, "to_backend"], to_backend);
     let to_client = total(|r| &r.bytes_to_client);
     output.count(&family::BYTES_TRANSFERRED, &[name, "to_client"], to_client);
-    for result in HandshakeResult::ALL {
-        let ended = sum(reactors, |one| {
-            one.handshakes.get(result as usize).map_or(0, Cell::value)
-        });
-        output.count(&family::TLS_HANDSHAKES, &[name, result.label()], ended);
-    }
-    for reason in CloseReason::ALL {
-        let closed = sum(reactors, |one| {
-            one.closed.get(reason as usize).map_or(0, Cell::value)
-        });
-        output.count(&family::CONNECTIONS_CLOSED, &[name, reason.label()], closed);
-    }
-    for reason in RejectReason::ALL {
-        let rejected = sum(reactors, |one| {
-            one.rejected.get(reason as usize).map_or(0, Cell::value)
-        });
-        output.count(&family::CONNECTIONS_REJECTED, &[name, reason.label()], rejected);
-    }
-    for reason in Failure::ALL {
-        let failures = sum(reactors, |one| {
-            one.failures.get(reason as usize).map_or(0, Cell::value)
-        });
-        output.count(&family::HANDSHAKE_FAILURES, &[name, reason.label()], failures);
-    }
-    for kind in ProxyKind::ALL {
-        let proxied = sum(reactors, |one| {
-            one.proxied.get(kind as usize).map_or(0, Cell::value)
-        });
-        output.count(&family::PROXY_CONNECTIONS, &[name, kind.label()], proxied);
-    }
-    for kind in ErrorKind::ALL {
-        let errors = sum(reactors, |one| {
-            one.errors.get(kind as usize).map_or(0, Cell::value)
-        });
-        output.count(&family::ERRORS, &[name, kind.label()], errors);
-    }
+    let mut each = |family, labels: &[(&str, usize)], cells: fn(&Traffic) -> &[Cell]| {
+        for (label, place) in labels {
+            let value = sum(reactors, |one| cells(one).get(*place).map_or(0, Cell::value));
+            output.count(family, &[name, label], value);
+        }
+    };
+    let results = HandshakeResult::ALL.map(|one| (one.label(), one as usize));
+    each(&family::TLS_HANDSHAKES, &results, |r| &r.handshakes);
+    let reasons = CloseReason::ALL.map(|one| (one.label(), one as usize));
+    each(&family::CONNECTIONS_CLOSED, &reasons, |r| &r.closed);
+    let reasons = RejectReason::ALL.map(|one| (one.label(), one as usize));
+    each(&family::CONNECTIONS_REJECTED, &reasons, |r| &r.rejected);
+    let failures = Failure::ALL.map(|one| (one.label(), one as usize));
+    each(&family::HANDSHAKE_FAILURES, &failures, |r| &r.failures);
+    let kinds = ProxyKind::ALL.map(|one| (one.label(), one as usize));
+    each(&family::PROXY_CONNECTIONS, &kinds, |r| &r.proxied);
+    let kinds = ErrorKind::ALL.map(|one| (one.label(), one as usize));
+    each(&family::ERRORS, &kinds, |r| &r.errors);
     let mut durations = HistogramReading::empty();
     for reactor in reactors {
         reactor.durations.add_to(&mut durations);
