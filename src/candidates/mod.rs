@@ -9,6 +9,7 @@
 
 mod entry;
 pub mod list_file;
+mod options;
 mod ranges;
 mod sampler;
 mod set;
@@ -16,5 +17,6 @@ pub mod watch;
 
 pub use entry::Problem;
 pub use list_file::{BadLine, ListErrors, LoadError};
+pub use options::EntryOptions;
 pub use sampler::Sampler;
 pub use set::CandidateSet;

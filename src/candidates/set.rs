@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::options::EntryOptions;
 use super::ranges::{Range, Ranges};
 use crate::net;
 
@@ -71,6 +72,12 @@ impl CandidateSet {
             IpAddr::V6(ip) => self.v6.contains(ip, addr.port()),
         };
         self.rank(addr).saturating_add(u128::from(is_one))
+    }
+
+    /// What its entry says of an address; of one that no entry says anything of, or that is no candidate, the default.
+    #[must_use]
+    pub fn options_of(&self, _addr: &SocketAddr) -> EntryOptions {
+        EntryOptions::default()
     }
 
     /// Whether the address is a candidate.
