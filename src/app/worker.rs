@@ -18,7 +18,7 @@ use super::assemble::{Past, assemble, publish_lists};
 use super::certificates::{self, Certificates};
 use super::circular::ask_all;
 use super::faults;
-use super::handle::{Errand, Handle};
+use super::handle::{self, Errand, Handle};
 use super::inherited::Inherited;
 use super::lists::{self, Lists};
 use super::ports::{self, Port};
@@ -88,12 +88,8 @@ impl Worker {
 
     /// Does what it was asked for, and looks at files if it is time; when the next look is due.
     fn step(&mut self, now: Instant) -> Option<Instant> {
-        let errands: Vec<_> = self.errands.try_iter().collect();
-        let mut errands = errands.into_iter().peekable();
-        while let Some(errand) = errands.next() {
+        for errand in handle::merged(self.errands.try_iter()) {
             match errand {
-                // The next one reads what this one would.
-                Errand::Reload if matches!(errands.peek(), Some(Errand::Reload)) => {}
                 Errand::Reload => drop(self.reload("asked to")),
                 Errand::Apply(next) => {
                     let (config, lists) = *next;

@@ -316,7 +316,7 @@ fn many_signals_are_few_reloads() {
     use rustix::process::{Pid, Signal, kill_process};
 
     const SIGNALS: usize = 100;
-    const MOST: f64 = 75.0;
+    const HEARD: &str = "asked to reload by a signal";
     let settings = office_settings(&json!({}));
     let echo = echo_on(std::net::Ipv4Addr::LOCALHOST);
     let long = format!("{echo}\n10.0.0.1\n{}", "# nobody\n".repeat(1_000_000));
@@ -326,13 +326,19 @@ fn many_signals_are_few_reloads() {
     for sent in 1..=SIGNALS {
         kill_process(pid, Signal::HUP).unwrap();
         // Those that wait in the kernel are one.
-        wait_for("it is heard", || {
-            forwarder.log().matches("asked to reload by a signal").count() >= sent
-        });
+        wait_for("it is heard", || forwarder.log().matches(HEARD).count() >= sent);
     }
     let (status, said) = office.ask();
     assert_eq!(status, 200, "{said}");
     let reloads = forwarder.metric("config_reloads_total");
     note(&format!("{reloads} reloads"));
-    assert!(reloads <= MOST, "{reloads} reloads");
+    // How many there are is a matter of how quick they are; how many are owed after the last signal is not: what was
+    // under way, what all the others asked for, and what was asked for over HTTP.
+    let log = forwarder.log();
+    let (_, after) = log.rsplit_once(HEARD).unwrap();
+    let owed = after.matches("reloaded: ").count();
+    assert!(
+        (1..=3).contains(&owed),
+        "{owed} reloads after the last signal:\n{log}"
+    );
 }
