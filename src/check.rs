@@ -7,9 +7,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crate::candidates::CandidateSet;
 use crate::config::{
-    BandwidthLimits, ClientAuth, Config, Process, Server, ServiceName, Spec, Strategy, TlsVersion,
+    BandwidthLimits, ClientAuth, ClientTls, Config, Process, Server, ServiceName, Spec, Strategy, TlsVersion,
 };
-use crate::tls::Termination;
+use crate::tls::Credentials;
 
 /// What was understood, for people.
 #[derive(Debug)]
@@ -18,8 +18,8 @@ pub struct Report<'a> {
     pub config: &'a Config,
     /// The candidates of each service.
     pub candidates: &'a BTreeMap<ServiceName, Arc<CandidateSet>>,
-    /// What each service shows its clients, where they speak TLS.
-    pub certificates: &'a BTreeMap<ServiceName, Arc<Termination>>,
+    /// What each service has for TLS.
+    pub certificates: &'a BTreeMap<ServiceName, Credentials>,
 }
 
 impl fmt::Display for Report<'_> {
@@ -122,13 +122,13 @@ impl fmt::Display for Listening<'_> {
 /// What clients are shown, if they speak TLS; each line is ended.
 struct Encrypted<'a> {
     spec: &'a Spec,
-    certificates: Option<&'a Arc<Termination>>,
+    certificates: Option<&'a Credentials>,
     indent: &'a str,
 }
 
 impl fmt::Display for Encrypted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(certificates) = self.certificates else {
+        let Some(certificates) = self.certificates.and_then(|tls| tls.termination.as_ref()) else {
             return Ok(());
         };
         let indent = self.indent;
@@ -182,8 +182,38 @@ impl fmt::Display for Remotes<'_> {
         )?;
         let size = spec.remotes.selector.active_set_size;
         writeln!(f, "{indent}active set: {size} of them")?;
+        if let Some(tls) = spec.remotes.tls.to_backends() {
+            writeln!(f, "{indent}tls to backends: {}", Spoken(tls))?;
+        }
+        let check = &spec.remotes.probing.check;
+        if let Some(tls) = spec.remotes.tls.to_candidates(check) {
+            writeln!(
+                f,
+                "{indent}check: {} over tls, {}",
+                check.kind.name(),
+                Spoken(&tls)
+            )?;
+        }
         writeln!(f, "{indent}balancing: {}", spec.pools.algorithm.name())?;
         write!(f, "{indent}pools: {}", Pools(&spec.pools.strategy))
+    }
+}
+
+/// How TLS is spoken to others.
+struct Spoken<'a>(&'a ClientTls);
+
+impl fmt::Display for Spoken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(tls) = self;
+        match tls.sni.as_str() {
+            "" => write!(f, "to their addresses")?,
+            name => write!(f, "to {name}")?,
+        }
+        match &tls.ca {
+            _ if !tls.verify => write!(f, ", not verified"),
+            Some(ca) => write!(f, ", verified by {}", ca.display()),
+            None => write!(f, ", verified by the system's authorities"),
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use tcp_forwarder::last_words::{self, EXIT_FAILURE};
 use tcp_forwarder::logging;
 use tcp_forwarder::scan::{self, Subject};
 use tcp_forwarder::signals::{self, Blocked, Signal};
+use tcp_forwarder::tls::Credentials;
 
 fn main() -> ExitCode {
     last_words::end_on_panic();
@@ -129,8 +130,9 @@ fn check(path: &Path) -> Result<(), Failure> {
         candidates: &candidates,
         certificates: &certificates,
     });
-    for (name, termination) in &certificates {
-        for remark in certificate_remarks(termination) {
+    for (name, spec) in &config.services {
+        let credentials = certificates.get(name).cloned().unwrap_or_default();
+        for remark in certificate_remarks(spec, &Credentials::default(), &credentials) {
             eprint(&format!("service {name}: {remark}"));
         }
     }

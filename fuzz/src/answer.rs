@@ -36,9 +36,9 @@ fn credible(check: &Check, bytes: &[u8]) {
     let seen = &bytes[..bytes.len().min(LONGEST_ANSWER)];
     let has = |text: &[u8]| seen.windows(text.len()).any(|window| window == text);
     match check.kind {
-        CheckKind::Connect => unreachable!("it asks nothing"),
+        CheckKind::Connect | CheckKind::Tls => unreachable!("it asks nothing"),
         CheckKind::SendExpect => assert!(has(WANTED.as_bytes())),
-        CheckKind::Http => {
+        CheckKind::Http | CheckKind::Https => {
             assert!(has(b"HTTP/1.0 ") || has(b"HTTP/1.1 "), "a status line");
             assert!(has(b"\n\n") || has(b"\n\r\n"), "a whole head");
             if !check.http.expect_body.is_empty() {

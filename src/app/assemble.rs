@@ -10,7 +10,6 @@ use crate::config::Config;
 use crate::reactor::limits::Limits;
 use crate::service::{Directory, Doorbells, Listening, Live, Phase, Service};
 use crate::state::State;
-use crate::tls::Termination;
 
 /// What a process before this one knew of services that are new to this one, and how long ago.
 #[derive(Debug, Default)]
@@ -31,10 +30,10 @@ pub(super) fn assemble(
 ) -> Directory {
     let mut services = Vec::with_capacity(config.services.len());
     for (name, spec) in &config.services {
-        let termination = certificates.get(name);
+        let tls = certificates.get(name).cloned().unwrap_or_default();
         let service = match present.service(name.as_str()) {
-            Some(before) if before.spec == *spec && shows(before, termination) => Arc::clone(before),
-            Some(before) => Arc::new(before.under(Arc::clone(spec), now).showing(termination.cloned())),
+            Some(before) if before.spec == *spec && before.tls.is_same(&tls) => Arc::clone(before),
+            Some(before) => Arc::new(before.under(Arc::clone(spec), now).speaking(tls)),
             None => {
                 let Some(list) = lists.get(name) else {
                     debug_assert!(false, "a list for each service");
@@ -46,7 +45,7 @@ pub(super) fn assemble(
                     None => live,
                 };
                 let service = Service::new(name.clone(), Arc::clone(spec), Arc::new(live), now);
-                Arc::new(service.showing(termination.cloned()))
+                Arc::new(service.speaking(tls))
             }
         };
         services.push(service);
@@ -68,15 +67,6 @@ pub(super) fn assemble(
         listening,
         limits,
         phase: Phase::Serving,
-    }
-}
-
-/// Whether a service shows its clients this already.
-fn shows(service: &Service, termination: Option<&Arc<Termination>>) -> bool {
-    match (&service.termination, termination) {
-        (None, None) => true,
-        (Some(before), Some(after)) => Arc::ptr_eq(before, after),
-        (None, Some(_)) | (Some(_), None) => false,
     }
 }
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use crate::base::clock;
-use crate::config::{Config, ServiceName};
+use crate::config::{Config, ServiceName, Spec};
 use crate::reactor::limits::Limits;
 use crate::service::Directory;
-use crate::tls::{Fault, Shown, Termination};
+use crate::tls::{Credentials, Fault, Shown};
 
-/// What each service shows its clients; a service that shows nothing is not there.
-pub type Certificates = BTreeMap<ServiceName, Arc<Termination>>;
+/// What each service has for TLS; each service is there.
+pub type Certificates = BTreeMap<ServiceName, Credentials>;
 
 /// Every certificate or key that cannot be used; at least one.
 #[derive(Debug)]
@@ -57,12 +57,9 @@ pub(super) fn reload(config: &Config, present: &Directory) -> Result<Certificate
     let (mut certificates, mut faults) = (Certificates::new(), Vec::new());
     for (name, spec) in &config.services {
         let before = present.service(name.as_str());
-        let before = before.and_then(|service| service.termination.as_ref());
-        match Termination::load(&spec.server.tls, before) {
-            Ok(None) => {}
-            Ok(Some(termination)) => {
-                certificates.insert(name.clone(), termination);
-            }
+        let before = before.map(|service| service.tls.clone()).unwrap_or_default();
+        match Credentials::load(spec, &before) {
+            Ok(credentials) => drop(certificates.insert(name.clone(), credentials)),
             Err(wrong) => faults.extend(wrong.into_iter().map(|fault| (name.clone(), fault))),
         }
     }
@@ -73,11 +70,31 @@ pub(super) fn reload(config: &Config, present: &Directory) -> Result<Certificate
     }
 }
 
-/// What people should know of certificates that can be used all the same.
+/// What people should know of what a service has for TLS, though it can be used all the same, and is not the same as before.
 #[must_use]
-pub fn remarks(termination: &Termination) -> Vec<String> {
+pub fn remarks(spec: &Spec, before: &Credentials, now: &Credentials) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if let Some(termination) = &now.termination
+        && before
+            .termination
+            .as_ref()
+            .is_none_or(|before| !Arc::ptr_eq(before, termination))
+    {
+        remarks.extend(of_shown(termination.shown()));
+    }
+    if now.origination.is_some() && !spec.remotes.tls.client.verify && !now.speaks_alike(before) {
+        remarks.push(UNVERIFIED.to_owned());
+    }
+    remarks
+}
+
+/// What is said where backends are not asked who they are.
+const UNVERIFIED: &str =
+    "remotes.tls.verify is false: whoever is in between can read and change what goes to backends";
+
+fn of_shown(shown: &[Shown]) -> Vec<String> {
     let now = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     let remarks = |one: &Shown| one.remarks(now);
-    termination.shown().iter().flat_map(remarks).collect()
+    shown.iter().flat_map(remarks).collect()
 }

@@ -38,7 +38,7 @@ use crate::service::reloads::{Fault, Outcome};
 use crate::service::{Directory, Hub, Phase, Service};
 use crate::state::Keeper;
 use crate::systemd::{Notice, Notifier};
-use crate::tls::Termination;
+use crate::tls::Credentials;
 
 /// What is in force, and what may be changed of it.
 #[derive(Debug)]
@@ -299,14 +299,12 @@ impl Worker {
 
     /// Says what people should know of certificates that are new.
     fn tell_remarks(&self, before: &Directory) {
-        for (name, termination) in &self.certificates {
-            let before = before
-                .service(name.as_str())
-                .and_then(|one| one.termination.as_ref());
-            if before.is_none_or(|before| !Arc::ptr_eq(before, termination)) {
-                for remark in certificates::remarks(termination) {
-                    warn!(target: "tcp_forwarder::tls", service = name.as_str(); "{remark}");
-                }
+        for (name, spec) in &self.config.services {
+            let before = before.service(name.as_str());
+            let before = before.map(|service| service.tls.clone()).unwrap_or_default();
+            let now = self.certificates.get(name).cloned().unwrap_or_default();
+            for remark in certificates::remarks(spec, &before, &now) {
+                warn!(target: "tcp_forwarder::tls", service = name.as_str(); "{remark}");
             }
         }
     }
@@ -320,9 +318,9 @@ impl Worker {
         let present = self.hub.directory.load();
         match certificates::reload(&self.config, &present) {
             Ok(certificates) => {
-                let is_new = |(name, new): &(&ServiceName, &Arc<Termination>)| {
+                let is_new = |(name, new): &(&ServiceName, &Credentials)| {
                     let before = self.certificates.get(*name);
-                    before.is_none_or(|before| !Arc::ptr_eq(before, new))
+                    before.is_none_or(|before| !before.is_same(new))
                 };
                 let renewed: Vec<String> = certificates
                     .iter()
@@ -419,7 +417,7 @@ impl Watches {
 
     /// Follows the files of all certificates and keys.
     fn follow_certificates(&mut self, config: &Config) {
-        let files = config.services.values().flat_map(|spec| spec.server.tls.files());
+        let files = config.services.values().flat_map(|spec| Credentials::files(spec));
         let files: BTreeSet<PathBuf> = files.collect();
         self.certificates.retain(|watch| files.contains(watch.path()));
         for file in files {

@@ -1,5 +1,7 @@
 //! The section `remotes.probing.check`, checked: what a candidate must answer.
 
+use super::client_tls::ClientTls;
+
 /// `remotes.probing.check`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
@@ -9,6 +11,8 @@ pub struct Check {
     pub port: u16,
     /// One probe of a candidate in so many is a check, the others connect; at least 1.
     pub every: u32,
+    /// How TLS is spoken, where it is; without protocols.
+    pub tls: ClientTls,
     /// What is asked by HTTP, and what must be answered.
     pub http: HttpCheck,
     /// What is sent by `send_expect`; empty: nothing, the candidate speaks first.
@@ -24,19 +28,34 @@ pub struct Check {
 pub enum CheckKind {
     /// Nothing: that it accepts is enough.
     Connect,
+    /// For a TLS handshake.
+    Tls,
     /// Asks by HTTP.
     Http,
+    /// The same over TLS.
+    Https,
     /// Sends bytes, and looks for others in the answer.
     SendExpect,
 }
 
 impl CheckKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [
+        Self::Connect,
+        Self::Tls,
+        Self::Http,
+        Self::Https,
+        Self::SendExpect,
+    ];
+
     /// The name in the configuration.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Connect => "connect",
+            Self::Tls => "tls",
             Self::Http => "http",
+            Self::Https => "https",
             Self::SendExpect => "send_expect",
         }
     }

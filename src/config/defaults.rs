@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::check::{Check, CheckKind, HttpCheck, Method, Pattern, Select, Statuses};
+use super::client_tls::ClientTls;
 use super::pools::{Algorithm, Dynamic, Pools, Race, Rescue, Strategy};
 use super::process::{LogFormat, LogOutput, Logging, Metrics, Process, Reload, StateFile};
+use super::remote_tls::RemoteTls;
 use super::remotes::{
     FailurePenalty, FileProvider, HistoricalBonus, InitialProbing, JitterScoring, LatencyScoring,
     LatencySource, Passive, Probing, Remotes, Scoring, Search, Selector, SuccessScoring, ThroughputScoring,
@@ -110,6 +112,7 @@ impl Default for Remotes {
         Self {
             default_remote_port: 80,
             provider: FileProvider::default(),
+            tls: RemoteTls::default(),
             probing: Probing::default(),
             passive: Passive::default(),
             scoring: Scoring::default(),
@@ -127,12 +130,24 @@ impl Default for FileProvider {
     }
 }
 
+impl Default for ClientTls {
+    fn default() -> Self {
+        Self {
+            sni: String::new(),
+            verify: true,
+            ca: None,
+            alpn: Vec::new(),
+        }
+    }
+}
+
 impl Default for Check {
     fn default() -> Self {
         Self {
             kind: CheckKind::Connect,
             port: 0,
             every: 1,
+            tls: ClientTls::default(),
             http: HttpCheck::default(),
             send: Pattern::default(),
             expect: Pattern::default(),

@@ -146,8 +146,15 @@ impl Draft {
     /// The spec; relative paths become relative to the folder of `file`.
     pub(super) fn finish(self, file: &Path) -> Spec {
         let mut spec = self.compose();
-        spec.remotes.provider.path = beside(file, &spec.remotes.provider.path);
-        for path in spec.server.tls.paths_mut() {
+        let Remotes {
+            provider,
+            tls,
+            probing,
+            ..
+        } = &mut spec.remotes;
+        let of_remotes = [&mut tls.client.ca, &mut probing.check.tls.ca];
+        let of_remotes = of_remotes.into_iter().flatten().chain([&mut provider.path]);
+        for path in spec.server.tls.paths_mut().chain(of_remotes) {
             *path = beside(file, path);
         }
         spec

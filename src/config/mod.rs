@@ -6,8 +6,8 @@
 //!
 //! What the settings are:
 //! - `configuration.rs`: a [`Config`]: the process and its services.
-//! - `process.rs`, `server.rs`, `server_tls.rs`, `remotes.rs`, `pools.rs`, `sleep.rs`: the sections, checked;
-//!   `service_name.rs`: names.
+//! - `process.rs`, `server.rs`, `server_tls.rs`, `remotes.rs`, `remote_tls.rs`, `pools.rs`, `sleep.rs`: the sections, checked;
+//!   `client_tls.rs`: TLS to others; `service_name.rs`: names.
 //! - `defaults.rs`: every default; `mobile.rs`: what phones have otherwise.
 //! - `reference.rs`: what the documentation says about each key.
 //!
@@ -28,6 +28,7 @@
 mod byte_rate;
 mod certificates;
 mod check;
+mod client_tls;
 mod configuration;
 mod defaults;
 mod draft;
@@ -43,6 +44,7 @@ mod pools;
 mod process;
 mod reader;
 mod reference;
+mod remote_tls;
 mod remotes;
 mod routes;
 mod rules;
@@ -62,12 +64,14 @@ mod value;
 use std::path::Path;
 
 pub use check::{Check, CheckKind, HttpCheck, Method, Pattern, Select, Statuses};
+pub use client_tls::ClientTls;
 pub use configuration::{Config, Spec};
 pub use error::{ConfigError, ConfigErrors, LoadError};
 pub use plan::{Plan, plan};
 pub use pools::{Algorithm, Dynamic, Pools, Race, Rescue, Strategy};
 pub use process::{LogFormat, LogOutput, Logging, Metrics, Process, Reload, StateFile};
 pub use reference::{KeyDoc, MobileDoc, Scope, reference};
+pub use remote_tls::RemoteTls;
 pub use remotes::{
     FailurePenalty, FileProvider, HistoricalBonus, InitialProbing, JitterScoring, LatencyScoring,
     LatencySource, Passive, Probing, Remotes, Scoring, Search, Selector, SuccessScoring, ThroughputScoring,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::check::Check;
+use super::remote_tls::RemoteTls;
 
 /// `remotes`: the candidates.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +13,8 @@ pub struct Remotes {
     pub default_remote_port: u16,
     /// Where the list comes from.
     pub provider: FileProvider,
+    /// Whether connections to them are encrypted, and how.
+    pub tls: RemoteTls,
     /// How candidates are probed.
     pub probing: Probing,
     /// What is learned of backends from how they serve clients.

@@ -7,11 +7,13 @@ use regex_lite::Regex;
 
 use super::byte_rate;
 use super::check::{Check, CheckKind, Method};
+use super::client_tls::{ClientTls, is_host_name};
 use super::draft::Draft;
 use super::networks;
 use super::platform::Platform;
 use super::process::Process;
-use super::server::{ProxyAccept, Splice};
+use super::remotes::Remotes;
+use super::server::{ProxyAccept, ProxySend, Splice};
 use super::server_tls::ClientAuth;
 use super::value::show_duration;
 
@@ -22,6 +24,9 @@ pub(super) struct Rule<D> {
     /// What is wrong, once for each that is.
     pub(super) broken: fn(&D, Platform) -> Vec<String>,
 }
+
+/// What is wrong where TLS is wanted of a build that has none.
+const NO_TLS: &str = "this build has no TLS (it was made without the feature tls)";
 
 /// Rules about the process.
 pub(super) const OF_PROCESS: &[Rule<Process>] = &[Rule {
@@ -48,8 +53,7 @@ pub(super) const OF_SERVICE: &[Rule<Draft>] = &[
         keys: &["server.tls.cert", "server.tls.certificates"],
         broken: |draft, platform| {
             unless(platform.tls || !draft.server.tls.is_on(), || {
-                "this build has no TLS (it was made without the feature tls); allowed here: no certificate"
-                    .to_owned()
+                format!("{NO_TLS}; allowed here: no certificate")
             })
         },
     },
@@ -85,6 +89,83 @@ pub(super) const OF_SERVICE: &[Rule<Draft>] = &[
                     .to_owned()
                 },
             )
+        },
+    },
+    Rule {
+        keys: &["remotes.tls.enabled"],
+        broken: |draft, platform| {
+            unless(platform.tls || !draft.remotes.tls.enabled, || {
+                format!("{NO_TLS}; allowed here: false")
+            })
+        },
+    },
+    Rule {
+        keys: &["remotes.probing.check.type"],
+        broken: |draft, platform| {
+            let kind = draft.remotes.probing.check.kind;
+            let needs_tls = matches!(kind, CheckKind::Tls | CheckKind::Https);
+            unless(platform.tls || !needs_tls, || {
+                format!("{NO_TLS}; allowed here: connect, http, send_expect")
+            })
+        },
+    },
+    Rule {
+        // A service may turn off what all others have.
+        keys: &[
+            "remotes.tls.sni",
+            "remotes.tls.ca",
+            "remotes.tls.verify",
+            "remotes.tls.alpn",
+        ],
+        broken: |draft, _| {
+            let tls = &draft.remotes.tls;
+            let is_said = tls.client != ClientTls::default();
+            unless(!is_said || tls.enabled, || {
+                "nothing is encrypted; allowed with the keys of remotes.tls: enabled: true".to_owned()
+            })
+        },
+    },
+    Rule {
+        keys: &["remotes.tls.sni"],
+        broken: |draft, _| draft.remotes.tls.to_backends().map_or_else(Vec::new, sni),
+    },
+    Rule {
+        keys: &["remotes.probing.check.tls.sni"],
+        broken: |draft, _| spoken_by_check(draft).map_or_else(Vec::new, sni),
+    },
+    Rule {
+        keys: &["remotes.tls.verify", "remotes.tls.ca"],
+        broken: |draft, _| draft.remotes.tls.to_backends().map_or_else(Vec::new, authorities),
+    },
+    Rule {
+        keys: &["remotes.probing.check.tls.verify", "remotes.probing.check.tls.ca"],
+        broken: |draft, _| spoken_by_check(draft).map_or_else(Vec::new, authorities),
+    },
+    Rule {
+        keys: &[
+            "remotes.probing.check.tls.sni",
+            "remotes.probing.check.tls.ca",
+            "remotes.probing.check.tls.verify",
+            "remotes.probing.check.type",
+            "remotes.probing.check.port",
+        ],
+        broken: |draft, _| {
+            let (tls, check) = (&draft.remotes.tls, &draft.remotes.probing.check);
+            let is_said = check.tls != ClientTls::default();
+            unless(!is_said || tls.to_candidates(check).is_some(), || {
+                "the check does not speak TLS; allowed with check.tls: type tls or https".to_owned()
+            })
+        },
+    },
+    Rule {
+        keys: &["server.proxy_protocol.send", "remotes.tls.enabled"],
+        broken: |draft, _| {
+            let sends = draft.server.proxy_protocol.send != ProxySend::Off;
+            unless(!sends || !draft.remotes.tls.enabled, || {
+                "a PROXY header goes before the handshake, which a warm connection has had before there is a client to \
+                 name; allowed with remotes.tls: send off"
+                    .to_owned()
+            })
         },
     },
     Rule {
@@ -282,8 +363,8 @@ fn selection(check: &Check) -> Vec<String> {
     if select.header.is_empty() {
         return Vec::new();
     }
-    if check.kind != CheckKind::Http {
-        return vec!["only answers by HTTP have headers; allowed with select: type http".to_owned()];
+    if !matches!(check.kind, CheckKind::Http | CheckKind::Https) {
+        return vec!["only answers by HTTP have headers; allowed with select: type http or https".to_owned()];
     }
     let wrong_name = header_name(&select.header);
     if !wrong_name.is_empty() {
@@ -293,6 +374,27 @@ fn selection(check: &Check) -> Vec<String> {
         Ok(_) => Vec::new(),
         Err(error) => vec![format!("{:?} is no regular expression: {error}", select.pattern)],
     }
+}
+
+/// What a check says of TLS, if it speaks it.
+fn spoken_by_check(draft: &Draft) -> Option<&ClientTls> {
+    let Remotes { tls, probing, .. } = &draft.remotes;
+    tls.to_candidates(&probing.check).map(|_| &probing.check.tls)
+}
+
+fn sni(tls: &ClientTls) -> Vec<String> {
+    unless(tls.sni.is_empty() || is_host_name(&tls.sni), || {
+        format!(
+            "{:?} is no name that can be asked for; allowed: empty, or a name of a host in ASCII letters, no address",
+            tls.sni
+        )
+    })
+}
+
+fn authorities(tls: &ClientTls) -> Vec<String> {
+    unless(tls.verify || tls.ca.is_none(), || {
+        "no certificate is looked at, so nobody need vouch for it; allowed with ca: verify true".to_owned()
+    })
 }
 
 /// A header is named by a token (RFC 9110, section 5.6.2).

@@ -17,8 +17,8 @@ use super::server_tls::CertificateFiles;
 use super::service_name::ServiceName;
 use super::tree::Node;
 use super::value::{
-    COMES_WITH_TLS, MAX_ADDRESSES, MAX_SECRET_CHARS, MAX_TEXT_BYTES, Refusal, address, addresses, duration,
-    file_name, file_or_none, flag, integer, line, number, pattern, secret, show_duration, text, url_path,
+    MAX_ADDRESSES, MAX_SECRET_CHARS, MAX_TEXT_BYTES, Refusal, address, addresses, duration, file_name,
+    file_or_none, flag, integer, line, number, pattern, secret, show_duration, text, url_path,
 };
 use super::{byte_rate, certificates, networks, routes, statuses};
 
@@ -63,8 +63,6 @@ pub(super) enum Slot<D> {
 /// One name out of a few.
 pub(super) struct Choice<D> {
     pub(super) names: &'static [&'static str],
-    /// Names that are known and come with TLS.
-    pub(super) to_come: &'static [&'static str],
     pub(super) name: fn(&D) -> &'static str,
     /// Called with one of `names` only.
     pub(super) choose: fn(&mut D, &str),
@@ -90,12 +88,7 @@ impl<D> Slot<D> {
                 let name = name_of_choice(node)?;
                 let name = name.as_ref();
                 if !choice.names.contains(&name) {
-                    let why = if choice.to_come.contains(&name) {
-                        COMES_WITH_TLS
-                    } else {
-                        "is not one of the names"
-                    };
-                    return Err(Refusal::because(node, why).into());
+                    return Err(Refusal::because(node, "is not one of the names").into());
                 }
                 (choice.choose)(draft, name);
             }

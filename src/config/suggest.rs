@@ -1,7 +1,6 @@
 //! What to say about a key that nobody knows.
 
 use super::shape::{self, Section};
-use super::value::COMES_WITH_TLS;
 
 /// Length of a key that is compared with the known ones.
 pub(super) const MAX_COMPARED_BYTES: usize = 64;
@@ -12,9 +11,6 @@ pub(super) fn unknown(section: &Section, name: &str, (shape, prefix): (&Section,
     let allowed = known.join(", ");
     if name == "<<" {
         return format!("merge keys are not supported; allowed: {allowed}");
-    }
-    if name == "tls" {
-        return format!("{COMES_WITH_TLS}; allowed: {allowed}");
     }
     let elsewhere = shape.find(name).map(|path| {
         if prefix.is_empty() {

@@ -20,9 +20,6 @@ pub(super) const MAX_SECRET_CHARS: usize = 256;
 /// Bytes of a text that is sent or looked for.
 pub(super) const MAX_TEXT_BYTES: usize = 1024;
 
-/// Why what is known is refused all the same.
-pub(super) const COMES_WITH_TLS: &str = "comes with TLS, which is not supported yet";
-
 /// Why a value, or an item of a list, is refused.
 #[derive(Debug)]
 pub(super) struct Refusal {

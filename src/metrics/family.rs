@@ -102,6 +102,8 @@ families! {
         "Client connections that a backend accepted and did not serve, where that was its fault.";
     TLS_HANDSHAKES = Counter "tcp_forwarder_tls_handshakes_total" &["service", "result"],
         "TLS handshakes with clients that ended; result is full, resumed or failed.";
+    BACKEND_TLS_HANDSHAKES = Counter "tcp_forwarder_backend_tls_handshakes_total" &["service", "result"],
+        "TLS handshakes with backends that ended; result is full, resumed or failed.";
     TLS_CERTIFICATE_EXPIRY = Gauge "tcp_forwarder_tls_certificate_expiry_timestamp_seconds" &["service", "certificate"],
         "When a certificate that clients are shown expires, in seconds since 1970; certificate is its file.";
     ERRORS = Counter "tcp_forwarder_errors_total" &["service", "kind"],

@@ -89,6 +89,7 @@ fn traffic(name: &str, reactors: &[Traffic], output: &mut Output) {
     };
     let results = HandshakeResult::ALL.map(|one| (one.label(), one as usize));
     each(&family::TLS_HANDSHAKES, &results, |r| &r.handshakes);
+    each(&family::BACKEND_TLS_HANDSHAKES, &results, |r| &r.securings);
     let reasons = CloseReason::ALL.map(|one| (one.label(), one as usize));
     each(&family::CONNECTIONS_CLOSED, &reasons, |r| &r.closed);
     let reasons = RejectReason::ALL.map(|one| (one.label(), one as usize));
@@ -127,7 +128,7 @@ fn control(service: &Service, active: &ActiveSet, output: &mut Output) {
     output.count(&family::ERRORS, &[name, family::CANDIDATE_LIST], list_errors);
     let certificate_errors = counts.certificate_errors.load(Relaxed);
     output.count(&family::ERRORS, &[name, family::CERTIFICATE], certificate_errors);
-    if let Some(termination) = &service.termination {
+    if let Some(termination) = &service.tls.termination {
         // A file that is named twice is one series.
         let shown = termination.shown().iter();
         let expiries: BTreeMap<_, _> = shown.map(|one| (&one.path, one.not_after)).collect();

@@ -11,7 +11,7 @@ use crate::scorer::{Outcome, Sample, Source};
 use crate::selector::decide::SwitchReason;
 use crate::service::traffic::ErrorKind;
 use crate::service::{Candidate, Service, stage};
-use crate::tls::Termination;
+use crate::tls::{Credentials, Termination};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -24,7 +24,7 @@ mod movements;
 const REACTORS: usize = 2;
 
 /// The names that the specification fixes, with their labels, and `process_*`.
-const SPECIFIED: [(&str, &str); 57] = [
+const SPECIFIED: [(&str, &str); 58] = [
     ("new_connections_total", "service"),
     ("active_connections", "service"),
     ("connection_duration_seconds", "service"),
@@ -59,6 +59,7 @@ const SPECIFIED: [(&str, &str); 57] = [
     ("connections_rejected_total", "service,reason"),
     ("handshake_failures_total", "service,reason"),
     ("tls_handshakes_total", "service,result"),
+    ("backend_tls_handshakes_total", "service,result"),
     ("tls_certificate_expiry_timestamp_seconds", "service,certificate"),
     ("proxy_connections_total", "service,client"),
     ("accept_paused_total", "service"),
@@ -124,7 +125,10 @@ impl World {
         assert_eq!(hub.gauges.len(), REACTORS);
         let service = stage::service(&hub, "web", [80], stage::spec(|_| ()));
         let service = Arc::try_unwrap(service).expect("nobody else has it yet");
-        let service = Arc::new(service.showing(termination()));
+        let service = Arc::new(service.speaking(Credentials {
+            termination: termination(),
+            ..Credentials::default()
+        }));
         service.live.active.publish(Arc::new(ActiveSet {
             backends: backends.to_vec(),
             ..ActiveSet::default()

@@ -24,7 +24,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::check::Plan;
@@ -35,6 +34,7 @@ use crate::base::doorbell::Doorbell;
 use crate::net::{self, ConnectState};
 use crate::scorer::sample::{Heard, Outcome, Sample, Source};
 use crate::service::id::Candidate;
+use crate::tls::Channel;
 
 /// The token of the waker; slots count from 0.
 const WAKE: Token = Token(usize::MAX);
@@ -55,7 +55,7 @@ pub struct Connector {
 /// One probe.
 #[derive(Debug)]
 struct Flight {
-    stream: TcpStream,
+    stream: Channel,
     candidate: Candidate,
     /// What it connects to.
     addr: SocketAddr,
@@ -132,7 +132,7 @@ impl Connector {
                 if let Some(empty) = self.slots.get_mut(slot) {
                     debug_assert!(empty.is_none(), "a free slot is empty");
                     *empty = Some(Flight {
-                        stream,
+                        stream: stream.into(),
                         candidate,
                         addr,
                         began_at,
@@ -210,7 +210,7 @@ impl Connector {
                 return self.end(slot, now, Outcome::Success(connect), heard);
             }
         };
-        match net::connect_state(&flight.stream) {
+        match net::connect_state(flight.stream.wire()) {
             ConnectState::Pending => None,
             ConnectState::Established => {
                 // A turn that came late is not the candidate's fault.
@@ -243,7 +243,7 @@ impl Connector {
         flight.stage = Stage::Talking(connect, Box::new(talk));
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registry = self.poll.registry();
-        if let Err(error) = registry.reregister(&mut flight.stream, Token(slot), interest) {
+        if let Err(error) = registry.reregister(flight.stream.wire_mut(), Token(slot), interest) {
             log::debug!(target: "tcp_forwarder::probing", "probe of {} is left at its connect: {error}", flight.candidate.addr);
             return self.end(slot, now, Outcome::Success(connect), Heard::NotAsked);
         }
@@ -270,7 +270,7 @@ impl Connector {
             log::debug!(target: "tcp_forwarder::probing", "the answer of {addr} to a check is wrong: {why}");
         }
         if outcome.is_success() {
-            net::reset_on_close(&flight.stream);
+            net::reset_on_close(flight.stream.wire());
         }
         self.deadlines.remove(&(flight.deadline, slot));
         self.free.push(slot);

@@ -463,8 +463,8 @@ impl Dispatch {
             entry
                 .agenda
                 .remember(read(&service.live.board).touched(), &mut self.rng);
-            if !Plan::is_same(&entry.service.spec, &service.spec) {
-                entry.plan = Plan::of_spec(&service.spec).map(Arc::new);
+            if !Plan::is_same(&entry.service, service) {
+                entry.plan = Plan::of_service(service).map(Arc::new);
             }
             entry.service = Arc::clone(service);
             let twin = self.services.insert(id, entry);
@@ -499,7 +499,7 @@ impl Dispatch {
             agenda,
             slumber: Reader::new(Arc::clone(&service.live.slumber)),
             looks: None,
-            plan: Plan::of_spec(&service.spec).map(Arc::new),
+            plan: Plan::of_service(service).map(Arc::new),
             turn: None,
             gives_up_at: None,
         };

@@ -1,5 +1,10 @@
 //! A question to a candidate and its answer, over a stream that does not block.
 //!
+//! ```text
+//! Introducing ──(TLS is spoken)──► Securing ──(a handshake is all that is asked for)──► Heard
+//!      └──────────────────────────────┴──► Asking ──(a verdict)──────────────────────────▲
+//! ```
+//!
 //! Owns what is said and read, and when; it must not know what becomes of the stream, nor for how long an answer is
 //! waited for.
 
@@ -9,7 +14,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::check::{Plan, Reading, Verdict};
+use crate::relay::readiness::{Closure, Readiness};
+use crate::relay::wire::Wire;
 use crate::scorer::sample::Heard;
+use crate::tls::{Channel, Handshake, Session};
 
 /// Bytes of an answer that are read at once.
 const READ_AT_ONCE: usize = 4096;
@@ -21,21 +29,35 @@ const FAILS: &str = "the connection fails";
 #[derive(Debug)]
 pub(super) struct Talk {
     plan: Arc<Plan>,
-    question: Vec<u8>,
-    sent: usize,
+    addr: SocketAddr,
+    stage: Stage,
+    /// What is still to be said in this stage.
+    words: Vec<u8>,
     /// When the whole question was handed over.
     asked_at: Instant,
     first_byte: Option<Duration>,
     reading: Reading,
 }
 
+/// How far a talk has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It says who asks.
+    Introducing,
+    /// It agrees on TLS.
+    Securing,
+    /// It asks, and hears.
+    Asking,
+}
+
 impl Talk {
     /// A talk with whoever listens there, of which nothing is said yet.
     pub(super) fn new(plan: Arc<Plan>, addr: SocketAddr, now: Instant) -> Self {
         Self {
-            question: plan.question(addr),
+            words: plan.introduction(),
             plan,
-            sent: 0,
+            addr,
+            stage: Stage::Introducing,
             asked_at: now,
             first_byte: None,
             reading: Reading::default(),
@@ -43,17 +65,68 @@ impl Talk {
     }
 
     /// Goes on as far as it can without waiting; what was heard, once that is known.
-    pub(super) fn go_on(&mut self, stream: &mut (impl Read + Write), now: Instant) -> Option<Heard> {
-        while let Some(rest) = self.question.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            match stream.write(rest) {
+    pub(super) fn go_on<W: Wire>(&mut self, stream: &mut Channel<W>, now: Instant) -> Option<Heard> {
+        // Nobody keeps in mind what events told: everything is tried until it would block.
+        let mut ready = Readiness::FRESH;
+        ready.set_closure(Closure::Finished);
+        stream.begin(ready);
+        if self.stage == Stage::Introducing {
+            if self.say(stream, now)? == Said::Failed {
+                return Some(Heard::Wrong(FAILS));
+            }
+            match self
+                .plan
+                .origination()
+                .map(|tls| Session::connect(tls, self.addr))
+            {
+                None => self.ask(),
+                Some(Ok(session)) => {
+                    stream.secure(session);
+                    self.stage = Stage::Securing;
+                }
+                Some(Err(_)) => return Some(Heard::Wrong(FAILS)),
+            }
+        }
+        if self.stage == Stage::Securing {
+            match stream.handshake(ready) {
+                Ok(Handshake::Blocked) => return None,
+                Ok(Handshake::Done { .. }) if self.plan.is_for_handshake() => {
+                    return Some(Heard::Answer(now.saturating_duration_since(self.asked_at)));
+                }
+                Ok(Handshake::Done { .. }) => self.ask(),
+                Err(error) => {
+                    log::debug!(target: "tcp_forwarder::probing", "no TLS with {}: {error}", self.addr);
+                    return Some(Heard::Wrong(why(error.kind())));
+                }
+            }
+        }
+        self.hear(stream, now)
+    }
+
+    fn ask(&mut self) {
+        self.stage = Stage::Asking;
+        self.words = self.plan.question(self.addr);
+    }
+
+    /// Says what is to be said in this stage; none while the stream takes no more.
+    fn say(&mut self, stream: &mut impl Write, now: Instant) -> Option<Said> {
+        while !self.words.is_empty() {
+            match stream.write(&self.words) {
                 Ok(count) => {
-                    self.sent += count;
+                    self.words.drain(..count);
                     self.asked_at = now;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(_) => return Some(Heard::Wrong(FAILS)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+                Err(_) => return Some(Said::Failed),
             }
+        }
+        Some(Said::All)
+    }
+
+    fn hear(&mut self, stream: &mut (impl Read + Write), now: Instant) -> Option<Heard> {
+        if self.say(stream, now) == Some(Said::Failed) {
+            return Some(Heard::Wrong(FAILS));
         }
         let mut buffer = [0; READ_AT_ONCE];
         loop {
@@ -74,5 +147,25 @@ impl Talk {
                 Verdict::Wrong(why) => return Some(Heard::Wrong(why)),
             }
         }
+    }
+}
+
+/// What became of words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// All were taken.
+    All,
+    /// Nobody takes them.
+    Failed,
+}
+
+/// Why there is no TLS.
+fn why(kind: ErrorKind) -> &'static str {
+    if kind == ErrorKind::InvalidData {
+        "its certificate is refused, or it does not speak TLS"
+    } else if kind == ErrorKind::ConnectionAborted {
+        "it refuses TLS with us"
+    } else {
+        "it closes during the TLS handshake"
     }
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use mio::{Poll, Waker};
 
 use super::client::Client;
+use super::due::Due;
 use super::farewell::Farewell;
 use super::listener::Listener;
 use super::mailbox::Mailbox;
@@ -39,6 +40,8 @@ pub struct Bursts {
     pub shortages: Burst,
     /// Clients that ended before they had a backend.
     pub failures: Burst,
+    /// TLS handshakes with backends that failed.
+    pub handshakes: Burst,
 }
 
 impl Bursts {
@@ -49,6 +52,7 @@ impl Bursts {
             pauses: Burst::new(origin),
             shortages: Burst::new(origin),
             failures: Burst::new(origin),
+            handshakes: Burst::new(origin),
         }
     }
 }
@@ -90,8 +94,8 @@ pub struct Reactor {
     pub(super) due_listeners: Queue<usize>,
     /// Clients that have more to move at once.
     pub(super) due_clients: Queue<Key>,
-    /// Clients whose TLS handshake can go on; each at most once.
-    pub(super) due_handshakes: VecDeque<Key>,
+    /// TLS handshakes that can go on, with clients and backends; each at most once.
+    pub(super) due_handshakes: VecDeque<Due>,
     /// Pools that are to be brought to their size.
     pub(super) due_pools: Queue<Key>,
     /// Retired pools whose warm connections are to be closed.

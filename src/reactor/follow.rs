@@ -55,27 +55,40 @@ impl Reactor {
         let before = self.tenants.get_mut(old)?;
         let is_same =
             Arc::ptr_eq(&before.service.spec, &service.spec) || before.spec() == service.spec.as_ref();
+        let speaks_alike = before.service.tls.speaks_alike(&service.tls);
         if is_same {
             before.service = Arc::clone(service);
+            if !speaks_alike {
+                self.outdate(old);
+            }
             return Some(old);
         }
-        let is_outdated = before.spec().server.keepalive != service.spec.server.keepalive;
+        let is_outdated = before.spec().server.keepalive != service.spec.server.keepalive || !speaks_alike;
         let new = self.tenants.insert(Tenant::new(Arc::clone(service))).ok()?;
         for key in self.inherit(old, new) {
             let Some(pool) = self.pools.get_mut(key) else {
                 continue;
             };
             pool.tenant = new;
-            if is_outdated {
-                // They were made ready as the old spec wants it.
+        }
+        if is_outdated {
+            self.outdate(new);
+        }
+        self.current.insert(service.live.id, new);
+        self.adopt_active_set(new);
+        Some(new)
+    }
+
+    /// What is warm of a tenant was made ready as an old spec or old certificates want it.
+    fn outdate(&mut self, key: Key) {
+        let pools = self.tenants.get(key).map(|tenant| tenant.pools.clone());
+        for key in pools.unwrap_or_default() {
+            if let Some(pool) = self.pools.get_mut(key) {
                 pool.outdated = pool.warm_count();
                 pool.refills.fill();
                 self.closing_pools.push(key);
             }
         }
-        self.current.insert(service.live.id, new);
-        self.adopt_active_set(new);
-        Some(new)
     }
 
     /// Retires the tenant `old` in favour of `new`; the pools that go on.

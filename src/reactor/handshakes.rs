@@ -1,4 +1,4 @@
-//! TLS with a client, before it gets a backend: the last preface.
+//! Handshakes: with a client before it gets a backend, its last preface, and with a backend at the end of a dial.
 //!
 //! A handshake costs as much as thousands of relayed packets, so those that can go on wait in a queue of their own, of
 //! which each turn works off [`TURN_STEPS`]: who has a backend already never waits for a flood of newcomers.
@@ -9,6 +9,7 @@ use log::debug;
 
 use super::client::Stage;
 use super::core::Reactor;
+use super::due::Due;
 use crate::base::slots::Key;
 use crate::config::ProxySend;
 use crate::preface::Failure;
@@ -28,7 +29,7 @@ impl Reactor {
             return;
         };
         let tenant = self.tenants.get(client.tenant);
-        let Some(termination) = tenant.and_then(|tenant| tenant.service.termination.as_ref()) else {
+        let Some(termination) = tenant.and_then(|tenant| tenant.service.tls.termination.as_ref()) else {
             debug_assert!(false, "who awaits a handshake has a certificate");
             return self.close(key, Ending::quiet(CloseReason::Error));
         };
@@ -44,19 +45,27 @@ impl Reactor {
             && !client.is_queued
         {
             client.is_queued = true;
-            self.due_handshakes.push_back(key);
+            self.due_handshakes.push_back(Due::Client(key));
         }
     }
 
     /// Goes on with handshakes, in the order in which they became due.
     pub(super) fn run_handshakes(&mut self) {
         for _ in 0..TURN_STEPS {
-            let Some(key) = self.due_handshakes.pop_front() else {
-                return;
-            };
-            if let Some(client) = self.clients.get_mut(key) {
-                client.is_queued = false;
-                self.go_on_handshake(key);
+            match self.due_handshakes.pop_front() {
+                None => return,
+                Some(Due::Client(key)) => {
+                    if let Some(client) = self.clients.get_mut(key) {
+                        client.is_queued = false;
+                        self.go_on_handshake(key);
+                    }
+                }
+                Some(Due::Upstream(key)) => {
+                    if let Some(upstream) = self.upstreams.get_mut(key) {
+                        upstream.is_queued = false;
+                        self.go_on_securing(key);
+                    }
+                }
             }
         }
     }

@@ -27,9 +27,10 @@ mod books; // what must add up after each turn
 mod client; // a client and its stage
 mod clients; // clients: events, turns, deadlines, the end
 mod core; // the reactor itself
+mod due; // whose handshake can go on
 mod farewell; // how a reactor ended
 mod follow; // following the directory and the active sets; retirement
-mod handshakes; // TLS with a client
+mod handshakes; // TLS with a client; whose turn a handshake is
 mod leave; // ends that wait for bytes which a reset would destroy
 mod letters; // what is delivered: listeners come, change hands and go
 pub mod limits; // which descriptors are for what
@@ -40,6 +41,7 @@ mod openings; // what stands before a backend: each preface is read
 mod pools; // pools brought to their size
 mod queue; // what is due, round by round
 mod race; // a second dial beside one that takes too long
+mod securing; // TLS with a backend
 mod seek; // which connection a client gets
 mod signal; // what an event told
 mod tenant; // a service under one spec inside one reactor

@@ -358,8 +358,13 @@ impl Reactor {
                 ready: Readiness::FRESH,
             },
             pool: pool_key,
-            state: State::Dialling { client, since },
+            state: State::Dialling {
+                client,
+                since,
+                connect_micros: None,
+            },
             is_kept_alive: false,
+            is_queued: false,
         };
         let Ok(key) = self.upstreams.insert(upstream) else {
             return Err(io::ErrorKind::OutOfMemory.into());

@@ -1,5 +1,6 @@
 //! A connection to a backend.
 
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use crate::base::slots::Key;
@@ -18,15 +19,20 @@ pub(super) struct Upstream {
     pub(super) state: State,
     /// Whether keep-alive is on; see [`KEEPALIVE_AFTER`].
     pub(super) is_kept_alive: bool,
+    /// Whether it is in the queue of handshakes.
+    pub(super) is_queued: bool,
 }
 
 /// What it is for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum State {
-    /// For a client, or (`None`) for the pool.
+    /// For a client, or (`None`) for the pool. Where TLS is spoken to backends, it goes on until the handshake is done, for
+    /// which there is a session then.
     Dialling {
         client: Option<Key>,
         since: Instant,
+        /// Microseconds that the connect took, where a handshake follows.
+        connect_micros: Option<NonZeroU32>,
     },
     Warm {
         since: Instant,

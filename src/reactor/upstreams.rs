@@ -29,7 +29,10 @@ const FIRST_LOOK_GRAIN: Duration = Duration::from_secs(1);
 impl Reactor {
     /// Takes a connection to a backend out of the books; dropping it closes it.
     pub(super) fn remove_upstream(&mut self, key: Key) -> Option<Upstream> {
-        let upstream = self.upstreams.remove(key)?;
+        let mut upstream = self.upstreams.remove(key)?;
+        if let State::Warm { .. } = upstream.state {
+            upstream.peer.take_leave();
+        }
         self.upstream_timers.clear(key.index());
         self.gauges().upstreams.sub(1);
         Some(upstream)
@@ -44,16 +47,24 @@ impl Reactor {
             State::InUse { .. } => {}
             State::Warm { .. } => {
                 signal.apply(&mut upstream.peer.ready);
+                upstream.peer.settle();
                 // What the backend says first stays in the kernel for the client; unless it has also closed.
                 if signal.closure > Closure::Open || (signal.readable && upstream.peer.is_dead()) {
                     self.warm_died(key);
                 }
             }
-            State::Dialling { client, since } => match net::connect_state(upstream.peer.stream.wire()) {
+            State::Dialling {
+                connect_micros: Some(_),
+                ..
+            } => {
+                signal.apply(&mut upstream.peer.ready);
+                self.securing_is_due(key);
+            }
+            State::Dialling { client, since, .. } => match net::connect_state(upstream.peer.stream.wire()) {
                 ConnectState::Pending => {}
                 ConnectState::Established => {
                     signal.apply(&mut upstream.peer.ready);
-                    self.dial_succeeded(key, client, since);
+                    self.connected(key, client, since);
                 }
                 ConnectState::Failed(error) => self.dial_failed(key, client, &error),
             },
@@ -71,16 +82,25 @@ impl Reactor {
         }
     }
 
-    fn dial_succeeded(&mut self, key: Key, client: Option<Key>, since: Instant) {
+    /// A dial is connected: it is through, unless TLS is to be agreed on.
+    fn connected(&mut self, key: Key, client: Option<Key>, since: Instant) {
+        if self.origination(key).is_some() {
+            return self.begin_securing(key);
+        }
+        self.dial_succeeded(key, client, since);
+    }
+
+    pub(super) fn dial_succeeded(&mut self, key: Key, client: Option<Key>, since: Instant) {
         let Some(upstream) = self.upstreams.get_mut(key) else {
             return;
         };
         let prepared = net::prepare_dialled(upstream.peer.stream.wire());
+        let connect = connect_of(upstream.state);
         let pool_key = upstream.pool;
         if let Err(error) = prepared {
             return self.dial_failed(key, client, &error);
         }
-        self.report_success(pool_key, since);
+        self.report_success(pool_key, since, connect);
         match client {
             Some(client) => {
                 self.win(client, key);
@@ -90,8 +110,9 @@ impl Reactor {
         }
     }
 
-    /// Tells the scorer and the pool how long a dial took that succeeded.
-    fn report_success(&mut self, pool: Key, since: Instant) {
+    /// Tells the pool how long a dial took that succeeded, and the scorer how long its connect took: that is what it
+    /// compares with those of probes.
+    fn report_success(&mut self, pool: Key, since: Instant, connect: Option<Duration>) {
         let Some(pool) = self.pools.get_mut(pool) else {
             return;
         };
@@ -115,7 +136,7 @@ impl Reactor {
                 service: tenant.service.live.id,
                 addr: pool.backend.addr,
             },
-            outcome: Outcome::Success(latency),
+            outcome: Outcome::Success(connect.map_or(latency, |connect| connect.min(latency))),
             heard: Heard::NotAsked,
             source: Source::Dial,
             began_at: self.time.to_clock(since),
@@ -136,7 +157,8 @@ impl Reactor {
         }
         pool.add(key);
         upstream.state = State::Warm { since: self.now };
-        if upstream.peer.ready.is_read_closed() {
+        upstream.peer.settle();
+        if upstream.peer.ready.is_read_closed() || self.is_secured_otherwise(key) {
             // Closed as soon as it was accepted: one event told both, and no other will come.
             return self.warm_died(key);
         }
@@ -148,7 +170,7 @@ impl Reactor {
         self.pool_is_due(pool_key);
     }
 
-    fn dial_failed(&mut self, key: Key, client: Option<Key>, error: &io::Error) {
+    pub(super) fn dial_failed(&mut self, key: Key, client: Option<Key>, error: &io::Error) {
         let Some(upstream) = self.remove_upstream(key) else {
             return;
         };
@@ -282,8 +304,12 @@ impl Reactor {
         };
         match upstream.state {
             // When this reactor is late, the answer may be here already, its event still in the queue.
-            State::Dialling { client, since } => match net::connect_state(upstream.peer.stream.wire()) {
-                ConnectState::Established => self.dial_succeeded(key, client, since),
+            State::Dialling {
+                connect_micros: Some(_),
+                ..
+            } => self.on_securing_deadline(key),
+            State::Dialling { client, since, .. } => match net::connect_state(upstream.peer.stream.wire()) {
+                ConnectState::Established => self.connected(key, client, since),
                 ConnectState::Pending => self.dial_failed(key, client, &io::ErrorKind::TimedOut.into()),
                 ConnectState::Failed(error) => self.dial_failed(key, client, &error),
             },
@@ -333,5 +359,15 @@ impl Reactor {
             upstream.is_kept_alive = true;
         }
         is_alive
+    }
+}
+
+/// How long the connect of a dial took that had a handshake behind it.
+fn connect_of(state: State) -> Option<Duration> {
+    match state {
+        State::Dialling { connect_micros, .. } => {
+            connect_micros.map(|micros| Duration::from_micros(u64::from(micros.get())))
+        }
+        State::Warm { .. } | State::InUse { .. } => None,
     }
 }

@@ -310,6 +310,7 @@ impl<W: Wire> Relay<W> {
         let mut moved = Moved::default();
         let mut introduced = None;
         if self.untouched != Untouched::No {
+            backend.settle();
             if self.is_stale(backend, tools.clock) {
                 return (moved, Verdict::Stale);
             }
@@ -560,7 +561,7 @@ impl<W: Wire> Relay<W> {
         let flight = self.flight.as_mut()?;
         let end = match &down.stop {
             // The reset was heard of by a write, and is no news to a read.
-            Stop::Finished if self.lost_backend.is_some() => LastWords::RESET,
+            Stop::Finished | Stop::SourceFailed(_) if self.lost_backend.is_some() => LastWords::RESET,
             stop @ (Stop::Finished
             | Stop::Blocked
             | Stop::Budget
@@ -713,7 +714,7 @@ impl<W: Wire> Relay<W> {
             Verdict::Doubt(pause) => {
                 debug_assert!(self.is_in_doubt() && !pause.is_zero(), "a doubt has an end");
                 debug_assert!(
-                    self.to_client.phase() == Phase::Ending,
+                    self.to_client.phase() != Phase::Done,
                     "the backend's finish is kept from the client"
                 );
             }

@@ -18,6 +18,11 @@ pub struct Peer<W = TcpStream> {
 }
 
 impl<W: Wire> Peer<W> {
+    /// Takes in what is none of the relay's, while nothing was exchanged.
+    pub fn settle(&mut self) {
+        self.stream.settle(&mut self.ready);
+    }
+
     /// Whether its connection has been closed from the other side, without taking a byte from it.
     pub fn is_dead(&self) -> bool {
         self.stream.is_dead()

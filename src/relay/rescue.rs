@@ -82,6 +82,10 @@ pub(super) fn note_upload(flight: &mut Flight, up: &Pumped) {
 pub(super) fn last_words<W: Wire>(down: &Stop, flight: &Flight, backend: &Peer<W>) -> Option<LastWords> {
     match down {
         Stop::Blocked | Stop::Budget | Stop::SinkFailed(_) => None,
+        // An end without a word, where ends are said: the finish beneath it is one all the same.
+        Stop::SourceFailed(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            Some(after_finish(flight, backend))
+        }
         Stop::SourceFailed(_) => Some(LastWords::RESET),
         Stop::Finished => Some(after_finish(flight, backend)),
     }

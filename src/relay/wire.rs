@@ -28,6 +28,10 @@ pub trait Wire: Read + Write {
     /// beneath is drained or full forgets that now.
     fn begin(&mut self, _ready: Readiness) {}
 
+    /// Takes in what lies beneath and is none of the relay's, on a wire on which nothing was exchanged; an end that it meets
+    /// is told as an event would.
+    fn settle(&mut self, _ready: &mut Readiness) {}
+
     /// Whether it has been closed by its peer, found out without taking a byte from it.
     fn is_dead(&self) -> bool;
 

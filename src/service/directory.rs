@@ -15,7 +15,7 @@ use crate::config::{ServiceName, Spec};
 use crate::loadbalancer::LoadBalancer;
 use crate::reactor::limits::Limits;
 use crate::relay::bandwidth::Bandwidth;
-use crate::tls::Termination;
+use crate::tls::Credentials;
 
 /// One service, as one configuration has it.
 #[derive(Debug)]
@@ -32,8 +32,8 @@ pub struct Service {
     pub front: Option<Arc<Front>>,
     /// How fast bytes may move; none without a limit.
     pub bandwidth: Option<Arc<Bandwidth>>,
-    /// What clients are shown; none where they do not speak TLS.
-    pub termination: Option<Arc<Termination>>,
+    /// What it has for TLS, each way.
+    pub tls: Credentials,
     /// Whose turn it is.
     pub balancer: LoadBalancer,
 }
@@ -46,7 +46,7 @@ impl Service {
             admission: Admission::of(&spec.server, now).map(Arc::new),
             front: Front::of(&spec.server).map(Arc::new),
             bandwidth: Bandwidth::of(&spec.server.bandwidth, now).map(Arc::new),
-            termination: None,
+            tls: Credentials::default(),
             balancer: LoadBalancer::new(spec.pools.algorithm, Arc::clone(&live.turn)),
             name,
             spec,
@@ -69,16 +69,16 @@ impl Service {
             } else {
                 Bandwidth::of(&after.bandwidth, now).map(Arc::new)
             },
-            termination: self.termination.clone(),
+            tls: self.tls.clone(),
             balancer: LoadBalancer::new(spec.pools.algorithm, Arc::clone(&self.live.turn)),
             spec,
         }
     }
 
-    /// The same service, which shows its clients this.
+    /// The same service, which has this for TLS.
     #[must_use]
-    pub fn showing(self, termination: Option<Arc<Termination>>) -> Self {
-        Self { termination, ..self }
+    pub fn speaking(self, tls: Credentials) -> Self {
+        Self { tls, ..self }
     }
 }
 

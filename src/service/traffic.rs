@@ -121,6 +121,8 @@ pub struct Traffic {
     pub proxied: [Cell; ProxyKind::ALL.len()],
     /// TLS handshakes that ended, by [`HandshakeResult`].
     pub handshakes: [Cell; HandshakeResult::ALL.len()],
+    /// TLS handshakes with backends that ended, by [`HandshakeResult`].
+    pub securings: [Cell; HandshakeResult::ALL.len()],
     /// Errors, by [`ErrorKind`].
     pub errors: [Cell; ErrorKind::ALL.len()],
     /// How long relays lived.
@@ -144,6 +146,7 @@ impl Default for Traffic {
             failures: Default::default(),
             proxied: Default::default(),
             handshakes: Default::default(),
+            securings: Default::default(),
             errors: Default::default(),
             durations: ConnectionHistogram::new(&CONNECTION_BOUNDS_MICROS),
         }
@@ -182,6 +185,13 @@ impl Traffic {
     /// Counts a handshake that ended.
     pub fn count_handshake(&self, result: HandshakeResult) {
         if let Some(cell) = self.handshakes.get(result as usize) {
+            cell.add(1);
+        }
+    }
+
+    /// Counts a handshake with a backend that ended.
+    pub fn count_securing(&self, result: HandshakeResult) {
+        if let Some(cell) = self.securings.get(result as usize) {
             cell.add(1);
         }
     }

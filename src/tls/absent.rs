@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::handshake::News;
 use super::{Handshake, Shown};
-use crate::config::ServerTls;
+use crate::config::{ClientTls, ServerTls};
 use crate::relay::readiness::Readiness;
 use crate::relay::wire::Wire;
 
@@ -20,6 +23,20 @@ impl Session {
     /// Never.
     pub fn accept(termination: &Termination, _read: Vec<u8>) -> io::Result<Self> {
         match *termination {}
+    }
+
+    /// Never made.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn connect(origination: &Origination, _addr: SocketAddr) -> io::Result<Self> {
+        match *origination {}
+    }
+
+    /// Never asked.
+    #[must_use]
+    pub fn is_of(&self, _origination: &Origination) -> bool {
+        match *self {}
     }
 
     /// Never asked.
@@ -59,6 +76,18 @@ impl Session {
     }
 
     pub(super) fn write<W: Wire>(&mut self, _wire: &mut W, _bytes: &[u8]) -> io::Result<usize> {
+        match *self {}
+    }
+
+    pub(super) fn absorb<W: Wire>(&mut self, _wire: &mut W) -> News {
+        match *self {}
+    }
+
+    pub(super) fn news(&self) -> News {
+        match *self {}
+    }
+
+    pub(super) fn before_words(&self) -> Option<u64> {
         match *self {}
     }
 
@@ -109,4 +138,36 @@ impl Termination {
     pub fn shown(&self) -> &[Shown] {
         match *self {}
     }
+}
+
+/// There is none.
+#[derive(Debug)]
+pub enum Origination {}
+
+/// Of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    /// Whatever it says.
+    Yes,
+    /// The same.
+    No,
+}
+
+impl Origination {
+    /// None: the configuration wants none in such a build.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn load(
+        _tls: Option<&ClientTls>,
+        _resume: Resume,
+        _before: Option<&Arc<Self>>,
+    ) -> Result<Option<Arc<Self>>, Fault> {
+        Ok(None)
+    }
+}
+
+/// No file.
+pub(super) fn followed(_tls: &ClientTls) -> Option<PathBuf> {
+    None
 }

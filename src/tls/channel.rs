@@ -6,7 +6,9 @@ use std::io::{self, Read, Write};
 
 use mio::net::TcpStream;
 
+use super::handshake::News;
 use super::{Handshake, Session};
+use crate::relay::readiness::Closure;
 use crate::relay::readiness::Readiness;
 use crate::relay::wire::Wire;
 
@@ -93,8 +95,28 @@ impl<W: Wire> Wire for Channel<W> {
         }
     }
 
+    fn settle(&mut self, ready: &mut Readiness) {
+        let Some(session) = self.session.as_mut().filter(|_| ready.is_readable()) else {
+            return;
+        };
+        session.begin(&self.wire, *ready);
+        match session.absorb(&mut self.wire) {
+            News::Nothing => ready.read_blocked(),
+            News::Words => {}
+            News::End => ready.set_closure(Closure::Finished),
+        }
+    }
+
     fn is_dead(&self) -> bool {
-        self.wire.is_dead()
+        match self
+            .session
+            .as_ref()
+            .map_or(News::Nothing, |session| session.news())
+        {
+            News::Nothing => self.wire.is_dead(),
+            News::Words => false,
+            News::End => true,
+        }
     }
 
     fn finish(&mut self) -> io::Result<()> {
@@ -114,12 +136,17 @@ impl<W: Wire> Wire for Channel<W> {
     }
 
     fn knows_acknowledged(&self) -> bool {
-        self.session.is_none() && self.wire.knows_acknowledged()
+        let is_known = |session: &Session| session.before_words().is_some();
+        self.session.as_deref().is_none_or(is_known) && self.wire.knows_acknowledged()
     }
 
     fn nothing_acknowledged(&self, after: u64) -> bool {
         // The peer has acknowledged a handshake.
-        self.session.is_none() && self.wire.nothing_acknowledged(after)
+        let before = self
+            .session
+            .as_ref()
+            .map_or(Some(0), |session| session.before_words());
+        before.is_some_and(|before| self.wire.nothing_acknowledged(before + after))
     }
 
     fn write_corked(&mut self, bytes: &[u8]) -> io::Result<usize> {

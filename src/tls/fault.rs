@@ -20,6 +20,8 @@ pub enum Problem {
     Unreadable(io::Error),
     /// It is longer than any such file.
     TooLong,
+    /// It is not there, nor any other place where systems keep the authorities that they trust.
+    NoSystemAuthorities,
     /// A part of it is no PEM.
     Garbage(String),
     /// There is no certificate in it.
@@ -59,6 +61,11 @@ impl fmt::Display for Fault {
         match &self.problem {
             Problem::Unreadable(error) => write!(f, "cannot be read: {error}"),
             Problem::TooLong => write!(f, "too long; allowed: 1 MiB"),
+            Problem::NoSystemAuthorities => write!(
+                f,
+                "not there, nor any other list of authorities that this system trusts; allowed: ca, a PEM file of them, or \
+                 verify: false"
+            ),
             Problem::Garbage(why) => write!(f, "not PEM: {why}"),
             Problem::NoCertificate => write!(
                 f,

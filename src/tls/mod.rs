@@ -4,6 +4,7 @@
 //! - `shown.rs`: a certificate as people see it (pure).
 //! - `fault.rs`: what is wrong with certificates and keys, in words.
 //! - `pem.rs`: files of certificates and keys; `termination.rs`: what a service shows its clients, made of them.
+//! - `origination.rs`: how TLS is spoken to others; `credentials.rs`: what a service has of both.
 //! - `handshake.rs`: how far a handshake has come.
 //! - `session.rs`: one connection's keys and records, over any wire; `channel.rs`: a wire with a session around it, or none.
 //!
@@ -19,12 +20,15 @@ mod handshake;
 
 #[cfg(not(feature = "tls"))]
 mod absent;
+mod credentials;
 #[cfg(feature = "tls")]
 mod der;
 #[cfg(feature = "tls")]
 mod fault;
 #[cfg(feature = "tls")]
 mod names;
+#[cfg(feature = "tls")]
+mod origination;
 #[cfg(feature = "tls")]
 mod pem;
 #[cfg(feature = "tls")]
@@ -34,11 +38,14 @@ mod shown;
 mod termination;
 
 #[cfg(not(feature = "tls"))]
-pub use absent::{Fault, Session, Termination};
+pub use absent::{Fault, Origination, Resume, Session, Termination};
 pub use channel::Channel;
+pub use credentials::Credentials;
 #[cfg(feature = "tls")]
 pub use fault::Fault;
 pub use handshake::Handshake;
+#[cfg(feature = "tls")]
+pub use origination::{Origination, Resume};
 #[cfg(feature = "tls")]
 pub use session::Session;
 pub use shown::{Chain, Shown};

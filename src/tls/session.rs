@@ -8,11 +8,15 @@
 //! `WouldBlock`, or fewer bytes than were offered, offers the same ones again, as a half does with what is stuck in it.
 
 use std::io::{self, BufRead, ErrorKind, IoSlice, Read, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rustls::{Connection, HandshakeKind, ProtocolVersion, ServerConnection};
+use rustls::{
+    CertificateError, ClientConnection, Connection, HandshakeKind, ProtocolVersion, ServerConnection,
+};
 
-use super::handshake::Handshake;
+use super::handshake::{Handshake, News};
+use super::origination::Origination;
 use super::termination::Termination;
 use crate::relay::readiness::Readiness;
 use crate::relay::wire::Wire;
@@ -29,6 +33,9 @@ const CARRIED: usize = 20 * 1024;
 /// The smallest read of the wire that is worth the room of a pump; below that a session reads by itself.
 const SMALLEST_READ: usize = 8 * 1024;
 
+/// Ciphertext in a row that yields no plaintext: nobody has so much to say about a session itself.
+const MOST_WORDLESS: usize = 256 * 1024;
+
 /// What a session keeps for reading while it is idle.
 const IDLE_BUFFER: usize = 4096;
 
@@ -42,6 +49,12 @@ pub struct Session {
     owed: usize,
     /// Bytes of ciphertext that the wire has taken since something counted as written.
     sent: usize,
+    /// Bytes of ciphertext that the wire had taken before it was offered the first plaintext; none before that.
+    before_words: Option<u64>,
+    /// What it is made of, where it is the client's side: the number of an [`Origination`].
+    origin: u64,
+    /// What was new when that was last looked for.
+    news: News,
     /// What was wrong with the last records, while there was plaintext to be read before them.
     failure: Option<ErrorKind>,
     has_finished: bool,
@@ -61,6 +74,8 @@ struct Knowledge {
     trusts_writes: bool,
     is_drained: bool,
     is_full: bool,
+    /// Bytes that were read.
+    taken: usize,
 }
 
 impl Session {
@@ -74,12 +89,34 @@ impl Session {
         Ok(Self::of(Connection::Server(connection), read))
     }
 
+    /// The client's side, at its beginning, with the peer at this address.
+    ///
+    /// # Errors
+    /// When rustls has none to give.
+    pub fn connect(origination: &Origination, addr: SocketAddr) -> io::Result<Self> {
+        let (config, name) = origination.towards(addr);
+        let connection = ClientConnection::new(config, name).map_err(|error| told(&error))?;
+        Ok(Self {
+            origin: origination.id(),
+            ..Self::of(Connection::Client(connection), Vec::new())
+        })
+    }
+
+    /// Whether it is made of this.
+    #[must_use]
+    pub fn is_of(&self, origination: &Origination) -> bool {
+        self.origin == origination.id()
+    }
+
     fn of(connection: Connection, read: Vec<u8>) -> Self {
         Self {
             connection,
             early: read,
             owed: 0,
             sent: 0,
+            before_words: None,
+            origin: 0,
+            news: News::Nothing,
             failure: None,
             has_finished: false,
             knowledge: Knowledge::default(),
@@ -125,6 +162,7 @@ impl Session {
             trusts_writes: is_trusted,
             is_drained: false,
             is_full: false,
+            taken: 0,
         };
     }
 
@@ -162,13 +200,54 @@ impl Session {
         }
     }
 
+    /// Takes in what is no plaintext, tickets above all, up to the first plaintext; nothing was exchanged so far.
+    pub(super) fn absorb<W: Wire>(&mut self, wire: &mut W) -> News {
+        self.news = self.look(wire);
+        self.news
+    }
+
+    fn look<W: Wire>(&mut self, wire: &mut W) -> News {
+        let before = self.knowledge.taken;
+        while self.knowledge.taken - before < MOST_WORDLESS {
+            match self.connection.reader().fill_buf() {
+                Ok([]) => return News::End,
+                Ok(_) => return News::Words,
+                Err(error) if error.kind() == ErrorKind::WouldBlock && self.failure.is_none() => {}
+                Err(_) => return News::End,
+            }
+            match self.receive(wire) {
+                Ok(_) => self.note(wire),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return News::Nothing,
+                Err(_) => return News::End,
+            }
+        }
+        // Whoever says so much and nothing is no backend.
+        News::End
+    }
+
+    /// What was new when that was last looked for.
+    pub(super) fn news(&self) -> News {
+        self.news
+    }
+
+    /// Bytes of ciphertext that the wire had taken before the first plaintext, if it was offered any; they are known where
+    /// it is the client's side, which has sent all that its wire has.
+    pub(super) fn before_words(&self) -> Option<u64> {
+        match self.connection {
+            Connection::Client(_) => Some(self.before_words.unwrap_or(self.sent as u64)),
+            Connection::Server(_) => None,
+        }
+    }
+
     /// Reads plaintext. 0 is the end of the stream, as the peer has said it.
     ///
     /// # Errors
     /// `WouldBlock` until more comes; `UnexpectedEof` where the stream ends without a word; what the wire fails with; and
     /// `InvalidData` when the peer says what it must not, or `ConnectionAborted` when it says that we have.
     pub fn read<W: Wire>(&mut self, wire: &mut W, room: &mut [u8]) -> io::Result<usize> {
-        loop {
+        let before = self.knowledge.taken;
+        while self.knowledge.taken - before < MOST_WORDLESS {
             match self.connection.reader().read(room) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 outcome => return outcome,
@@ -186,6 +265,8 @@ impl Session {
                 self.note(wire);
             }
         }
+        let flood = "it goes on and on about the session itself";
+        Err(io::Error::new(ErrorKind::InvalidData, flood))
     }
 
     /// Reads as much from the wire as there is room for, into the room itself: plaintext is shorter than the ciphertext
@@ -273,6 +354,7 @@ impl Session {
         if self.owed == 0 {
             self.send(wire)?;
             let chunk = bytes.get(..CHUNK).unwrap_or(bytes);
+            self.before_words.get_or_insert(self.sent as u64);
             self.owed = self.connection.writer().write(chunk)?;
             self.sent = 0;
         }
@@ -332,7 +414,19 @@ fn told(error: &rustls::Error) -> io::Error {
     } else {
         ErrorKind::InvalidData
     };
-    io::Error::new(kind, error.to_string())
+    io::Error::new(kind, in_words(error))
+}
+
+/// What an error is to people.
+fn in_words(error: &rustls::Error) -> String {
+    let rustls::Error::InvalidCertificate(problem) = error else {
+        return error.to_string();
+    };
+    if matches!(problem, CertificateError::UnknownIssuer) {
+        "its certificate is refused: nobody vouches for it who is believed".to_owned()
+    } else {
+        format!("its certificate is refused: {problem}")
+    }
 }
 
 /// A wire that is read by what is known of it.
@@ -347,6 +441,7 @@ impl<W: Wire> Read for Inlet<'_, W> {
             return Err(ErrorKind::WouldBlock.into());
         }
         let outcome = self.wire.read(room);
+        self.knowledge.taken += outcome.as_ref().map_or(0, |count| *count);
         self.knowledge.is_drained = match &outcome {
             Ok(count) => *count < room.len() && self.knowledge.trusts_reads,
             Err(error) => error.kind() == ErrorKind::WouldBlock,

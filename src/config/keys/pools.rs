@@ -11,7 +11,6 @@ pub(super) const POOLS: &[Key] = &[
         "pools.algorithm",
         Slot::Choice(Choice {
             names: &["least_connections", "round_robin", "random"],
-            to_come: &[],
             name: |d| d.pools.algorithm.name(),
             choose: |d, name| {
                 for algorithm in [
@@ -31,7 +30,6 @@ pub(super) const POOLS: &[Key] = &[
         "pools.rescue",
         Slot::Choice(Choice {
             names: &["off", "safe", "always"],
-            to_come: &[],
             name: |d| match d.pools.rescue {
                 Rescue::Off => "off",
                 Rescue::Safe => "safe",
@@ -86,7 +84,6 @@ pub(super) const POOLS: &[Key] = &[
         "pools.strategy.type",
         Slot::Choice(Choice {
             names: &["dynamic", "static", "off"],
-            to_come: &[],
             name: |d| d.strategy.name(),
             choose: |d, name| d.strategy = StrategyKind::named(name),
         }),

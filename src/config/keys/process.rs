@@ -11,7 +11,6 @@ pub(super) const LOGGING: &[Key] = &[
         "logging.level",
         Slot::Choice(Choice {
             names: &["trace", "debug", "info", "warn", "error"],
-            to_come: &[],
             name: |d| match d.logging.level {
                 log::LevelFilter::Trace => "trace",
                 log::LevelFilter::Debug => "debug",
@@ -31,7 +30,6 @@ pub(super) const LOGGING: &[Key] = &[
         "logging.format",
         Slot::Choice(Choice {
             names: &["text", "json"],
-            to_come: &[],
             name: |d| match d.logging.format {
                 LogFormat::Text => "text",
                 LogFormat::Json => "json",

@@ -16,7 +16,6 @@ pub(super) const REMOTES: &[Key] = &[
         "remotes.provider.type",
         Slot::Choice(Choice {
             names: &["file"],
-            to_come: &[],
             name: |_| "file",
             choose: |_, _| (),
         }),
@@ -31,6 +30,31 @@ pub(super) const REMOTES: &[Key] = &[
         "remotes.provider.file.watch",
         Flag(|d| &mut d.remotes.provider.watch),
         "whether a changed list is read again",
+    ),
+    of_service(
+        "remotes.tls.enabled",
+        Flag(|d| &mut d.remotes.tls.enabled),
+        "whether connections to backends are encrypted",
+    ),
+    of_service(
+        "remotes.tls.sni",
+        Slot::Text(|d| &mut d.remotes.tls.client.sni),
+        "name that backends are asked for (SNI), and that their certificates must have; empty: they must have the address",
+    ),
+    of_service(
+        "remotes.tls.verify",
+        Flag(|d| &mut d.remotes.tls.client.verify),
+        "whether a backend must show a good certificate; if not, anybody in between can read and change everything",
+    ),
+    of_service(
+        "remotes.tls.ca",
+        Slot::FileOrNone(|d| &mut d.remotes.tls.client.ca),
+        "PEM file of the authorities that vouch for backends; empty = those of the system",
+    ),
+    of_service(
+        "remotes.tls.alpn",
+        Slot::Protocols(|d| &mut d.remotes.tls.client.alpn),
+        "protocols behind TLS that backends are offered, the best first; an empty list = none is offered",
     ),
     of_service(
         "remotes.probing.interval",
@@ -87,18 +111,17 @@ pub(super) const REMOTES: &[Key] = &[
     of_service(
         "remotes.probing.check.type",
         Slot::Choice(Choice {
-            names: &["connect", "http", "send_expect"],
-            to_come: &["tls", "https"],
+            names: &["connect", "tls", "http", "https", "send_expect"],
             name: |d| d.remotes.probing.check.kind.name(),
             choose: |d, name| {
-                for kind in [CheckKind::Connect, CheckKind::Http, CheckKind::SendExpect] {
+                for kind in CheckKind::ALL {
                     if kind.name() == name {
                         d.remotes.probing.check.kind = kind;
                     }
                 }
             },
         }),
-        "what a probe asks beyond a connect: nothing, by HTTP, or bytes of your own",
+        "what a probe asks beyond a connect: nothing, for a TLS handshake, by HTTP, by HTTP over TLS, or bytes of your own",
     ),
     of_service(
         "remotes.probing.check.port",
@@ -109,6 +132,21 @@ pub(super) const REMOTES: &[Key] = &[
         "remotes.probing.check.every",
         Count((1, 1_000), |d| &mut d.remotes.probing.check.every),
         "one round of probes in so many asks, the others connect; who was never asked, or answered wrongly last, is asked in each",
+    ),
+    of_service(
+        "remotes.probing.check.tls.sni",
+        Slot::Text(|d| &mut d.remotes.probing.check.tls.sni),
+        "name that a check over TLS asks for; empty: that of remotes.tls, or of http.host, or none",
+    ),
+    of_service(
+        "remotes.probing.check.tls.verify",
+        Flag(|d| &mut d.remotes.probing.check.tls.verify),
+        "whether a check over TLS wants a good certificate; not where remotes.tls wants none",
+    ),
+    of_service(
+        "remotes.probing.check.tls.ca",
+        Slot::FileOrNone(|d| &mut d.remotes.probing.check.tls.ca),
+        "PEM file of the authorities for checks over TLS; empty = those of remotes.tls, or of the system",
     ),
     of_service(
         "remotes.probing.check.http.host",
@@ -124,7 +162,6 @@ pub(super) const REMOTES: &[Key] = &[
         "remotes.probing.check.http.method",
         Slot::Choice(Choice {
             names: &["HEAD", "GET"],
-            to_come: &[],
             name: |d| d.remotes.probing.check.http.method.name(),
             choose: |d, name| {
                 d.remotes.probing.check.http.method = if name == "GET" { Method::Get } else { Method::Head };
@@ -213,7 +250,6 @@ pub(super) const SCORING: &[Key] = &[
         "remotes.scoring.latency.source",
         Slot::Choice(Choice {
             names: &["connect", "first_byte"],
-            to_come: &[],
             name: |d| d.remotes.scoring.latency.source.name(),
             choose: |d, name| {
                 let named = LatencySource::ALL

@@ -57,7 +57,6 @@ pub(super) const SERVER: &[Key] = &[
         "server.splice",
         Slot::Choice(Choice {
             names: &["auto", "on", "off"],
-            to_come: &[],
             name: |d| match d.server.splice {
                 Splice::Auto => "auto",
                 Splice::On => "on",
@@ -117,7 +116,6 @@ pub(super) const SERVER: &[Key] = &[
         "server.proxy_protocol.accept",
         Slot::Choice(Choice {
             names: &["off", "v1", "v2", "any"],
-            to_come: &[],
             name: |d| match d.server.proxy_protocol.accept {
                 ProxyAccept::Off => "off",
                 ProxyAccept::V1 => "v1",
@@ -144,7 +142,6 @@ pub(super) const SERVER: &[Key] = &[
         "server.proxy_protocol.send",
         Slot::Choice(Choice {
             names: &["off", "v1", "v2"],
-            to_come: &[],
             name: |d| match d.server.proxy_protocol.send {
                 ProxySend::Off => "off",
                 ProxySend::V1 => "v1",
@@ -169,7 +166,6 @@ pub(super) const SERVER: &[Key] = &[
         "server.no_match",
         Slot::Choice(Choice {
             names: &["own", "close"],
-            to_come: &[],
             name: |d| match d.server.no_match {
                 NoMatch::Own => "own",
                 NoMatch::Close => "close",
@@ -212,7 +208,6 @@ pub(super) const SERVER: &[Key] = &[
         "server.tls.min_version",
         Slot::Choice(Choice {
             names: &["1.2", "1.3"],
-            to_come: &[],
             name: |d| match d.server.tls.min_version {
                 TlsVersion::V1_2 => "1.2",
                 TlsVersion::V1_3 => "1.3",
@@ -235,7 +230,6 @@ pub(super) const SERVER: &[Key] = &[
         "server.tls.client_auth",
         Slot::Choice(Choice {
             names: &["off", "optional", "required"],
-            to_come: &[],
             name: |d| match d.server.tls.client_auth {
                 ClientAuth::Off => "off",
                 ClientAuth::Optional => "optional",

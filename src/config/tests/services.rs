@@ -168,8 +168,8 @@ server:
             "6: services.web.server: what is in server at the top level stands in the service itself; allowed: \
              listen_addr, idle_timeout, half_close_timeout, keepalive, splice, max_connections_per_ip, \
              connection_rate_per_ip, connection_burst_per_ip, allow, deny, bandwidth, handshake_timeout, proxy_protocol, routes, no_match, plain, tls, remotes, pools, sleep",
-            "7: services.web.remotes.metrics: unknown key; allowed: default_remote_port, provider, probing, passive, \
-             scoring, selector",
+            "7: services.web.remotes.metrics: unknown key; allowed: default_remote_port, provider, tls, probing, \
+             passive, scoring, selector",
             "9: server.listen_addr: each service has its own; allowed: services.NAME.listen_addr",
         ],
     );

@@ -78,6 +78,11 @@ pub(super) const ALL: &[Movement] = &[
         1.0,
     ),
     (
+        |w, _| w.live.traffic[0].count_securing(HandshakeResult::Full),
+        "backend_tls_handshakes_total{service=\"web\",result=\"full\"}",
+        1.0,
+    ),
+    (
         |w, _| w.live.counts.certificate_errors.store(2, Relaxed),
         "errors_total{service=\"web\",kind=\"certificate\"}",
         2.0,

@@ -11,6 +11,7 @@ mod http;
 mod verdict;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use regex_lite::Regex;
 
@@ -18,6 +19,8 @@ pub use verdict::Verdict;
 
 use crate::config::{Check, CheckKind, ProxySend, Spec};
 use crate::preface::proxy::{self, Facts};
+use crate::service::Service;
+use crate::tls::Origination;
 
 /// Bytes of an answer that are looked at.
 pub const LONGEST_ANSWER: usize = 64 * 1024;
@@ -25,14 +28,18 @@ pub const LONGEST_ANSWER: usize = 64 * 1024;
 /// What is asked, and what is a right answer.
 #[derive(Debug)]
 pub struct Plan {
-    /// What is said before anything else; empty: nothing.
+    /// What is said before anything else, TLS included; empty: nothing.
     introduction: Vec<u8>,
+    /// How TLS is spoken, if it is.
+    origination: Option<Arc<Origination>>,
     kind: Kind,
 }
 
 /// How it is asked.
 #[derive(Debug)]
 enum Kind {
+    /// Nothing but the handshake.
+    Tls,
     /// A request by HTTP.
     Http(Box<http::Request>),
     /// Bytes, and bytes.
@@ -50,7 +57,8 @@ impl Plan {
     pub fn of(check: &Check) -> Option<Self> {
         let kind = match check.kind {
             CheckKind::Connect => return None,
-            CheckKind::Http => {
+            CheckKind::Tls => Kind::Tls,
+            CheckKind::Http | CheckKind::Https => {
                 // Checked with the configuration; what does not compile selects nobody.
                 let select = (!check.select.header.is_empty()).then(|| {
                     (
@@ -67,22 +75,33 @@ impl Plan {
         };
         Some(Self {
             introduction: Vec::new(),
+            origination: None,
             kind,
         })
     }
 
-    /// The plan for the backends of a service: where they are told who a client is, they are told that this is none.
+    /// The plan for the backends of a service.
     #[must_use]
-    pub fn of_spec(spec: &Spec) -> Option<Self> {
-        let check = &spec.remotes.probing.check;
-        let mut plan = Self::of(check)?;
+    pub fn of_service(service: &Service) -> Option<Self> {
+        let mut plan = Self::of_spec(&service.spec)?;
+        plan.origination.clone_from(&service.tls.of_checks);
+        Some(plan)
+    }
+
+    /// The same without TLS: where backends are told who a client is, they are told that this is none.
+    fn of_spec(spec: &Spec) -> Option<Self> {
+        let mut plan = Self::of(&spec.remotes.probing.check)?;
         plan.introduction = proxy::compose(Self::header(spec), None, &Facts::default());
         Some(plan)
     }
 
-    /// Whether two specs ask the same.
+    /// Whether two services ask the same.
     #[must_use]
-    pub fn is_same(a: &Spec, b: &Spec) -> bool {
+    pub fn is_same(one: &Service, other: &Service) -> bool {
+        one.tls.asks_alike(&other.tls) && Self::says_the_same(&one.spec, &other.spec)
+    }
+
+    fn says_the_same(a: &Spec, b: &Spec) -> bool {
         a.remotes.probing.check == b.remotes.probing.check && Self::header(a) == Self::header(b)
     }
 
@@ -94,15 +113,32 @@ impl Plan {
         }
     }
 
-    /// What is said to a candidate first.
+    /// How TLS is spoken, if it is.
+    #[must_use]
+    pub fn origination(&self) -> Option<&Arc<Origination>> {
+        self.origination.as_ref()
+    }
+
+    /// Whether a handshake is all that is asked for.
+    #[must_use]
+    pub fn is_for_handshake(&self) -> bool {
+        matches!(self.kind, Kind::Tls)
+    }
+
+    /// What is said to a candidate first, before TLS too.
+    #[must_use]
+    pub fn introduction(&self) -> Vec<u8> {
+        self.introduction.clone()
+    }
+
+    /// What is said behind that.
     #[must_use]
     pub fn question(&self, addr: SocketAddr) -> Vec<u8> {
-        let mut question = self.introduction.clone();
         match &self.kind {
-            Kind::Http(request) => question.extend(request.text(addr).into_bytes()),
-            Kind::SendExpect { send, .. } => question.extend(send),
+            Kind::Tls => Vec::new(),
+            Kind::Http(request) => request.text(addr).into_bytes(),
+            Kind::SendExpect { send, .. } => send.clone(),
         }
-        question
     }
 }
 
@@ -122,6 +158,7 @@ impl Reading {
         let bytes = &bytes[..bytes.len().min(room)];
         self.read += bytes.len();
         let verdict = match &plan.kind {
+            Kind::Tls => Verdict::Right,
             Kind::Http(request) => self.feed_http(request, bytes),
             Kind::SendExpect { expect, .. } => self.look_for(expect, bytes),
         };
@@ -138,7 +175,7 @@ impl Reading {
             (_, _) if self.read == 0 => Verdict::Wrong("it ends without a word"),
             (Some(_), Kind::Http(_)) => Verdict::Wrong("the body is another one"),
             (None, Kind::Http(_)) => Verdict::Wrong("the head has no end"),
-            (_, Kind::SendExpect { .. }) => Verdict::Wrong("what is expected does not come"),
+            (_, Kind::Tls | Kind::SendExpect { .. }) => Verdict::Wrong("what is expected does not come"),
         }
     }
 

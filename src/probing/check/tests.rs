@@ -90,7 +90,10 @@ fn who_is_told_of_clients_is_told_that_a_check_is_none() {
     let mut spec = Spec::default();
     spec.remotes.probing.check.kind = CheckKind::SendExpect;
     spec.remotes.probing.check.send = Pattern::of("PING").expect("text");
-    let question = |spec: &Spec| Plan::of_spec(spec).expect("something is asked").question(addr());
+    let question = |spec: &Spec| {
+        let plan = Plan::of_spec(spec).expect("something is asked");
+        [plan.introduction(), plan.question(addr())].concat()
+    };
     assert_eq!(question(&spec), b"PING");
     let before = spec.clone();
     for (send, expected) in [
@@ -99,7 +102,7 @@ fn who_is_told_of_clients_is_told_that_a_check_is_none() {
     ] {
         spec.server.proxy_protocol.send = send;
         assert_eq!(question(&spec), expected);
-        assert!(!Plan::is_same(&before, &spec) && Plan::is_same(&spec, &spec));
+        assert!(!Plan::says_the_same(&before, &spec) && Plan::says_the_same(&spec, &spec));
     }
     spec.remotes.probing.check.port = 8080;
     assert_eq!(question(&spec), b"PING", "another port is another server");
