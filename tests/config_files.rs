@@ -117,6 +117,20 @@ fn an_alias_is_what_its_anchor_is() {
 }
 
 #[test]
+fn variables_are_those_of_the_environment() {
+    let Config { process, .. } = good("variables.yaml");
+    let spec = spec("variables.yaml");
+    assert_eq!(process.reactors, 3);
+    assert_eq!(spec.server.idle_timeout, Duration::from_secs(90));
+    assert_eq!(spec.server.listen_addrs.len(), 1);
+    assert!(!process.metrics.enabled);
+    assert_eq!(process.metrics.admin_token.as_deref(), Some("12345"));
+    let path = std::env::var_os("PATH").expect("every process has one");
+    assert_eq!(process.state.path, Some(folder("good").join(path)));
+    assert_eq!(spec.remotes.probing.check.send.text, "${PATH} costs $5");
+}
+
+#[test]
 fn a_metrics_port_that_is_not_opened_takes_nothing() {
     assert_eq!(spec("same_port_elsewhere.yaml").server.listen_addrs.len(), 2);
 }

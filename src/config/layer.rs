@@ -17,6 +17,8 @@ pub(super) struct Layer {
     given: BTreeMap<&'static str, Address>,
     /// Keys whose value was refused: rules between keys say nothing about them.
     refused: BTreeSet<&'static str>,
+    /// Keys whose value comes from variables and may be anything: errors do not show it.
+    veiled: BTreeSet<&'static str>,
 }
 
 impl Layer {
@@ -36,6 +38,7 @@ impl Layer {
             draft,
             given: BTreeMap::new(),
             refused: BTreeSet::new(),
+            veiled: BTreeSet::new(),
         }
     }
 
@@ -62,6 +65,11 @@ impl Layer {
         self.refused.insert(path);
     }
 
+    pub(super) fn veil(&mut self, path: &'static str) {
+        debug_assert!(self.given.contains_key(path), "{path} was not given");
+        self.veiled.insert(path);
+    }
+
     /// Where a key is given.
     pub(super) fn given(&self, path: &str) -> Option<&Address> {
         self.given.get(path)
@@ -82,12 +90,21 @@ impl Layer {
 
     /// Whether the value that counts was refused: this level's, or that of the one below it.
     pub(super) fn is_refused(&self, path: &str, below: Option<&Self>) -> bool {
-        let decides = if self.given.contains_key(path) {
+        self.decides(path, below).refused.contains(path)
+    }
+
+    /// Whether errors do not show the value that counts.
+    pub(super) fn is_veiled(&self, path: &str, below: Option<&Self>) -> bool {
+        self.decides(path, below).veiled.contains(path)
+    }
+
+    /// The level whose value counts.
+    fn decides<'l>(&'l self, path: &str, below: Option<&'l Self>) -> &'l Self {
+        if self.given.contains_key(path) {
             self
         } else {
             below.unwrap_or(self)
-        };
-        decides.refused.contains(path)
+        }
     }
 
     /// The keys that the level gives, in the order of the text.

@@ -216,7 +216,11 @@ mod tests {
             } else {
                 text
             };
-            reader::parse(&text, Path::new("config.yaml"), HERE).expect("in range");
+            let here = reader::Surroundings {
+                platform: HERE,
+                variables: &|_| None,
+            };
+            reader::parse(&text, Path::new("config.yaml"), here).expect("in range");
             let mut all = Baseline::desktop();
             let row = MOBILE.iter().find(|row| row.path == key.path).expect("the row");
             match row.apply {

@@ -18,6 +18,7 @@
 //!   `certificates.rs`: some types of them.
 //! - `shape.rs`: the keys as sections: of the whole file, and of a service.
 //! - `tree.rs`: YAML text as a bounded tree, and the line of each of its nodes.
+//! - `variables.rs`: variables of the environment in values.
 //! - `reader.rs`: walks the tree along a shape and collects every error; `suggest.rs`: unknown keys.
 //! - `layer.rs`: what one level of the file says: the top level, or a service.
 //! - `draft.rs`: every key's value of one service; `rules.rs`: which values do not go together; `listeners.rs`: which
@@ -60,6 +61,7 @@ mod suggest;
 mod tests;
 mod tree;
 mod value;
+mod variables;
 
 use std::path::Path;
 
@@ -83,7 +85,7 @@ pub use server_tls::{CertificateFiles, ClientAuth, ServerTls, TlsVersion};
 pub use service_name::ServiceName;
 pub use sleep::Sleep;
 
-/// Reads and checks the configuration file.
+/// Reads and checks the configuration file. Variables in its values are those of this process's environment.
 ///
 /// # Errors
 /// [`LoadError::Unreadable`] when the file cannot be read, [`LoadError::Invalid`] with every error in it.
@@ -92,10 +94,10 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
 }
 
 /// Checks the text of a configuration. `file` is what errors name, and its folder is what relative paths in
-/// the text are relative to; nothing is opened.
+/// the text are relative to; nothing is opened. Variables in values are those of this process's environment.
 ///
 /// # Errors
 /// Every error found, each with its line and key path.
 pub fn parse(text: &str, file: &Path) -> Result<Config, ConfigErrors> {
-    reader::parse(text, file, platform::Platform::here())
+    reader::parse(text, file, reader::Surroundings::here())
 }

@@ -22,7 +22,8 @@ use super::service_name::ServiceName;
 use super::shape::{self, Entry, Section};
 use super::suggest::{self, MAX_COMPARED_BYTES};
 use super::tree::{self, Address, Node};
-use super::value::{Refusal, show, show_text};
+use super::value::{MASK, Refusal, show, show_text};
+use super::variables::{self, Variables};
 
 /// Size of a configuration file. The shipped one, comments and all, has a hundredth of a quarter of it; one of a
 /// thousand services a tenth.
@@ -61,7 +62,7 @@ pub(super) fn load(path: &Path) -> Result<Config, LoadError> {
         return Err(invalid(1, format!("too large; allowed: {MAX_BYTES} bytes")));
     }
     match str::from_utf8(&bytes) {
-        Ok(text) => parse(text, path, Platform::here()).map_err(LoadError::Invalid),
+        Ok(text) => parse(text, path, Surroundings::here()).map_err(LoadError::Invalid),
         Err(error) => {
             let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
             let line = before.split(|byte| *byte == b'\n').count();
@@ -70,13 +71,30 @@ pub(super) fn load(path: &Path) -> Result<Config, LoadError> {
     }
 }
 
-pub(super) fn parse(text: &str, file: &Path, platform: Platform) -> Result<Config, ConfigErrors> {
+/// What a configuration is read in.
+#[derive(Clone, Copy)]
+pub(super) struct Surroundings<'v> {
+    pub(super) platform: Platform,
+    pub(super) variables: Variables<'v>,
+}
+
+impl Surroundings<'static> {
+    /// This system, and this process's environment.
+    pub(super) fn here() -> Self {
+        Self {
+            platform: Platform::here(),
+            variables: variables::ENVIRONMENT,
+        }
+    }
+}
+
+pub(super) fn parse(text: &str, file: &Path, here: Surroundings<'_>) -> Result<Config, ConfigErrors> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let root = tree::parse(text)
         .map_err(|error| only(file, error.line, format!("not valid YAML: {}", error.message)))?;
-    let mut reader = Reader::new(text);
+    let mut reader = Reader::new(text, here.variables);
     let mut layers = reader.read(&root);
-    reader.check(&mut layers, platform);
+    reader.check(&mut layers, here.platform);
     reader.finish(layers, file)
 }
 
@@ -84,7 +102,10 @@ pub(super) fn parse(text: &str, file: &Path, platform: Platform) -> Result<Confi
 #[cfg(test)]
 pub(super) fn keys_given(text: &str) -> Vec<&'static str> {
     let root = tree::parse(text).unwrap_or(Node::Null);
-    Reader::new(text).read(&root).top.keys_given()
+    Reader::new(text, variables::ENVIRONMENT)
+        .read(&root)
+        .top
+        .keys_given()
 }
 
 fn only(file: &Path, line: usize, message: String) -> ConfigErrors {
@@ -150,6 +171,7 @@ type Named<'n> = (usize, &'n str, &'n Node);
 
 struct Reader<'n> {
     text: &'n str,
+    variables: Variables<'n>,
     process: Process,
     /// Where the services stand, until the top level has been read.
     services: Option<(&'n Node, Place)>,
@@ -158,9 +180,10 @@ struct Reader<'n> {
 }
 
 impl<'n> Reader<'n> {
-    fn new(text: &'n str) -> Self {
+    fn new(text: &'n str, variables: Variables<'n>) -> Self {
         Self {
             text,
+            variables,
             process: Baseline::here().process,
             services: None,
             errors: Vec::new(),
@@ -264,12 +287,10 @@ impl<'n> Reader<'n> {
 
     fn value(&mut self, layer: &mut Layer, key: &'static Key, value: &Node, at: &mut Place) {
         layer.give(key.path, at.address.clone());
-        let filled = match &key.field {
-            Field::Process(slot) => {
-                debug_assert!(layer.prefix().is_empty(), "{} in a service", key.path);
-                slot.fill(&mut self.process, value)
-            }
-            Field::Service(slot) => slot.fill(&mut layer.draft, value),
+        let filled = if variables::has_variables(value) {
+            self.replaced(layer, key, value, at)
+        } else {
+            self.fill(layer, key, value)
         };
         let Err(refusals) = filled else {
             return;
@@ -285,6 +306,56 @@ impl<'n> Reader<'n> {
                 self.report(&at.address, &at.path, message);
             }
         }
+    }
+
+    /// Puts a value into its field.
+    fn fill(&mut self, layer: &mut Layer, key: &'static Key, value: &Node) -> Result<(), Vec<Refusal>> {
+        match &key.field {
+            Field::Process(slot) => {
+                debug_assert!(layer.prefix().is_empty(), "{} in a service", key.path);
+                slot.fill(&mut self.process, value)
+            }
+            Field::Service(slot) => slot.fill(&mut layer.draft, value),
+        }
+    }
+
+    /// Puts a value with variables into its field. Whether it stands in quotes does not matter, for within braces it
+    /// has to: it is what the key takes, a number or a text. What a variable stands for may be a secret, so refusals
+    /// show what is written.
+    fn replaced(
+        &mut self,
+        layer: &mut Layer,
+        key: &'static Key,
+        value: &Node,
+        at: &Place,
+    ) -> Result<(), Vec<Refusal>> {
+        if key.kind() == "text" {
+            layer.veil(key.path);
+        }
+        let replace = |read| variables::replace(value, self.variables, read);
+        let (typed, text) = match (replace(tree::scalar), replace(Node::Text)) {
+            (Ok(typed), Ok(text)) => (typed, text),
+            (Err(faults), _) | (_, Err(faults)) => {
+                layer.refuse(key.path);
+                for fault in faults {
+                    let address = [&at.address[..], &fault.address].concat();
+                    let message = if key.is_secret() {
+                        format!("{MASK} {}", fault.why)
+                    } else {
+                        format!("{} {}", show_text(&fault.written), fault.why)
+                    };
+                    self.report(&address, &format!("{}{}", at.path, fault.path), message);
+                }
+                return Ok(());
+            }
+        };
+        if self.fill(layer, key, &typed).is_ok() {
+            return Ok(());
+        }
+        self.fill(layer, key, &text).map_err(|refusals| {
+            let refusals = refusals.into_iter();
+            refusals.map(|refusal| as_written(key, value, refusal)).collect()
+        })
     }
 
     fn services(&mut self, top: &Layer, node: &'n Node, mut at: Place) -> Vec<Service> {
@@ -418,7 +489,9 @@ impl<'n> Reader<'n> {
         let (key, address) = place.map_or_else(Default::default, |(key, address)| {
             (layer.key(key), address.clone())
         });
+        let is_veiled = keys.iter().any(|key| layer.is_veiled(key, below));
         for message in messages {
+            let message = if is_veiled { veiled(&message) } else { message };
             self.report(&address, &key, message);
         }
     }
@@ -492,6 +565,37 @@ impl<'n> Reader<'n> {
                 Config::of_many(process, services.into_iter().map(finish))
             }
         })
+    }
+}
+
+/// A refusal that does not say what a variable of the value stands for.
+fn as_written(key: &Key, value: &Node, refusal: Refusal) -> Refusal {
+    let written = match (value, refusal.item) {
+        (Node::List(items), Some(item)) => items.get(item).unwrap_or(value),
+        _ => value,
+    };
+    // Of a list as a whole it says how long it is.
+    let is_of_list = matches!(written, Node::List(_)) && refusal.item.is_none();
+    if key.is_secret() || is_of_list || !variables::has_variables(written) {
+        return refusal;
+    }
+    Refusal {
+        what: format!(
+            "{} is something else once its variables are replaced",
+            show(written)
+        ),
+        ..refusal
+    }
+}
+
+/// What a broken rule allows, without what it says of the values.
+fn veiled(message: &str) -> String {
+    let allowed = message.split_once("; allowed").map_or("", |(_, allowed)| allowed);
+    let what = "what its variables stand for does not do";
+    if allowed.is_empty() {
+        what.to_owned()
+    } else {
+        format!("{what}; allowed{allowed}")
     }
 }
 

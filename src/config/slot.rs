@@ -17,7 +17,7 @@ use super::server_tls::CertificateFiles;
 use super::service_name::ServiceName;
 use super::tree::Node;
 use super::value::{
-    MAX_ADDRESSES, MAX_SECRET_CHARS, MAX_TEXT_BYTES, Refusal, address, addresses, duration, file_name,
+    MASK, MAX_ADDRESSES, MAX_SECRET_CHARS, MAX_TEXT_BYTES, Refusal, address, addresses, duration, file_name,
     file_or_none, flag, integer, line, number, pattern, secret, show_duration, text, url_path,
 };
 use super::{byte_rate, certificates, networks, routes, statuses};
@@ -230,7 +230,7 @@ impl<D> Slot<D> {
             },
             Self::UrlPath(field) | Self::Text(field) => field(draft).clone(),
             Self::Secret(field) => {
-                let masked = field(draft).as_ref().map(|_| "***".to_owned());
+                let masked = field(draft).as_ref().map(|_| MASK.to_owned());
                 masked.unwrap_or_default()
             }
             Self::Bytes(field) => field(draft).text.clone(),

@@ -10,6 +10,7 @@ use super::*;
 mod any_text;
 mod plans;
 mod services;
+mod variables;
 
 const SHIPPED: &str = include_str!("../../config.yaml");
 const FILE: &str = "config.yaml";
@@ -129,11 +130,14 @@ fn given(key: &KeyDoc, value: &str) -> String {
     }
 }
 
-fn platform(splice: bool, unix_sockets: bool) -> Platform {
-    Platform {
-        splice,
-        unix_sockets,
-        tls: true,
+fn platform(splice: bool, unix_sockets: bool) -> reader::Surroundings<'static> {
+    reader::Surroundings {
+        platform: Platform {
+            splice,
+            unix_sockets,
+            tls: true,
+        },
+        variables: &|_| None,
     }
 }
 

@@ -63,6 +63,20 @@ pub(super) fn line_of(text: &str, address: &[usize]) -> usize {
     }
 }
 
+/// A text as a value of the file without quotes would be read, where that is a number or a flag; else the text.
+pub(super) fn scalar(text: String) -> Node {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"+-._".contains(&byte);
+    if !text.bytes().all(is_word) {
+        return Node::Text(text);
+    }
+    match parse(&text) {
+        Ok(node @ (Node::Flag(_) | Node::Integer(_) | Node::Number(_))) => node,
+        Ok(Node::Null | Node::Text(_) | Node::List(_) | Node::Map(_) | Node::Tagged(_)) | Err(_) => {
+            Node::Text(text)
+        }
+    }
+}
+
 /// Builds a tree while its budget of nodes lasts.
 #[derive(Clone, Copy)]
 struct Builder<'b> {
@@ -281,6 +295,33 @@ mod tests {
         assert!(error.line >= 2, "{error:?}");
         assert_eq!(parse("a: 1\nb: *nowhere\n").expect_err("no anchor").line, 2);
         assert!(parse("a: 1\n---\nb: 2\n").is_err());
+    }
+
+    #[test]
+    fn a_text_is_what_it_would_be_without_quotes() {
+        let text = |text: &str| Node::Text(text.to_owned());
+        for (written, expected) in [
+            ("8080", Node::Integer(8080)),
+            ("-5", Node::Integer(-5)),
+            ("0x10", Node::Integer(16)),
+            ("1.5", Node::Number(1.5)),
+            ("true", Node::Flag(true)),
+            ("off", text("off")),
+            ("15s", text("15s")),
+            ("", text("")),
+            ("~", text("~")),
+            ("null", text("null")),
+            ("-", text("-")),
+            ("---", text("---")),
+            ("...", text("...")),
+            (" 1", text(" 1")),
+            ("a: 1", text("a: 1")),
+            ("[1]", text("[1]")),
+            ("1 # one", text("1 # one")),
+            ("!t 1", text("!t 1")),
+        ] {
+            assert_eq!(scalar(written.to_owned()), expected, "{written:?}");
+        }
     }
 
     #[test]

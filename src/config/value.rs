@@ -20,6 +20,9 @@ pub(super) const MAX_SECRET_CHARS: usize = 256;
 /// Bytes of a text that is sent or looked for.
 pub(super) const MAX_TEXT_BYTES: usize = 1024;
 
+/// What is shown of a secret.
+pub(super) const MASK: &str = "***";
+
 /// Why a value, or an item of a list, is refused.
 #[derive(Debug)]
 pub(super) struct Refusal {
@@ -137,7 +140,7 @@ pub(super) fn secret(node: &Node) -> Result<Option<String>, Refusal> {
         Some(text) => Ok((!text.is_empty()).then(|| text.to_owned())),
         None => Err(Refusal {
             item: None,
-            what: "*** is not such a text".to_owned(),
+            what: format!("{MASK} is not such a text"),
         }),
     }
 }

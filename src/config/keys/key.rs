@@ -29,6 +29,14 @@ impl Key {
         }
     }
 
+    /// Whether its value is shown nowhere.
+    pub(in crate::config) fn is_secret(&self) -> bool {
+        matches!(
+            &self.field,
+            Field::Process(Slot::Secret(_)) | Field::Service(Slot::Secret(_))
+        )
+    }
+
     /// What is allowed, in words.
     pub(in crate::config) fn allowed(&self) -> String {
         match &self.field {
