@@ -5,9 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::candidates::CandidateSet;
+use crate::candidates::{CandidateSet, unreached};
 use crate::config::{
-    BandwidthLimits, ClientAuth, ClientTls, Config, Process, Server, ServiceName, Spec, Strategy, TlsVersion,
+    BandwidthLimits, Bind, ClientAuth, ClientTls, Config, Process, Server, ServiceName, Spec, Strategy,
+    TlsVersion,
 };
 use crate::tls::Credentials;
 
@@ -180,6 +181,9 @@ impl fmt::Display for Remotes<'_> {
             "{indent}candidates: {} in {count} {ranges} ({path}{watch})",
             set.len()
         )?;
+        if let Some(source) = Source::of(spec, set) {
+            writeln!(f, "{indent}source: {source}")?;
+        }
         let size = spec.remotes.selector.active_set_size;
         writeln!(f, "{indent}active set: {size} of them")?;
         if let Some(tls) = spec.remotes.tls.to_backends() {
@@ -214,6 +218,36 @@ impl fmt::Display for Spoken<'_> {
             Some(ca) => write!(f, ", verified by {}", ca.display()),
             None => write!(f, ", verified by the system's authorities"),
         }
+    }
+}
+
+/// Where connections to candidates leave from, when the system does not choose.
+struct Source<'a> {
+    bind: &'a Bind,
+    set: &'a CandidateSet,
+}
+
+impl<'a> Source<'a> {
+    fn of(spec: &'a Spec, set: &'a CandidateSet) -> Option<Self> {
+        let bind = &spec.remotes.bind;
+        (!bind.is_any()).then_some(Self { bind, set })
+    }
+}
+
+impl fmt::Display for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bind, set } = self;
+        let addresses: Vec<String> = bind.addresses.iter().map(ToString::to_string).collect();
+        let interface = bind.interface.iter().map(|name| format!("interface {name}"));
+        let all: Vec<String> = addresses.into_iter().chain(interface).collect();
+        write!(f, "{}", all.join(", "))?;
+        if let Some(family) = unreached(bind, set) {
+            write!(
+                f,
+                "; no candidate of {family} is reached, for it has no address of that"
+            )?;
+        }
+        Ok(())
     }
 }
 

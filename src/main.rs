@@ -187,6 +187,7 @@ fn of_nobody(set: CandidateSet) -> Subject {
         service: ServiceName::default_service().as_str().to_owned(),
         scoring: remotes.scoring,
         members: remotes.selector.active_set_size,
+        bind: remotes.bind,
     }
 }
 
@@ -216,6 +217,7 @@ fn of_service(config: &Path, name: Option<&str>) -> Result<Subject, Failure> {
         service: chosen.as_str().to_owned(),
         scoring: remotes.scoring,
         members: remotes.selector.active_set_size,
+        bind: remotes.bind,
     })
 }
 

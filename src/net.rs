@@ -17,6 +17,7 @@ mod connect;
 mod cork;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod elsewhere;
+mod exhausted;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod linux;
 mod listen;
@@ -24,18 +25,24 @@ mod listen;
 mod no_local;
 mod options;
 mod route;
+mod source;
 mod system;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod tcp_info;
 
 pub use addr::{canonical, overlaps};
-pub use connect::{ConnectState, begin_connect, connect_state, is_out_of_ports};
+pub use connect::{
+    ConnectState, begin_connect, begin_connect_from, connect_from, connect_state, is_of_our_own,
+    is_out_of_ports,
+};
 pub use cork::{uncork, write_corked};
+pub use exhausted::is_exhausted;
 pub use listen::{BACKLOG, Reserved, adopt, duplicate, listen, reserve, reserve_beside};
 #[cfg(not(unix))]
 pub use no_local::{BlockingLocalStream, LocalListener, LocalStream};
 pub use options::{keep_alive, prepare_accepted, prepare_dialled};
 pub use route::source_towards;
+pub use source::{BINDS_TO_INTERFACES, is_without_source};
 /// Sockets that are files: a listener, a stream under a poll, and a stream that blocks.
 #[cfg(unix)]
 pub use {
@@ -134,31 +141,6 @@ pub fn accept_failure(error: &io::Error) -> AcceptFailure {
     } else {
         AcceptFailure::Connection
     }
-}
-
-/// Whether a system call failed because descriptors, ports or memory ran out, not because of a peer.
-#[must_use]
-#[cfg(unix)]
-pub fn is_exhausted(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    // The last one is said of a poll that may watch no more.
-    const EXHAUSTED: [Errno; 5] = [
-        Errno::MFILE,
-        Errno::NFILE,
-        Errno::NOBUFS,
-        Errno::NOMEM,
-        Errno::NOSPC,
-    ];
-    Errno::from_io_error(error).is_some_and(|errno| EXHAUSTED.contains(&errno))
-}
-
-/// Whether a system call failed because descriptors, ports or memory ran out, not because of a peer.
-#[must_use]
-#[cfg(not(unix))]
-pub fn is_exhausted(error: &io::Error) -> bool {
-    const WSAEMFILE: i32 = 10_024;
-    const WSAENOBUFS: i32 = 10_055;
-    matches!(error.raw_os_error(), Some(WSAEMFILE | WSAENOBUFS))
 }
 
 /// Whether an established connection failed by what its peer did: not for want of memory, nor because the way there is gone.

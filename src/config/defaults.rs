@@ -10,7 +10,7 @@ use super::pools::{Algorithm, Dynamic, Pools, Race, Rescue, Strategy};
 use super::process::{LogFormat, LogOutput, Logging, Metrics, Process, Reload, StateFile};
 use super::remote_tls::RemoteTls;
 use super::remotes::{
-    FailurePenalty, FileProvider, HistoricalBonus, InitialProbing, JitterScoring, LatencyScoring,
+    Bind, FailurePenalty, FileProvider, HistoricalBonus, InitialProbing, JitterScoring, LatencyScoring,
     LatencySource, Passive, Probing, Remotes, Scoring, Search, Selector, SuccessScoring, ThroughputScoring,
 };
 use super::server::{BandwidthLimits, Keepalive, NoMatch, ProxyProtocol, Server, Splice};
@@ -113,6 +113,7 @@ impl Default for Remotes {
             default_remote_port: 80,
             provider: FileProvider::default(),
             tls: RemoteTls::default(),
+            bind: Bind::default(),
             probing: Probing::default(),
             passive: Passive::default(),
             scoring: Scoring::default(),

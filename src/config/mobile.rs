@@ -182,6 +182,7 @@ mod tests {
     const HERE: Platform = Platform {
         splice: true,
         unix_sockets: true,
+        interfaces: true,
         tls: true,
     };
 

@@ -14,7 +14,7 @@
 //! How they are read:
 //! - `keys/`: one row per key: its path, its scope, its type and range, its field, what it means.
 //! - `slot.rs`: the type, range and field of a key's value.
-//! - `value.rs`: one value: from YAML, or refused, and in words; `networks.rs`, `byte_rate.rs`, `routes.rs`,
+//! - `value.rs`: one value: from YAML, or refused, and in words; `networks.rs`, `byte_rate.rs`, `routes.rs`, `addresses.rs`,
 //!   `certificates.rs`: some types of them.
 //! - `shape.rs`: the keys as sections: of the whole file, and of a service.
 //! - `tree.rs`: YAML text as a bounded tree, and the line of each of its nodes.
@@ -26,6 +26,7 @@
 //!
 //! And what a reload changes: `plan.rs`.
 
+mod addresses;
 mod byte_rate;
 mod certificates;
 mod check;
@@ -75,8 +76,9 @@ pub use process::{LogFormat, LogOutput, Logging, Metrics, Process, Reload, State
 pub use reference::{KeyDoc, MobileDoc, Scope, reference};
 pub use remote_tls::RemoteTls;
 pub use remotes::{
-    FailurePenalty, FileProvider, HistoricalBonus, InitialProbing, JitterScoring, LatencyScoring,
-    LatencySource, Passive, Probing, Remotes, Scoring, Search, Selector, SuccessScoring, ThroughputScoring,
+    Bind, FailurePenalty, FileProvider, HistoricalBonus, InitialProbing, JitterScoring, LatencyScoring,
+    LatencySource, NoAddress, Passive, Probing, Remotes, Scoring, Search, Selector, SuccessScoring,
+    ThroughputScoring,
 };
 pub use server::{
     BandwidthLimits, Keepalive, NoMatch, ProxyAccept, ProxyProtocol, ProxySend, Route, Server, Splice,

@@ -1,5 +1,6 @@
 //! The section `remotes`, checked: candidates, probing, scores, selection.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ pub struct Remotes {
     pub provider: FileProvider,
     /// Whether connections to them are encrypted, and how.
     pub tls: RemoteTls,
+    /// Where connections to candidates leave from.
+    pub bind: Bind,
     /// How candidates are probed.
     pub probing: Probing,
     /// What is learned of backends from how they serve clients.
@@ -33,6 +36,40 @@ pub struct FileProvider {
     /// Whether a changed file is read again.
     pub watch: bool,
 }
+
+/// `remotes.bind`: where dials, probes and checks leave from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Bind {
+    /// Our own addresses, at most one of each family; none: the system chooses.
+    pub addresses: Vec<IpAddr>,
+    /// The interface; none: the routes say which.
+    pub interface: Option<String>,
+}
+
+impl Bind {
+    /// Whether the system chooses everything.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.addresses.is_empty() && self.interface.is_none()
+    }
+
+    /// The address that connections to a peer leave from; none if the system chooses.
+    ///
+    /// # Errors
+    /// [`NoAddress`] when there are addresses, and none of the peer's family.
+    pub fn address_towards(&self, peer: SocketAddr) -> Result<Option<IpAddr>, NoAddress> {
+        let is_its = |address: &&IpAddr| address.is_ipv4() == peer.is_ipv4();
+        match self.addresses.iter().find(is_its) {
+            Some(address) => Ok(Some(*address)),
+            None if self.addresses.is_empty() => Ok(None),
+            None => Err(NoAddress),
+        }
+    }
+}
+
+/// Nobody of a family can be connected to, for only an address of the other one is to be left from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoAddress;
 
 /// `remotes.probing`.
 #[derive(Debug, Clone, PartialEq)]

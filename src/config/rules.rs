@@ -169,6 +169,15 @@ pub(super) const OF_SERVICE: &[Rule<Draft>] = &[
         },
     },
     Rule {
+        keys: &["remotes.bind.interface"],
+        broken: |draft, platform| {
+            let is_possible = draft.remotes.bind.interface.is_none() || platform.interfaces;
+            unless(is_possible, || {
+                "this system binds no connection to an interface; allowed here: empty".to_owned()
+            })
+        },
+    },
+    Rule {
         keys: &["remotes.probing.check.http.path"],
         broken: |draft, _| {
             let path = &draft.remotes.probing.check.http.path;

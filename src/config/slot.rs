@@ -4,7 +4,7 @@
 //! allowed, and shows the default, so none of the three can drift from the others.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,9 +18,10 @@ use super::service_name::ServiceName;
 use super::tree::Node;
 use super::value::{
     MASK, MAX_ADDRESSES, MAX_SECRET_CHARS, MAX_TEXT_BYTES, Refusal, address, addresses, duration, file_name,
-    file_or_none, flag, integer, line, number, pattern, secret, show_duration, text, url_path,
+    file_or_none, flag, integer, interface_or_none, line, number, pattern, secret, show_duration, text,
+    url_path,
 };
-use super::{byte_rate, certificates, networks, routes, statuses};
+use super::{addresses as own, byte_rate, certificates, networks, routes, statuses};
 
 /// The field of `D` that a value goes to.
 type Field<D, T> = fn(&mut D) -> &mut T;
@@ -38,6 +39,7 @@ pub(super) enum Slot<D> {
     Choice(Choice<D>),
     Address(Field<D, SocketAddr>),
     Addresses(Field<D, Vec<SocketAddr>>),
+    OwnAddresses(Field<D, Vec<IpAddr>>),
     Networks(Field<D, Vec<IpNet>>),
     Routes(Field<D, Vec<Route>>),
     /// The name of a service; the empty text is none.
@@ -49,6 +51,8 @@ pub(super) enum Slot<D> {
     FileOrNone(Field<D, Option<PathBuf>>),
     Output(Field<D, LogOutput>),
     UrlPath(Field<D, String>),
+    /// The empty text is none.
+    InterfaceOrNone(Field<D, Option<String>>),
     /// One line of printable characters, or nothing.
     Text(Field<D, String>),
     /// Any text, or pairs of hexadecimal digits; or nothing.
@@ -94,6 +98,7 @@ impl<D> Slot<D> {
             }
             Self::Address(field) => *field(draft) = address(node)?,
             Self::Addresses(field) => *field(draft) = addresses(node)?,
+            Self::OwnAddresses(field) => *field(draft) = own::read(node)?,
             Self::Networks(field) => *field(draft) = networks::read(node)?,
             Self::Routes(field) => *field(draft) = routes::read(node)?,
             Self::ServiceOrNone(field) => *field(draft) = routes::service_or_none(node)?,
@@ -109,6 +114,7 @@ impl<D> Slot<D> {
             Self::FileOrNone(field) => *field(draft) = file_or_none(node)?.map(PathBuf::from),
             Self::UrlPath(field) => *field(draft) = url_path(node)?,
             Self::Secret(field) => *field(draft) = secret(node)?,
+            Self::InterfaceOrNone(field) => *field(draft) = interface_or_none(node)?,
             Self::Text(field) => *field(draft) = line(node)?,
             Self::Bytes(field) => *field(draft) = pattern(node)?,
             Self::Statuses(field) => *field(draft) = statuses::read(node)?,
@@ -129,6 +135,8 @@ impl<D> Slot<D> {
             Self::Choice(_) => "choice",
             Self::Address(_) => "address",
             Self::Addresses(_) => "address or list",
+            Self::OwnAddresses(_) => "own address or list",
+            Self::InterfaceOrNone(_) => "interface",
             Self::Networks(_) => "network or list",
             Self::Routes(_) => "route or list",
             Self::ServiceOrNone(_) => "service",
@@ -161,6 +169,8 @@ impl<D> Slot<D> {
             Self::Addresses(_) => format!(
                 "IPv4:port or [IPv6]:port, such as 127.0.0.1:1234, or a list of 1 to {MAX_ADDRESSES} of them"
             ),
+            Self::OwnAddresses(_) => own::allowed(),
+            Self::InterfaceOrNone(_) => "empty, or 1 to 15 visible characters without / and :".to_owned(),
             Self::Networks(_) => networks::allowed(),
             Self::Routes(_) => routes::allowed(),
             Self::ServiceOrNone(_) => "empty, or the name of a service".to_owned(),
@@ -176,7 +186,9 @@ impl<D> Slot<D> {
             Self::Secret(_) => {
                 format!("empty, or a text of 1 to {MAX_SECRET_CHARS} of the visible ASCII characters")
             }
-            Self::Text(_) => format!("empty, or one line of 1 to {MAX_TEXT_BYTES} bytes"),
+            Self::Text(_) => {
+                format!("empty, or one line of 1 to {MAX_TEXT_BYTES} bytes")
+            }
             Self::Bytes(_) => format!(
                 "empty, or a text of 1 to {MAX_TEXT_BYTES} bytes, or hex: and pairs of digits, such as hex:0d0a"
             ),
@@ -211,6 +223,7 @@ impl<D> Slot<D> {
                 let all: Vec<String> = field(draft).iter().map(ToString::to_string).collect();
                 all.join(", ")
             }
+            Self::OwnAddresses(field) => own::shown(field(draft)),
             Self::Networks(field) => networks::shown(field(draft)),
             Self::Routes(field) => routes::shown(field(draft)),
             Self::ServiceOrNone(field) => {
@@ -229,6 +242,7 @@ impl<D> Slot<D> {
                 LogOutput::File(path) => path.display().to_string(),
             },
             Self::UrlPath(field) | Self::Text(field) => field(draft).clone(),
+            Self::InterfaceOrNone(field) => field(draft).clone().unwrap_or_default(),
             Self::Secret(field) => {
                 let masked = field(draft).as_ref().map(|_| MASK.to_owned());
                 masked.unwrap_or_default()

@@ -123,6 +123,7 @@ fn given(key: &KeyDoc, value: &str) -> String {
         | "integer"
         | "number"
         | "network or list"
+        | "own address or list"
         | "route or list"
         | "list of certificates"
         | "list of names" => yaml(key.path, value),
@@ -135,6 +136,7 @@ fn platform(splice: bool, unix_sockets: bool) -> reader::Surroundings<'static> {
         platform: Platform {
             splice,
             unix_sockets,
+            interfaces: true,
             tls: true,
         },
         variables: &|_| None,
@@ -173,6 +175,8 @@ fn every_key_has_a_field_of_its_own() {
             "flag" => vec!["true".to_owned(), "false".to_owned()],
             "choice" => allowed.split(", ").map(|name| format!("{name:?}")).collect(),
             "address" | "address or list" => vec!["127.0.0.9:4321".to_owned()],
+            "interface" => vec!["eth1".to_owned()],
+            "own address or list" => vec!["[192.0.2.1, '2001:db8::1']".to_owned()],
             "network or list" => vec!["[192.0.2.0/24, '::1']".to_owned()],
             "status or list" => vec!["[204, '300-305']".to_owned()],
             "route or list" => vec!["[{ sni: a.example, to: web }]".to_owned()],
@@ -249,6 +253,7 @@ fn outside(key: &KeyDoc) -> Vec<String> {
         "flag" => &["yes", "1", "'true'"],
         "choice" => &["neither", "1", "''"],
         "address" | "address or list" => &["localhost:80", "127.0.0.1", "[]", "1234"],
+        "own address or list" => &["localhost", "192.0.2.0/24", "0.0.0.0", "''", "12"],
         "network or list" => &[
             "localhost",
             "192.0.2.0/33",
@@ -351,6 +356,23 @@ fn a_control_socket_is_an_error_where_there_are_none() {
     let empty = "server: { control_socket: '' }";
     let none = reader::parse(empty, Path::new(FILE), platform(true, false)).expect("possible");
     assert_eq!(none.process.control_socket, None);
+}
+
+#[test]
+fn an_interface_is_an_error_where_none_can_be_chosen() {
+    let text = "remotes: { bind: { interface: eth1 } }";
+    let read_on = |interfaces| {
+        let mut here = platform(true, true);
+        here.platform.interfaces = interfaces;
+        reader::parse(text, Path::new(FILE), here)
+    };
+    let config = read_on(true).expect("possible");
+    let bind = &config.only().expect("one").remotes.bind;
+    assert_eq!(bind.interface.as_deref(), Some("eth1"));
+    assert_eq!(
+        read_on(false).expect_err("impossible").to_string(),
+        "config.yaml:1: remotes.bind.interface: this system binds no connection to an interface; allowed here: empty"
+    );
 }
 
 #[test]

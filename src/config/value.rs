@@ -154,6 +154,16 @@ pub(super) fn line(node: &Node) -> Result<String, Refusal> {
     Ok(line.to_owned())
 }
 
+/// The name of an interface, as Linux has them (`dev_valid_name`, whose limit counts a zero at the end), or none if it is empty.
+pub(super) fn interface_or_none(node: &Node) -> Result<Option<String>, Refusal> {
+    let name = text(node)?;
+    let is_plain = |c: char| c.is_ascii_graphic() && c != '/' && c != ':';
+    if name.len() > 15 || name == "." || name == ".." || !name.chars().all(is_plain) {
+        return Err(Refusal::because(node, "is no name of an interface"));
+    }
+    Ok((!name.is_empty()).then(|| name.to_owned()))
+}
+
 /// Bytes, as text or in hexadecimal.
 pub(super) fn pattern(node: &Node) -> Result<Pattern, Refusal> {
     let text = text(node)?;

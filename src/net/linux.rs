@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use mio::net::TcpStream;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send, sockopt};
 use socket2::{Domain, Socket, Type};
@@ -17,6 +18,17 @@ use super::addr::is_within_machine;
 /// that was paced once stays so; what a listener accepts has it from the listener. A refusal costs speed only.
 pub(super) fn skip_pacing(socket: &Socket) {
     let _ = sockopt::set_tcp_congestion(socket, "reno");
+}
+
+/// Has a socket that is bound to an address without a port get one when it connects, so that connections to different peers
+/// can have the same one. Systems that cannot (Linux before 4.2) have fewer ports.
+pub(super) fn choose_ports_late(socket: &Socket) {
+    let _ = nix::sys::socket::setsockopt(socket, IpBindAddressNoPort, &true);
+}
+
+/// Has a socket send and hear by one interface only; Linux before 5.7 allows that to privileged processes only.
+pub(super) fn bind_to_interface(socket: &Socket, name: &str) -> io::Result<()> {
+    socket.bind_device(Some(name.as_bytes()))
 }
 
 /// What mio does; but towards this machine an option comes before the connect, which on loopback is over at once.

@@ -31,6 +31,7 @@ use super::probe::Probe;
 use super::talk::Talk;
 use crate::base::clock;
 use crate::base::doorbell::Doorbell;
+use crate::config::Bind;
 use crate::net::{self, ConnectState};
 use crate::scorer::sample::{Heard, Outcome, Sample, Source};
 use crate::service::id::Candidate;
@@ -83,8 +84,9 @@ pub enum Start {
     Ended(Sample),
     /// Descriptors or memory ran out: says nothing of the candidate.
     Exhausted,
-    /// No local port towards this candidate is free: says nothing of it, and nothing of others.
-    NoPort,
+    /// No local port towards this candidate is free, or what it is to be connected from is not there: says nothing of it,
+    /// and nothing of others.
+    NoSource(io::Error),
 }
 
 impl Connector {
@@ -109,8 +111,8 @@ impl Connector {
         self.deadlines.len()
     }
 
-    /// Begins a probe that asks according to a plan, if there is one; it fails after its time-out.
-    pub fn start(&mut self, probe: &Probe, plan: Option<Arc<Plan>>) -> Start {
+    /// Begins a probe from where it is to leave, which asks according to a plan, if there is one; it fails after its time-out.
+    pub fn start(&mut self, probe: &Probe, plan: Option<Arc<Plan>>, bind: &Bind) -> Start {
         let Probe {
             candidate, timeout, ..
         } = *probe;
@@ -120,7 +122,7 @@ impl Connector {
             self.slots.push(None);
             self.slots.len() - 1
         });
-        let begun = net::begin_connect(addr).and_then(|mut stream| {
+        let begun = net::begin_connect_from(bind, addr).and_then(|mut stream| {
             self.poll
                 .registry()
                 .register(&mut stream, Token(slot), Interest::WRITABLE)?;
@@ -149,9 +151,9 @@ impl Connector {
                     log::debug!(target: "tcp_forwarder::probing", "probe of {addr} put off: {error}");
                     return Start::Exhausted;
                 }
-                if net::is_out_of_ports(&error) {
+                if net::is_of_our_own(&error) {
                     log::debug!(target: "tcp_forwarder::probing", "probe of {addr} left out: {error}");
-                    return Start::NoPort;
+                    return Start::NoSource(error);
                 }
                 log::debug!(target: "tcp_forwarder::probing", "probe of {addr} failed: {error}");
                 Start::Ended(Sample {

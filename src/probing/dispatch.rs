@@ -26,7 +26,8 @@ use super::uplinks::{Landmarks, is_landmark};
 use crate::base::burst::Burst;
 use crate::base::grid::Grid;
 use crate::base::published::Reader;
-use crate::candidates::CandidateSet;
+use crate::candidates::{CandidateSet, unreached};
+use crate::config::Bind;
 use crate::scorer::board::ScoreBoard;
 use crate::scorer::link::{LinkView, Phase as LinkPhase};
 use crate::scorer::sample::Touched;
@@ -181,6 +182,13 @@ impl Dispatch {
         entry.plan.clone().filter(|_| probe.asks)
     }
 
+    /// Where a probe leaves from; none if its service has gone.
+    #[must_use]
+    pub fn bind(&self, probe: &Probe) -> Option<&Bind> {
+        let entry = self.services.get(&probe.candidate.service)?;
+        Some(&entry.service.spec.remotes.bind)
+    }
+
     /// Follows what was published; to be called at first, and whenever the prober is rung.
     pub fn hear(&mut self, now: Instant) {
         if self.directory.refresh() {
@@ -196,6 +204,7 @@ impl Dispatch {
                     .agenda
                     .remember(read(&entry.service.live.board).touched(), &mut self.rng);
                 tell_sweep(entry);
+                tell_unreached(&entry.service, &entry.candidates);
             }
             entry.follow_slumber(self.hub.started_at, now);
         }
@@ -466,6 +475,9 @@ impl Dispatch {
             if !Plan::is_same(&entry.service, service) {
                 entry.plan = Plan::of_service(service).map(Arc::new);
             }
+            if entry.service.spec.remotes.bind != service.spec.remotes.bind {
+                tell_unreached(service, &entry.candidates);
+            }
             entry.service = Arc::clone(service);
             let twin = self.services.insert(id, entry);
             debug_assert!(twin.is_none(), "a service is in the directory once");
@@ -504,6 +516,7 @@ impl Dispatch {
             gives_up_at: None,
         };
         tell_sweep(&entry);
+        tell_unreached(service, &entry.candidates);
         entry
     }
 
@@ -548,6 +561,17 @@ impl Dispatch {
             entry.turn.take().map(|turn| self.queue.remove(&turn));
         }
         self.enlist(id, now);
+    }
+}
+
+/// Tells of candidates that are never reached from where probes and dials of their service leave.
+fn tell_unreached(service: &Service, candidates: &CandidateSet) {
+    if let Some(family) = unreached(&service.spec.remotes.bind, candidates) {
+        warn!(
+            target: "tcp_forwarder::probing",
+            service = service.name.as_str();
+            "no candidate of {family} is reached, for remotes.bind.address has none of that"
+        );
     }
 }
 

@@ -10,6 +10,7 @@ use super::connect::{Connector, Start};
 use super::dispatch::Dispatch;
 use super::probe::{Ending, Probe};
 use super::uplinks::{Change, Sources, Uplinks};
+use crate::base::burst::Burst;
 use crate::base::clock;
 use crate::base::doorbell::Doorbell;
 use crate::net;
@@ -29,6 +30,8 @@ pub struct Prober {
     /// As our own link stood when the way to the network was last looked at.
     looked_in: LinkPhase,
     hub: Arc<Hub>,
+    /// Probes that had nowhere to leave from.
+    homeless: Burst,
     /// What ended since the last step; kept for its memory.
     endings: Vec<Ending>,
     begins: Vec<Probe>,
@@ -47,6 +50,7 @@ impl Prober {
             uplinks: Uplinks::default(),
             looked_in: LinkPhase::Up,
             dispatch: Dispatch::new(Arc::clone(&hub), max_in_flight, rng),
+            homeless: Burst::new(hub.started_at),
             hub,
             endings: Vec::new(),
             begins: Vec::new(),
@@ -101,10 +105,20 @@ impl Prober {
                 self.endings.push(Ending::PutOff(probe));
                 continue;
             }
-            match self.connector.start(&probe, self.dispatch.plan(&probe)) {
+            let Some(bind) = self.dispatch.bind(&probe) else {
+                debug_assert!(false, "who is probed is served");
+                self.endings.push(Ending::LeftOut(probe));
+                continue;
+            };
+            match self.connector.start(&probe, self.dispatch.plan(&probe), bind) {
                 Start::Begun => {}
                 Start::Ended(sample) => self.endings.push(Ending::Ended(sample)),
-                Start::NoPort => self.endings.push(Ending::LeftOut(probe)),
+                Start::NoSource(error) => {
+                    if net::is_without_source(&error) && self.homeless.begins(clock::now()) {
+                        log::warn!(target: "tcp_forwarder::probing", "probes are left out: {error}");
+                    }
+                    self.endings.push(Ending::LeftOut(probe));
+                }
                 Start::Exhausted => {
                     is_exhausted = true;
                     self.endings.push(Ending::PutOff(probe));

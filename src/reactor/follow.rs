@@ -63,7 +63,10 @@ impl Reactor {
             }
             return Some(old);
         }
-        let is_outdated = before.spec().server.keepalive != service.spec.server.keepalive || !speaks_alike;
+        let (was, is) = (before.spec(), &service.spec);
+        let is_outdated = was.server.keepalive != is.server.keepalive
+            || was.remotes.bind != is.remotes.bind
+            || !speaks_alike;
         let new = self.tenants.insert(Tenant::new(Arc::clone(service))).ok()?;
         for key in self.inherit(old, new) {
             let Some(pool) = self.pools.get_mut(key) else {

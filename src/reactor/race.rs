@@ -81,7 +81,7 @@ impl Reactor {
                 self.count_failed_dial(rival, self.now, &error);
                 let addr = self.leave_pool(rival);
                 // A connect to this machine may be refused at once.
-                let is_its = !net::is_exhausted(&error) && !net::is_out_of_ports(&error);
+                let is_its = !net::is_of_our_own(&error);
                 return is_its && self.is_cold(key) && self.dial_next_rival(key, addr);
             }
         };

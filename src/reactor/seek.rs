@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use log::{debug, trace};
+use mio::net::TcpStream;
 
 use super::client::{Attachment, Client, Stage, Trust, Wait};
 use super::core::Reactor;
@@ -344,10 +345,10 @@ impl Reactor {
             return Err(io::ErrorKind::NotFound.into());
         };
         let (addr, tenant) = (pool.backend.addr, pool.tenant);
-        let stream = match net::begin_connect(addr) {
+        let stream = match self.connect(tenant, addr) {
             // Descriptors ran out: a client is worth more than a warm connection.
             Err(error) if net::is_exhausted(&error) && client.is_some() && self.give_up_one_warm() => {
-                net::begin_connect(addr)?
+                self.connect(tenant, addr)?
             }
             other => other?,
         };
@@ -395,6 +396,14 @@ impl Reactor {
             pool.dial_begun();
         }
         Ok(key)
+    }
+
+    /// Begins to connect, from where connections of a tenant leave.
+    fn connect(&self, tenant: Key, addr: SocketAddr) -> io::Result<TcpStream> {
+        match self.tenants.get(tenant) {
+            Some(tenant) => net::begin_connect_from(&tenant.spec().remotes.bind, addr),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 
     /// Closes a warm connection where there are most of them, for want of a descriptor; false if there is none.

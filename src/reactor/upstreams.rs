@@ -208,7 +208,7 @@ impl Reactor {
             return;
         };
         let addr = pool.backend.addr;
-        if net::is_exhausted(error) || net::is_out_of_ports(error) {
+        if net::is_of_our_own(error) {
             // Our own shortage tells nothing about the backend.
             if self.bursts.shortages.begins(self.time.clock()) {
                 warn!(target: "tcp_forwarder::pools", "no socket for a dial: {error}");

@@ -1,7 +1,7 @@
 //! How fast a candidate is: one download by HTTP, with limits.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -57,20 +57,15 @@ pub(super) struct Download {
     pub(super) region: String,
 }
 
-/// Downloads from a candidate until it ends, is long enough, or `is_over`.
-pub(super) fn download(
-    addr: SocketAddr,
-    target: &Target,
-    timeout: Duration,
-    is_over: &AtomicBool,
-) -> Download {
-    begin(addr, target, timeout)
-        .and_then(|stream| read(stream, is_over))
-        .unwrap_or_default()
+/// Downloads over a connection to a candidate until it ends, is long enough, or `is_over`.
+///
+/// # Errors
+/// When the connection ends before the answer begins.
+pub(super) fn download(stream: TcpStream, target: &Target, is_over: &AtomicBool) -> io::Result<Download> {
+    read(ask(stream, target)?, is_over)
 }
 
-fn begin(addr: SocketAddr, target: &Target, timeout: Duration) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect_timeout(&addr, timeout)?;
+fn ask(mut stream: TcpStream, target: &Target) -> io::Result<TcpStream> {
     stream.set_read_timeout(Some(SILENCE))?;
     stream.set_write_timeout(Some(SILENCE))?;
     let (host, path) = (&target.host, &target.path);
@@ -176,7 +171,8 @@ mod tests {
             String::from_utf8_lossy(&request[..count]).into_owned()
         });
         let target = Target::parse("http://example.com/file").expect("a URL");
-        let download = download(addr, &target, Duration::from_secs(5), &AtomicBool::new(false));
+        let stream = TcpStream::connect(addr).expect("it listens");
+        let download = download(stream, &target, &AtomicBool::new(false)).unwrap_or_default();
         let request = server.join().expect("no panic");
         assert!(
             request.starts_with("GET /file HTTP/1.1\r\nHost: example.com\r\n"),

@@ -17,7 +17,7 @@ use super::strain::Strain;
 use crate::base::clock;
 use crate::base::doorbell::Doorbell;
 use crate::candidates::CandidateSet;
-use crate::config::Scoring;
+use crate::config::{Bind, Scoring};
 use crate::net;
 use crate::probing::connect::{Connector, Start};
 use crate::probing::probe::{Errand, Probe};
@@ -42,6 +42,8 @@ pub struct Subject {
     pub scoring: Scoring,
     /// How many members its active set has.
     pub members: usize,
+    /// Where connections to them leave from.
+    pub bind: Bind,
 }
 
 /// What is asked for.
@@ -70,7 +72,8 @@ pub struct Options {
 /// Scans a list, until it has found what there is or `is_over`; `bell` wakes it for that. The result in its form.
 ///
 /// # Errors
-/// When nobody has answered, the system has no poll or descriptor to give, or its poll fails.
+/// When nobody has answered, what probes are to leave from is not there, the system has no poll or descriptor to give, or
+/// its poll fails.
 pub fn run(
     subject: &Subject,
     options: &Options,
@@ -91,7 +94,10 @@ pub fn run(
     }
     match (options.output, &scan.record) {
         (Output::Rows(form), _) => {
-            let row = |(addr, note)| row(addr, note, options, is_over);
+            let row = |(addr, note)| {
+                let download = scan.download(addr, is_over);
+                row(addr, note, download)
+            };
             let rows: Vec<Row> = best.into_iter().map(row).collect();
             Ok(report::render(&rows, form).into_bytes())
         }
@@ -106,11 +112,7 @@ pub fn run(
     }
 }
 
-fn row(addr: SocketAddr, note: Note, options: &Options, is_over: &AtomicBool) -> Row {
-    let Download { bits, region } = match &options.download {
-        Some(target) if !is_over.load(Ordering::Relaxed) => download(addr, target, options.timeout, is_over),
-        Some(_) | None => Download::default(),
-    };
+fn row(addr: SocketAddr, note: Note, Download { bits, region }: Download) -> Row {
     Row {
         addr,
         note,
@@ -127,6 +129,9 @@ struct Scan<'a> {
     pace: Pace,
     strain: Strain,
     connector: Connector,
+    bind: Bind,
+    /// Why no probe can leave: that does not pass while it waits.
+    homeless: Option<io::Error>,
     progress: Progress,
     service: ServiceId,
     rng: fastrand::Rng,
@@ -156,6 +161,8 @@ impl<'a> Scan<'a> {
             pace: Pace::new(options.rate, now),
             strain: Strain::new(options.rate, now),
             connector: Connector::new(bell)?,
+            bind: subject.bind.clone(),
+            homeless: None,
             progress: Progress::new(now),
             service: ServiceId::fresh(),
             strain_rng: rng.fork(),
@@ -181,6 +188,9 @@ impl<'a> Scan<'a> {
             let Some(until) = self.begin(now, &mut ended) else {
                 return Ok(());
             };
+            if let Some(error) = self.homeless.take() {
+                return Err(error);
+            }
             self.connector
                 .turn(Some(until.min(self.progress.next_at())), &mut ended)?;
             for sample in ended.drain(..) {
@@ -230,6 +240,19 @@ impl<'a> Scan<'a> {
             .flatten()
     }
 
+    /// Downloads from a candidate, if that is asked for.
+    fn download(&self, addr: SocketAddr, is_over: &AtomicBool) -> Download {
+        let Some(target) = &self.options.download else {
+            return Download::default();
+        };
+        if is_over.load(Ordering::Relaxed) {
+            return Download::default();
+        }
+        net::connect_from(&self.bind, addr, self.options.timeout)
+            .and_then(|stream| download(stream, target, is_over))
+            .unwrap_or_default()
+    }
+
     /// Begins one probe; whether there were means for it.
     fn start(&mut self, addr: SocketAddr, ended: &mut Vec<Sample>) -> bool {
         let probe = Probe {
@@ -242,13 +265,17 @@ impl<'a> Scan<'a> {
             port: 0,
             asks: false,
         };
-        match self.connector.start(&probe, None) {
+        match self.connector.start(&probe, None, &self.bind) {
             Start::Begun => true,
             Start::Ended(sample) => {
                 ended.push(sample);
                 true
             }
-            Start::Exhausted | Start::NoPort => false,
+            Start::NoSource(error) => {
+                self.homeless = net::is_without_source(&error).then_some(error);
+                false
+            }
+            Start::Exhausted => false,
         }
     }
 

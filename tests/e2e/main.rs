@@ -12,6 +12,7 @@ mod admission;
 mod adversary;
 mod balance;
 mod bandwidth;
+mod bind;
 #[cfg(target_os = "linux")]
 mod fickle;
 mod limits;

@@ -43,6 +43,8 @@
 //! | `kernel_descriptors::falling_to_what_is_in_use_while_it_runs` | the limit falls to what is in use and 0 to 12 more | nobody is lost who has a connection; all is well once it rises |
 //! | `kernel_ports::out_of_local_ports` | six local ports for 108 clients, in a namespace | who needs one waits; no probe and no dial counts; all whole once there are ports |
 //! | `kernel_ports::an_address_without_a_way_to_it_is_no_lack_of_ports` | an address of a version of IP that is not there | it fails at once, unlike a lack of ports |
+//! | `kernel_source::the_address_to_leave_from_goes_away` | the address of `remotes.bind` is taken away for a second | who needs a dial is told that there is none; nobody is blamed; service is back with the address |
+//! | `kernel_source::one_port_is_enough_for_a_connection_to_each` | one local port in all, and an address to leave from | it serves for one connection to each backend |
 //! | `kernel_pipes::out_of_pages_for_pipes` | another process of the user holds every page of pipes | bulk is copied, and whole |
 //! | `process_log::a_log_file_that_takes_nothing_stops_nobody` | nobody reads the pipe behind `logging.output`, and it is full | forwarding, metrics and the stop go on; lines are lost, and counted |
 //! | `process_log::a_standard_output_that_takes_nothing_stops_nobody` | the same with standard output | the same |
@@ -72,6 +74,7 @@ mod kernel_calls;
 mod kernel_descriptors;
 mod kernel_pipes;
 mod kernel_ports;
+mod kernel_source;
 mod namespace;
 mod overload;
 #[path = "../support/peers/mod.rs"]

@@ -57,6 +57,16 @@ pub(super) const REMOTES: &[Key] = &[
         "protocols behind TLS that backends are offered, the best first; an empty list = none is offered",
     ),
     of_service(
+        "remotes.bind.address",
+        Slot::OwnAddresses(|d| &mut d.remotes.bind.addresses),
+        "own address that dials, probes and checks leave from; candidates of a family without one are not reached; an empty list = the system chooses",
+    ),
+    of_service(
+        "remotes.bind.interface",
+        Slot::InterfaceOrNone(|d| &mut d.remotes.bind.interface),
+        "interface that they leave by (Linux and Android); empty = by the routes",
+    ),
+    of_service(
         "remotes.probing.interval",
         Time((ms(10), hours(24)), |d| &mut d.remotes.probing.interval),
         "length of one probing round",

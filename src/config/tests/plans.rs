@@ -185,6 +185,8 @@ proptest! {
                 names.find(|name| *name != key.in_force() && *name != "on").unwrap_or("file").to_owned()
             }
             "address" | "address or list" => "127.0.0.9:4321".to_owned(),
+            "interface" => "eth1".to_owned(),
+            "own address or list" => "192.0.2.1".to_owned(),
             "network or list" => "192.0.2.0/24".to_owned(),
             "text" => "/elsewhere".to_owned(),
             "route or list" => "{ to: default }".to_owned(),

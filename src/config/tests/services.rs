@@ -96,6 +96,7 @@ fn every_key_of_a_service_is_taken_in_it_and_every_other_is_not() {
             | "integer"
             | "number"
             | "network or list"
+            | "own address or list"
             | "route or list"
             | "list of certificates"
             | "list of names" => shown.to_owned(),
@@ -168,8 +169,8 @@ server:
             "6: services.web.server: what is in server at the top level stands in the service itself; allowed: \
              listen_addr, idle_timeout, half_close_timeout, keepalive, splice, max_connections_per_ip, \
              connection_rate_per_ip, connection_burst_per_ip, allow, deny, bandwidth, handshake_timeout, proxy_protocol, routes, no_match, plain, tls, remotes, pools, sleep",
-            "7: services.web.remotes.metrics: unknown key; allowed: default_remote_port, provider, tls, probing, \
-             passive, scoring, selector",
+            "7: services.web.remotes.metrics: unknown key; allowed: default_remote_port, provider, tls, bind, \
+             probing, passive, scoring, selector",
             "9: server.listen_addr: each service has its own; allowed: services.NAME.listen_addr",
         ],
     );

@@ -31,6 +31,7 @@ fn read(text: &str) -> Result<Config, ConfigErrors> {
         platform: Platform {
             splice: true,
             unix_sockets: true,
+            interfaces: true,
             tls: true,
         },
         variables: &variables,
