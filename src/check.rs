@@ -7,8 +7,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crate::candidates::{CandidateSet, unreached};
 use crate::config::{
-    BandwidthLimits, Bind, ClientAuth, ClientTls, Config, Process, Server, ServiceName, Spec, Strategy,
-    TlsVersion,
+    BandwidthLimits, Bind, ClientAuth, ClientTls, Config, LogOutput, Process, Server, ServiceName, Spec,
+    Strategy, TlsVersion,
 };
 use crate::tls::Credentials;
 
@@ -116,7 +116,12 @@ impl fmt::Display for Listening<'_> {
         if let Some(limits) = Speed::of(server.bandwidth) {
             writeln!(f, "{indent}bandwidth: {limits}")?;
         }
-        Ok(())
+        match &spec.access_log.output {
+            None => Ok(()),
+            Some(LogOutput::Stdout) => writeln!(f, "{indent}access log: stdout"),
+            Some(LogOutput::Stderr) => writeln!(f, "{indent}access log: stderr"),
+            Some(LogOutput::File(file)) => writeln!(f, "{indent}access log: {}", file.display()),
+        }
     }
 }
 

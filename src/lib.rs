@@ -28,6 +28,7 @@ pub mod search; // which prefixes are near, and whom to ask next
 pub mod backend; // one member of the active set and its live counts
 pub mod loadbalancer; // active set -> order of backends for one connection
 
+pub mod access_log; // a line for each connection when it ends
 pub mod admission; // who may connect
 pub mod preface; // what a connection says before it gets a backend
 pub mod relay; // two halves of one connection

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => {
+            logging::flush_lines();
             log::logger().flush();
             ExitCode::SUCCESS
         }

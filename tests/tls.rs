@@ -87,6 +87,46 @@ fn logs(forwarder: &Forwarder, words: &str) {
     wait_for(words, || forwarder.log().contains(words));
 }
 
+/// What the access log says of TLS.
+fn told(forwarder: &Forwarder) -> String {
+    let file = forwarder.files().path("access.log");
+    let read = || std::fs::read_to_string(&file).unwrap_or_default();
+    wait_for("a line", || read().ends_with('\n'));
+    read()
+}
+
+#[test]
+fn the_access_log_tells_version_name_and_protocol_or_why_there_was_none() {
+    let start = || {
+        let (cert, key) = (file("server.pem"), file("server.key"));
+        let changes = json!({
+            "server": { "tls": { "cert": cert, "key": key, "alpn": ["h2"] } },
+            "access_log": { "output": "access.log", "fields": ["end", "tls", "sni", "alpn"] },
+        });
+        Forwarder::start(&changes, &format!("{}\n", Backend::start(b"").addr))
+    };
+    for (version, name) in [(&version::TLS12, "TLSv1.2"), (&version::TLS13, "TLSv1.3")] {
+        let forwarder = start();
+        let mut config = known(&[version]);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let mut client = connect(forwarder.addr(), config);
+        ping(&mut client, b"hello");
+        client.conn.send_close_notify();
+        client.flush().unwrap();
+        client.sock.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        assert_eq!(
+            told(&forwarder),
+            format!("end=-- tls={name} sni=localhost alpn=h2\n")
+        );
+    }
+    let forwarder = start();
+    let mut client = patient(TcpStream::connect(forwarder.addr()).unwrap());
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let _alert = client.read_to_end(&mut Vec::new());
+    assert_eq!(told(&forwarder), "end=PR tls=- sni=- alpn=-\n");
+}
+
 /// How the other side of a backend's connection has ended.
 #[derive(Debug, PartialEq, Eq)]
 enum End {

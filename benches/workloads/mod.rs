@@ -2,6 +2,7 @@
 //!
 //! Shared by `micro.rs`, which measures time, and `instructions.rs`, which a script counts instructions of.
 
+mod line;
 mod request;
 
 use std::hint::black_box;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use tcp_forwarder::backend::{ActiveSet, Backend};
 use tcp_forwarder::base::clock;
 use tcp_forwarder::base::timers::Timers;
-use tcp_forwarder::config::{Algorithm, Scoring};
+use tcp_forwarder::config::{Algorithm, LogFormat, Scoring};
 use tcp_forwarder::loadbalancer::{LoadBalancer, SLOW_START};
 use tcp_forwarder::relay::half::{End, Half};
 use tcp_forwarder::relay::pump::pump;
@@ -38,7 +39,9 @@ pub(crate) trait Workload {
 }
 
 /// The names of all workloads.
-pub(crate) const NAMES: [&str; 11] = [
+pub(crate) const NAMES: [&str; 13] = [
+    "access_log_text",
+    "access_log_json",
     "pick_least_connections",
     "pick_round_robin",
     "pick_random",
@@ -55,6 +58,8 @@ pub(crate) const NAMES: [&str; 11] = [
 /// Builds a workload by its name.
 pub(crate) fn build(name: &str) -> Option<Box<dyn Workload>> {
     Some(match name {
+        "access_log_text" => Box::new(line::Line::new(LogFormat::Text)),
+        "access_log_json" => Box::new(line::Line::new(LogFormat::Json)),
         "pick_least_connections" => Box::new(Pick::new(Algorithm::LeastConnections)),
         "pick_round_robin" => Box::new(Pick::new(Algorithm::RoundRobin)),
         "pick_random" => Box::new(Pick::new(Algorithm::Random)),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::certificates::Certificates;
+use super::journals::Journals;
 use super::lists::Lists;
 use super::ports::Port;
 use crate::config::Config;
@@ -23,17 +24,21 @@ pub(super) struct Past {
 /// Candidates of services that stay are the caller's to publish ([`publish_lists`]).
 pub(super) fn assemble(
     present: &Directory,
-    (config, lists, certificates, past): (&Config, &Lists, &Certificates, &Past),
+    (config, lists, past): (&Config, &Lists, &Past),
+    (certificates, journals): (&Certificates, &Journals),
     (ports, limits): (&[Port], Limits),
-    bells: &Doorbells,
-    now: Instant,
+    (bells, now): (&Doorbells, Instant),
 ) -> Directory {
     let mut services = Vec::with_capacity(config.services.len());
     for (name, spec) in &config.services {
         let tls = certificates.get(name).cloned().unwrap_or_default();
+        let journal = journals.get(name);
         let service = match present.service(name.as_str()) {
             Some(before) if before.spec == *spec && before.tls.is_same(&tls) => Arc::clone(before),
-            Some(before) => Arc::new(before.under(Arc::clone(spec), now).speaking(tls)),
+            Some(before) => {
+                let next = before.under(Arc::clone(spec), now).speaking(tls);
+                Arc::new(next.writing(journal.cloned()))
+            }
             None => {
                 let Some(list) = lists.get(name) else {
                     debug_assert!(false, "a list for each service");
@@ -45,7 +50,7 @@ pub(super) fn assemble(
                     None => live,
                 };
                 let service = Service::new(name.clone(), Arc::clone(spec), Arc::new(live), now);
-                Arc::new(service.speaking(tls))
+                Arc::new(service.speaking(tls).writing(journal.cloned()))
             }
         };
         services.push(service);

@@ -17,6 +17,7 @@ use super::certificates::{self, Certificates};
 use super::error::AppError;
 use super::handle::{Errand, Handle};
 use super::inherited::Inherited;
+use super::journals::{self, Journals};
 use super::lists::Lists;
 use super::ports;
 use super::run::App;
@@ -107,11 +108,15 @@ impl Launch {
     /// Starts everything, in order. Returns once connections are accepted.
     ///
     /// # Errors
-    /// When certificates cannot be used, a port is in use, or the system refuses a thread or descriptor; nothing runs then.
+    /// When certificates cannot be used, an access log cannot be opened, a port is in use, or the system refuses a thread or
+    /// descriptor; nothing runs then.
     pub fn start(self, boot: Boot) -> Result<App, AppError> {
         let hub = Arc::clone(self.handle.hub());
         let certificates = certificates::load(&boot.config).map_err(AppError::Certificates);
-        let started = certificates.and_then(|certificates| start(self, boot, certificates));
+        let started = certificates.and_then(|certificates| {
+            let journals = journals::open(&boot.config).map_err(AppError::AccessLog)?;
+            start(self, boot, (certificates, journals))
+        });
         if started.is_err() {
             hub.stop();
         }
@@ -130,7 +135,11 @@ struct Made {
     room: usize,
 }
 
-fn start(launch: Launch, mut boot: Boot, certificates: Certificates) -> Result<App, AppError> {
+fn start(
+    launch: Launch,
+    mut boot: Boot,
+    (certificates, journals): (Certificates, Journals),
+) -> Result<App, AppError> {
     let Launch {
         handle,
         occurrences,
@@ -156,6 +165,7 @@ fn start(launch: Launch, mut boot: Boot, certificates: Certificates) -> Result<A
         started_reactors: boot.config.process.reactors,
         config: boot.config,
         certificates,
+        journals,
         room: made.room,
         needs_restart: false,
         admin,

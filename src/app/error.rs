@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::certificates::CertificateError;
+use crate::logging::LogError;
 
 /// Why the process could not start, or cannot go on.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub enum AppError {
     },
     /// Certificates or keys cannot be used.
     Certificates(CertificateError),
+    /// An access log cannot be opened.
+    AccessLog(LogError),
     /// The control socket could not be opened, or nobody hands over there.
     Control(io::Error),
     /// The system gave no thread, poll or descriptor.
@@ -43,6 +46,7 @@ impl fmt::Display for AppError {
         match self {
             Self::Listen { key, addr, source } => write!(f, "cannot listen on {addr} ({key}): {source}"),
             Self::Certificates(error) => write!(f, "{error}"),
+            Self::AccessLog(error) => write!(f, "access_log.output: {error}"),
             Self::Control(source) => write!(f, "server.control_socket: {source}"),
             Self::System { what, source } => write!(f, "cannot start: no {what}: {source}"),
             Self::ThreadEnded { name, why } => write!(f, "thread {name} ended: {why}"),

@@ -14,6 +14,7 @@ mod error; // why it cannot start or go on
 mod faults; // what is wrong with a reload
 mod handle; // how a process is asked for something
 mod inherited; // sockets that listen already
+mod journals; // access logs of all services
 mod lists; // candidate lists of all services
 mod ports; // listen addresses: bound, opened, kept
 mod run; // a running process, and its end

@@ -20,6 +20,7 @@ use super::circular::ask_all;
 use super::faults;
 use super::handle::{self, Errand, Handle};
 use super::inherited::Inherited;
+use super::journals::{self, Journals};
 use super::lists::{self, Lists};
 use super::ports::{self, Port};
 #[cfg(unix)]
@@ -50,6 +51,7 @@ pub(super) struct Worker {
     pub(super) file: Option<PathBuf>,
     pub(super) config: Config,
     pub(super) certificates: Certificates,
+    pub(super) journals: Journals,
     pub(super) ports: Vec<Port>,
     /// Descriptors for connections.
     pub(super) room: usize,
@@ -96,7 +98,10 @@ impl Worker {
                     let outcome = self.apply(config, &lists);
                     drop(self.note(outcome));
                 }
-                Errand::ReopenLogs => logging::reopen(),
+                Errand::ReopenLogs => {
+                    logging::reopen();
+                    logging::reopen_lines();
+                }
                 #[cfg(unix)]
                 Errand::HandOver(claimed) => self.hand_over(*claimed),
             }
@@ -244,6 +249,7 @@ impl Worker {
         let log_changes = self.config.process.logging != config.process.logging;
         let log = log_changes.then(|| logging::prepare(&config.process.logging));
         let log = log.transpose().map_err(|error| refused(&error))?;
+        let journals = journals::open(&config).map_err(|error| refused(&error))?;
         // Last, so that nobody connects to what a refusal closes again.
         let opened = reserved.listen().map_err(|error| refused(&error))?;
         // Nothing can be refused any more.
@@ -255,6 +261,7 @@ impl Worker {
         self.needs_restart = self.started_reactors != config.process.reactors;
         self.config = config;
         self.certificates = certificates;
+        self.journals = journals;
         self.publish(lists, &Past::default());
         self.keeper.adopt(&self.config.process.state, clock::now());
         self.wait_until_closed(&before);
@@ -286,10 +293,10 @@ impl Worker {
             let next = || {
                 Arc::new(assemble(
                     present,
-                    (&self.config, lists, &self.certificates, past),
+                    (&self.config, lists, past),
+                    (&self.certificates, &self.journals),
                     (&self.ports, limits),
-                    &self.hub.bells,
-                    now,
+                    (&self.hub.bells, now),
                 ))
             };
             (present.phase == Phase::Serving).then(next)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::access_log::AccessLog;
 use super::pools::Pools;
 use super::process::Process;
 use super::remotes::Remotes;
@@ -31,6 +32,8 @@ pub struct Spec {
     pub pools: Pools,
     /// What it does while nobody uses it.
     pub sleep: Sleep,
+    /// A line for each of its connections.
+    pub access_log: AccessLog,
 }
 
 /// Where the keys of services stand.

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::access_log::AccessLog;
 use super::check::{Check, CheckKind, HttpCheck, Method, Pattern, Select, Statuses};
 use super::client_tls::ClientTls;
 use super::pools::{Algorithm, Dynamic, Pools, Race, Rescue, Strategy};
@@ -33,6 +34,18 @@ impl Default for Process {
                 path: None,
                 interval: Duration::from_secs(300),
             },
+        }
+    }
+}
+
+impl Default for AccessLog {
+    fn default() -> Self {
+        Self {
+            output: None,
+            format: LogFormat::Text,
+            fields: Vec::new(),
+            sample: 1.0,
+            min_duration: Duration::ZERO,
         }
     }
 }

@@ -6,9 +6,11 @@
 
 use std::path::{Path, PathBuf};
 
+use super::access_log::AccessLog;
 use super::configuration::Spec;
 use super::defaults::STATIC_SIZE_PER_REMOTE;
 use super::pools::{Dynamic, Pools, Strategy};
+use super::process::LogOutput;
 use super::remotes::Remotes;
 use super::server::Server;
 use super::sleep::Sleep;
@@ -25,6 +27,7 @@ pub(super) struct Draft {
     pub(super) static_size: usize,
     pub(super) dynamic: Dynamic,
     pub(super) sleep: Sleep,
+    pub(super) access_log: AccessLog,
 }
 
 /// `remotes.scoring.weights`.
@@ -120,6 +123,7 @@ impl Draft {
             static_size,
             dynamic,
             sleep: spec.sleep,
+            access_log: spec.access_log.clone(),
         }
     }
 
@@ -140,12 +144,16 @@ impl Draft {
                 ..self.pools
             },
             sleep: self.sleep,
+            access_log: self.access_log,
         }
     }
 
     /// The spec; relative paths become relative to the folder of `file`.
     pub(super) fn finish(self, file: &Path) -> Spec {
         let mut spec = self.compose();
+        if let Some(LogOutput::File(path)) = &mut spec.access_log.output {
+            *path = beside(file, path);
+        }
         let Remotes {
             provider,
             tls,

@@ -6,8 +6,8 @@
 //!
 //! What the settings are:
 //! - `configuration.rs`: a [`Config`]: the process and its services.
-//! - `process.rs`, `server.rs`, `server_tls.rs`, `remotes.rs`, `remote_tls.rs`, `pools.rs`, `sleep.rs`: the sections, checked;
-//!   `client_tls.rs`: TLS to others; `service_name.rs`: names.
+//! - `process.rs`, `server.rs`, `server_tls.rs`, `remotes.rs`, `remote_tls.rs`, `pools.rs`, `sleep.rs`, `access_log.rs`: the
+//!   sections, checked; `client_tls.rs`: TLS to others; `service_name.rs`: names.
 //! - `defaults.rs`: every default; `mobile.rs`: what phones have otherwise.
 //! - `reference.rs`: what the documentation says about each key.
 //!
@@ -15,7 +15,7 @@
 //! - `keys/`: one row per key: its path, its scope, its type and range, its field, what it means.
 //! - `slot.rs`: the type, range and field of a key's value.
 //! - `value.rs`: one value: from YAML, or refused, and in words; `networks.rs`, `byte_rate.rs`, `routes.rs`, `addresses.rs`,
-//!   `certificates.rs`: some types of them.
+//!   `access_fields.rs`, `certificates.rs`: some types of them.
 //! - `shape.rs`: the keys as sections: of the whole file, and of a service.
 //! - `tree.rs`: YAML text as a bounded tree, and the line of each of its nodes.
 //! - `variables.rs`: variables of the environment in values.
@@ -26,6 +26,8 @@
 //!
 //! And what a reload changes: `plan.rs`.
 
+mod access_fields;
+mod access_log;
 mod addresses;
 mod byte_rate;
 mod certificates;
@@ -66,6 +68,7 @@ mod variables;
 
 use std::path::Path;
 
+pub use access_log::{AccessField, AccessLog};
 pub use check::{Check, CheckKind, HttpCheck, Method, Pattern, Select, Statuses};
 pub use client_tls::ClientTls;
 pub use configuration::{Config, Spec};

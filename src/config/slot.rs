@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::access_log::AccessField;
 use super::check::{Pattern, Statuses};
 use super::process::LogOutput;
 use super::server::Route;
@@ -21,7 +22,7 @@ use super::value::{
     file_or_none, flag, integer, interface_or_none, line, number, pattern, secret, show_duration, text,
     url_path,
 };
-use super::{addresses as own, byte_rate, certificates, networks, routes, statuses};
+use super::{access_fields, addresses as own, byte_rate, certificates, networks, routes, statuses};
 
 /// The field of `D` that a value goes to.
 type Field<D, T> = fn(&mut D) -> &mut T;
@@ -50,6 +51,9 @@ pub(super) enum Slot<D> {
     /// The empty text is none.
     FileOrNone(Field<D, Option<PathBuf>>),
     Output(Field<D, LogOutput>),
+    /// `off` is none.
+    OutputOrOff(Field<D, Option<LogOutput>>),
+    AccessFields(Field<D, Vec<AccessField>>),
     UrlPath(Field<D, String>),
     /// The empty text is none.
     InterfaceOrNone(Field<D, Option<String>>),
@@ -104,13 +108,12 @@ impl<D> Slot<D> {
             Self::ServiceOrNone(field) => *field(draft) = routes::service_or_none(node)?,
             Self::ByteRate(_, field) => *field(draft) = byte_rate::read(node)?,
             Self::File(field) => *field(draft) = PathBuf::from(file_name(node)?),
-            Self::Output(field) => {
-                *field(draft) = match file_name(node)? {
-                    "stdout" => LogOutput::Stdout,
-                    "stderr" => LogOutput::Stderr,
-                    path => LogOutput::File(PathBuf::from(path)),
-                }
+            Self::Output(field) => *field(draft) = output(file_name(node)?),
+            Self::OutputOrOff(field) => {
+                let name = file_name(node)?;
+                *field(draft) = (name != "off").then(|| output(name));
             }
+            Self::AccessFields(field) => *field(draft) = access_fields::read(node)?,
             Self::FileOrNone(field) => *field(draft) = file_or_none(node)?.map(PathBuf::from),
             Self::UrlPath(field) => *field(draft) = url_path(node)?,
             Self::Secret(field) => *field(draft) = secret(node)?,
@@ -144,9 +147,11 @@ impl<D> Slot<D> {
             Self::Statuses(_) => "status or list",
             Self::Certificates(_) => "list of certificates",
             Self::Protocols(_) => "list of names",
+            Self::AccessFields(_) => "list of fields",
             Self::File(_)
             | Self::FileOrNone(_)
             | Self::Output(_)
+            | Self::OutputOrOff(_)
             | Self::UrlPath(_)
             | Self::Secret(_)
             | Self::Text(_)
@@ -195,6 +200,10 @@ impl<D> Slot<D> {
             Self::Statuses(_) => statuses::allowed(),
             Self::Certificates(_) => certificates::allowed(),
             Self::Protocols(_) => certificates::allowed_protocols(),
+            Self::AccessFields(_) => access_fields::allowed(),
+            Self::OutputOrOff(_) => {
+                "off, stdout, stderr, or a file path; a relative one is relative to this file".to_owned()
+            }
         }
     }
 
@@ -236,11 +245,12 @@ impl<D> Slot<D> {
                 let path = field(draft).as_ref();
                 path.map_or_else(String::new, |path| path.display().to_string())
             }
-            Self::Output(field) => match field(draft) {
-                LogOutput::Stdout => "stdout".to_owned(),
-                LogOutput::Stderr => "stderr".to_owned(),
-                LogOutput::File(path) => path.display().to_string(),
-            },
+            Self::Output(field) => show_output(field(draft)),
+            Self::OutputOrOff(field) => {
+                let output = field(draft).as_ref();
+                output.map_or_else(|| "off".to_owned(), show_output)
+            }
+            Self::AccessFields(field) => access_fields::shown(field(draft)),
             Self::UrlPath(field) | Self::Text(field) => field(draft).clone(),
             Self::InterfaceOrNone(field) => field(draft).clone().unwrap_or_default(),
             Self::Secret(field) => {
@@ -252,6 +262,22 @@ impl<D> Slot<D> {
             Self::Certificates(field) => certificates::shown(field(draft)),
             Self::Protocols(field) => certificates::shown_protocols(field(draft)),
         }
+    }
+}
+
+fn output(name: &str) -> LogOutput {
+    match name {
+        "stdout" => LogOutput::Stdout,
+        "stderr" => LogOutput::Stderr,
+        path => LogOutput::File(PathBuf::from(path)),
+    }
+}
+
+fn show_output(output: &LogOutput) -> String {
+    match output {
+        LogOutput::Stdout => "stdout".to_owned(),
+        LogOutput::Stderr => "stderr".to_owned(),
+        LogOutput::File(path) => path.display().to_string(),
     }
 }
 

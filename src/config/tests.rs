@@ -126,6 +126,7 @@ fn given(key: &KeyDoc, value: &str) -> String {
         | "own address or list"
         | "route or list"
         | "list of certificates"
+        | "list of fields"
         | "list of names" => yaml(key.path, value),
         _ => yaml(key.path, &format!("{value:?}")),
     }
@@ -182,6 +183,7 @@ fn every_key_has_a_field_of_its_own() {
             "route or list" => vec!["[{ sni: a.example, to: web }]".to_owned()],
             "service" => vec!["web".to_owned()],
             "list of certificates" => vec!["[{ cert: a.pem, key: b.pem }]".to_owned()],
+            "list of fields" => vec!["[sni, end]".to_owned()],
             "list of names" => vec!["[h2, http/1.1]".to_owned()],
             "text" => vec!["/elsewhere".to_owned()],
             _ => {
@@ -263,6 +265,7 @@ fn outside(key: &KeyDoc) -> Vec<String> {
             "12",
         ],
         "list of certificates" => &["''", "12", "a.pem"],
+        "list of fields" => &["''", "12", "sni"],
         "list of names" => &["''", "12", "h2"],
         // An empty text is none, for these.
         _ if key.allowed.starts_with("empty, or") => &["12", "true"],

@@ -12,7 +12,7 @@ use simplelog::{ConfigBuilder, WriteLogger};
 
 use super::error::LogError;
 use super::output::{self, Output};
-use super::queue::{self, LOST_LINES, Queue};
+use super::queue::{self, LOST_LINES, Manner, Queue};
 use super::record::{self, JsonLine, TextLine};
 use crate::config::{LogFormat, LogOutput, Logging};
 
@@ -64,7 +64,7 @@ impl Style {
 impl Logger {
     /// A logger that writes to `out`, which is what `logging` names as its output.
     pub(super) fn new(logging: &Logging, rust_log: Option<&OsStr>, out: Output) -> io::Result<Self> {
-        let queue = queue::begin(out)?;
+        let queue = queue::begin(out, Manner::of_log())?;
         // Time stands before the line (`TextLines`), fields behind it (`TextLine`): simplelog has the middle.
         let config = ConfigBuilder::new()
             .set_time_level(LevelFilter::Off)

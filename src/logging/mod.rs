@@ -6,6 +6,7 @@
 //! written twice or in another format than its output's because the logger was changed.
 
 mod error;
+mod lines;
 mod logger;
 mod output;
 mod queue;
@@ -19,6 +20,7 @@ use std::sync::atomic::Ordering;
 
 use crate::config::Logging;
 pub use error::LogError;
+pub use lines::{Lines, flush_lines, lost_access_lines, reopen_lines};
 use logger::Logger;
 pub use logger::filter;
 use queue::LOST_LINES;

@@ -13,11 +13,36 @@ use std::time::Duration;
 
 use super::output::Output;
 
-/// Bytes that wait while the output takes nothing; what is logged beyond them is lost.
-pub(super) const MAX_BYTES: usize = 1 << 20;
+/// How lines are gathered and counted.
+#[derive(Debug, Clone)]
+pub(super) struct Manner {
+    /// What the lines are of, in words.
+    pub(super) what: String,
+    /// Bytes that wait while the output takes nothing; what is pushed beyond them is lost.
+    pub(super) most_bytes: usize,
+    /// Bytes of one write, unless one line alone is longer.
+    pub(super) write_bytes: usize,
+    /// Lines gather for this long before they are written, so that a line costs no wake-up of its own.
+    pub(super) gather: Duration,
+    /// Counts lines that could not be written.
+    pub(super) lost: &'static AtomicU64,
+}
+
+impl Manner {
+    /// That of the log.
+    pub(super) fn of_log() -> Self {
+        Self {
+            what: "the log".to_owned(),
+            most_bytes: 1 << 20,
+            write_bytes: WRITE_BYTES,
+            gather: Duration::ZERO,
+            lost: &LOST_LINES,
+        }
+    }
+}
 
 /// Bytes of one write, unless one line alone is longer: so much goes into a pipe undivided (`PIPE_BUF` of Linux).
-const WRITE_BYTES: usize = 4096;
+pub(super) const WRITE_BYTES: usize = 4096;
 
 /// Outputs that wait while the present one takes nothing; one more takes the place of the last, with its lines.
 const MAX_TURNS: usize = 4;
@@ -29,8 +54,9 @@ const KEPT_BYTES: usize = 16 * 1024;
 pub(super) static LOST_LINES: AtomicU64 = AtomicU64::new(0);
 
 /// Lines between those who log and the thread that writes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queue {
+    manner: Manner,
     waiting: Mutex<Waiting>,
     /// Something was pushed.
     pushed: Condvar,
@@ -39,6 +65,10 @@ pub(super) struct Queue {
 }
 
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and any of them may hold with any other"
+)]
 struct Waiting {
     batch: Batch,
     /// Lines that found no room since the last batch was taken.
@@ -47,6 +77,10 @@ struct Waiting {
     is_writing: bool,
     /// Whether the thread sleeps, so that it has to be woken.
     is_asleep: bool,
+    /// Whether somebody waits for what was pushed, so that nothing more is gathered.
+    is_awaited: bool,
+    /// Whether nothing more will be pushed.
+    is_closed: bool,
 }
 
 /// What is written in one go.
@@ -103,9 +137,9 @@ impl Queue {
     /// Takes a line, which ends with a line feed, for the thread to write.
     pub(super) fn push(&self, line: &[u8]) {
         let mut waiting = self.waiting();
-        if waiting.batch.lines.len() + line.len() > MAX_BYTES {
+        if waiting.batch.lines.len() + line.len() > self.manner.most_bytes {
             waiting.dropped += 1;
-            LOST_LINES.fetch_add(1, Ordering::Relaxed);
+            self.manner.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
         waiting.batch.lines.extend_from_slice(line);
@@ -120,6 +154,18 @@ impl Queue {
         self.wake(&mut waiting);
     }
 
+    /// Whether nothing more will be written.
+    pub(super) fn is_over(&self) -> bool {
+        let waiting = self.waiting();
+        waiting.is_closed && !waiting.is_writing && waiting.batch.is_empty()
+    }
+
+    /// Nothing more will be pushed: what was is written, and the thread ends.
+    pub(super) fn close(&self) {
+        self.waiting().is_closed = true;
+        self.pushed.notify_one();
+    }
+
     fn wake(&self, waiting: &mut Waiting) {
         if waiting.is_asleep {
             waiting.is_asleep = false;
@@ -130,43 +176,71 @@ impl Queue {
     /// Waits until all that was pushed before has been written, but no longer than `patience`.
     pub(super) fn flush(&self, patience: Duration) {
         let is_busy = |waiting: &mut Waiting| waiting.is_writing || !waiting.batch.is_empty();
-        drop(self.emptied.wait_timeout_while(self.waiting(), patience, is_busy));
+        let mut waiting = self.waiting();
+        waiting.is_awaited = true;
+        self.pushed.notify_one();
+        drop(self.emptied.wait_timeout_while(waiting, patience, is_busy));
     }
 
-    /// Exchanges `batch`, which was written, for what waits; sleeps until there is something.
-    fn next(&self, batch: &mut Batch) -> u64 {
+    /// Exchanges `batch`, which was written, for what waits; sleeps until there is something. How many lines found no room;
+    /// none once nothing more will come.
+    fn next(&self, batch: &mut Batch) -> Option<u64> {
         batch.clear();
         let mut waiting = self.waiting();
         waiting.is_writing = false;
         while waiting.batch.is_empty() {
+            waiting.is_awaited = false;
             self.emptied.notify_all();
+            if waiting.is_closed {
+                return None;
+            }
             waiting.is_asleep = true;
             waiting = self.pushed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
         waiting.is_asleep = false;
+        if self.manner.gather > Duration::ZERO {
+            let enough = self.manner.most_bytes / 4;
+            let gathers = |waiting: &mut Waiting| {
+                !waiting.is_awaited && !waiting.is_closed && waiting.batch.lines.len() < enough
+            };
+            let gathered = self
+                .pushed
+                .wait_timeout_while(waiting, self.manner.gather, gathers);
+            waiting = gathered.unwrap_or_else(PoisonError::into_inner).0;
+        }
         waiting.is_writing = true;
         std::mem::swap(&mut waiting.batch, batch);
-        std::mem::take(&mut waiting.dropped)
+        Some(std::mem::take(&mut waiting.dropped))
     }
 }
 
-/// Makes the thread that writes to `out` what is pushed to the queue, for the rest of the process.
+/// Makes the thread that writes to `out` what is pushed to the queue, until that is closed.
 ///
 /// # Errors
 /// When the system gives no thread.
-pub(super) fn begin(out: Output) -> io::Result<Arc<Queue>> {
-    let queue = Arc::<Queue>::default();
+pub(super) fn begin(out: Output, manner: Manner) -> io::Result<Arc<Queue>> {
+    let (lost, what, write_bytes) = (manner.lost, manner.what.clone(), manner.write_bytes);
+    let queue = Arc::new(Queue {
+        manner,
+        waiting: Mutex::default(),
+        pushed: Condvar::new(),
+        emptied: Condvar::new(),
+    });
     let taken = Arc::clone(&queue);
-    let mut page = Page { out, is_torn: false };
+    let mut page = Page {
+        out,
+        is_torn: false,
+        write_bytes,
+        lost,
+    };
     std::thread::Builder::new()
         .name("log".to_owned())
         .spawn(move || {
             let mut batch = Batch::default();
-            loop {
-                let dropped = taken.next(&mut batch);
+            while let Some(dropped) = taken.next(&mut batch) {
                 page.write_batch(&mut batch);
                 if dropped > 0 {
-                    log::warn!("{dropped} lines of the log were lost: its output took nothing for too long");
+                    log::warn!("{dropped} lines of {what} were lost: its output took nothing for too long");
                 }
             }
         })?;
@@ -178,6 +252,8 @@ struct Page {
     out: Output,
     /// Whether the last write failed and may have left part of a line.
     is_torn: bool,
+    write_bytes: usize,
+    lost: &'static AtomicU64,
 }
 
 impl Page {
@@ -195,7 +271,7 @@ impl Page {
 
     fn write_lines(&mut self, mut lines: &[u8]) {
         while !lines.is_empty() {
-            let (part, rest) = lines.split_at(whole_lines(lines));
+            let (part, rest) = lines.split_at(whole_lines(lines, self.write_bytes));
             self.write(part);
             lines = rest;
         }
@@ -211,15 +287,15 @@ impl Page {
         self.is_torn = written.is_err();
         if self.is_torn {
             let lost = lines.split_inclusive(|byte| *byte == b'\n').count();
-            LOST_LINES.fetch_add(lost as u64, Ordering::Relaxed);
+            self.lost.fetch_add(lost as u64, Ordering::Relaxed);
         }
     }
 }
 
-/// The length of as many lines as fit in one write; of one line at least.
-fn whole_lines(batch: &[u8]) -> usize {
+/// The length of as many lines as fit in one write of so many bytes; of one line at least.
+fn whole_lines(batch: &[u8], most: usize) -> usize {
     let is_end = |byte: &u8| *byte == b'\n';
-    let head = batch.get(..WRITE_BYTES).unwrap_or(batch);
+    let head = batch.get(..most).unwrap_or(batch);
     let last = head.iter().rposition(is_end);
     let end = last.or_else(|| batch.iter().position(is_end));
     end.map_or(batch.len(), |end| end + 1)
@@ -238,11 +314,11 @@ mod tests {
                 .flat_map(|length| line(*length))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(whole_lines(&batch(&[10, 20])), 30);
-        assert_eq!(whole_lines(&batch(&[4000, 96, 1])), WRITE_BYTES);
-        assert_eq!(whole_lines(&batch(&[4000, 97, 1])), 4000);
+        assert_eq!(whole_lines(&batch(&[10, 20]), WRITE_BYTES), 30);
+        assert_eq!(whole_lines(&batch(&[4000, 96, 1]), WRITE_BYTES), WRITE_BYTES);
+        assert_eq!(whole_lines(&batch(&[4000, 97, 1]), WRITE_BYTES), 4000);
         assert_eq!(
-            whole_lines(&batch(&[5000, 10])),
+            whole_lines(&batch(&[5000, 10]), WRITE_BYTES),
             5000,
             "one line alone may be longer"
         );

@@ -239,7 +239,7 @@ fn an_output_that_takes_nothing_costs_lines_and_nobody_waits_for_it() {
         output: LogOutput::Stdout,
     };
     let logger = Logger::new(&logging, None, gated).expect("a thread");
-    let said = 3 * queue::MAX_BYTES / 1000;
+    let said = 3 * queue::Manner::of_log().most_bytes / 1000;
     let before = lost_lines();
     let message = "x".repeat(1000);
     let record = |number: usize| {

@@ -116,6 +116,8 @@ families! {
         "When the state file was last written, in seconds since 1970; 0 if it was not.";
     STATE_WRITE_FAILURES = Counter "tcp_forwarder_state_write_failures_total" NONE,
         "Times that the state file could not be written.";
+    ACCESS_LOG_LOST = Counter "tcp_forwarder_access_log_lost_lines_total" NONE,
+        "Lines of access logs that could not be written: the output was full, failed, or took nothing for too long.";
     UPTIME = Gauge "tcp_forwarder_uptime_seconds" NONE,
         "Seconds since the process started.";
     BUILD_INFO = Gauge "tcp_forwarder_build_info" &["version"],

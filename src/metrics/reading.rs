@@ -14,6 +14,7 @@ use crate::admission::RejectReason;
 use crate::backend::{ActiveSet, Backend, ReactorShare};
 use crate::base::counters::{CONNECT_BOUNDS_MICROS, Cell, ConnectHistogram, HistogramReading};
 use crate::config::Algorithm;
+use crate::logging;
 use crate::preface::Failure;
 use crate::relay::close::CloseReason;
 use crate::scorer::link::Phase;
@@ -40,6 +41,7 @@ pub(super) fn collect(sources: &Sources, now: Instant, output: &mut Output) {
     output.number(&family::STATE_WRITTEN, &[], written_ms.as_secs_f64());
     let failures = hub.state.failures.load(Relaxed);
     output.count(&family::STATE_WRITE_FAILURES, &[], failures);
+    output.count(&family::ACCESS_LOG_LOST, &[], logging::lost_access_lines());
     let bad_requests = sources.bad_requests.load(Relaxed);
     output.count(&family::ERRORS, &["", family::METRICS_REQUEST], bad_requests);
     let dropped = hub.samples.dropped();

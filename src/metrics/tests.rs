@@ -24,7 +24,7 @@ mod movements;
 const REACTORS: usize = 2;
 
 /// The names that the specification fixes, with their labels, and `process_*`.
-const SPECIFIED: [(&str, &str); 58] = [
+const SPECIFIED: [(&str, &str); 59] = [
     ("new_connections_total", "service"),
     ("active_connections", "service"),
     ("connection_duration_seconds", "service"),
@@ -76,6 +76,7 @@ const SPECIFIED: [(&str, &str); 58] = [
     ("config_restart_needed", ""),
     ("state_written_timestamp_seconds", ""),
     ("state_write_failures_total", ""),
+    ("access_log_lost_lines_total", ""),
     ("process_cpu_seconds_total", ""),
     ("process_open_fds", ""),
     ("process_max_fds", ""),

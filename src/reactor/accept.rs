@@ -10,6 +10,7 @@ use socket2::{SockRef, Socket};
 use super::client::Client;
 use super::core::Reactor;
 use super::listener::{Listener, PAUSE};
+use super::story::Story;
 use super::token;
 use crate::admission::{RejectReason, Seat};
 use crate::base::slots::Key;
@@ -298,7 +299,8 @@ impl Reactor {
 
     /// Takes a new connection in and finds it a backend.
     fn open(&mut self, place: usize, stream: TcpStream, peer: SocketAddr) {
-        let Some(tenant) = self.listener(place).and_then(|listener| listener.tenant) else {
+        let Some((tenant, listener)) = self.listener(place).and_then(|one| Some((one.tenant?, one.addr)))
+        else {
             debug_assert!(false, "nobody is accepted before there is a tenant");
             return;
         };
@@ -317,7 +319,12 @@ impl Reactor {
             debug!(target: "tcp_forwarder::reactor", "{peer} left at once: {error}");
             return;
         }
-        let client = Client::new(Relay::new(stream.into(), peer, self.now), tenant, seat);
+        let mut client = Client::new(Relay::new(stream.into(), peer, self.now), tenant, seat);
+        if let Some(journal) = &owner.service.journal
+            && journal.samples(&mut self.rng)
+        {
+            client.search().story = Some(Box::new(Story::new(listener, None)));
+        }
         let Ok(key) = self.clients.insert(client) else {
             traffic.count_error(ErrorKind::Accept);
             return;

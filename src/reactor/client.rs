@@ -13,6 +13,7 @@
 use std::net::SocketAddr;
 
 use super::opening::Opening;
+use super::story::Story;
 use crate::admission::Seat;
 use crate::base::slots::Key;
 use crate::relay::Relay;
@@ -27,7 +28,7 @@ pub(super) struct Client {
     /// Under whose spec it ends.
     pub(super) tenant: Key,
     pub(super) stage: Stage,
-    /// What happened while it sought a backend, if anything did.
+    /// What happened while it sought a backend, if anything did; and what its line in the access log needs, if it has one.
     pub(super) search: Option<Box<Search>>,
     /// What it says before it gets a backend, and then what is known by that, if anything is.
     pub(super) opening: Option<Box<Opening>>,
@@ -73,7 +74,8 @@ pub(super) struct Attachment {
     pub(super) pool: Key,
 }
 
-/// What is remembered of a search that did not succeed at once.
+/// What is remembered of a search that did not succeed at once, or of a client that has a line in the access log: few
+/// clients, so that all others have room for one pointer only.
 #[derive(Debug, Default)]
 pub(super) struct Search {
     /// Backends that failed for it, in order.
@@ -82,6 +84,8 @@ pub(super) struct Search {
     /// Whether it has been counted as rescued.
     pub(super) is_rescued: bool,
     pub(super) race: Race,
+    /// What the line in the access log needs, if there is one.
+    pub(super) story: Option<Box<Story>>,
 }
 
 /// The second dial of a client.
@@ -147,6 +151,11 @@ impl Client {
     /// What is remembered of its search, to be added to.
     pub(super) fn search(&mut self) -> &mut Search {
         self.search.get_or_insert_default()
+    }
+
+    /// What its line in the access log needs, if it has one.
+    pub(super) fn story(&mut self) -> Option<&mut Story> {
+        self.search.as_mut()?.story.as_deref_mut()
     }
 
     /// Backends that failed for it.

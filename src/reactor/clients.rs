@@ -1,5 +1,8 @@
 //! Clients: events, turns, deadlines, the end.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use log::debug;
 
 use super::client::{Client, Stage, Wait};
@@ -11,9 +14,11 @@ use crate::config::Splice;
 use crate::net;
 use crate::relay::bulk;
 use crate::relay::close::{CloseReason, Ending, Side};
+use crate::relay::course::Step;
 use crate::relay::readiness::Closure;
 use crate::relay::wire::Wire;
 use crate::relay::{Moved, Tools, Verdict};
+use crate::service::Service;
 use crate::service::traffic::{ErrorKind, Traffic};
 
 /// How a relay is known to be silent.
@@ -86,6 +91,9 @@ impl Reactor {
             count(tenant.traffic(self.index), moved);
             if client.relay.step.is_some() || client.relay.stretch.is_some() {
                 let step = client.relay.step.take();
+                if let (Some(Step::Answered(_)), Some(story)) = (step, client.story()) {
+                    story.answered(self.now);
+                }
                 let turn = bulk::Turn {
                     moved: [moved.to_backend, moved.to_client],
                     awaits_backend: client.relay.awaits_backend(),
@@ -264,6 +272,7 @@ impl Reactor {
             net::reset_on_close(client.relay.client.stream.wire());
         }
         let backend = pool.and_then(|pool| self.leave_pool(pool));
+        self.write_line(&client, &service, backend, ending);
         let lifetime = self.now.saturating_duration_since(client.relay.accepted_at);
         let traffic = &service.live.traffic[self.index];
         if ending.reason == CloseReason::Error {
@@ -281,19 +290,29 @@ impl Reactor {
                 farewell.finished += 1;
             }
         }
-        debug!(
-            target: "tcp_forwarder::relay",
-            service = service.name.as_str(),
-            client:% = client.relay.client_addr,
-            backend:% = backend.map_or_else(|| "none".to_owned(), |addr| addr.to_string()),
-            reason = ending.reason.label(),
-            bytes_to_backend = client.relay.bytes_to_backend,
-            bytes_to_client = client.relay.bytes_to_client,
-            duration_ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
-            "connection closed"
-        );
+        tell_closed(&client, &service, (backend, ending), lifetime);
         self.drop_tenant_if_done(client.tenant);
     }
+}
+
+/// Tells the log of a client that has been closed.
+fn tell_closed(
+    client: &Client,
+    service: &Service,
+    (backend, ending): (Option<SocketAddr>, Ending),
+    lifetime: Duration,
+) {
+    debug!(
+        target: "tcp_forwarder::relay",
+        service = service.name.as_str(),
+        client:% = client.relay.client_addr,
+        backend:% = backend.map_or_else(|| "none".to_owned(), |addr| addr.to_string()),
+        reason = ending.reason.label(),
+        bytes_to_backend = client.relay.bytes_to_backend,
+        bytes_to_client = client.relay.bytes_to_client,
+        duration_ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
+        "connection closed"
+    );
 }
 
 fn count(traffic: &Traffic, moved: Moved) {

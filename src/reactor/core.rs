@@ -101,6 +101,8 @@ pub struct Reactor {
     /// Retired pools whose warm connections are to be closed.
     pub(super) closing_pools: Queue<Key>,
     pub(super) scratch: Box<[u8]>,
+    /// Room for one line of an access log.
+    pub(super) line: Vec<u8>,
     pub(super) pipes: PipeReserve,
     /// What services get whose spec forbids pipes.
     pub(super) no_pipes: PipeReserve,
@@ -160,6 +162,7 @@ impl Reactor {
             due_pools: Queue::default(),
             closing_pools: Queue::default(),
             scratch: vec![0; SCRATCH_BYTES].into(),
+            line: Vec::new(),
             rng,
             time: ReactorTime::new(now),
             now,

@@ -1,5 +1,6 @@
 //! One listener of a reactor.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use mio::net::TcpListener;
@@ -19,6 +20,8 @@ pub(super) const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Listener {
     pub(super) id: ListenerId,
     pub(super) socket: TcpListener,
+    /// Where it listens, for the access log.
+    pub(super) addr: Option<SocketAddr>,
     /// Whose connections are accepted here; nobody's before a directory has said so.
     pub(super) tenant: Option<Key>,
     /// The version of the directory when it was sent: that one or the next says whose it is.
@@ -37,6 +40,7 @@ impl Listener {
     pub(super) fn new(id: ListenerId, socket: TcpListener, sent_under: u64) -> Self {
         Self {
             id,
+            addr: socket.local_addr().ok(),
             socket,
             tenant: None,
             sent_under,

@@ -34,6 +34,7 @@ mod handshakes; // TLS with a client; whose turn a handshake is
 mod leave; // ends that wait for bytes which a reset would destroy
 mod letters; // what is delivered: listeners come, change hands and go
 pub mod limits; // which descriptors are for what
+mod lines;
 mod listener; // one listener
 pub mod mailbox; // what a reactor is to own
 mod opening; // what a client has said before it gets a backend
@@ -44,6 +45,7 @@ mod race; // a second dial beside one that takes too long
 mod securing; // TLS with a backend
 mod seek; // which connection a client gets
 mod signal; // what an event told
+mod story;
 mod tenant; // a service under one spec inside one reactor
 mod time; // the reactor's own time
 pub mod token; // token <-> what it names

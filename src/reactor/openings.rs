@@ -198,6 +198,7 @@ impl Reactor {
         };
         opening.bytes.drain(..header.length);
         opening.facts = header.facts;
+        let peer = client.relay.client_addr;
         let kind = match header.endpoints {
             Some(ends) => {
                 client.relay.client_addr = net::canonical(ends.source);
@@ -207,6 +208,9 @@ impl Reactor {
             None => ProxyKind::Local,
         };
         let tenant = client.tenant;
+        if let (ProxyKind::Named, Some(story)) = (kind, client.story()) {
+            story.proxy = Some(peer);
+        }
         self.count_proxied(tenant, kind);
         self.seat(key)
     }
@@ -299,6 +303,7 @@ impl Reactor {
             traffic.accepted.add(1);
             traffic.active.add(1);
         }
+        self.hand_on_story(key, to);
         self.note_client(from);
         self.note_client(to);
         self.drop_tenant_if_done(from);
@@ -327,9 +332,12 @@ impl Reactor {
     /// A client ends before it has a backend.
     pub(super) fn fail_opening(&mut self, key: Key, failure: Failure) {
         const TARGET: &str = "tcp_forwarder::preface";
-        let Some(client) = self.clients.get(key) else {
+        let Some(client) = self.clients.get_mut(key) else {
             return;
         };
+        if let Some(story) = client.story() {
+            story.has_left = failure == Failure::Left;
+        }
         let Some(tenant) = self.tenants.get(client.tenant) else {
             return;
         };

@@ -88,6 +88,9 @@ impl Reactor {
         if let Some(client) = self.clients.get_mut(key) {
             let pool = rival;
             client.search().race = Race::Rival(Attachment { upstream, pool });
+            if let Some(story) = client.story() {
+                story.is_raced = true;
+            }
         }
         if warm.is_some() {
             self.win(key, upstream);
@@ -165,6 +168,9 @@ impl Reactor {
         let addr = self.leave_pool(lost.pool);
         if let Some(client) = self.clients.get_mut(key) {
             client.search().failed.extend(addr);
+            if let Some(story) = client.story() {
+                story.dial_failed(error);
+            }
         }
         if self.is_cold(key) {
             self.client_timers.set(key.index(), self.now);

@@ -202,6 +202,10 @@ impl Reactor {
             return;
         };
         let pool = upstream.pool;
+        let dialled_at = match upstream.state {
+            State::Dialling { since, .. } => Some(since),
+            State::Warm { .. } | State::InUse { .. } => None,
+        };
         let warm_since = match upstream.state {
             State::Warm { since } => {
                 let age = self.now.saturating_duration_since(since);
@@ -240,6 +244,10 @@ impl Reactor {
         let is_measured = tenant.spec().remotes.scoring.throughput.max_score > 0.0;
         client.relay.stretch = is_measured.then(|| Box::new(Stretch::new(self.now)));
         client.relay.last_activity = self.now;
+        let accepted_at = client.relay.accepted_at;
+        if let Some(story) = client.story() {
+            story.got(dialled_at, accepted_at, self.now);
+        }
         if let Some(search) = &mut client.search
             && search.trust != Trust::Full
             && !search.is_rescued
@@ -431,6 +439,9 @@ impl Reactor {
         self.wait(client, Wait::Nothing);
         if let Some(client) = self.clients.get_mut(client) {
             client.search().failed.extend(addr);
+            if let Some(story) = client.story() {
+                story.dial_failed(error);
+            }
         }
         addr
     }

@@ -287,6 +287,12 @@ impl<W: Wire> Relay<W> {
         self.to_backend.phase() != Phase::Open
     }
 
+    /// Whether the client has all that the backend will ever say.
+    #[must_use]
+    pub fn has_backend_finished(&self) -> bool {
+        self.to_client.phase() == Phase::Done
+    }
+
     /// Since when its client waits for the backend's first word, as far as anybody can tell; none once it has finished
     /// (it may have gone), once it was told of as overdue, and while it is we who hold bytes back.
     #[must_use]

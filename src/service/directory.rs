@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::front::Front;
 use super::live::Live;
+use crate::access_log::Journal;
 use crate::admission::Admission;
 use crate::config::{ServiceName, Spec};
 use crate::loadbalancer::LoadBalancer;
@@ -34,6 +35,8 @@ pub struct Service {
     pub bandwidth: Option<Arc<Bandwidth>>,
     /// What it has for TLS, each way.
     pub tls: Credentials,
+    /// Where a line for each of its connections goes; none where there are none.
+    pub journal: Option<Arc<Journal>>,
     /// Whose turn it is.
     pub balancer: LoadBalancer,
 }
@@ -47,6 +50,7 @@ impl Service {
             front: Front::of(&spec.server).map(Arc::new),
             bandwidth: Bandwidth::of(&spec.server.bandwidth, now).map(Arc::new),
             tls: Credentials::default(),
+            journal: None,
             balancer: LoadBalancer::new(spec.pools.algorithm, Arc::clone(&live.turn)),
             name,
             spec,
@@ -70,6 +74,7 @@ impl Service {
                 Bandwidth::of(&after.bandwidth, now).map(Arc::new)
             },
             tls: self.tls.clone(),
+            journal: self.journal.clone(),
             balancer: LoadBalancer::new(spec.pools.algorithm, Arc::clone(&self.live.turn)),
             spec,
         }
@@ -79,6 +84,12 @@ impl Service {
     #[must_use]
     pub fn speaking(self, tls: Credentials) -> Self {
         Self { tls, ..self }
+    }
+
+    /// The same service, whose connections have their lines there.
+    #[must_use]
+    pub fn writing(self, journal: Option<Arc<Journal>>) -> Self {
+        Self { journal, ..self }
     }
 }
 

@@ -11,7 +11,7 @@ use super::live::Live;
 use crate::backend::{ActiveSet, Backend};
 use crate::base::clock;
 use crate::candidates::CandidateSet;
-use crate::config::{Pools, Remotes, Server, ServiceName, Sleep, Spec};
+use crate::config::{AccessLog, Pools, Remotes, Server, ServiceName, Sleep, Spec};
 use crate::reactor::limits::Limits;
 use crate::scorer::sample::{Outcome, Sample, Source};
 use crate::selector::decide::Footing;
@@ -38,6 +38,7 @@ pub(crate) fn spec(change: impl FnOnce(&mut Spec)) -> Arc<Spec> {
         remotes: Remotes::default(),
         pools: Pools::default(),
         sleep: Sleep::default(),
+        access_log: AccessLog::default(),
     };
     change(&mut spec);
     Arc::new(spec)

@@ -1,6 +1,7 @@
 //! The tables of the readmes, and the shipped configuration, say what the code says.
 
-use tcp_forwarder::config::{self, KeyDoc};
+use tcp_forwarder::access_log::{By, Phase};
+use tcp_forwarder::config::{self, AccessField, KeyDoc};
 
 use tcp_forwarder::admission::RejectReason;
 use tcp_forwarder::metrics::family::{self, Kind};
@@ -175,5 +176,30 @@ fn the_label_tables_are_complete() {
             let shown: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
             assert_eq!(shown, labels, "{name}: {column}");
         }
+    }
+}
+
+#[test]
+fn the_page_of_the_access_log_is_complete() {
+    let page = read("docs/ACCESS-LOG.md");
+    let first = |column| -> Vec<String> {
+        let rows = markdown::rows(&page, column);
+        rows.iter().map(|row| row[0].replace('`', "")).collect()
+    };
+    assert_eq!(first("Field"), AccessField::ALL.map(AccessField::name));
+    let letter = |letter: u8| char::from(letter).to_string();
+    assert_eq!(first("First"), By::ALL.map(|by| letter(by.letter())));
+    let phases = Phase::ALL.map(|phase| letter(phase.letter()));
+    assert_eq!(first("Second"), [&["-".to_owned()], &phases[..]].concat());
+    let words = |column| -> Vec<String> {
+        let rows = markdown::rows(&page, column);
+        rows.iter().map(|row| row[1].replace('`', "")).collect()
+    };
+    assert_eq!(words("First"), By::ALL.map(By::word));
+    assert_eq!(words("Second")[1..], Phase::ALL.map(Phase::word));
+    // What is explained is provoked.
+    let tests = read("tests/e2e/ends.rs");
+    for code in first("Letters").iter().flat_map(|codes| codes.split(", ")) {
+        assert!(tests.contains(&format!("\"{code}\"")), "no test ends as {code}");
     }
 }

@@ -8,11 +8,13 @@
     reason = "a test crate: a failure is a panic, waiting has a deadline, and metrics count in whole numbers"
 )]
 
+mod access_log;
 mod admission;
 mod adversary;
 mod balance;
 mod bandwidth;
 mod bind;
+mod ends;
 #[cfg(target_os = "linux")]
 mod fickle;
 mod limits;

@@ -6,7 +6,9 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 
-use tcp_forwarder::config::{NoMatch, ProxySend, Rescue, Route, ServiceName, Spec, Strategy};
+use tcp_forwarder::config::{
+    AccessField, LogOutput, NoMatch, ProxySend, Rescue, Route, ServiceName, Spec, Strategy,
+};
 use tcp_forwarder::relay::close::CloseReason;
 
 use crate::fickle::{client_hello, deafen, hear_again, reset};
@@ -210,6 +212,25 @@ fn play(spec: &Spec, pieces: &[&[u8]], fate: Fate) -> Outcome {
         rescued: scene.rescued(),
         counted: scene.counted(),
     }
+}
+
+#[test]
+fn the_access_log_tells_of_a_rescue() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("access.log");
+    let mut spec = spec(Rescue::Safe);
+    spec.access_log.output = Some(LogOutput::File(file.clone()));
+    spec.access_log.fields = vec![
+        AccessField::Rescued,
+        AccessField::Via,
+        AccessField::BytesUp,
+        AccessField::End,
+    ];
+    assert_eq!(play(&spec, &[REQUEST], Fate::Closed), rescued(REQUEST));
+    let read = || std::fs::read_to_string(&file).unwrap();
+    wait_for("its line", || !read().is_empty());
+    let expected = format!("rescued=true via=dialled bytes_up={} end=--\n", REQUEST.len());
+    assert_eq!(read(), expected);
 }
 
 fn rescued(flight: &[u8]) -> Outcome {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use tcp_forwarder::access_log::Journal;
 use tcp_forwarder::backend::{ActiveSet, Backend, ReactorShare};
 use tcp_forwarder::base::counters::Cell;
 use tcp_forwarder::candidates::CandidateSet;
@@ -112,7 +113,9 @@ impl Reactors {
         let candidates = CandidateSet::parse("127.0.0.1", 80).unwrap();
         let live = Live::new(Arc::new(candidates), &spec.remotes.scoring, &self.hub.bells);
         let (name, spec) = (ServiceName::parse(name).unwrap(), spec.clone());
-        Arc::new(Service::new(name, Arc::new(spec), Arc::new(live), Instant::now()))
+        let journal = Journal::open(&spec.access_log).unwrap().map(Arc::new);
+        let service = Service::new(name, Arc::new(spec), Arc::new(live), Instant::now());
+        Arc::new(service.writing(journal))
     }
 
     /// Opens a port for a service, in every reactor; nobody is accepted there before a directory says so.

@@ -15,7 +15,7 @@ use tcp_forwarder::service::{Listening, Service};
 use crate::rig::{Reactors, TestBackend, activate, connect, sum_counters, wait_for};
 
 /// A `ClientHello` that asks for this name.
-fn hello(name: &str, alpn: &[&str]) -> Vec<u8> {
+pub(crate) fn hello(name: &str, alpn: &[&str]) -> Vec<u8> {
     let long = |value: &[u8]| [&u16::try_from(value.len()).unwrap().to_be_bytes()[..], value].concat();
     let mut extensions = Vec::new();
     if !name.is_empty() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tcp_forwarder::base::clock;
-use tcp_forwarder::config::{Pools, Remotes, Server, ServiceName, Sleep, Spec, Strategy};
+use tcp_forwarder::config::{AccessLog, Pools, Remotes, Server, ServiceName, Sleep, Spec, Strategy};
 use tcp_forwarder::probing::probe::Errand;
 use tcp_forwarder::scorer::{Outcome, Source};
 use tcp_forwarder::service::{Hub, Live, Service};
@@ -33,6 +33,7 @@ pub fn spec() -> Spec {
             ..Pools::default()
         },
         sleep: Sleep::default(),
+        access_log: AccessLog::default(),
     };
     spec.remotes.probing.interval = Duration::from_secs(10);
     spec.remotes.probing.probe_candidate_count = 100;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tcp_forwarder::base::clock;
 use tcp_forwarder::candidates::CandidateSet;
-use tcp_forwarder::config::{Dynamic, Pools, Remotes, Server, ServiceName, Sleep, Spec, Strategy};
+use tcp_forwarder::config::{AccessLog, Dynamic, Pools, Remotes, Server, ServiceName, Sleep, Spec, Strategy};
 use tcp_forwarder::scorer::Source;
 use tcp_forwarder::scorer::link::Phase;
 use tcp_forwarder::service::{Hub, Live, Service};
@@ -51,6 +51,7 @@ pub(crate) fn spec(change: impl FnOnce(&mut Spec)) -> Spec {
             ..Pools::default()
         },
         sleep: Sleep::default(),
+        access_log: AccessLog::default(),
     };
     change(&mut spec);
     spec

@@ -2,6 +2,7 @@
 //!
 //! The table is what the reader reads by and what the documentation is checked against.
 
+mod access_log;
 mod key;
 mod pools;
 mod process;
@@ -24,6 +25,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
         remotes::SELECTOR,
         pools::POOLS,
         sleep::SLEEP,
+        access_log::ACCESS_LOG,
     ]
     .into_iter()
     .flatten()

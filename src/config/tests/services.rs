@@ -99,6 +99,7 @@ fn every_key_of_a_service_is_taken_in_it_and_every_other_is_not() {
             | "own address or list"
             | "route or list"
             | "list of certificates"
+            | "list of fields"
             | "list of names" => shown.to_owned(),
             _ => format!("{shown:?}"),
         };
@@ -168,7 +169,7 @@ server:
             "5: services.web.logging: the process's, not a service's; allowed: logging at the top level",
             "6: services.web.server: what is in server at the top level stands in the service itself; allowed: \
              listen_addr, idle_timeout, half_close_timeout, keepalive, splice, max_connections_per_ip, \
-             connection_rate_per_ip, connection_burst_per_ip, allow, deny, bandwidth, handshake_timeout, proxy_protocol, routes, no_match, plain, tls, remotes, pools, sleep",
+             connection_rate_per_ip, connection_burst_per_ip, allow, deny, bandwidth, handshake_timeout, proxy_protocol, routes, no_match, plain, tls, remotes, pools, sleep, access_log",
             "7: services.web.remotes.metrics: unknown key; allowed: default_remote_port, provider, tls, bind, \
              probing, passive, scoring, selector",
             "9: server.listen_addr: each service has its own; allowed: services.NAME.listen_addr",
@@ -210,7 +211,7 @@ fn services_are_named_once_each_and_listen() {
             "5: services.web: given twice, first on line 3; allowed: once",
             "6: services.\"b c\": 7 is not a section; allowed: a section with listen_addr, idle_timeout, \
              half_close_timeout, keepalive, splice, max_connections_per_ip, connection_rate_per_ip, \
-             connection_burst_per_ip, allow, deny, bandwidth, handshake_timeout, proxy_protocol, routes, no_match, plain, tls, remotes, pools, sleep",
+             connection_burst_per_ip, allow, deny, bandwidth, handshake_timeout, proxy_protocol, routes, no_match, plain, tls, remotes, pools, sleep, access_log",
             &format!("6: services.\"b c\": not a name of a service; allowed: {allowed}"),
         ],
     );

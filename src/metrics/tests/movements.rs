@@ -2,6 +2,10 @@
 
 use super::*;
 use crate::candidates::CandidateSet;
+#[cfg(target_os = "linux")]
+use crate::config::LogOutput;
+#[cfg(target_os = "linux")]
+use crate::logging::{Lines, flush_lines};
 use crate::preface::Failure;
 use crate::scorer::link::Phase;
 use crate::selector::decide::Footing;
@@ -172,6 +176,17 @@ pub(super) const ALL: &[Movement] = &[
         1.5,
     ),
     (|_, _| (), "state_write_failures_total", 4.0),
+    #[cfg(target_os = "linux")]
+    (
+        |_, _| {
+            let full = LogOutput::File("/dev/full".into());
+            let lines = Lines::open(&full).expect("a device");
+            lines.push(b"lost\n");
+            flush_lines();
+        },
+        "access_log_lost_lines_total",
+        1.0,
+    ),
     (
         |w, _| {
             let set = CandidateSet::parse("10.0.0.0/8\n", 80).expect("a list");
