@@ -33,6 +33,7 @@ use crate::scorer::board::ScoreBoard;
 use crate::scorer::link::Phase;
 use crate::scorer::sample::{Sample, Touched};
 use crate::scorer::score;
+use crate::service::admin_state::AdminStates;
 use crate::service::id::{Candidate, ServiceId};
 
 /// End of a sweep that cannot get on, for want of descriptors or of room beside other services.
@@ -56,6 +57,8 @@ pub struct Facts<'a> {
     pub board: &'a ScoreBoard,
     /// Who is probed in every round.
     pub active: &'a ActiveSet,
+    /// Who is in maintenance, and not probed.
+    pub admin: &'a AdminStates,
 }
 
 /// What one service has to probe.
@@ -328,6 +331,14 @@ impl Agenda {
         }
     }
 
+    /// Somebody wants a candidate probed before its time: it is next.
+    pub fn hasten(&mut self, addr: SocketAddr, now: Instant) {
+        match &mut self.state {
+            State::Sweep(sweep) => sweep.put_off.push(addr),
+            State::Rounds(rounds) => rounds.queue.push_front(Planned { at: now, addr }),
+        }
+    }
+
     /// A look at a member while the service is asleep; it counts as one that has [joined](Self::joined).
     pub fn look(&mut self, addr: SocketAddr, now: Instant) -> Probe {
         self.joined();
@@ -470,30 +481,46 @@ impl Agenda {
     }
 
     fn go_on_sweeping(&mut self, now: Instant, facts: &Facts<'_>, rng: &mut fastrand::Rng) -> Option<Probe> {
-        let State::Sweep(sweep) = &mut self.state else {
-            return None;
-        };
         if self.in_flight >= self.config.initial.max_concurrency {
             return None;
         }
-        let addr = sweep.put_off.pop().or_else(|| {
-            if sweep.left == 0 {
-                return None;
+        let addr = loop {
+            match self.next_of_sweep(now, facts, rng) {
+                Some(addr) if facts.admin.is_in_maintenance(&addr) => {}
+                next => break next,
             }
-            let is_known = |addr: &SocketAddr| facts.board.is_fresh(addr) || sweep.recalled.contains(addr);
-            let proof = if self.strangers.are_searched() {
-                sweep.proof.next(now, facts, self.aims)
-            } else {
-                None
-            };
-            let next = proof.or_else(|| self.strangers.next(is_known, rng));
-            sweep.left = next.map_or(0, |_| sweep.left - 1);
-            next
-        });
+        };
         if addr.is_none() && self.in_flight == 0 {
             self.begin_rounds(now);
         }
         addr.map(|addr| self.probe(addr, Errand::Sweep, true))
+    }
+
+    /// Who is next in a sweep, if anybody is left.
+    fn next_of_sweep(
+        &mut self,
+        now: Instant,
+        facts: &Facts<'_>,
+        rng: &mut fastrand::Rng,
+    ) -> Option<SocketAddr> {
+        let State::Sweep(sweep) = &mut self.state else {
+            return None;
+        };
+        if let Some(addr) = sweep.put_off.pop() {
+            return Some(addr);
+        }
+        if sweep.left == 0 {
+            return None;
+        }
+        let is_known = |addr: &SocketAddr| facts.board.is_fresh(addr) || sweep.recalled.contains(addr);
+        let proof = if self.strangers.are_searched() {
+            sweep.proof.next(now, facts, self.aims)
+        } else {
+            None
+        };
+        let next = proof.or_else(|| self.strangers.next(is_known, rng));
+        sweep.left = next.map_or(0, |_| sweep.left - 1);
+        next
     }
 
     fn go_round(&mut self, now: Instant, facts: &Facts<'_>, rng: &mut fastrand::Rng) -> Option<Probe> {
@@ -526,7 +553,10 @@ impl Agenda {
         {
             rounds.queue.pop_front();
             let is_late = next.at + interval <= now;
-            if !is_late && (list.contains(&next.addr) || facts.active.contains(&next.addr)) {
+            if !is_late
+                && !facts.admin.is_in_maintenance(&next.addr)
+                && (list.contains(&next.addr) || facts.active.contains(&next.addr))
+            {
                 return Some(next);
             }
         }
@@ -535,7 +565,12 @@ impl Agenda {
 
     /// What is left of the present round.
     fn plan(&mut self, now: Instant, facts: &Facts<'_>, rng: &mut fastrand::Rng) -> Rounds {
-        let active: Vec<SocketAddr> = facts.active.backends.iter().map(|backend| backend.addr).collect();
+        let members = facts.active.backends.iter().map(|backend| backend.addr);
+        // Who drains is to be known as well as members are, for it may become one again.
+        let draining = facts.admin.draining().take(self.aims.wanted);
+        let draining = draining.filter(|addr| self.strangers.list().contains(addr));
+        let draining = draining.filter(|addr| !facts.active.contains(addr));
+        let active: Vec<SocketAddr> = members.chain(draining).collect();
         let number = self.grid().number(now);
         let round = Round {
             now,
@@ -553,7 +588,9 @@ impl Agenda {
         let is_known = |addr: &SocketAddr| {
             facts.board.contains(addr) && (!is_searched || facts.board.rating(*addr).successes > 0)
         };
-        let planned = schedule::plan(&round, facts.board.touched(), is_known, &mut self.strangers, rng);
+        let touched = facts.board.touched();
+        let touched = touched.filter(|row| !facts.admin.is_in_maintenance(&row.addr));
+        let planned = schedule::plan(&round, touched, is_known, &mut self.strangers, rng);
         Rounds {
             queue: planned.into(),
             number: number + 1,

@@ -31,9 +31,11 @@ use crate::config::Bind;
 use crate::scorer::board::ScoreBoard;
 use crate::scorer::link::{LinkView, Phase as LinkPhase};
 use crate::scorer::sample::Touched;
+use crate::service::admin_state::AdminStates;
 use crate::service::directory::{Directory, Phase, Service};
 use crate::service::hub::Hub;
 use crate::service::id::{Candidate, ServiceId};
+use crate::service::probe_requests::ProbeRequest;
 use crate::service::slumber::Slumber;
 
 /// Probes that begin between two looks at the poll: answers are timed when they are seen, so a long burst of
@@ -78,6 +80,8 @@ pub struct Dispatch {
 struct Entry {
     service: Arc<Service>,
     candidates: Reader<CandidateSet>,
+    /// Whom nobody is to probe.
+    admin: Reader<AdminStates>,
     agenda: Agenda,
     slumber: Reader<Slumber>,
     /// What takes the place of the agenda while the service is asleep.
@@ -93,7 +97,28 @@ struct Entry {
 impl Entry {
     /// Whether an address is the service's to probe.
     fn has(&self, addr: &SocketAddr) -> bool {
-        self.candidates.contains(addr) || self.service.live.active.load().contains(addr)
+        let is_its = self.candidates.contains(addr) || self.service.live.active.load().contains(addr);
+        is_its && !self.admin.is_in_maintenance(addr)
+    }
+
+    /// Looks at everybody anew, at first at those that are known.
+    fn sweep_anew(&mut self, rng: &mut fastrand::Rng, now: Instant) {
+        self.agenda.sweep_anew(now, rng);
+        self.agenda
+            .remember(read(&self.service.live.board).touched(), rng);
+        self.agenda.begin_with(recalled(&self.service).into_iter());
+        tell_sweep(self);
+    }
+
+    /// Does what somebody asked for by hand, unless the service is asleep.
+    fn hear_requests(&mut self, rng: &mut fastrand::Rng, now: Instant) {
+        for request in self.service.live.probe_requests.take() {
+            match request {
+                _ if self.looks.is_some() => {}
+                ProbeRequest::One(addr) => self.agenda.hasten(addr, now),
+                ProbeRequest::All => self.sweep_anew(rng, now),
+            }
+        }
     }
 
     /// When the service is to be asked whom to probe.
@@ -206,7 +231,9 @@ impl Dispatch {
                 tell_sweep(entry);
                 tell_unreached(&entry.service, &entry.candidates);
             }
+            entry.admin.refresh();
             entry.follow_slumber(self.hub.started_at, now);
+            entry.hear_requests(&mut self.rng, now);
         }
         if self.link.refresh() {
             self.sentinels.adopt(&self.link, now);
@@ -217,12 +244,7 @@ impl Dispatch {
         if self.sweeps != self.link.sweeps {
             self.sweeps = self.link.sweeps;
             for entry in self.services.values_mut() {
-                entry.agenda.sweep_anew(now, &mut self.rng);
-                entry
-                    .agenda
-                    .remember(read(&entry.service.live.board).touched(), &mut self.rng);
-                entry.agenda.begin_with(recalled(&entry.service).into_iter());
-                tell_sweep(entry);
+                entry.sweep_anew(&mut self.rng, now);
             }
         }
         let ids: Vec<ServiceId> = self.services.keys().copied().collect();
@@ -342,12 +364,16 @@ impl Dispatch {
         let active = live.active.load();
         if let Some(looks) = &mut entry.looks {
             let addr = looks.begin(now, &active)?;
+            if entry.admin.is_in_maintenance(&addr) {
+                return None;
+            }
             return Some(entry.agenda.look(addr, now));
         }
         let board = read(&live.board);
         let facts = Facts {
             board: &board,
             active: &active,
+            admin: &entry.admin,
         };
         entry.agenda.begin(now, &facts, &mut self.rng)
     }
@@ -508,6 +534,7 @@ impl Dispatch {
         let entry = Entry {
             service: Arc::clone(service),
             candidates,
+            admin: Reader::new(Arc::clone(&service.live.admin)),
             agenda,
             slumber: Reader::new(Arc::clone(&service.live.slumber)),
             looks: None,

@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLockReadGuard, Weak};
 use std::time::Instant;
 
 use super::decide::{self, Footing, Listed, Member, Ratings, Situation, Switch, SwitchReason, decide};
+use super::record::{self, Course, Detail, Entry, MAX_WITHDRAWN_ROWS, Record};
 use super::report;
 use crate::backend::{ActiveSet, Backend};
 use crate::base::grid::Grid;
@@ -20,6 +21,7 @@ use crate::config::{self, Strategy};
 use crate::pools::targets;
 use crate::scorer::board::ScoreBoard;
 use crate::scorer::sample::Rated;
+use crate::service::admin_state::{AdminState, AdminStates};
 use crate::service::directory::Service;
 use crate::service::slumber::Slumber;
 use crate::service::uplink::{MAX_UPLINKS, UplinkId};
@@ -30,12 +32,16 @@ pub(super) struct Choice {
     service: Arc<Service>,
     /// Who may be chosen.
     candidates: Reader<CandidateSet>,
+    /// Whom somebody has taken out.
+    admin: Reader<AdminStates>,
     /// Whether somebody asked, and was not heeded yet.
     pub(super) is_asked: bool,
     /// When it is evaluated unasked.
     due: Instant,
     told: Told,
     last_switch: Option<Instant>,
+    /// How the members came in.
+    entries: Vec<Entry>,
     /// Whether the service is asleep.
     slumber: Reader<Slumber>,
     /// Whether initial probing was over at the evaluation before: until then sets are made of whoever has answered so far,
@@ -56,12 +62,14 @@ impl Choice {
     pub(super) fn new(service: Arc<Service>, due: Instant) -> Self {
         Self {
             candidates: Reader::new(Arc::clone(&service.live.candidates)),
+            admin: Reader::new(Arc::clone(&service.live.admin)),
             slumber: Reader::new(Arc::clone(&service.live.slumber)),
             service,
             is_asked: true,
             due,
             told: Told::default(),
             last_switch: None,
+            entries: Vec::new(),
             is_settled: false,
             known: HashMap::new(),
             uplink: 0,
@@ -98,7 +106,7 @@ impl Choice {
     /// Takes the request of whoever asked, and follows whether the service is asleep: when it wakes, times of evaluations
     /// that have passed meanwhile are none to catch up with.
     pub(super) fn hear(&mut self, origin: Instant, now: Instant) {
-        self.is_asked |= self.service.live.evaluation.take();
+        self.is_asked |= self.service.live.evaluation.take() | self.admin.refresh();
         if self.slumber.refresh() && !self.slumber.is_asleep() {
             self.plan(origin, now);
         }
@@ -116,12 +124,21 @@ impl Choice {
         self.follow_uplink(now);
         let has_set = !self.service.live.active.load().backends.is_empty() || self.recall(now);
         if (!has_set || self.awaits_sweep) && !self.is_ready() {
-            return;
+            let course = if has_set {
+                Course::AwaitsSweep
+            } else {
+                Course::AwaitsFirstSet
+            };
+            return self.note(course, Vec::new(), now);
         }
         // The first set on a way to the network is no switch.
         let is_first = std::mem::take(&mut self.awaits_sweep);
         let present = self.service.live.active.load();
-        let (ratings, current) = self.rate(&present);
+        let Seen {
+            ratings,
+            current,
+            details,
+        } = self.rate(&present);
         let situation = Situation {
             ratings: &ratings,
             current: &current,
@@ -134,10 +151,10 @@ impl Choice {
             let threshold = self.rules().min_score_threshold;
             report::footing(&self.service.name, decision.footing, threshold);
         }
-        match decision.switch {
+        match &decision.switch {
             Some(switch) => {
-                report::switch(&self.service.name, &switch, &current);
-                self.switch(&switch, decision.footing, &present, now);
+                report::switch(&self.service.name, switch, &current);
+                self.switch(switch, decision.footing, &present, now);
                 if !current.is_empty() && self.is_settled && !is_first {
                     self.last_switch = Some(now);
                 }
@@ -147,7 +164,33 @@ impl Choice {
             }
             None => {}
         }
+        let aim = (self.rules(), self.confirmed());
+        let rows = record::rows(&situation, &decision, &details, &self.entries, aim);
+        let course = Course::Decided {
+            switch: decision.switch.map(|switch| switch.reason),
+            footing: decision.footing,
+            contests: decision.contests,
+        };
+        self.note(course, rows, now);
         self.is_settled = self.service.live.is_swept.load(Ordering::Acquire);
+    }
+
+    /// Publishes what an evaluation came to.
+    fn note(&self, course: Course, rows: Vec<record::Row>, now: Instant) {
+        let record = Record {
+            at: now,
+            rules: self.rules().clone(),
+            confirmed: self.confirmed(),
+            course,
+            last_switch: self.last_switch,
+            rows,
+        };
+        self.service.live.record.publish(Arc::new(Some(record)));
+    }
+
+    /// Whether a candidate may be chosen.
+    fn may_serve(&self, addr: &SocketAddr) -> bool {
+        self.candidates.contains(addr) && self.admin.is_ready(addr)
     }
 
     /// Follows the board to another way to the network: the set of that way is back in force at once, if it has one. Else the
@@ -182,7 +225,7 @@ impl Choice {
         let mut members: Vec<Rated> = Vec::new();
         for addr in addrs {
             let is_new = members.iter().all(|member| member.addr != *addr);
-            if is_new && members.len() < self.rules().active_set_size && self.candidates.contains(addr) {
+            if is_new && members.len() < self.rules().active_set_size && self.may_serve(addr) {
                 members.push(board.rating(*addr));
             }
         }
@@ -232,16 +275,15 @@ impl Choice {
     }
 
     /// The best candidates, and the members of the present set, with their scores.
-    fn rate(&self, present: &ActiveSet) -> (Ratings, Vec<Member>) {
-        let candidates = &self.candidates;
+    fn rate(&self, present: &ActiveSet) -> Seen {
         let size = self.rules().active_set_size;
         let board = self.board();
         let member = |backend: &Arc<Backend>| {
             let addr = backend.addr;
-            let listed = if candidates.contains(&addr) {
-                Listed::Yes
-            } else {
-                Listed::No
+            let listed = match (self.candidates.contains(&addr), self.admin.of(&addr)) {
+                (false, _) => Listed::No,
+                (true, AdminState::Ready) => Listed::Yes,
+                (true, AdminState::Drain | AdminState::Maintenance) => Listed::Withdrawn,
             };
             Member {
                 rated: board.rating(addr),
@@ -253,26 +295,54 @@ impl Choice {
         let members = || board.recalled().filter(|rated| present.contains(&rated.addr));
         let all = || board.rated().chain(members());
         let aim = (size, self.confirmed());
-        let mut ratings = Ratings::of(all, &current, aim, |addr| candidates.contains(addr));
+        let mut ratings = Ratings::of(all, &current, aim, |addr| self.may_serve(addr));
         let ranked = &ratings.ranked;
         let known = |addr: &SocketAddr| ranked.iter().any(|rated| rated.addr == *addr);
         let others = decide::best(size, board.recalled(), decide::by_rank, |rated| {
-            candidates.contains(&rated.addr) && !known(&rated.addr)
+            self.may_serve(&rated.addr) && !known(&rated.addr)
         });
         ratings.ranked.extend(others);
+        let mut details = self.details(&board, &ratings, &current);
         drop(board);
         strike_surplus(&mut current, size);
         let ranked = &mut ratings.ranked;
         if ranked.len() < size {
             // Too few were touched (initial probing is off): strangers rank last, and only a set that
             // cannot be chosen by score is made of them.
-            for addr in even_sample(candidates, size) {
+            for addr in even_sample(&self.candidates, size).filter(|addr| self.may_serve(addr)) {
                 if ranked.len() < size && ranked.iter().all(|rated| rated.addr != addr) {
-                    ranked.push(Rated::unknown(addr));
+                    let unknown = Rated::unknown(addr);
+                    ranked.push(unknown);
+                    details.push((unknown, Detail::default()));
                 }
             }
         }
-        (ratings, current)
+        Seen {
+            ratings,
+            current,
+            details,
+        }
+    }
+
+    /// What is known of those who are looked at, and of some who were taken out.
+    fn details(&self, board: &ScoreBoard, ratings: &Ratings, current: &[Member]) -> Vec<(Rated, Detail)> {
+        let mut subjects = record::subjects(ratings, current);
+        let withdrawn = self.admin.withdrawn().take(MAX_WITHDRAWN_ROWS);
+        for (addr, _) in withdrawn.filter(|(addr, _)| self.candidates.contains(addr)) {
+            if subjects.iter().all(|known| known.addr != addr) {
+                subjects.push(board.rating(addr));
+            }
+        }
+        let detail = |rated: Rated| {
+            let addr = rated.addr;
+            let detail = Detail {
+                score: board.score(&addr),
+                is_fresh: board.is_fresh(&addr),
+                admin: self.admin.of(&addr),
+            };
+            (rated, detail)
+        };
+        subjects.into_iter().map(detail).collect()
     }
 
     fn switch(&mut self, switch: &Switch, footing: Footing, before: &ActiveSet, now: Instant) {
@@ -290,6 +360,7 @@ impl Choice {
             }
         }
         self.publish(backends, footing);
+        self.entries = record::entries(&self.entries, switch, now);
         let counter = self.service.live.counts.switches.get(switch.reason as usize);
         debug_assert!(counter.is_some(), "each reason has its counter");
         if let Some(counter) = counter {
@@ -319,6 +390,13 @@ impl Choice {
         self.known.insert(addr, Arc::downgrade(&backend));
         backend
     }
+}
+
+/// What an evaluation looks at.
+struct Seen {
+    ratings: Ratings,
+    current: Vec<Member>,
+    details: Vec<(Rated, Detail)>,
 }
 
 /// Marks whom a set that has become smaller has no place for.

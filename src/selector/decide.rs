@@ -33,17 +33,20 @@ pub enum SwitchReason {
     Fallback,
     /// A reload has made the set smaller, and nobody failed.
     Resize,
+    /// Somebody has taken a member out by hand, and nobody failed.
+    Withdrawn,
 }
 
 impl SwitchReason {
     /// Every reason, in label order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Initial,
         Self::Better,
         Self::Emergency,
         Self::Fill,
         Self::Fallback,
         Self::Resize,
+        Self::Withdrawn,
     ];
 
     /// The label value.
@@ -56,6 +59,7 @@ impl SwitchReason {
             Self::Fill => "fill",
             Self::Fallback => "fallback",
             Self::Resize => "resize",
+            Self::Withdrawn => "withdrawn",
         }
     }
 }
@@ -99,10 +103,13 @@ pub struct Situation<'a> {
     pub now: Instant,
 }
 
+/// Candidates that are ranked besides those that a set has room for, so that it can be said why they are out.
+pub const RUNNERS_UP: usize = 5;
+
 /// The best candidates, up to `active_set_size` in each order.
 #[derive(Debug, Clone, Default)]
 pub struct Ratings {
-    /// The best of all, best first.
+    /// The best of all, best first; up to [`RUNNERS_UP`] more of them.
     pub ranked: Vec<Rated>,
     /// The best of those that are confirmed or members, best first.
     pub proven: Vec<Rated>,
@@ -127,7 +134,7 @@ impl Ratings {
             |rated: &Rated| (rated.successes >= confirmed || is_member(&rated.addr)) && is_listed(rated);
         let is_no_worse = |rated: &Rated| rated.is_trusted && rated.score >= floor && is_proven(rated);
         Self {
-            ranked: best(size, all(), by_rank, is_listed),
+            ranked: best(size + RUNNERS_UP, all(), by_rank, is_listed),
             proven: best(size, all(), by_rank, is_proven),
             soonest: best(size, all(), by_latency, is_no_worse),
         }
@@ -152,6 +159,43 @@ pub enum Listed {
     No,
     /// It is listed, and the set has become too small for it.
     Surplus,
+    /// It is listed, and somebody has taken it out by hand.
+    Withdrawn,
+}
+
+/// Why a candidate does not pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Its connects are not believed.
+    Distrusted,
+    /// Its score is under the threshold.
+    BelowThreshold,
+}
+
+/// A set that was weighed against the present one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Contest {
+    /// Who would be its members, best first.
+    pub contenders: Vec<Rated>,
+    /// How much higher its mean score is.
+    pub gain: f64,
+    /// How much lower its mean latency is, as a share of the present one; none where that is not known of all.
+    pub sooner: Option<f64>,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of weighing a set against the present one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It takes the place of the present one.
+    Wins,
+    /// It has fewer members.
+    TooFew,
+    /// It gains less than the margins ask for.
+    TooLittle,
+    /// It would win, and the set has changed just before: not until then.
+    TooSoon(Instant),
 }
 
 /// What an evaluation comes to.
@@ -161,6 +205,8 @@ pub struct Decision {
     pub switch: Option<Switch>,
     /// What the set stands on from now on.
     pub footing: Footing,
+    /// What was weighed against the present set, at most one by each order: nothing where that had to be mended first.
+    pub contests: Vec<Contest>,
 }
 
 /// A changed set.
@@ -221,6 +267,7 @@ pub fn decide(situation: &Situation<'_>, rules: &config::Selector) -> Decision {
     if passing.is_empty() {
         return fall_back(situation, rules);
     }
+    let mut contests = Vec::new();
     let switch = if situation.current.is_empty() {
         Some(Switch {
             members: passing,
@@ -230,18 +277,37 @@ pub fn decide(situation: &Situation<'_>, rules: &config::Selector) -> Decision {
         // Who is confirmed comes first; better one who is not than nobody.
         let proven = of(&situation.ratings.proven);
         let newcomers = proven.iter().chain(&passing);
+        let mut improve = |best: Vec<Rated>| {
+            let contest = weigh(situation, best, rules);
+            let switch = improved(&contest);
+            contests.push(contest);
+            switch
+        };
         mend(situation, newcomers, rules)
-            .or_else(|| improve(situation, proven, rules))
-            .or_else(|| improve(situation, of(&situation.ratings.soonest), rules))
+            .or_else(|| improve(proven))
+            .or_else(|| improve(of(&situation.ratings.soonest)))
     };
     Decision {
         switch,
         footing: Footing::Good,
+        contests,
+    }
+}
+
+/// Why a candidate does not pass, if it does not.
+#[must_use]
+pub fn fault(rated: &Rated, rules: &config::Selector) -> Option<Fault> {
+    match rated {
+        Rated {
+            is_trusted: false, ..
+        } => Some(Fault::Distrusted),
+        Rated { score, .. } if *score < rules.min_score_threshold => Some(Fault::BelowThreshold),
+        Rated { .. } => None,
     }
 }
 
 fn passes(rated: &Rated, rules: &config::Selector) -> bool {
-    rated.is_trusted && rated.score >= rules.min_score_threshold
+    fault(rated, rules).is_none()
 }
 
 /// Replaces members that do not pass any more and fills a set that is too small. Neither waits for the
@@ -255,11 +321,12 @@ fn mend<'a>(
     let stays = |member: &&Member| member.listed == Listed::Yes && passes(&member.rated, rules);
     let mut members: Vec<Rated> = current.iter().filter(stays).map(|member| member.rated).collect();
     let kept = members.len();
-    // Who has no place any more is no loss, unless somebody else is.
-    let is_surplus = |member: &Member| member.listed == Listed::Surplus && passes(&member.rated, rules);
-    let failed = current
-        .iter()
-        .any(|member| !stays(&member) && !is_surplus(member));
+    // Who has no place any more, or is not to have one, is no loss, unless somebody else is.
+    let is_out = |member: &Member, why: Listed| member.listed == why && passes(&member.rated, rules);
+    let withdrawn = current.iter().any(|member| is_out(member, Listed::Withdrawn));
+    let failed = current.iter().any(|member| {
+        !stays(&member) && !is_out(member, Listed::Surplus) && !is_out(member, Listed::Withdrawn)
+    });
     for newcomer in newcomers {
         if members.len() < rules.active_set_size && !contains(&members, &newcomer.addr) {
             members.push(*newcomer);
@@ -267,6 +334,8 @@ fn mend<'a>(
     }
     let reason = if failed {
         SwitchReason::Emergency
+    } else if withdrawn {
+        SwitchReason::Withdrawn
     } else if kept < current.len() {
         SwitchReason::Resize
     } else if members.len() > kept {
@@ -278,40 +347,50 @@ fn mend<'a>(
     Some(Switch { members, reason })
 }
 
-/// Takes the best ones instead of the present ones, outside the debounce interval and if their mean score
-/// beats the present mean by the margin, or is no lower and their mean latency is lower by a share of the present one.
-fn improve(situation: &Situation<'_>, best: Vec<Rated>, rules: &config::Selector) -> Option<Switch> {
-    let rested = situation
-        .last_switch
-        .is_none_or(|at| situation.now.saturating_duration_since(at) >= rules.debounce_interval);
+/// Weighs the best ones against the present ones: they win outside the debounce interval, and if their mean score beats the
+/// present mean by the margin, or is no lower and their mean latency is lower by a share of the present one.
+fn weigh(situation: &Situation<'_>, best: Vec<Rated>, rules: &config::Selector) -> Contest {
+    let rested_at = situation.last_switch.map(|at| at + rules.debounce_interval);
     let gain = mean(&best) - mean_of_members(situation.current);
     // A margin of 0 still asks for a gain, or two equal sets would take turns.
     let better = gain > 0.0 && gain >= rules.score_improvement_threshold;
-    let sooner = gain >= 0.0 && is_sooner(&best, situation.current, rules.latency_improvement_ratio);
-    // Of fewer the mean may be better, and the set is not.
-    let is_whole = best.len() >= situation.current.len();
-    (rested && is_whole && (better || sooner)).then_some(Switch {
-        members: best,
+    let latencies = mean_latencies(&best, situation.current);
+    let sooner = gain >= 0.0
+        && latencies.is_some_and(|latencies| is_sooner(latencies, rules.latency_improvement_ratio));
+    let outcome = match rested_at {
+        // Of fewer the mean may be better, and the set is not.
+        _ if best.len() < situation.current.len() => Outcome::TooFew,
+        _ if !better && !sooner => Outcome::TooLittle,
+        Some(at) if at > situation.now => Outcome::TooSoon(at),
+        Some(_) | None => Outcome::Wins,
+    };
+    Contest {
+        contenders: best,
+        gain,
+        sooner: latencies.map(|(next, present)| 1.0 - next.as_secs_f64() / present.as_secs_f64().max(1e-9)),
+        outcome,
+    }
+}
+
+/// What follows from a contest.
+fn improved(contest: &Contest) -> Option<Switch> {
+    (contest.outcome == Outcome::Wins).then(|| Switch {
+        members: contest.contenders.clone(),
         reason: SwitchReason::Better,
     })
 }
 
-/// Whether the mean latency of a set is lower than the present one's by this share, and by what a client can tell.
-fn is_sooner(best: &[Rated], current: &[Member], ratio: f64) -> bool {
+/// The mean latencies of a set and of the present one, if all of them were measured.
+fn mean_latencies(best: &[Rated], current: &[Member]) -> Option<(Duration, Duration)> {
     let sum = |latencies: &mut dyn Iterator<Item = Option<Duration>>| latencies.sum::<Option<Duration>>();
-    let Ok(size) = u32::try_from(best.len().max(1)) else {
-        return false;
-    };
-    let (Some(next), Some(present)) = (
-        sum(&mut best.iter().map(|rated| rated.latency)),
-        sum(&mut current.iter().map(|member| member.rated.latency)),
-    ) else {
-        return false;
-    };
-    let (next, present) = (
-        next / size,
-        present / u32::try_from(current.len()).unwrap_or(1).max(1),
-    );
+    let next = sum(&mut best.iter().map(|rated| rated.latency))?;
+    let present = sum(&mut current.iter().map(|member| member.rated.latency))?;
+    let count = |members: usize| u32::try_from(members.max(1)).ok();
+    Some((next / count(best.len())?, present / count(current.len())?))
+}
+
+/// Whether one mean latency is lower than the other by this share, and by what a client can tell.
+fn is_sooner((next, present): (Duration, Duration), ratio: f64) -> bool {
     ratio > 0.0 && next + LEAST_GAIN <= present && next <= present.mul_f64(1.0 - ratio)
 }
 
@@ -339,23 +418,32 @@ fn fall_back(situation: &Situation<'_>, rules: &config::Selector) -> Decision {
         return Decision {
             switch: fallback(best()),
             footing: Footing::BestScored,
+            contests: Vec::new(),
         };
     }
     let footing = match situation.footing {
         Footing::Good | Footing::LastGood => Footing::LastGood,
         Footing::BestScored => Footing::BestScored,
     };
+    let mut contests = Vec::new();
     let switch = if listed.len() < situation.current.len() {
         fallback(listed)
     } else if footing == Footing::BestScored {
-        improve(situation, best(), rules).map(|switch| Switch {
+        let contest = weigh(situation, best(), rules);
+        let switch = improved(&contest);
+        contests.push(contest);
+        switch.map(|switch| Switch {
             reason: SwitchReason::Fallback,
             ..switch
         })
     } else {
         None
     };
-    Decision { switch, footing }
+    Decision {
+        switch,
+        footing,
+        contests,
+    }
 }
 
 fn contains(members: &[Rated], addr: &SocketAddr) -> bool {

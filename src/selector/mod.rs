@@ -11,6 +11,7 @@ mod choice; // what the selector keeps of one service
 pub mod decide; // scores + present set + now -> next set and its reason
 #[cfg(test)]
 mod decide_tests;
+pub mod record; // what an evaluation came to, candidate by candidate
 mod report; // what the selector says in the log
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use crate::scorer::board::ScoreBoard;
 use crate::scorer::link::{LinkView, Phase};
 use crate::scorer::sample::{Outcome, Source};
 use crate::service::stage::{addr, hub, list, publish, sample, service, spec};
-use crate::service::{Hub, Live, Service, Slumber};
+use crate::service::{AdminState, Hub, Live, Service, Slumber};
 use crate::state::snapshot::{SavedLifetime, ServiceState};
 
 struct Bench {
@@ -111,7 +111,7 @@ fn the_first_set_is_published_prepared_and_heard_of() {
     bench.hub.bells.pools.answer();
     bench.step();
     assert_eq!(ports(&one), [1, 2, 3]);
-    assert_eq!(switches(&one), [1, 0, 0, 0, 0, 0]);
+    assert_eq!(switches(&one), [1, 0, 0, 0, 0, 0, 0]);
     let set = one.live.active.load();
     for backend in &set.backends {
         assert_eq!(backend.target.load(Ordering::Relaxed), 7);
@@ -134,7 +134,7 @@ fn without_a_sample_the_set_is_spread_over_the_list() {
     assert_eq!(bench.evaluate(&one), [1, 4, 7]);
     assert_eq!(
         (footing(&one), switches(&one)),
-        (Footing::BestScored, [0, 0, 0, 0, 1, 0])
+        (Footing::BestScored, [0, 0, 0, 0, 1, 0, 0])
     );
     bench.evaluate(&one);
     assert_eq!(published(&one), 1);
@@ -142,7 +142,7 @@ fn without_a_sample_the_set_is_spread_over_the_list() {
     assert_eq!(bench.evaluate(&one), [5]);
     assert_eq!(
         (footing(&one), switches(&one)),
-        (Footing::Good, [0, 0, 1, 0, 1, 0])
+        (Footing::Good, [0, 0, 1, 0, 1, 0, 0])
     );
 }
 
@@ -164,7 +164,7 @@ fn a_footing_that_changes_is_published_with_the_same_members() {
     (1..=3).for_each(|port| (0..40).for_each(|_| bench.succeed(&one, port, 10)));
     bench.evaluate(&one);
     assert_eq!((footing(&one), published(&one)), (Footing::Good, 3));
-    assert_eq!(switches(&one), [1, 0, 0, 0, 0, 0], "no switch in all that");
+    assert_eq!(switches(&one), [1, 0, 0, 0, 0, 0, 0], "no switch in all that");
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn a_candidate_off_the_list_leaves_and_cannot_come_back() {
     bench.step();
     assert_eq!(ports(&one), [1, 2, 3], "newcomers are to be probed first");
     assert_eq!(bench.evaluate(&one), [2, 3, 4]);
-    assert_eq!(switches(&one), [1, 0, 1, 0, 0, 0]);
+    assert_eq!(switches(&one), [1, 0, 1, 0, 0, 0, 0]);
 }
 
 #[test]
@@ -512,4 +512,54 @@ fn of_a_service_that_sleeps_nothing_is_evaluated_unasked_and_newcomers_get_no_po
     one.live.slumber.publish(Arc::new(Slumber::Awake { woken_at }));
     let next = bench.step().expect("it is due again");
     assert!(next > bench.now && next <= bench.now + one.spec.remotes.selector.evaluation_interval);
+}
+
+fn withdraw(service: &Service, port: u16, state: AdminState) {
+    let set = |states: &crate::service::AdminStates| states.with(addr(port), state).map(Arc::new);
+    assert!(service.live.admin.replace(set));
+}
+
+#[test]
+fn who_is_taken_out_by_hand_leaves_at_once_and_comes_back_by_the_rules() {
+    for state in [AdminState::Drain, AdminState::Maintenance] {
+        let (mut bench, one) = Bench::with_one(1..=4, |_| ());
+        (1..=4).for_each(|port| bench.succeed(&one, port, 10 * u64::from(port)));
+        bench.step();
+        assert_eq!(ports(&one), [1, 2, 3]);
+        let first = Arc::clone(&one.live.active.load().backends[0]);
+        withdraw(&one, 1, state);
+        assert!(bench.hub.bells.selector.answer(), "it is heard of");
+        bench.step();
+        assert_eq!(ports(&one), [2, 3, 4]);
+        assert_eq!(switches(&one)[SwitchReason::Withdrawn as usize], 1);
+        assert_eq!(switches(&one)[SwitchReason::Emergency as usize], 0);
+        withdraw(&one, 2, state);
+        bench.step();
+        assert_eq!(ports(&one), [3, 4], "a set may be smaller for it");
+        withdraw(&one, 1, AdminState::Ready);
+        bench.step();
+        assert_eq!(ports(&one), [1, 3, 4], "a place is filled at once");
+        let again = Arc::clone(&one.live.active.load().backends[0]);
+        assert!(
+            Arc::ptr_eq(&first, &again),
+            "its clients were counted all the while"
+        );
+    }
+}
+
+#[test]
+fn without_anybody_else_who_is_taken_out_goes_on() {
+    let (mut bench, one) = Bench::with_one(1..=2, |_| ());
+    (1..=2).for_each(|port| bench.succeed(&one, port, 10));
+    bench.step();
+    withdraw(&one, 1, AdminState::Maintenance);
+    bench.fail(&one, 2);
+    assert_eq!(
+        bench.evaluate(&one),
+        [2],
+        "the worst that may serve, before the best that may not"
+    );
+    withdraw(&one, 2, AdminState::Maintenance);
+    assert_eq!(bench.evaluate(&one), [2]);
+    assert_eq!(footing(&one), Footing::BestScored);
 }

@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use super::admin_state::AdminStates;
 use super::doorbells::Doorbells;
 use super::id::ServiceId;
+use super::probe_requests::ProbeRequests;
 use super::slumber::Slumber;
 use super::traffic::Traffic;
 use crate::backend::ActiveSet;
@@ -21,6 +23,7 @@ use crate::config::Scoring;
 use crate::scorer::board::ScoreBoard;
 use crate::scorer::probe_stats::ProbeStats;
 use crate::selector::decide::SwitchReason;
+use crate::selector::record::Record;
 use crate::state::snapshot::ServiceState;
 
 /// The living state of one service.
@@ -36,6 +39,12 @@ pub struct Live {
     pub active: Arc<Published<ActiveSet>>,
     /// Whether the service is asleep. Written by the pools thread; prober, selector, worker and reactors listen.
     pub slumber: Arc<Published<Slumber>>,
+    /// Whom somebody has taken out by hand. Written by the admin port; prober and selector listen.
+    pub admin: Arc<Published<AdminStates>>,
+    /// Whom somebody wants probed before the time. Asked for by the admin port, taken by the prober.
+    pub probe_requests: ProbeRequests,
+    /// What the last evaluation came to, once there was one. Written by the selector.
+    pub record: Published<Option<Record>>,
     /// Asks the selector to look before its time: a member fails its dials, somebody answers while the set is a
     /// fallback, the first set can be chosen, or a service that was woken has been swept.
     pub evaluation: Request,
@@ -108,6 +117,12 @@ impl Live {
                 ActiveSet::default(),
             )),
             slumber: Arc::new(Published::heard_by(of_slumber.cloned().collect(), Slumber::NEW)),
+            admin: Arc::new(Published::heard_by(
+                Arc::from([Arc::clone(&bells.prober), Arc::clone(&bells.selector)]),
+                AdminStates::default(),
+            )),
+            probe_requests: ProbeRequests::to(Arc::clone(&bells.prober)),
+            record: Published::new(None),
             evaluation: Request::to(Arc::clone(&bells.selector)),
             is_swept: AtomicBool::new(false),
             turn: Arc::default(),

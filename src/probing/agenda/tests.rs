@@ -1,5 +1,6 @@
 //! What one service probes, against a board that a test writes.
 
+use crate::service::admin_state::{AdminState, AdminStates};
 use std::collections::{HashMap, HashSet};
 
 use super::*;
@@ -17,6 +18,7 @@ struct Bench {
     agenda: Agenda,
     board: ScoreBoard,
     active: ActiveSet,
+    admin: AdminStates,
     rng: fastrand::Rng,
     start: Instant,
     now: Instant,
@@ -76,6 +78,7 @@ fn bench(config: &Probing, text: &str) -> Bench {
         agenda: Agenda::new(frame, &remotes(config), list(text), start, &mut rng),
         board: ScoreBoard::new(Scoring::default()),
         active: ActiveSet::default(),
+        admin: AdminStates::default(),
         rng,
         start,
         now: start,
@@ -87,6 +90,7 @@ impl Bench {
     fn begin(&mut self) -> Vec<Probe> {
         let facts = Facts {
             board: &self.board,
+            admin: &self.admin,
             active: &self.active,
         };
         let (agenda, rng, now) = (&mut self.agenda, &mut self.rng, self.now);
@@ -445,4 +449,37 @@ fn a_sweep_begins_with_who_is_recalled_and_asks_nobody_twice() {
     let once: HashSet<SocketAddr> = asked.iter().copied().collect();
     assert_eq!(once.len(), asked.len(), "nobody is asked twice");
     assert!(asked.len() > 30, "{}", asked.len());
+}
+
+#[test]
+fn who_is_in_maintenance_is_never_probed_and_who_drains_in_every_round() {
+    let config = Probing {
+        probe_candidate_count: 3,
+        ..in_rounds()
+    };
+    for config in [&config, &sweeping(100)] {
+        let mut bench = bench(config, "127.0.0.0/28");
+        let of = |last: u8| SocketAddr::from(([127, 0, 0, last], 80));
+        for (last, state) in [(1, AdminState::Maintenance), (2, AdminState::Drain)] {
+            bench.admin = bench.admin.with(of(last), state).expect("room");
+        }
+        let mut looks_at_drained = 0;
+        for _ in 0..40 {
+            let mut probed = Vec::new();
+            for _ in 0..20 {
+                for probe in bench.begin() {
+                    probed.push(probe.candidate.addr);
+                    bench.end(&probe);
+                }
+                bench.now += INTERVAL / 20;
+            }
+            assert!(!probed.contains(&of(1)), "maintenance");
+            looks_at_drained += probed.iter().filter(|addr| **addr == of(2)).count();
+        }
+        assert!(looks_at_drained >= 38, "{looks_at_drained} in 40 rounds");
+        bench.admin = AdminStates::default();
+        bench.agenda.hasten(of(1), bench.now);
+        let next = bench.begin();
+        assert_eq!(next.first().map(|probe| probe.candidate.addr), Some(of(1)));
+    }
 }
