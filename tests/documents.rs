@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use documents::markdown::{self, Block};
 
 pub(crate) const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];
-const ALL: [&str; 16] = [
+const ALL: [&str; 17] = [
     "README.md",
     "README.zh-CN.md",
     "ARCHITECTURE.md",
@@ -34,6 +34,7 @@ const ALL: [&str; 16] = [
     "PROMISES.md",
     "contrib/README.md",
     "docs/ACCESS-LOG.md",
+    "docs/API.md",
     "docs/DATA-PATH.md",
     "docs/DECISIONS.md",
     "docs/FRONT.md",

@@ -5,6 +5,7 @@
 //! or may block is left on a [`Desk`] for others, whose answers come back through the [`AdminHandle`].
 
 mod access;
+mod api;
 mod desk;
 pub mod http;
 mod page;
@@ -13,6 +14,7 @@ mod site;
 mod status;
 
 pub use access::Door;
+pub use api::DOCUMENT;
 pub use desk::{Desk, Errand, Guest, Ticket, Unavailable};
 pub use http::{AdminHandle, AdminLoop, bind};
 pub use page::Page;

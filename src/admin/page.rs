@@ -154,7 +154,7 @@ impl Page {
 #[derive(Debug, Clone)]
 pub(super) struct Manner {
     version: HTTPVersion,
-    with_body: bool,
+    pub(super) with_body: bool,
     pub(super) after: After,
 }
 
@@ -190,6 +190,18 @@ impl Reply {
         parts.insert(0, head);
         let length = parts.iter().map(Vec::len).sum();
         Self { parts, length }
+    }
+
+    /// The beginning of a stream of events, which has no length and ends with its connection.
+    pub(super) fn event_stream() -> Self {
+        let head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/event-stream\r\n\
+            Server: tcp-forwarder\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\r\n";
+        Self::new(head.to_vec(), Vec::new())
+    }
+
+    /// A part of a stream that has begun.
+    pub(super) fn part(text: String) -> Self {
+        Self::new(text.into_bytes(), Vec::new())
     }
 
     /// The word for a client that waits for leave to send its body.

@@ -9,11 +9,13 @@ use std::time::Instant;
 use tiny_http::Method;
 
 use super::access::{Door, Refusal, may_read, may_write};
+use super::api::{self, Outcome, Resource, Wish};
 use super::desk::{Desk, Errand, Guest, Ticket, Unavailable};
 use super::http::request::Request;
 use super::page::Page;
 use super::reload;
 use super::status::Status;
+use crate::base::doorbell::Doorbell;
 use crate::metrics::Exporter;
 use crate::service::Hub;
 
@@ -42,29 +44,33 @@ pub(super) enum Answer {
     Page(Page),
     /// Somebody else is at it.
     Later(Ticket),
+    /// Events are told from the one after this number on, as they happen.
+    Follow(u64),
     /// This is the answer, and then the connection is no longer ours.
     HandOver(Page),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Route {
     Scrape,
     Front,
     Status,
     Reload,
     Takeover,
+    Api(Resource),
 }
 
 impl Route {
     /// The methods that it answers.
-    fn allow(self) -> &'static str {
+    fn allow(&self) -> &'static str {
         match self {
             Self::Scrape | Self::Front | Self::Status => "GET, HEAD",
             Self::Reload | Self::Takeover => "POST",
+            Self::Api(resource) => resource.allow(),
         }
     }
 
-    fn is_asked_with(self, method: &Method) -> bool {
+    fn is_asked_with(&self, method: &Method) -> bool {
         self.allow().split(", ").any(|allowed| allowed == method.as_str())
     }
 }
@@ -125,6 +131,18 @@ impl Site {
                 Err(Unavailable::Stopping) => Answer::Page(reload::stopping()),
             },
             Ok(Route::Takeover) => Answer::HandOver(Page::switching(TAKEOVER)),
+            Ok(Route::Api(resource)) => {
+                let asked = (request.query.as_str(), request.claims.last_event.as_deref());
+                match api::answer(&self.hub, &resource, wish(request), asked, now) {
+                    Outcome::Page(page) => {
+                        if page.status() == 400 {
+                            self.count_bad();
+                        }
+                        Answer::Page(page)
+                    }
+                    Outcome::Follow(seen) => Answer::Follow(seen),
+                }
+            }
             Err(page) => {
                 self.count_bad();
                 Answer::Page(page)
@@ -147,16 +165,23 @@ impl Site {
             "/api/v1/status" => Route::Status,
             "/api/v1/reload" => Route::Reload,
             "/api/v1/takeover" => Route::Takeover,
-            path => return Err(not_served(path, 404)),
+            path => match Resource::of(path) {
+                Some(resource) => Route::Api(resource),
+                None => return Err(not_served(path, 404)),
+            },
         };
         if !route.is_asked_with(&request.method) {
             return Err(not_served(&request.path, 405).with_header("Allow", route.allow()));
         }
         let token = self.token.as_deref();
-        match route {
+        match &route {
             Route::Scrape | Route::Front => {}
             Route::Status => may_read(request, door, token).map_err(refused)?,
             Route::Reload => may_write(request, door, token).map_err(refused)?,
+            Route::Api(_) => match wish(request) {
+                Wish::Look => may_read(request, door, token).map_err(refused)?,
+                Wish::Change => may_write(request, door, token).map_err(refused)?,
+            },
             Route::Takeover => {
                 may_write(request, door, token).map_err(refused)?;
                 may_take_over(request, door)?;
@@ -165,12 +190,33 @@ impl Site {
         Ok(route)
     }
 
+    /// What rings when something has happened.
+    pub(super) fn bell(&self) -> Arc<Doorbell> {
+        Arc::clone(&self.hub.bells.admin)
+    }
+
+    /// What has happened after the event with this number, for a follower, and the number of the last; none: nothing.
+    pub(super) fn news(&self, seen: u64) -> Option<(String, u64)> {
+        let events = self.hub.events.after(seen);
+        let last = events.last()?.number;
+        Some((api::stream(&events), last))
+    }
+
     fn front(&self) -> Page {
         Page::plain(format!(
-            "tcp-forwarder {}\nstatus: /api/v1/status\nmetrics: {}\n",
+            "tcp-forwarder {}\nstatus: /api/v1/status\nAPI: /api/v1/openapi.json\nmetrics: {}\n",
             env!("CARGO_PKG_VERSION"),
             self.path
         ))
+    }
+}
+
+/// Whether a request that may come looks or changes something.
+fn wish(request: &Request) -> Wish {
+    if request.method == Method::Post {
+        Wish::Change
+    } else {
+        Wish::Look
     }
 }
 

@@ -35,6 +35,7 @@ use crate::handover::Claimed;
 use crate::logging;
 use crate::reactor::limits::Limits;
 use crate::reactor::{Letter, Mailbox};
+use crate::service::events::What;
 use crate::service::reloads::{Fault, Outcome};
 use crate::service::{Directory, Hub, Phase, Service};
 use crate::state::Keeper;
@@ -196,6 +197,8 @@ impl Worker {
             Ok(changes) => {
                 info!("reloaded: {}", in_words(&changes));
                 reloads.applied += 1;
+                let told = changes.clone();
+                self.hub.events.tell(None, What::Reloaded { changes: told });
                 Outcome::Applied(changes)
             }
             Err(faults) => {
@@ -203,6 +206,8 @@ impl Worker {
                     error!("not reloaded: {fault}");
                 }
                 reloads.refused += 1;
+                let told = faults.iter().map(Fault::to_string).collect();
+                self.hub.events.tell(None, What::ReloadRefused { faults: told });
                 Outcome::Refused(faults)
             }
         };
@@ -286,6 +291,7 @@ impl Worker {
     pub(super) fn publish(&mut self, lists: &Lists, past: &Past) {
         let limits = Limits::of(self.room, self.config.process.max_connections);
         let now = clock::now();
+        self.hub.config.publish(Arc::new(Some(self.config.clone())));
         let before = self.hub.directory.load();
         publish_lists(&before, lists);
         self.tell_remarks(&before);

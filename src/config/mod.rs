@@ -56,6 +56,7 @@ mod server;
 mod server_tls;
 mod service_name;
 mod shape;
+mod shown;
 mod sleep;
 mod slot;
 mod statuses;
@@ -88,6 +89,7 @@ pub use server::{
 };
 pub use server_tls::{CertificateFiles, ClientAuth, ServerTls, TlsVersion};
 pub use service_name::ServiceName;
+pub use shown::{process_keys, service_keys};
 pub use sleep::Sleep;
 
 /// Reads and checks the configuration file. Variables in its values are those of this process's environment.

@@ -117,6 +117,12 @@ impl Logger {
         *style = Style::of(logging, rust_log);
     }
 
+    /// Follows this level from the next line on, for all targets.
+    pub(super) fn set_level(&self, level: LevelFilter) {
+        let mut style = self.style.write().unwrap_or_else(PoisonError::into_inner);
+        style.filter = filter(level, None).0;
+    }
+
     fn style(&self) -> RwLockReadGuard<'_, Style> {
         self.style.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -18,6 +18,8 @@ use std::ffi::OsString;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 
+use log::LevelFilter;
+
 use crate::config::Logging;
 pub use error::LogError;
 pub use lines::{Lines, flush_lines, lost_access_lines, reopen_lines};
@@ -87,6 +89,15 @@ impl Change<'_> {
         self.logger
             .adopt(self.logging, rust_log().as_deref(), self.opened);
         log::set_max_level(self.logger.most_verbose());
+    }
+}
+
+/// Has every line from now on follow this level, whatever the configuration and `RUST_LOG` say; a reload that changes the
+/// log ends that. Does nothing where logging has not begun.
+pub fn set_level(level: LevelFilter) {
+    if let Some(logger) = LOGGER.get() {
+        logger.set_level(level);
+        log::set_max_level(logger.most_verbose());
     }
 }
 

@@ -15,6 +15,7 @@ use log::info;
 use crate::base::published::Reader;
 use crate::candidates::CandidateSet;
 use crate::service::directory::Service;
+use crate::service::events::{Events, What};
 use crate::service::slumber::{Clients, Slumber};
 use crate::service::traffic::Traffic;
 
@@ -75,10 +76,12 @@ impl Sleeper {
         self.slumber.is_asleep() != before.is_asleep()
     }
 
-    /// Publishes what has changed, and logs it.
-    pub(super) fn tell(&self, service: &Service) {
+    /// Publishes what has changed, and tells of it.
+    pub(super) fn tell(&self, service: &Service, events: &Events) {
         const TARGET: &str = "tcp_forwarder::sleep";
         let name = service.name.as_str();
+        let is_asleep = self.is_asleep();
+        events.tell(Some(&service.name), What::Slumber { is_asleep });
         if self.is_asleep() {
             let after = service.spec.sleep.after;
             info!(

@@ -156,7 +156,7 @@ impl Served {
         } else {
             self.targets.rise(moved);
         }
-        self.sleeper.tell(&self.service);
+        self.sleeper.tell(&self.service, &hub.events);
     }
 }
 

@@ -14,6 +14,7 @@ use super::sample::{Report, Sample, Source, Unserved, Wordless};
 use crate::base::clock;
 use crate::base::published::Reader;
 use crate::service::directory::{Directory, Phase};
+use crate::service::events::What;
 use crate::service::hub::Hub;
 use crate::service::uplink::Uplink;
 
@@ -54,7 +55,11 @@ impl Scorer {
             directory: Reader::new(Arc::clone(&hub.directory)),
             uplink: Reader::new(Arc::clone(&hub.uplink)),
             books: Books::new(hub.uplink.load()),
-            link: LinkDuty::new(LinkWatch::new(Duration::ZERO), Arc::clone(&hub.link)),
+            link: LinkDuty::new(
+                LinkWatch::new(Duration::ZERO),
+                Arc::clone(&hub.link),
+                Arc::clone(&hub.events),
+            ),
             pace: Pace::default(),
             silences: VecDeque::new(),
             proven_at: hub.started_at,
@@ -94,6 +99,7 @@ impl Scorer {
         if self.uplink.refresh() {
             self.books.turn(self.uplink.shared(), now);
             self.link.sweep(self.uplink.sweeps);
+            self.hub.events.tell(None, What::Uplink);
         }
         self.books.follow();
         self.is_awaited = self.books.awaits_a_set();

@@ -23,6 +23,7 @@ use crate::scorer::board::ScoreBoard;
 use crate::scorer::sample::Rated;
 use crate::service::admin_state::{AdminState, AdminStates};
 use crate::service::directory::Service;
+use crate::service::events::Events;
 use crate::service::slumber::Slumber;
 use crate::service::uplink::{MAX_UPLINKS, UplinkId};
 
@@ -30,6 +31,7 @@ use crate::service::uplink::{MAX_UPLINKS, UplinkId};
 #[derive(Debug)]
 pub(super) struct Choice {
     service: Arc<Service>,
+    events: Arc<Events>,
     /// Who may be chosen.
     candidates: Reader<CandidateSet>,
     /// Whom somebody has taken out.
@@ -59,8 +61,9 @@ pub(super) struct Choice {
 
 impl Choice {
     /// Nothing is chosen yet; it is looked at when it can be.
-    pub(super) fn new(service: Arc<Service>, due: Instant) -> Self {
+    pub(super) fn new(service: Arc<Service>, events: Arc<Events>, due: Instant) -> Self {
         Self {
+            events,
             candidates: Reader::new(Arc::clone(&service.live.candidates)),
             admin: Reader::new(Arc::clone(&service.live.admin)),
             slumber: Reader::new(Arc::clone(&service.live.slumber)),
@@ -149,11 +152,11 @@ impl Choice {
         let decision = decide(&situation, self.rules());
         if self.told.is_due(decision.footing.is_fallback(), now) {
             let threshold = self.rules().min_score_threshold;
-            report::footing(&self.service.name, decision.footing, threshold);
+            report::footing(&self.events, &self.service.name, decision.footing, threshold);
         }
         match &decision.switch {
             Some(switch) => {
-                report::switch(&self.service.name, switch, &current);
+                report::switch(&self.events, &self.service.name, switch, &current);
                 self.switch(switch, decision.footing, &present, now);
                 if !current.is_empty() && self.is_settled && !is_first {
                     self.last_switch = Some(now);
@@ -245,7 +248,7 @@ impl Choice {
             members,
             reason: SwitchReason::Initial,
         };
-        report::switch(&self.service.name, &first, &current);
+        report::switch(&self.events, &self.service.name, &first, &current);
         self.switch(&first, Footing::Good, before, now);
         true
     }

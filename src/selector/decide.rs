@@ -190,6 +190,8 @@ pub struct Contest {
 pub enum Outcome {
     /// It takes the place of the present one.
     Wins,
+    /// It is the present one.
+    Same,
     /// It has fewer members.
     TooFew,
     /// It gains less than the margins ask for.
@@ -360,6 +362,7 @@ fn weigh(situation: &Situation<'_>, best: Vec<Rated>, rules: &config::Selector) 
     let outcome = match rested_at {
         // Of fewer the mean may be better, and the set is not.
         _ if best.len() < situation.current.len() => Outcome::TooFew,
+        _ if best.iter().all(|one| is_member(situation, &one.addr)) => Outcome::Same,
         _ if !better && !sooner => Outcome::TooLittle,
         Some(at) if at > situation.now => Outcome::TooSoon(at),
         Some(_) | None => Outcome::Wins,
@@ -370,6 +373,10 @@ fn weigh(situation: &Situation<'_>, best: Vec<Rated>, rules: &config::Selector) 
         sooner: latencies.map(|(next, present)| 1.0 - next.as_secs_f64() / present.as_secs_f64().max(1e-9)),
         outcome,
     }
+}
+
+fn is_member(situation: &Situation<'_>, addr: &SocketAddr) -> bool {
+    situation.current.iter().any(|member| member.rated.addr == *addr)
 }
 
 /// What follows from a contest.

@@ -1,4 +1,4 @@
-//! What the selector says in the log: who, why, and both scores.
+//! What the selector says in the log and in the events: who, why, and both scores.
 //!
 //! Knows the decision only; decides nothing.
 
@@ -9,14 +9,23 @@ use log::{info, warn};
 use super::decide::{Footing, Member, Switch, mean};
 use crate::config::ServiceName;
 use crate::scorer::sample::Rated;
+use crate::service::events::{Events, Switched, What};
 
-/// Logs a changed set.
-pub(super) fn switch(service: &ServiceName, switch: &Switch, before: &[Member]) {
+/// Tells of a changed set.
+pub(super) fn switch(events: &Events, service: &ServiceName, switch: &Switch, before: &[Member]) {
     let before: Vec<Rated> = before.iter().map(|member| member.rated).collect();
     let reason = switch.reason.label();
     let (mean_before, mean_after) = (mean(&before), mean(&switch.members));
-    let joined = Names(without(&switch.members, &before));
-    let left = Names(without(&before, &switch.members));
+    let joined = without(&switch.members, &before);
+    let left = without(&before, &switch.members);
+    let switched = Switched::new(
+        switch.reason,
+        joined.iter().map(|rated| rated.addr),
+        left.iter().map(|rated| rated.addr),
+        (mean_before, mean_after),
+    );
+    events.tell(Some(service), What::Switch(switched));
+    let (joined, left) = (Names(joined), Names(left));
     let members = Names(switch.members.clone());
     info!(
         target: "tcp_forwarder::selector",
@@ -26,8 +35,9 @@ pub(super) fn switch(service: &ServiceName, switch: &Switch, before: &[Member]) 
     );
 }
 
-/// Logs that the set became a fallback, or is none any more; once each.
-pub(super) fn footing(service: &ServiceName, footing: Footing, threshold: f64) {
+/// Tells that the set became a fallback, or is none any more; once each.
+pub(super) fn footing(events: &Events, service: &ServiceName, footing: Footing, threshold: f64) {
+    events.tell(Some(service), What::Footing(footing));
     match footing {
         Footing::Good => info!(
             target: "tcp_forwarder::selector",

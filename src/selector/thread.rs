@@ -91,7 +91,7 @@ impl Selector {
                 }
                 choice
             } else {
-                let mut choice = Choice::new(Arc::clone(service), now);
+                let mut choice = Choice::new(Arc::clone(service), Arc::clone(&self.hub.events), now);
                 choice.plan(origin, now);
                 choice
             };

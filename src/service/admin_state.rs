@@ -1,7 +1,7 @@
 //! Whom of a service's candidates somebody has taken out, by hand. Pure.
 //!
 //! Owns the administrative states, by address: nothing is kept of who is ready. It knows nothing of who chooses,
-//! probes or connects. The words are those of HAProxy:
+//! probes or connects. The words are those of `HAProxy`:
 //!
 //! | state | new clients | clients that it has | probes |
 //! |---|---|---|---|

@@ -19,6 +19,8 @@ pub struct Doorbells {
     pub worker: Arc<Doorbell>,
     /// The main thread, which waits for the first sets, and for the end.
     pub main: Arc<Doorbell>,
+    /// The admin port.
+    pub admin: Arc<Doorbell>,
     /// Tells the service manager that the process is well.
     pub supervisor: Arc<Doorbell>,
     /// The reactors, in their order.
@@ -36,6 +38,7 @@ impl Doorbells {
             pools: Arc::default(),
             worker: Arc::default(),
             main: Arc::default(),
+            admin: Arc::default(),
             supervisor: Arc::default(),
             reactors: (0..reactors).map(|_| Arc::default()).collect(),
         }

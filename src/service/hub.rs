@@ -9,10 +9,12 @@ use std::time::Instant;
 
 use super::directory::{Directory, Phase};
 use super::doorbells::Doorbells;
+use super::events::Events;
 use super::reloads::Reloads;
 use super::traffic::Gauges;
 use super::uplink::Uplink;
 use crate::base::published::Published;
+use crate::config::Config;
 use crate::reactor::limits::Limits;
 use crate::scorer::inbox::SampleInbox;
 use crate::scorer::link::LinkView;
@@ -29,6 +31,10 @@ pub struct Hub {
     pub uplink: Arc<Published<Uplink>>,
     /// What became of reloads. Written by the worker.
     pub reloads: Arc<Published<Reloads>>,
+    /// The configuration that is in force, once one is. Written by the worker.
+    pub config: Published<Option<Config>>,
+    /// What has happened lately. Everybody tells; the admin port listens.
+    pub events: Arc<Events>,
     /// Where probes and dials are reported; the scorer takes them out.
     pub samples: SampleInbox,
     /// How threads are woken.
@@ -71,6 +77,8 @@ impl Hub {
                 Uplink::first(now),
             )),
             reloads: Arc::new(Published::new(Reloads::default())),
+            config: Published::new(None),
+            events: Arc::new(Events::heard_at(Arc::clone(&bells.admin))),
             samples: SampleInbox::new(Arc::clone(&bells.scorer)),
             heartbeats: Heartbeats::new(reactors),
             gauges: (0..reactors).map(|_| Gauges::default()).collect(),

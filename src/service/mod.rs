@@ -7,6 +7,7 @@
 pub mod admin_state; // whom somebody has taken out by hand
 pub mod directory; // all services of one configuration, and who listens where
 pub mod doorbells; // how each thread is woken
+pub mod events; // what has happened lately
 pub mod front; // what stands before its backends
 pub mod hub; // what all threads share
 pub mod id; // which service
@@ -22,6 +23,7 @@ pub mod uplink; // which way to the network is in use
 pub use admin_state::{AdminState, AdminStates};
 pub use directory::{Directory, ListenerId, Listening, Phase, Service};
 pub use doorbells::Doorbells;
+pub use events::{Event, Events};
 pub use hub::Hub;
 pub use id::{Candidate, ServiceId};
 pub use live::Live;

@@ -12,6 +12,9 @@
 //!   closed ◀───────── end, limit, time ───────── Lingering
 //! ```
 //!
+//! Following: events are told as they happen, and a remark when none did for long, so that either side learns when the other
+//! is gone. From Reading by way of an answer, and between its parts Replying.
+//!
 //! A body is thrown away as it comes. Lingering: our side is finished, what the peer still sends is swallowed
 //! for a moment; a close with unread bytes would be a reset, which can take the answer away from the peer before
 //! it was read.
@@ -44,6 +47,8 @@ const SLOWEST: usize = 256 * 1024;
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 /// How much a finished connection swallows.
 const LINGER_BYTES: usize = 64 * 1024;
+/// So long after the last event, a follower hears that nothing has happened.
+const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Answers in one turn; then other connections have theirs.
 const REPLIES_PER_TURN: u32 = 8;
 /// Parts of an answer in one write.
@@ -70,6 +75,11 @@ enum Phase {
     Lingering {
         swallowed: usize,
     },
+    /// All events up to this number were told.
+    Following {
+        seen: u64,
+        swallowed: usize,
+    },
 }
 
 /// What follows a reply.
@@ -81,6 +91,8 @@ enum Then {
     TakeBody(Request, usize),
     /// The end.
     Close,
+    /// Events after this number.
+    Follow(u64),
     /// Others go on with the connection.
     HandOver,
 }
@@ -150,7 +162,7 @@ impl Connection {
         let phase = match self.phase {
             Phase::Reading | Phase::Body { .. } => 0,
             Phase::Lingering { .. } => 1,
-            Phase::Replying { .. } => 2,
+            Phase::Replying { .. } | Phase::Following { .. } => 2,
             Phase::Waiting { .. } => 3,
         };
         (phase, self.since)
@@ -160,8 +172,17 @@ impl Connection {
     pub(super) fn unsent(&self) -> usize {
         match &self.phase {
             Phase::Replying { reply, written, .. } => reply.len().saturating_sub(*written),
-            Phase::Reading | Phase::Body { .. } | Phase::Waiting { .. } | Phase::Lingering { .. } => 0,
+            Phase::Reading
+            | Phase::Body { .. }
+            | Phase::Waiting { .. }
+            | Phase::Lingering { .. }
+            | Phase::Following { .. } => 0,
         }
+    }
+
+    /// Whether it waits for something to happen.
+    pub(super) fn is_following(&self) -> bool {
+        matches!(self.phase, Phase::Following { .. })
     }
 
     fn enter(&mut self, phase: Phase, now: Instant, patience: Duration) {
@@ -173,7 +194,7 @@ impl Connection {
     /// Its listener is gone: the next answer is the last, and soon there is none.
     pub(super) fn retire(&mut self, now: Instant) {
         self.stay = Stay::UntilTheNextAnswer;
-        if matches!(self.phase, Phase::Reading) {
+        if matches!(self.phase, Phase::Reading | Phase::Following { .. }) {
             self.deadline = self.deadline.min(now + HEAD_TIMEOUT);
         }
     }
@@ -190,10 +211,15 @@ impl Connection {
                 self.reply(late, manner, now);
                 return self.advance(site, now);
             }
+            Phase::Following { seen, .. } if self.stay == Stay::AsLongAsItLikes => {
+                let then = Then::Follow(*seen);
+                self.enter_reply(Reply::part(": nothing has happened\n\n".to_owned()), then, now);
+                return self.advance(site, now);
+            }
             // A request that never becomes whole is none; silence is no harm.
             Phase::Reading if self.received.is_empty() => {}
             Phase::Reading | Phase::Body { .. } => site.count_bad(),
-            Phase::Replying { .. } | Phase::Lingering { .. } => {}
+            Phase::Replying { .. } | Phase::Lingering { .. } | Phase::Following { .. } => {}
         }
         Turn::Closed
     }
@@ -210,7 +236,8 @@ impl Connection {
             | Phase::Reading
             | Phase::Body { .. }
             | Phase::Replying { .. }
-            | Phase::Lingering { .. } => Err(page),
+            | Phase::Lingering { .. }
+            | Phase::Following { .. } => Err(page),
         }
     }
 
@@ -234,6 +261,7 @@ impl Connection {
                     self.write_reply(now)
                 }
                 Phase::Lingering { .. } => self.swallow(),
+                Phase::Following { .. } => self.follow(site, now),
             };
             match step {
                 Step::Next if replies >= REPLIES_PER_TURN => return Turn::Continues,
@@ -339,6 +367,14 @@ impl Connection {
             Answer::Later(ticket) => {
                 self.enter(Phase::Waiting { ticket, manner }, now, ANSWER_TIMEOUT);
             }
+            Answer::Follow(seen) => {
+                let then = if manner.with_body {
+                    Then::Follow(seen)
+                } else {
+                    Then::Close
+                };
+                self.enter_reply(Reply::event_stream(), then, now);
+            }
             Answer::HandOver(page) => self.enter_reply(page.reply(&manner), Then::HandOver, now),
         }
     }
@@ -396,6 +432,13 @@ impl Connection {
             Then::TakeBody(request, left) => {
                 self.enter(Phase::Body { request, left }, now, HEAD_TIMEOUT);
             }
+            Then::Follow(seen) => {
+                let swallowed = 0;
+                self.enter(Phase::Following { seen, swallowed }, now, HEARTBEAT);
+                if self.stay == Stay::UntilTheNextAnswer {
+                    self.deadline = now + HEAD_TIMEOUT;
+                }
+            }
             Then::HandOver => return Step::HandsOver,
             Then::Close => {
                 if self.wire.finish().is_err() {
@@ -407,8 +450,20 @@ impl Connection {
         Step::Next
     }
 
+    /// Tells a follower what has happened since, unless it is gone.
+    fn follow(&mut self, site: &Site, now: Instant) -> Step {
+        let Phase::Following { seen, .. } = &self.phase else {
+            return Step::Next;
+        };
+        if let Some((text, last)) = site.news(*seen) {
+            self.enter_reply(Reply::part(text), Then::Follow(last), now);
+            return Step::Next;
+        }
+        self.swallow()
+    }
+
     fn swallow(&mut self) -> Step {
-        let Phase::Lingering { swallowed } = &mut self.phase else {
+        let (Phase::Lingering { swallowed } | Phase::Following { swallowed, .. }) = &mut self.phase else {
             return Step::Next;
         };
         loop {

@@ -9,6 +9,7 @@ use mio::{Poll, Token, Waker};
 
 use crate::admin::desk::Ticket;
 use crate::admin::page::Page;
+use crate::base::doorbell::Doorbell;
 use crate::net::LocalListener;
 
 /// Orders on their way; who gives more waits for the loop.
@@ -34,7 +35,7 @@ pub(super) enum Order {
 #[derive(Debug, Clone)]
 pub struct AdminHandle {
     orders: SyncSender<Order>,
-    waker: Arc<Waker>,
+    bell: Arc<Doorbell>,
 }
 
 impl AdminHandle {
@@ -86,9 +87,7 @@ impl AdminHandle {
             // The loop has ended, and with it what it could be asked for.
             return;
         }
-        if let Err(error) = self.waker.wake() {
-            log::warn!("the admin port cannot be woken: {error}");
-        }
+        self.bell.ring();
     }
 }
 
@@ -98,23 +97,25 @@ pub(super) struct Mailbox {
     orders: Receiver<Order>,
     /// Lives as long as the poll: with the last handle its descriptor would leave the poll, and the order that came just
     /// before would never be seen.
-    _waker: Arc<Waker>,
+    bell: Arc<Doorbell>,
 }
 
 impl Mailbox {
-    /// A mailbox that wakes a poll under this token, and what puts orders in.
-    pub(super) fn new(poll: &Poll, token: Token) -> io::Result<(Self, AdminHandle)> {
-        let waker = Arc::new(Waker::new(poll.registry(), token)?);
+    /// A mailbox whose doorbell wakes a poll under this token, and what puts orders in.
+    pub(super) fn new(poll: &Poll, token: Token, bell: Arc<Doorbell>) -> io::Result<(Self, AdminHandle)> {
+        bell.attach(Waker::new(poll.registry(), token)?);
         let (sender, orders) = sync_channel(ORDERS);
         let handle = AdminHandle {
             orders: sender,
-            waker: Arc::clone(&waker),
+            bell: Arc::clone(&bell),
         };
-        let this = Self {
-            orders,
-            _waker: waker,
-        };
+        let this = Self { orders, bell };
         Ok((this, handle))
+    }
+
+    /// Whether somebody rang since the last call: with an order, or because something has happened.
+    pub(super) fn was_rung(&self) -> bool {
+        self.bell.answer()
     }
 
     /// The next order, if one has come.

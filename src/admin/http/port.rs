@@ -100,7 +100,7 @@ impl AdminLoop {
     /// When descriptors ran out.
     pub fn new(site: Site) -> io::Result<(Self, AdminHandle)> {
         let poll = Poll::new()?;
-        let (mailbox, handle) = Mailbox::new(&poll, ORDERS)?;
+        let (mailbox, handle) = Mailbox::new(&poll, ORDERS, site.bell())?;
         let this = Self {
             poll,
             metrics: None,
@@ -131,6 +131,9 @@ impl AdminLoop {
             for index in std::mem::take(&mut self.ready) {
                 self.obey(clock::now());
                 self.advance(index, clock::now());
+            }
+            if self.mailbox.was_rung() {
+                self.tell_followers(clock::now());
             }
             for event in &events {
                 self.obey(clock::now());
@@ -298,6 +301,21 @@ impl AdminLoop {
         };
         let turn = connection.advance(&self.site, now);
         self.settle(index, turn);
+    }
+
+    /// Something may have happened: those who follow hear of it.
+    fn tell_followers(&mut self, now: Instant) {
+        for index in 0..MAX_CONNECTIONS {
+            let follows = |connection: &Connection| connection.is_following();
+            if self
+                .slots
+                .get(index)
+                .and_then(Option::as_ref)
+                .is_some_and(follows)
+            {
+                self.advance(index, now);
+            }
+        }
     }
 
     /// Does what a turn came to.

@@ -30,6 +30,8 @@ pub struct Request {
     pub method: Method,
     /// The path of the target, without query.
     pub path: String,
+    /// The query of the target, without the question mark; empty if there is none.
+    pub query: String,
     /// The version: 1.0 or a later 1.x.
     pub version: HTTPVersion,
     /// What happens to the connection after the answer.
@@ -77,6 +79,8 @@ pub struct Claims {
     pub authorization: Option<String>,
     /// `Content-Type`.
     pub content_type: Option<String>,
+    /// `Last-Event-ID`: what a follower of events has seen.
+    pub last_event: Option<String>,
     /// `Upgrade`, where `Connection` names it too.
     pub upgrade: Option<String>,
 }
@@ -147,6 +151,7 @@ pub fn parse(bytes: &[u8]) -> Parsed {
     Parsed::Complete(Request {
         method,
         path: path_of(target).to_owned(),
+        query: query_of(target).to_owned(),
         after: headers.after(&version),
         head_bytes: bytes.len() - left.len(),
         body,
@@ -204,6 +209,12 @@ fn path_of(target: &str) -> &str {
         None => target,
     };
     target.split(['?', '#']).next().unwrap_or(target)
+}
+
+/// The query of a target.
+fn query_of(target: &str) -> &str {
+    let target = target.split('#').next().unwrap_or(target);
+    target.split_once('?').map_or("", |(_, query)| query)
 }
 
 /// A header that two readers could understand in two ways.
@@ -275,6 +286,7 @@ impl Headers {
             fetch_site: self.only("Sec-Fetch-Site")?,
             authorization: self.only("Authorization")?,
             content_type: self.only("Content-Type")?,
+            last_event: self.only("Last-Event-ID")?,
             upgrade: upgrade.filter(|_| self.options().any(is_upgrade)),
         })
     }
@@ -309,7 +321,10 @@ mod tests {
         let text = "GET /metrics?x=1 HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n";
         let request = complete(&format!("{text}GET /next"));
         assert_eq!(request.method, Method::Get);
-        assert_eq!(request.path, "/metrics");
+        assert_eq!(
+            (request.path.as_str(), request.query.as_str()),
+            ("/metrics", "x=1")
+        );
         assert_eq!(request.version, HTTPVersion(1, 1));
         assert_eq!(request.after, After::KeepAlive);
         assert_eq!(request.head_bytes, text.len());
@@ -357,7 +372,7 @@ mod tests {
     fn what_a_request_says_of_itself() {
         let request = complete(
             "POST / HTTP/1.1\r\nHost: a:1\r\nOrigin: http://b\r\nSec-Fetch-Site: none\r\nExpect: 100-Continue\r\n\
-             Authorization: Bearer x\r\nContent-Type: text/x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: y/1\r\n\r\n",
+             Authorization: Bearer x\r\nContent-Type: text/x\r\nLast-Event-ID: 7\r\nConnection: keep-alive, Upgrade\r\nUpgrade: y/1\r\n\r\n",
         );
         assert_eq!(request.expects, Expects::Continue);
         let some = |text: &str| Some(text.to_owned());
@@ -367,6 +382,7 @@ mod tests {
             fetch_site: some("none"),
             authorization: some("Bearer x"),
             content_type: some("text/x"),
+            last_event: some("7"),
             upgrade: some("y/1"),
         };
         assert_eq!(*request.claims, claims);

@@ -47,7 +47,9 @@ impl Place {
                 let [head] = slices;
                 (status, String::from_utf8(head.to_vec()).expect("text"))
             }
-            answer @ (Answer::Later(_) | Answer::HandOver(_)) => panic!("{head}: {answer:?}"),
+            answer @ (Answer::Later(_) | Answer::Follow(_) | Answer::HandOver(_)) => {
+                panic!("{head}: {answer:?}")
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use super::view::{LinkView, News, Phase};
 use super::watch::LinkWatch;
 use crate::base::published::Published;
 use crate::base::told::Told;
+use crate::service::events::{Events, What};
 
 /// The judge, and what its verdicts are published as.
 #[derive(Debug)]
@@ -16,6 +17,7 @@ pub struct LinkDuty {
     /// The judge.
     pub watch: LinkWatch,
     view: Arc<Published<LinkView>>,
+    events: Arc<Events>,
     /// Phase, recoveries and sweeps, as published last.
     published: (Phase, u64, u64),
     /// How often everybody was to be looked at anew.
@@ -24,12 +26,13 @@ pub struct LinkDuty {
 }
 
 impl LinkDuty {
-    /// A duty that publishes to `view`; nobody else does.
+    /// A duty that publishes to `view`, which nobody else does, and tells of it.
     #[must_use]
-    pub fn new(watch: LinkWatch, view: Arc<Published<LinkView>>) -> Self {
+    pub fn new(watch: LinkWatch, view: Arc<Published<LinkView>>, events: Arc<Events>) -> Self {
         Self {
             watch,
             view,
+            events,
             published: (Phase::Up, 0, 0),
             sweeps: 0,
             told: Told::default(),
@@ -61,6 +64,7 @@ impl LinkDuty {
             };
             if self.told.is_due(is_down, now) {
                 tell(news);
+                self.events.tell(None, event(news));
             }
         }
         let view = LinkView {
@@ -68,6 +72,13 @@ impl LinkDuty {
             ..self.watch.view(now)
         };
         self.view.publish(Arc::new(view));
+    }
+}
+
+fn event(news: News) -> What {
+    match news {
+        News::Down { failed, .. } => What::LinkDown { failed },
+        News::Back { after, .. } => What::LinkBack { after },
     }
 }
 

@@ -1,0 +1,21 @@
+//! The API below `/api/v1/`: what each path tells and takes.
+//!
+//! Knows no socket and nothing of who may do what. Every path is in the `OpenAPI` document [`DOCUMENT`], and a test holds the
+//! two to each other.
+
+mod answer;
+mod candidates;
+mod config;
+mod events;
+mod explain;
+mod query;
+mod resource;
+mod services;
+mod shapes;
+mod steer;
+#[cfg(test)]
+mod tests;
+
+pub use answer::DOCUMENT;
+pub(super) use answer::{Outcome, Wish, answer, stream};
+pub(super) use resource::Resource;

@@ -1,0 +1,147 @@
+//! Services as they stand: all in short, or one at length.
+//!
+//! Reads what others publish; owns nothing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::shapes::{Withdrawn, millis, rounded, seconds};
+use crate::backend::Backend;
+use crate::scorer::score::Score;
+use crate::selector::decide::{Footing, SwitchReason};
+use crate::service::{Directory, Service, ServiceId};
+
+/// A service in short.
+#[derive(Debug, Serialize)]
+pub(super) struct Short {
+    name: String,
+    listen_addrs: Vec<SocketAddr>,
+    active_set: Vec<SocketAddr>,
+    footing: &'static str,
+    is_asleep: bool,
+    connections: u64,
+    candidates: u128,
+    withdrawn: usize,
+}
+
+/// A service at length.
+#[derive(Debug, Serialize)]
+pub(super) struct Long {
+    #[serde(flatten)]
+    short: Short,
+    members: Vec<Member>,
+    withdrawn_candidates: Vec<Withdrawn>,
+    /// Candidates of which something is known, and those of them whose last sample was a success.
+    known: usize,
+    answering: usize,
+    switches: BTreeMap<&'static str, u64>,
+    evaluated_seconds_ago: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Member {
+    addr: SocketAddr,
+    state: &'static str,
+    score: f64,
+    latency_ms: Option<f64>,
+    connections: u32,
+    warm: u32,
+    target: u32,
+    requests: u64,
+    #[serde(rename = "member_seconds")]
+    seconds: f64,
+}
+
+/// All services, in short.
+pub(super) fn all(directory: &Directory) -> Vec<Short> {
+    let mut listening: HashMap<ServiceId, Vec<SocketAddr>> = HashMap::new();
+    for one in &directory.listening {
+        listening.entry(one.service.live.id).or_default().push(one.bound);
+    }
+    let short = |service: &Arc<Service>| {
+        let listen_addrs = listening.remove(&service.live.id).unwrap_or_default();
+        Short::of(service, listen_addrs)
+    };
+    directory.services.iter().map(short).collect()
+}
+
+/// One service, at length.
+pub(super) fn one(directory: &Directory, service: &Service, now: Instant) -> Long {
+    let live = &service.live;
+    let listens = directory.listening.iter();
+    let listens = listens.filter(|one| one.service.live.id == live.id);
+    let active = live.active.load();
+    let admin = live.admin.load();
+    let board = live.board.read().unwrap_or_else(PoisonError::into_inner);
+    let member = |backend: &Arc<Backend>| Member {
+        state: admin.of(&backend.addr).label(),
+        ..Member::of(backend, board.score(&backend.addr).as_ref(), now)
+    };
+    let members = active.backends.iter().map(member).collect();
+    let (known, answering) = (board.len(), board.answering());
+    drop(board);
+    let switches = SwitchReason::ALL.iter().zip(&live.counts.switches);
+    let record = live.record.load();
+    Long {
+        short: Short::of(service, listens.map(|one| one.bound).collect()),
+        members,
+        withdrawn_candidates: admin.withdrawn().map(Withdrawn::of).collect(),
+        known,
+        answering,
+        switches: switches
+            .map(|(reason, count)| (reason.label(), count.load(Ordering::Relaxed)))
+            .collect(),
+        evaluated_seconds_ago: (*record)
+            .as_ref()
+            .map(|record| seconds(now.saturating_duration_since(record.at))),
+    }
+}
+
+impl Short {
+    fn of(service: &Service, listen_addrs: Vec<SocketAddr>) -> Self {
+        let live = &service.live;
+        let active = live.active.load();
+        let connections = live.traffic.iter().map(|traffic| traffic.active.value());
+        Self {
+            name: service.name.to_string(),
+            listen_addrs,
+            active_set: active.backends.iter().map(|backend| backend.addr).collect(),
+            footing: footing(active.footing),
+            is_asleep: live.slumber.load().is_asleep(),
+            connections: connections.fold(0, u64::wrapping_add),
+            candidates: live.candidates.load().len(),
+            withdrawn: live.admin.load().len(),
+        }
+    }
+}
+
+impl Member {
+    fn of(backend: &Backend, score: Option<&Score>, now: Instant) -> Self {
+        let shares = || backend.shares.iter();
+        Self {
+            addr: backend.addr,
+            state: "",
+            score: score.map_or(0.0, |score| rounded(score.total)),
+            latency_ms: score.and_then(|score| score.latency).map(millis),
+            connections: backend.live(),
+            warm: shares().map(|share| share.warm.load(Ordering::Relaxed)).sum(),
+            target: backend.target.load(Ordering::Relaxed),
+            requests: shares().map(|share| share.requests.load(Ordering::Relaxed)).sum(),
+            seconds: seconds(now.saturating_duration_since(backend.joined_at)),
+        }
+    }
+}
+
+/// What a set stands on, in one word.
+pub(super) fn footing(footing: Footing) -> &'static str {
+    match footing {
+        Footing::Good => "good",
+        Footing::LastGood => "last_good",
+        Footing::BestScored => "best_scored",
+    }
+}

@@ -1,0 +1,297 @@
+//! Every path answers as the `OpenAPI` document says, and the document names every path.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::resource::Resource;
+use super::*;
+use crate::base::clock;
+use crate::scorer::sample::{Outcome as Sampled, Source};
+use crate::selector::Selector;
+use crate::service::stage::{addr, hub, publish, sample, service, spec};
+use crate::service::{AdminState, Hub, ProbeRequest, Service};
+
+/// A hub with one service that has been evaluated, and a configuration.
+fn evaluated() -> (Arc<Hub>, Arc<Service>) {
+    let hub = hub();
+    let one = service(&hub, "default", 1..=9, spec(|_| ()));
+    publish(&hub, &[&one]);
+    for port in 1..=5 {
+        let answer = Sampled::Success(Duration::from_millis(port.into()));
+        let sample = sample(&one, port, (Source::Probe, answer), hub.started_at);
+        one.live.board.write().expect("not poisoned").record(&sample);
+    }
+    Selector::new(Arc::clone(&hub)).step(hub.started_at);
+    hub.config
+        .publish(Arc::new(Some(crate::config::Config::default())));
+    (hub, one)
+}
+
+fn ask(hub: &Hub, wish: Wish, target: &str) -> (u16, Value) {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let resource = Resource::of(path).unwrap_or_else(|| panic!("{path} is no path"));
+    match answer(hub, &resource, wish, (query, None), clock::now()) {
+        Outcome::Page(page) => {
+            let body = serde_json::from_slice(&page.body()).expect("JSON");
+            (page.status(), body)
+        }
+        Outcome::Follow(seen) => panic!("{target} is followed from {seen} on"),
+    }
+}
+
+fn document() -> Value {
+    serde_json::from_str(DOCUMENT).expect("JSON")
+}
+
+/// What is wrong with a value, by as much of JSON Schema as the document uses.
+fn faults(document: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> {
+    if let Some(name) = schema["$ref"].as_str() {
+        let pointer = name.strip_prefix('#').expect("a reference within");
+        let schema = document.pointer(pointer).unwrap_or_else(|| panic!("no {name}"));
+        return faults(document, schema, value, at);
+    }
+    if let Some(choices) = schema["oneOf"].as_array() {
+        let fitting = choices
+            .iter()
+            .filter(|one| faults(document, one, value, at).is_empty());
+        return if fitting.count() == 1 {
+            Vec::new()
+        } else {
+            vec![format!("{at}: fits not one of {schema}")]
+        };
+    }
+    let mut wrong = Vec::new();
+    let kinds = &schema["type"];
+    let several = kinds.as_array().into_iter().flatten().filter_map(Value::as_str);
+    let mut kinds = kinds.as_str().into_iter().chain(several);
+    let is = |kind: &str| match kind {
+        "null" => value.is_null(),
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_u64(),
+        "number" => value.is_number(),
+        "array" => value.is_array(),
+        "object" => value.is_object(),
+        other => panic!("the kind {other} is unknown here"),
+    };
+    if !kinds.any(is) {
+        wrong.push(format!("{at}: {value} is no {}", schema["type"]));
+    }
+    if let Some(allowed) = schema["enum"].as_array()
+        && !allowed.contains(value)
+    {
+        wrong.push(format!("{at}: {value} is none of {allowed:?}"));
+    }
+    for (index, one) in value.as_array().into_iter().flatten().enumerate() {
+        wrong.extend(faults(document, &schema["items"], one, &format!("{at}[{index}]")));
+    }
+    for name in schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+    {
+        if value.get(name).is_none() {
+            wrong.push(format!("{at}: {name} is missing"));
+        }
+    }
+    for (name, one) in value.as_object().into_iter().flatten() {
+        let at = format!("{at}.{name}");
+        match (&schema["properties"][name], &schema["additionalProperties"]) {
+            (Value::Null, Value::Bool(false)) => wrong.push(format!("{at}: is not in the document")),
+            (Value::Null, Value::Null | Value::Bool(true)) => {}
+            (Value::Null, others) => wrong.extend(faults(document, others, one, &at)),
+            (schema, _) => wrong.extend(faults(document, schema, one, &at)),
+        }
+    }
+    wrong
+}
+
+/// Holds an answer to what the document says of it.
+fn fits(document: &Value, (path, method): (&str, &str), (status, body): &(u16, Value)) {
+    let responses = &document["paths"][path][method]["responses"];
+    let schema = &responses[status.to_string()]["content"]["application/json"]["schema"];
+    assert!(
+        !schema.is_null(),
+        "{method} {path}: {status} is not in the document; {body}"
+    );
+    let wrong = faults(document, schema, body, "");
+    assert!(wrong.is_empty(), "{method} {path}: {wrong:#?}");
+}
+
+#[test]
+fn every_path_of_the_document_answers_as_it_says() {
+    let (hub, one) = evaluated();
+    hub.events
+        .tell(Some(&one.name), crate::service::events::What::Uplink);
+    let document = document();
+    let mut asked = 0;
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        // Those two are answered by the site, and held to the document by the program's own test.
+        if path == "/api/v1/status" || path == "/api/v1/reload" {
+            continue;
+        }
+        for (method, operation) in methods.as_object().expect("methods") {
+            let wish = if method == "post" {
+                Wish::Change
+            } else {
+                Wish::Look
+            };
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let given = parameters.filter(|one| one["in"] == "query" && one["required"] == true);
+            let query: Vec<String> = given
+                .map(|one| {
+                    format!(
+                        "{}={}",
+                        one["name"].as_str().expect("text"),
+                        one["example"].as_str().expect("text")
+                    )
+                })
+                .collect();
+            let target = format!("{}?{}", path.replace("{name}", "default"), query.join("&"));
+            let answered = ask(&hub, wish, &target);
+            assert!(answered.0 < 300, "{target}: {answered:?}");
+            fits(&document, (path, method), &answered);
+            let unknown = ask(&hub, wish, &format!("{target}&x=1"));
+            assert_eq!(unknown.0, 400, "{target}");
+            fits(&document, (path, method), &unknown);
+            if path.contains("{name}") {
+                let nobody = ask(&hub, wish, &target.replace("default", "nobody"));
+                assert_eq!(nobody.0, 404, "{target}");
+                fits(&document, (path, method), &nobody);
+            }
+            asked += 1;
+        }
+    }
+    assert_eq!(asked, 13);
+}
+
+#[test]
+fn the_document_names_every_path_with_its_methods() {
+    let document = document();
+    let name = || "default".to_owned();
+    let states = AdminState::ALL.map(|state| {
+        (
+            Resource::State(name(), state),
+            format!("services/{{name}}/{}", state.label()),
+        )
+    });
+    let all = [
+        (Resource::Document, "openapi.json".to_owned()),
+        (Resource::Services, "services".to_owned()),
+        (Resource::Service(name()), "services/{name}".to_owned()),
+        (
+            Resource::Candidates(name()),
+            "services/{name}/candidates".to_owned(),
+        ),
+        (Resource::Explain(name()), "services/{name}/explain".to_owned()),
+        (Resource::Probe(name()), "services/{name}/probe".to_owned()),
+        (Resource::Config, "config".to_owned()),
+        (Resource::Events, "events".to_owned()),
+        (Resource::Level, "loglevel".to_owned()),
+    ];
+    for (resource, path) in all.into_iter().chain(states) {
+        let path = format!("/api/v1/{path}");
+        assert_eq!(
+            Resource::of(&path.replace("{name}", "default")),
+            Some(resource.clone())
+        );
+        let methods = document["paths"][&path]
+            .as_object()
+            .unwrap_or_else(|| panic!("{path} is missing"));
+        let named: BTreeSet<String> = methods.keys().map(|method| method.to_uppercase()).collect();
+        let answered = resource.allow().split(", ").filter(|method| *method != "HEAD");
+        assert_eq!(named, answered.map(str::to_owned).collect(), "{path}");
+    }
+    for path in [
+        "/api/v1/",
+        "/api/v1/services/",
+        "/api/v1/services/a/b",
+        "/api/v1/services/a/ready/b",
+        "/api/v1/x",
+    ] {
+        assert_eq!(
+            Resource::of(path).filter(|one| *one != Resource::Service(String::new())),
+            None,
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn who_is_taken_out_is_told_of_and_the_last_one_stays() {
+    let (hub, one) = evaluated();
+    let drain = |port: u16| format!("/api/v1/services/default/drain?backend={}", addr(port));
+    let (status, body) = ask(&hub, Wish::Change, &drain(1));
+    assert_eq!(
+        (status, &body["state"], &body["was"]),
+        (200, &"drain".into(), &"ready".into())
+    );
+    assert!(!one.live.admin.load().is_ready(&addr(1)));
+    assert_eq!(ask(&hub, Wish::Change, &drain(1)).1["was"], "drain");
+    assert_eq!(hub.events.told(), 2, "the first set, and one drain");
+    for port in 2..=8 {
+        assert_eq!(ask(&hub, Wish::Change, &drain(port)).0, 200);
+    }
+    let (status, body) = ask(&hub, Wish::Change, &drain(9));
+    assert_eq!(status, 409, "{body}");
+    assert_eq!(ask(&hub, Wish::Change, &drain(10)).0, 404, "no candidate");
+    let ready = drain(1).replace("drain", "ready");
+    assert_eq!(ask(&hub, Wish::Change, &ready).0, 200);
+    assert_eq!(ask(&hub, Wish::Change, &drain(9)).0, 200);
+    let (_, details) = ask(&hub, Wish::Look, "/api/v1/services/default");
+    assert_eq!(details["withdrawn_candidates"].as_array().map(Vec::len), Some(8));
+}
+
+#[test]
+fn probes_are_asked_for_where_they_can_be_made() {
+    let (hub, one) = evaluated();
+    let path = "/api/v1/services/default/probe";
+    let (status, _) = ask(&hub, Wish::Change, &format!("{path}?backend={}", addr(2)));
+    assert_eq!(status, 202);
+    assert_eq!(ask(&hub, Wish::Change, path).0, 202);
+    assert_eq!(
+        one.live.probe_requests.take(),
+        [ProbeRequest::One(addr(2)), ProbeRequest::All]
+    );
+    let out =
+        |states: &crate::service::AdminStates| states.with(addr(2), AdminState::Maintenance).map(Arc::new);
+    assert!(one.live.admin.replace(out));
+    assert_eq!(
+        ask(&hub, Wish::Change, &format!("{path}?backend={}", addr(2))).0,
+        409
+    );
+    let last_at = hub.started_at;
+    one.live
+        .slumber
+        .publish(Arc::new(crate::service::Slumber::Asleep { last_at }));
+    assert_eq!(ask(&hub, Wish::Change, path).0, 409);
+}
+
+#[test]
+fn candidates_come_in_the_order_that_is_asked_for() {
+    let (hub, _) = evaluated();
+    let ports = |query: &str| {
+        let (status, body) = ask(
+            &hub,
+            Wish::Look,
+            &format!("/api/v1/services/default/candidates?{query}"),
+        );
+        assert_eq!(status, 200, "{body}");
+        assert_eq!(body["listed"], 9);
+        let rows = body["candidates"].as_array().expect("rows").iter();
+        let port = |row: &Value| {
+            let addr: SocketAddr = row["addr"].as_str().expect("text").parse().expect("an address");
+            addr.port()
+        };
+        rows.map(port).collect::<Vec<_>>()
+    };
+    assert_eq!(ports(""), [1, 2, 3, 4, 5]);
+    assert_eq!(ports("sort=latency&limit=2"), [1, 2]);
+    assert_eq!(ports("sort=addr&prefix=127.0.0.1"), [1, 2, 3, 4, 5]);
+    assert!(ports("prefix=192.0.2.0/24").is_empty());
+}
