@@ -40,9 +40,10 @@ pub struct Stretch {
     at: Instant,
     /// Bytes moved since it began: to the backend, to the client.
     moved: [u64; 2],
-    turns: u32,
-    /// After how many of them the backend was waited for.
-    awaited: [u32; 2],
+    /// Whether the backend is waited for since.
+    awaits: [bool; 2],
+    /// How long it was waited for.
+    awaited: [Duration; 2],
     /// Whether a limit of bandwidth held it up.
     was_paused: bool,
 }
@@ -68,15 +69,15 @@ impl Measured {
 }
 
 impl Stretch {
-    /// A stretch that begins now.
+    /// A stretch that begins now, with the backend's turn.
     #[must_use]
     pub fn new(now: Instant) -> Self {
         Self {
             since: now,
             at: now,
             moved: [0, 0],
-            turns: 0,
-            awaited: [0, 0],
+            awaits: [true; 2],
+            awaited: [Duration::ZERO; 2],
             was_paused: false,
         }
     }
@@ -88,8 +89,8 @@ impl Stretch {
         if moved == [0, 0] {
             return None;
         }
-        let is_over = now.saturating_duration_since(self.at) >= PAUSE
-            || now.saturating_duration_since(self.since) >= LONGEST;
+        let waited = now.saturating_duration_since(self.at);
+        let is_over = waited >= PAUSE || now.saturating_duration_since(self.since) >= LONGEST;
         let measured = is_over.then(|| self.measured()).flatten();
         if is_over {
             // What begins a stretch took no time that is known.
@@ -97,11 +98,11 @@ impl Stretch {
         } else {
             self.at = now;
             self.moved = [self.moved[0] + moved[0], self.moved[1] + moved[1]];
-            self.turns = self.turns.saturating_add(1);
-            for (count, awaits) in self.awaited.iter_mut().zip(turn.awaits_backend) {
-                *count = count.saturating_add(awaits.into());
+            for (awaited, awaits) in self.awaited.iter_mut().zip(self.awaits) {
+                *awaited += if awaits { waited } else { Duration::ZERO };
             }
         }
+        self.awaits = turn.awaits_backend;
         measured
     }
 
@@ -114,7 +115,7 @@ impl Stretch {
         (most >= LEAST_BYTES && most / RATIO >= least && !time.is_zero()).then_some(Measured {
             bytes: most,
             time,
-            is_least: self.was_paused || awaited < self.turns - self.turns / 4,
+            is_least: self.was_paused || awaited < time - time / 4,
         })
     }
 }
@@ -184,6 +185,25 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// While it takes some, the backend is waited for; then it takes none for much longer.
+    #[test]
+    fn a_client_that_takes_much_at_once_and_then_nothing_does_not_make_its_backend_slow() {
+        let mut now = clock::now();
+        let mut stretch = Stretch::new(now);
+        let mut measured = Vec::new();
+        for _ in 0..200 {
+            for piece in 1..=10 {
+                let mut moved = turn([0, 25_000]);
+                moved.awaits_backend[1] = piece < 10;
+                now += Duration::from_micros(100);
+                measured.extend(stretch.note(moved, now));
+            }
+            now += Duration::from_millis(50);
+        }
+        assert!(measured.len() >= 4, "{measured:?}");
+        assert!(measured.iter().all(|measured| measured.is_least), "{measured:?}");
     }
 
     #[test]
