@@ -175,8 +175,12 @@ fn freeze_one_of_three(algorithm: &str) {
         .map(|(at, _)| *at)
         .collect();
     assert!(failed.len() <= 10, "{failed:?}");
+    // Three of them are enough, once each has waited for a second; at random, those take a while to meet it.
+    let enough = failed
+        .get(2)
+        .map_or(time, |third| *third + Duration::from_millis(2_500));
     assert!(
-        failed.iter().all(|at| *at < Duration::from_secs(3)),
+        failed.iter().all(|at| *at < enough),
         "none once it is out: {failed:?}"
     );
     servers[0].freeze(false);
