@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::app::{Listed, Lists};
 use crate::candidates::{CandidateSet, unreached};
 use crate::config::{
-    BandwidthLimits, Bind, ClientAuth, ClientTls, Config, LogOutput, Process, Server, ServiceName, Spec,
-    Strategy, TlsVersion,
+    BandwidthLimits, Bind, ClientAuth, ClientTls, Config, LogOutput, Process, Provider, Server, ServiceName,
+    Spec, Strategy, TlsVersion,
 };
 use crate::tls::Credentials;
 
@@ -18,7 +18,7 @@ pub struct Report<'a> {
     /// The configuration.
     pub config: &'a Config,
     /// The candidates of each service.
-    pub candidates: &'a BTreeMap<ServiceName, Arc<CandidateSet>>,
+    pub candidates: &'a Lists,
     /// What each service has for TLS.
     pub certificates: &'a BTreeMap<ServiceName, Credentials>,
 }
@@ -170,23 +170,25 @@ impl fmt::Display for Encrypted<'_> {
 /// Where a service forwards to; the last line is not ended.
 struct Remotes<'a> {
     spec: &'a Spec,
-    set: &'a CandidateSet,
+    set: &'a Listed,
     indent: &'a str,
 }
 
 impl fmt::Display for Remotes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { spec, set, indent } = self;
-        let list = &spec.remotes.provider;
-        let watch = if list.watch { ", watched" } else { "" };
-        let (count, path) = (set.range_count(), list.path.display());
-        let ranges = if count == 1 { "range" } else { "ranges" };
-        writeln!(
-            f,
-            "{indent}candidates: {} in {count} {ranges} ({path}{watch})",
-            set.len()
-        )?;
-        if let Some(source) = Source::of(spec, set) {
+        if let [only] = &spec.remotes.providers[..] {
+            writeln!(f, "{indent}candidates: {} ({})", Size(&set.union), Named(only))?;
+        } else {
+            writeln!(f, "{indent}candidates: {}", Size(&set.union))?;
+            for (index, provider) in spec.remotes.providers.iter().enumerate() {
+                match set.part(index) {
+                    Some(part) => writeln!(f, "{indent}  {} ({})", Size(part), Named(provider))?,
+                    None => writeln!(f, "{indent}  not asked yet ({})", Named(provider))?,
+                }
+            }
+        }
+        if let Some(source) = Source::of(spec, &set.union) {
             writeln!(f, "{indent}source: {source}")?;
         }
         let size = spec.remotes.selector.active_set_size;
@@ -253,6 +255,32 @@ impl fmt::Display for Source<'_> {
             )?;
         }
         Ok(())
+    }
+}
+
+/// How many candidates there are.
+struct Size<'a>(&'a CandidateSet);
+
+impl fmt::Display for Size<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.range_count();
+        let ranges = if count == 1 { "range" } else { "ranges" };
+        write!(f, "{} in {count} {ranges}", self.0.len())
+    }
+}
+
+/// Which provider it is.
+struct Named<'a>(&'a Provider);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Provider::File(file) => {
+                let watch = if file.watch { ", watched" } else { "" };
+                write!(f, "{}{watch}", file.path.display())
+            }
+            Provider::Inline(_) => write!(f, "inline"),
+        }
     }
 }
 
@@ -337,14 +365,15 @@ impl fmt::Display for Pools<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    type Lists = BTreeMap<ServiceName, Arc<CandidateSet>>;
+    use std::sync::Arc;
 
     /// The same list for each service of a configuration.
     fn lists(config: &Config, text: &str) -> Lists {
         let set = Arc::new(CandidateSet::parse(text, 80).expect("a good list"));
         let names = config.services.keys();
-        names.map(|name| (name.clone(), Arc::clone(&set))).collect()
+        names
+            .map(|name| (name.clone(), Listed::of(vec![Some(Arc::clone(&set))])))
+            .collect()
     }
 
     fn report(config: &Config, list: &str) -> String {

@@ -214,7 +214,7 @@ fn of_service(config: &Path, name: Option<&str>) -> Result<Subject, Failure> {
     let spec = config.services.get(chosen);
     let remotes = spec.map(|spec| spec.remotes.clone()).unwrap_or_default();
     Ok(Subject {
-        set: Arc::clone(set),
+        set: Arc::clone(&set.union),
         service: chosen.as_str().to_owned(),
         scoring: remotes.scoring,
         members: remotes.selector.active_set_size,

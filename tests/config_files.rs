@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tcp_forwarder::candidates::CandidateSet;
 use tcp_forwarder::config::{
-    self, Algorithm, Config, LoadError, LogFormat, LogOutput, ServiceName, Spec, Splice, Strategy,
+    self, Algorithm, Config, LoadError, LogFormat, LogOutput, Provider, ServiceName, Spec, Splice, Strategy,
 };
 
 fn folder(kind: &str) -> PathBuf {
@@ -32,7 +32,7 @@ fn spec(name: &str) -> Spec {
 
 fn defaults() -> Config {
     let mut config = Config::default();
-    config.edit(|spec| spec.remotes.provider.path = folder("good").join("ip_list.txt"));
+    config.edit(|spec| spec.remotes.providers = vec![Provider::of_file(folder("good").join("ip_list.txt"))]);
     config
 }
 
@@ -150,7 +150,9 @@ fn services_inherit_and_differ() {
     assert_eq!(spec("redis").pools.strategy, Strategy::Off);
     assert_eq!(spec("redis").remotes.default_remote_port, 6379);
     assert_eq!(spec("web").remotes, spec("web-2").remotes, "an alias");
-    assert_eq!(spec("web").remotes.provider.path, folder("good").join("web.txt"));
+    let web = spec("web");
+    let file = web.remotes.providers.first().and_then(Provider::file);
+    assert_eq!(file.expect("a file").path, folder("good").join("web.txt"));
     assert_eq!(
         config.process.control_socket,
         Some(folder("good").join("run/socket"))

@@ -44,7 +44,7 @@ pub(super) fn assemble(
                     debug_assert!(false, "a list for each service");
                     continue;
                 };
-                let live = Live::new(Arc::clone(list), &spec.remotes.scoring, bells);
+                let live = Live::new(Arc::clone(&list.union), &spec.remotes.scoring, bells);
                 let live = match past.state.services.get(name.as_str()) {
                     Some(saved) => live.recalling(saved, past.elapsed, now),
                     None => live,
@@ -80,9 +80,9 @@ pub(super) fn publish_lists(directory: &Directory, lists: &Lists) {
     for service in &directory.services {
         let published = &service.live.candidates;
         if let Some(list) = lists.get(&service.name)
-            && published.load() != *list
+            && published.load() != list.union
         {
-            published.publish(Arc::clone(list));
+            published.publish(Arc::clone(&list.union));
         }
     }
 }

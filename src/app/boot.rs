@@ -164,6 +164,7 @@ fn start(
         ports: reserved.ports.clone(),
         started_reactors: boot.config.process.reactors,
         config: boot.config,
+        lists: boot.lists,
         certificates,
         journals,
         room: made.room,
@@ -174,7 +175,7 @@ fn start(
         watches: Watches::default(),
         keeper,
     };
-    worker.publish(&boot.lists, &past);
+    worker.publish(&past);
     let reactors = start_reactors(&spawner, made.reactors)?;
     wait_for_sets(&hub, &occurrences)?;
     let adopted = reserved.adopted();

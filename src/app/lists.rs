@@ -1,4 +1,4 @@
-//! The candidate lists of all services of a configuration, each file read once.
+//! What the providers of all services of a configuration say, each file read once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,10 +7,54 @@ use std::sync::Arc;
 
 use crate::base::file_watch::must_be_regular;
 use crate::candidates::{CandidateSet, LoadError, list_file};
-use crate::config::{Config, ServiceName};
+use crate::config::{Config, Provider, ServiceName};
 
 /// The candidates of each service.
-pub type Lists = BTreeMap<ServiceName, Arc<CandidateSet>>;
+pub type Lists = BTreeMap<ServiceName, Listed>;
+
+/// The candidates of one service.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// What each of its providers has said last, in their order; none has not said anything yet.
+    parts: Vec<Option<Arc<CandidateSet>>>,
+    /// All of it.
+    pub union: Arc<CandidateSet>,
+}
+
+impl Listed {
+    /// What each provider of a service says, in their order.
+    #[must_use]
+    pub fn of(parts: Vec<Option<Arc<CandidateSet>>>) -> Self {
+        let union = unite(&parts);
+        Self { parts, union }
+    }
+
+    /// What a provider has said last.
+    #[must_use]
+    pub fn part(&self, index: usize) -> Option<&Arc<CandidateSet>> {
+        self.parts.get(index)?.as_ref()
+    }
+
+    /// Takes in what some of the providers say now.
+    pub(super) fn say(&mut self, said: impl IntoIterator<Item = (usize, Arc<CandidateSet>)>) {
+        for (index, set) in said {
+            debug_assert!(index < self.parts.len(), "a place for each provider");
+            if let Some(part) = self.parts.get_mut(index) {
+                *part = Some(set);
+            }
+        }
+        self.union = unite(&self.parts);
+    }
+}
+
+/// All candidates. Those of the only provider are not copied.
+fn unite(parts: &[Option<Arc<CandidateSet>>]) -> Arc<CandidateSet> {
+    let said: Vec<&Arc<CandidateSet>> = parts.iter().flatten().collect();
+    match said[..] {
+        [one] => Arc::clone(one),
+        _ => Arc::new(CandidateSet::union(said.into_iter().map(|set| &**set))),
+    }
+}
 
 /// Every list that cannot be used; at least one.
 #[derive(Debug)]
@@ -46,11 +90,9 @@ impl std::error::Error for ListError {}
 /// # Errors
 /// All lists that cannot be read or used.
 pub(super) fn reload(config: &Config) -> Result<Lists, ListError> {
-    let paths: BTreeSet<&PathBuf> = config
-        .services
-        .values()
-        .map(|spec| &spec.remotes.provider.path)
-        .collect();
+    let specs = config.services.values();
+    let files = specs.flat_map(|spec| spec.remotes.providers.iter().filter_map(Provider::file));
+    let paths: BTreeSet<&PathBuf> = files.map(|file| &file.path).collect();
     let unreadable = |path: &PathBuf| {
         let source = must_be_regular(path).err()?;
         let path = path.clone();
@@ -64,7 +106,8 @@ pub(super) fn reload(config: &Config) -> Result<Lists, ListError> {
     }
 }
 
-/// Reads every list that a configuration names. Services that name the same file (and port) share what it says.
+/// What the configuration and the files that it names say; providers that have to be asked have not said anything yet.
+/// Services that name the same file (and port) share what it says.
 ///
 /// # Errors
 /// All lists that cannot be read or used.
@@ -73,20 +116,26 @@ pub fn load(config: &Config) -> Result<Lists, ListError> {
     let mut lists = Lists::new();
     let mut errors = Vec::new();
     for (name, spec) in &config.services {
-        let key = (
-            spec.remotes.provider.path.clone(),
-            spec.remotes.default_remote_port,
-        );
-        let set = read.entry(key).or_insert_with_key(|(path, port)| {
-            let set = list_file::load(path, *port).map_err(|error| errors.push(error));
-            set.ok().map(Arc::new)
-        });
-        if let Some(set) = set {
-            lists.insert(name.clone(), Arc::clone(set));
-        }
+        let port = spec.remotes.default_remote_port;
+        let mut part = |provider: &Provider| match provider {
+            Provider::File(file) => {
+                let set = read.entry((file.path.clone(), port));
+                let set = set.or_insert_with_key(|(path, port)| {
+                    let set = list_file::load(path, *port).map_err(|error| errors.push(error));
+                    set.ok().map(Arc::new)
+                });
+                set.clone()
+            }
+            Provider::Inline(entries) => {
+                let set = list_file::parse(&entries.join("\n"), port);
+                debug_assert!(set.is_ok(), "checked with the configuration");
+                set.ok().map(Arc::new)
+            }
+        };
+        let parts = spec.remotes.providers.iter().map(&mut part).collect();
+        lists.insert(name.clone(), Listed::of(parts));
     }
     if errors.is_empty() {
-        debug_assert_eq!(lists.len(), config.services.len(), "a list for each service");
         Ok(lists)
     } else {
         Err(ListError { errors })

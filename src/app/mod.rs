@@ -15,7 +15,7 @@ mod faults; // what is wrong with a reload
 mod handle; // how a process is asked for something
 mod inherited; // sockets that listen already
 mod journals; // access logs of all services
-mod lists; // candidate lists of all services
+mod lists; // what the providers of all services say
 mod ports; // listen addresses: bound, opened, kept
 mod run; // a running process, and its end
 mod supervise; // what the service manager hears
@@ -31,5 +31,5 @@ pub use certificates::{
 pub use error::AppError;
 pub use handle::{Errand, Handle};
 pub use inherited::Inherited;
-pub use lists::{ListError, Lists, load as load_lists};
+pub use lists::{ListError, Listed, Lists, load as load_lists};
 pub use run::App;

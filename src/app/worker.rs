@@ -21,7 +21,7 @@ use super::faults;
 use super::handle::{self, Errand, Handle};
 use super::inherited::Inherited;
 use super::journals::{self, Journals};
-use super::lists::{self, Lists};
+use super::lists::{self, Listed, Lists};
 use super::ports::{self, Port};
 #[cfg(unix)]
 use super::takeover;
@@ -29,7 +29,7 @@ use crate::admin;
 use crate::base::clock;
 use crate::base::file_watch::{FileWatch, LAZY_LOOK_INTERVAL, LOOK_INTERVAL, must_be_regular};
 use crate::candidates::watch::Watch;
-use crate::config::{self, Config, ServiceName};
+use crate::config::{self, Config, Provider, ServiceName};
 #[cfg(unix)]
 use crate::handover::Claimed;
 use crate::logging;
@@ -51,6 +51,8 @@ pub(super) struct Worker {
     /// The file of the configuration; none if that was made in memory.
     pub(super) file: Option<PathBuf>,
     pub(super) config: Config,
+    /// What all providers have said last.
+    pub(super) lists: Lists,
     pub(super) certificates: Certificates,
     pub(super) journals: Journals,
     pub(super) ports: Vec<Port>,
@@ -96,7 +98,7 @@ impl Worker {
                 Errand::Reload => drop(self.reload("asked to")),
                 Errand::Apply(next) => {
                     let (config, lists) = *next;
-                    let outcome = self.apply(config, &lists);
+                    let outcome = self.apply(config, lists);
                     drop(self.note(outcome));
                 }
                 Errand::ReopenLogs => {
@@ -183,7 +185,7 @@ impl Worker {
     fn reload(&mut self, why: &str) -> Outcome {
         info!("reloading: {why}");
         self.notifier.tell(&[Notice::Reloading]);
-        let outcome = self.read().and_then(|(config, lists)| self.apply(config, &lists));
+        let outcome = self.read().and_then(|(config, lists)| self.apply(config, lists));
         let outcome = self.note(outcome);
         self.notifier
             .tell(&[Notice::Ready, Notice::Status(&status(&self.hub))]);
@@ -236,7 +238,7 @@ impl Worker {
     }
 
     /// Puts a configuration in force, or nothing of it; what changes, in words.
-    fn apply(&mut self, config: Config, lists: &Lists) -> Result<Vec<String>, Vec<Fault>> {
+    fn apply(&mut self, config: Config, lists: Lists) -> Result<Vec<String>, Vec<Fault>> {
         let refused = |error: &dyn std::fmt::Display| vec![Fault::of(error)];
         let mut nothing = Inherited::default();
         let plan = config::plan(&self.config, &config);
@@ -265,9 +267,10 @@ impl Worker {
         let before = std::mem::replace(&mut self.ports, opened.deliver(&self.mailboxes));
         self.needs_restart = self.started_reactors != config.process.reactors;
         self.config = config;
+        self.lists = lists;
         self.certificates = certificates;
         self.journals = journals;
-        self.publish(lists, &Past::default());
+        self.publish(&Past::default());
         self.keeper.adopt(&self.config.process.state, clock::now());
         self.wait_until_closed(&before);
         self.watches.follow(&self.config, self.file.as_ref());
@@ -288,18 +291,18 @@ impl Worker {
     }
 
     /// Publishes the directory of the configuration that is in force now, unless the process stops.
-    pub(super) fn publish(&mut self, lists: &Lists, past: &Past) {
+    pub(super) fn publish(&mut self, past: &Past) {
         let limits = Limits::of(self.room, self.config.process.max_connections);
         let now = clock::now();
         self.hub.config.publish(Arc::new(Some(self.config.clone())));
         let before = self.hub.directory.load();
-        publish_lists(&before, lists);
+        publish_lists(&before, &self.lists);
         self.tell_remarks(&before);
         self.hub.directory.replace(|present| {
             let next = || {
                 Arc::new(assemble(
                     present,
-                    (&self.config, lists, past),
+                    (&self.config, &self.lists, past),
                     (&self.certificates, &self.journals),
                     (&self.ports, limits),
                     (&self.hub.bells, now),
@@ -345,7 +348,7 @@ impl Worker {
                 }
                 info!(target: "tcp_forwarder::tls", "certificates have changed, of: {}", renewed.join(", "));
                 self.certificates = certificates;
-                self.publish(&Lists::new(), &Past::default());
+                self.publish(&Past::default());
             }
             Err(error) => {
                 for (name, fault) in &error.faults {
@@ -369,34 +372,32 @@ impl Worker {
     fn look_at_lists(&mut self) {
         let directory = self.hub.directory.load();
         for ((path, port), watch) in &mut self.watches.lists {
-            let is_its = |service: &&Arc<Service>| {
-                let remotes = &service.spec.remotes;
-                remotes.provider.path == *path && remotes.default_remote_port == *port
-            };
-            let services = directory.services.iter().filter(is_its);
             match watch.look() {
                 Ok(None) => {}
                 Ok(Some(set)) => {
                     let set = Arc::new(set);
-                    for service in services.filter(|service| service.live.candidates.load() != set) {
-                        info!(
-                            service = service.name.as_str();
-                            "the candidate list has changed: {} candidates in {} ranges",
-                            set.len(),
-                            set.range_count()
-                        );
-                        service.live.candidates.publish(Arc::clone(&set));
+                    for service in &directory.services {
+                        let places = places_of(service, (path, *port));
+                        if let Some(listed) = self.lists.get_mut(&service.name)
+                            && !places.is_empty()
+                        {
+                            listed.say(places.into_iter().map(|place| (place, Arc::clone(&set))));
+                            tell_change(service, listed);
+                        }
                     }
                 }
                 Err(error) => {
-                    for service in services {
-                        let errors = &service.live.counts.candidate_list_errors;
-                        errors.fetch_add(1, Ordering::Relaxed);
+                    for service in &directory.services {
+                        if !places_of(service, (path, *port)).is_empty() {
+                            let errors = &service.live.counts.candidate_list_errors;
+                            errors.fetch_add(1, Ordering::Relaxed);
+                        }
                     }
                     error!("the changed candidate list is not used, the last good one stays: {error}");
                 }
             }
         }
+        publish_lists(&directory, &self.lists);
     }
 }
 
@@ -408,15 +409,12 @@ impl Watches {
             self.config = followed.cloned().map(FileWatch::new);
         }
         let mut before = std::mem::take(&mut self.lists);
-        for spec in config
-            .services
-            .values()
-            .filter(|spec| spec.remotes.provider.watch)
-        {
-            let key = (
-                spec.remotes.provider.path.clone(),
-                spec.remotes.default_remote_port,
-            );
+        let files = config.services.values().flat_map(|spec| {
+            let files = spec.remotes.providers.iter().filter_map(Provider::file);
+            files.map(|file| (file, spec.remotes.default_remote_port))
+        });
+        for (file, port) in files.filter(|(file, _)| file.watch) {
+            let key = (file.path.clone(), port);
             let watch = before.remove(&key);
             let new = || Watch::new(key.0.clone(), key.1);
             self.lists
@@ -450,6 +448,31 @@ impl Watches {
         self.next_look = Some(if is_due { next } else { at.min(next) });
         is_due
     }
+}
+
+/// Which providers of a service are a file.
+fn places_of(service: &Service, (path, port): (&PathBuf, u16)) -> Vec<usize> {
+    let remotes = &service.spec.remotes;
+    let is_it = |provider: &Provider| provider.file().is_some_and(|file| file.path == *path);
+    let places = remotes.providers.iter().enumerate();
+    let places = places.filter(|(_, provider)| remotes.default_remote_port == port && is_it(provider));
+    places.map(|(place, _)| place).collect()
+}
+
+/// Says what has changed about the candidates of a service, if anything has.
+fn tell_change(service: &Service, listed: &Listed) {
+    let (before, set) = (service.live.candidates.load(), &listed.union);
+    if before == *set {
+        return;
+    }
+    info!(
+        service = service.name.as_str();
+        "the candidate list has changed: {} candidates in {} ranges, {} added, {} removed",
+        set.len(),
+        set.range_count(),
+        set.beyond(&before),
+        before.beyond(set)
+    );
 }
 
 /// How often files are looked at.

@@ -123,6 +123,11 @@ impl<A: Address> Ranges<A> {
         }
     }
 
+    /// The ranges, in their order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Range<A>> {
+        self.sorted.iter()
+    }
+
     /// Number of addresses; saturates.
     pub(super) fn len(&self) -> u128 {
         self.len

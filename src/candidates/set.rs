@@ -19,13 +19,35 @@ pub struct CandidateSet {
 }
 
 impl CandidateSet {
+    /// Nobody: what is known before anything has been said.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Builder::default().build()
+    }
+
+    /// All candidates of several sets, each once.
+    pub fn union<'a>(sets: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut builder = Builder::default();
+        for set in sets {
+            builder.v4.extend(set.v4.iter().copied());
+            builder.v6.extend(set.v6.iter().copied());
+        }
+        builder.build()
+    }
+
+    /// How many candidates a set has that another one has not; saturates.
+    #[must_use]
+    pub fn beyond(&self, other: &Self) -> u128 {
+        Self::union([self, other]).len().saturating_sub(other.len())
+    }
+
     /// Number of candidates. Saturates: more than `u128::MAX` count as that many, and those beyond have no
     /// index, while [`contains`](Self::contains) knows them.
     pub fn len(&self) -> u128 {
         self.v4.len().saturating_add(self.v6.len())
     }
 
-    /// Whether there is no candidate; never true for a set that came from a list.
+    /// Whether there is no candidate: nothing has been said yet. Never true for a set that came from a list.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -226,6 +248,24 @@ mod tests {
             )
         });
         prop_oneof![v4, v6]
+    }
+
+    #[test]
+    fn a_union_has_every_candidate_once() {
+        let (a, b) = (
+            set("10.0.0.1\n10.0.0.0/24:443\n::1"),
+            set("10.0.0.1\n10.0.0.0/23:443"),
+        );
+        let both = CandidateSet::union([&a, &b]);
+        assert_eq!(both.len(), 1 + 510 + 1);
+        assert!(
+            [&a, &b]
+                .iter()
+                .all(|one| all(one).iter().all(|addr| both.contains(addr)))
+        );
+        assert_eq!((b.beyond(&a), a.beyond(&b), both.beyond(&both)), (256, 1, 0));
+        assert_eq!(CandidateSet::union([]), CandidateSet::nobody());
+        assert!(CandidateSet::nobody().is_empty());
     }
 
     proptest! {

@@ -9,10 +9,11 @@ use super::check::{Check, CheckKind, HttpCheck, Method, Pattern, Select, Statuse
 use super::client_tls::ClientTls;
 use super::pools::{Algorithm, Dynamic, Pools, Race, Rescue, Strategy};
 use super::process::{LogFormat, LogOutput, Logging, Metrics, Process, Reload, StateFile};
+use super::providers::{FileProvider, Provider, ProviderDraft, ProviderKind};
 use super::remote_tls::RemoteTls;
 use super::remotes::{
-    Bind, FailurePenalty, FileProvider, HistoricalBonus, InitialProbing, JitterScoring, LatencyScoring,
-    LatencySource, Passive, Probing, Remotes, Scoring, Search, Selector, SuccessScoring, ThroughputScoring,
+    Bind, FailurePenalty, HistoricalBonus, InitialProbing, JitterScoring, LatencyScoring, LatencySource,
+    Passive, Probing, Remotes, Scoring, Search, Selector, SuccessScoring, ThroughputScoring,
 };
 use super::server::{BandwidthLimits, Keepalive, NoMatch, ProxyProtocol, Server, Splice};
 use super::server_tls::{ClientAuth, ServerTls, TlsVersion};
@@ -124,13 +125,23 @@ impl Default for Remotes {
     fn default() -> Self {
         Self {
             default_remote_port: 80,
-            provider: FileProvider::default(),
+            providers: vec![Provider::File(FileProvider::default())],
             tls: RemoteTls::default(),
             bind: Bind::default(),
             probing: Probing::default(),
             passive: Passive::default(),
             scoring: Scoring::default(),
             selector: Selector::default(),
+        }
+    }
+}
+
+impl Default for ProviderDraft {
+    fn default() -> Self {
+        Self {
+            kind: ProviderKind::File,
+            file: FileProvider::default(),
+            entries: Vec::new(),
         }
     }
 }

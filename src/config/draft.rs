@@ -11,6 +11,7 @@ use super::configuration::Spec;
 use super::defaults::STATIC_SIZE_PER_REMOTE;
 use super::pools::{Dynamic, Pools, Strategy};
 use super::process::LogOutput;
+use super::providers::{Provider, ProviderDraft};
 use super::remotes::Remotes;
 use super::server::Server;
 use super::sleep::Sleep;
@@ -19,7 +20,12 @@ use super::sleep::Sleep;
 #[derive(Debug, Clone)]
 pub(super) struct Draft {
     pub(super) server: Server,
+    /// All but the providers, which are worked out from what follows.
     pub(super) remotes: Remotes,
+    /// The provider, where there is one.
+    pub(super) provider: ProviderDraft,
+    /// The providers, where they are a list.
+    pub(super) provider_list: Option<Vec<ProviderDraft>>,
     /// All but the strategy, which is worked out from what follows.
     pub(super) pools: Pools,
     pub(super) weights: Weights,
@@ -110,9 +116,18 @@ impl Draft {
             }
             Strategy::Dynamic(dynamic) => (StrategyKind::Dynamic, STATIC_SIZE_PER_REMOTE, dynamic.clone()),
         };
+        let (provider, provider_list) = match &spec.remotes.providers[..] {
+            [one] => (ProviderDraft::of(one), None),
+            all => (
+                ProviderDraft::default(),
+                Some(all.iter().map(ProviderDraft::of).collect()),
+            ),
+        };
         Self {
             server: spec.server.clone(),
             remotes: spec.remotes.clone(),
+            provider,
+            provider_list,
             pools: spec.pools.clone(),
             weights: Weights {
                 latency: scoring.latency.max_score / 100.0,
@@ -127,6 +142,14 @@ impl Draft {
         }
     }
 
+    /// The providers, however many they are.
+    pub(super) fn providers(&self) -> Vec<ProviderDraft> {
+        match &self.provider_list {
+            Some(all) => all.clone(),
+            None => vec![self.provider.clone()],
+        }
+    }
+
     /// The spec, with paths as they were given.
     pub(super) fn compose(self) -> Spec {
         let strategy = match self.strategy {
@@ -136,9 +159,16 @@ impl Draft {
             },
             StrategyKind::Dynamic => Strategy::Dynamic(self.dynamic),
         };
+        let providers = match self.provider_list {
+            Some(all) => all.into_iter().map(ProviderDraft::compose).collect(),
+            None => vec![self.provider.compose()],
+        };
         Spec {
             server: self.server,
-            remotes: self.remotes,
+            remotes: Remotes {
+                providers,
+                ..self.remotes
+            },
             pools: Pools {
                 strategy,
                 ..self.pools
@@ -154,15 +184,19 @@ impl Draft {
         if let Some(LogOutput::File(path)) = &mut spec.access_log.output {
             *path = beside(file, path);
         }
-        let Remotes {
-            provider,
-            tls,
-            probing,
-            ..
-        } = &mut spec.remotes;
+        for provider in &mut spec.remotes.providers {
+            if let Provider::File(list) = provider {
+                list.path = beside(file, &list.path);
+            }
+        }
+        let Remotes { tls, probing, .. } = &mut spec.remotes;
         let of_remotes = [&mut tls.client.ca, &mut probing.check.tls.ca];
-        let of_remotes = of_remotes.into_iter().flatten().chain([&mut provider.path]);
-        for path in spec.server.tls.paths_mut().chain(of_remotes) {
+        for path in spec
+            .server
+            .tls
+            .paths_mut()
+            .chain(of_remotes.into_iter().flatten())
+        {
             *path = beside(file, path);
         }
         spec

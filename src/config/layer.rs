@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::configuration::in_service;
 use super::draft::Draft;
+use super::providers::ProviderDraft;
 use super::tree::Address;
 
 /// The keys of one level, by their path at the top level, and what they come to.
@@ -19,6 +20,17 @@ pub(super) struct Layer {
     refused: BTreeSet<&'static str>,
     /// Keys whose value comes from variables and may be anything: errors do not show it.
     veiled: BTreeSet<&'static str>,
+    /// The providers, where they are a list: a level each, which has nothing else of its own.
+    pub(super) providers: Vec<Item>,
+}
+
+/// One provider of a list.
+#[derive(Debug)]
+pub(super) struct Item {
+    /// As errors show it.
+    pub(super) path: String,
+    pub(super) address: Address,
+    pub(super) layer: Layer,
 }
 
 impl Layer {
@@ -32,6 +44,13 @@ impl Layer {
         Self::of(path.to_owned(), top.draft.clone())
     }
 
+    /// One provider of a list, with nothing said.
+    pub(super) fn provider(&self) -> Self {
+        let mut draft = self.draft.clone();
+        draft.provider = ProviderDraft::default();
+        Self::of(self.prefix.clone(), draft)
+    }
+
     fn of(prefix: String, draft: Draft) -> Self {
         Self {
             prefix,
@@ -39,6 +58,7 @@ impl Layer {
             given: BTreeMap::new(),
             refused: BTreeSet::new(),
             veiled: BTreeSet::new(),
+            providers: Vec::new(),
         }
     }
 

@@ -6,8 +6,8 @@
 //!
 //! What the settings are:
 //! - `configuration.rs`: a [`Config`]: the process and its services.
-//! - `process.rs`, `server.rs`, `server_tls.rs`, `remotes.rs`, `remote_tls.rs`, `pools.rs`, `sleep.rs`, `access_log.rs`: the
-//!   sections, checked; `client_tls.rs`: TLS to others; `service_name.rs`: names.
+//! - `process.rs`, `server.rs`, `server_tls.rs`, `remotes.rs`, `providers.rs`, `remote_tls.rs`, `pools.rs`, `sleep.rs`,
+//!   `access_log.rs`: the sections, checked; `client_tls.rs`: TLS to others; `service_name.rs`: names.
 //! - `defaults.rs`: every default; `mobile.rs`: what phones have otherwise.
 //! - `reference.rs`: what the documentation says about each key.
 //!
@@ -46,6 +46,7 @@ mod plan;
 mod platform;
 mod pools;
 mod process;
+mod providers;
 mod reader;
 mod reference;
 mod remote_tls;
@@ -77,12 +78,12 @@ pub use error::{ConfigError, ConfigErrors, LoadError};
 pub use plan::{Plan, plan};
 pub use pools::{Algorithm, Dynamic, Pools, Race, Rescue, Strategy};
 pub use process::{LogFormat, LogOutput, Logging, Metrics, Process, Reload, StateFile};
+pub use providers::{FileProvider, Provider, ProviderKind};
 pub use reference::{KeyDoc, MobileDoc, Scope, reference};
 pub use remote_tls::RemoteTls;
 pub use remotes::{
-    Bind, FailurePenalty, FileProvider, HistoricalBonus, InitialProbing, JitterScoring, LatencyScoring,
-    LatencySource, NoAddress, Passive, Probing, Remotes, Scoring, Search, Selector, SuccessScoring,
-    ThroughputScoring,
+    Bind, FailurePenalty, HistoricalBonus, InitialProbing, JitterScoring, LatencyScoring, LatencySource,
+    NoAddress, Passive, Probing, Remotes, Scoring, Search, Selector, SuccessScoring, ThroughputScoring,
 };
 pub use server::{
     BandwidthLimits, Keepalive, NoMatch, ProxyAccept, ProxyProtocol, ProxySend, Route, Server, Splice,

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use super::configuration::{Config, Spec};
 use super::draft::Draft;
-use super::keys::{self, Field, Key};
+use super::keys::{self, Field};
+use super::providers::{ProviderDraft, ProviderKind};
 use super::service_name::ServiceName;
 
 /// Changes that are said in words; the rest is counted.
@@ -62,7 +63,7 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
     let names: BTreeSet<&ServiceName> = old.services.keys().chain(new.services.keys()).collect();
     for name in names {
         match (old.services.get(name), new.services.get(name)) {
-            (Some(was), Some(is)) => service(&mut changes, (was, is), |key| new.key_of(name, key.path)),
+            (Some(was), Some(is)) => service(&mut changes, (was, is), |path| new.key_of(name, path)),
             (None, Some(_)) => changes.say(|| format!("service {name} added")),
             (Some(_), None) => changes.say(|| format!("service {name} removed")),
             (None, None) => debug_assert!(false, "{name} is of neither"),
@@ -78,24 +79,50 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
 }
 
 /// What changes about a service that stays.
-fn service(changes: &mut Changes, (was, is): (&Spec, &Spec), written: impl Fn(&Key) -> String) {
+fn service(changes: &mut Changes, (was, is): (&Spec, &Spec), written: impl Fn(&str) -> String) {
     if was == is {
         return;
     }
     let (mut was, mut is) = (Draft::of(was), Draft::of(is));
+    let is_list = was.provider_list.is_some() || is.provider_list.is_some();
+    let providers = (was.providers(), is.providers());
     if was.strategy != is.strategy {
         // The sizes of the other strategy are not known.
         was.static_size = is.static_size;
         was.dynamic = is.dynamic.clone();
     }
-    for key in keys::all() {
-        if let Field::Service(slot) = &key.field
-            && slot.differs(&mut was, &mut is)
-        {
-            let values = (slot.shown(&mut was), slot.shown(&mut is));
-            changes.say(|| changed(&written(key), values));
+    // Nothing is said of the file of a provider that is none.
+    match (was.provider.kind, is.provider.kind) {
+        (ProviderKind::File, other) if other != ProviderKind::File => {
+            is.provider.file = was.provider.file.clone();
         }
+        (other, ProviderKind::File) if other != ProviderKind::File => {
+            was.provider.file = is.provider.file.clone();
+        }
+        _ => {}
     }
+    for key in keys::all() {
+        let values = match &key.field {
+            Field::Service(slot) if slot.differs(&mut was, &mut is) => {
+                (slot.shown(&mut was), slot.shown(&mut is))
+            }
+            Field::Provider(slot) if !is_list && slot.differs(&mut was.provider, &mut is.provider) => {
+                (slot.shown(&mut was.provider), slot.shown(&mut is.provider))
+            }
+            Field::Process(_) | Field::Service(_) | Field::Provider(_) => continue,
+        };
+        changes.say(|| changed(&written(key.path), values));
+    }
+    if is_list && providers.0 != providers.1 {
+        let values = (in_short(&providers.0), in_short(&providers.1));
+        changes.say(|| changed(&written("remotes.provider"), values));
+    }
+}
+
+/// Providers in words: of what types they are.
+fn in_short(all: &[ProviderDraft]) -> String {
+    let kinds: Vec<&str> = all.iter().map(|one| one.kind.name()).collect();
+    format!("[{}]", kinds.join(", "))
 }
 
 fn changed(key: &str, (was, is): (String, String)) -> String {

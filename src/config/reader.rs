@@ -12,11 +12,12 @@ use super::configuration::Config;
 use super::draft::{Draft, beside};
 use super::error::{ConfigError, ConfigErrors, LoadError};
 use super::keys::{Field, Key};
-use super::layer::Layer;
+use super::layer::{Item, Layer};
 use super::listeners::Listeners;
 use super::mobile::Baseline;
 use super::platform::Platform;
 use super::process::{LogOutput, Process};
+use super::providers::{ProviderDraft, ProviderKind};
 use super::rules::{self, Rule};
 use super::service_name::ServiceName;
 use super::shape::{self, Entry, Section};
@@ -32,6 +33,9 @@ const MAX_BYTES: u64 = 4 << 20;
 /// Errors that are located and shown; a file that is no configuration at all has thousands.
 const MAX_ERRORS: usize = 100;
 
+/// Providers of one service.
+const MAX_PROVIDERS: usize = 16;
+
 /// The key of the listen addresses.
 const LISTEN: &str = "server.listen_addr";
 
@@ -43,6 +47,9 @@ const PLAIN: &str = "server.plain";
 
 /// The key of the metrics port.
 const METRICS: &str = "metrics.listen_addr";
+
+/// The section of one provider, without which its keys stand in a list.
+const PROVIDER: &str = "remotes.provider";
 
 /// The key of the candidate list.
 const LIST: &str = "remotes.provider.file.path";
@@ -127,6 +134,18 @@ struct Layers {
     services: Services,
 }
 
+impl Layers {
+    /// The top level, and each service.
+    fn levels(&self) -> Vec<&Layer> {
+        let named: &[Service] = match &self.services {
+            Services::Unsaid => &[],
+            Services::Named(services) => services,
+        };
+        let of_services = named.iter().map(|service| &service.layer);
+        std::iter::once(&self.top).chain(of_services).collect()
+    }
+}
+
 /// The services that the file names.
 enum Services {
     /// None: there is one, made of the top level.
@@ -156,6 +175,14 @@ impl Place {
             self.path.push('.');
         }
         self.path.push_str(&plain(name));
+        self.address.push(index);
+        back
+    }
+
+    /// Goes to an item of a list; what `leave` takes is returned.
+    fn item(&mut self, index: usize) -> usize {
+        let back = self.path.len();
+        self.path = format!("{}[{index}]", self.path);
         self.address.push(index);
         back
     }
@@ -237,6 +264,7 @@ impl<'n> Reader<'n> {
             match section.entry(name) {
                 Some(Entry::Key(key)) => self.value(layer, key, value, at),
                 Some(Entry::Section(inner)) => self.section((layer, shape), inner, value, at),
+                Some(Entry::Providers(inner)) => self.providers((layer, shape), inner, value, at),
                 Some(Entry::Services) => self.services = Some((value, at.clone())),
                 Some(Entry::Elsewhere(where_to)) => self.report(&at.address, &at.path, where_to.clone()),
                 None => {
@@ -246,6 +274,45 @@ impl<'n> Reader<'n> {
             }
             at.leave(back);
         }
+    }
+
+    /// Reads one provider, or a list of them; a list stands for itself, whatever the level above says.
+    fn providers(
+        &mut self,
+        (layer, shape): (&mut Layer, &'static Section),
+        section: &'static Section,
+        node: &'n Node,
+        at: &mut Place,
+    ) {
+        let Node::List(items) = node else {
+            if let Node::Map(_) = node {
+                layer.draft.provider_list = None;
+            }
+            return self.section((layer, shape), section, node, at);
+        };
+        if items.is_empty() || items.len() > MAX_PROVIDERS {
+            let message = format!(
+                "a list of {} providers is out of range; allowed: one provider, or a list of 1 to {MAX_PROVIDERS}",
+                items.len()
+            );
+            return self.report(&at.address, &at.path, message);
+        }
+        for (index, item) in items.iter().enumerate() {
+            let mut provider = layer.provider();
+            let back = at.item(index);
+            self.section((&mut provider, shape), section, item, at);
+            layer.providers.push(Item {
+                path: at.path.clone(),
+                address: at.address.clone(),
+                layer: provider,
+            });
+            at.leave(back);
+        }
+        let drafts = layer
+            .providers
+            .iter()
+            .map(|item| item.layer.draft.provider.clone());
+        layer.draft.provider_list = Some(drafts.collect());
     }
 
     /// The entries of a section, each name once; what is no entry is reported.
@@ -316,6 +383,7 @@ impl<'n> Reader<'n> {
                 slot.fill(&mut self.process, value)
             }
             Field::Service(slot) => slot.fill(&mut layer.draft, value),
+            Field::Provider(slot) => slot.fill(&mut layer.draft.provider, value),
         }
     }
 
@@ -423,6 +491,12 @@ impl<'n> Reader<'n> {
         for rule in rules::OF_SERVICE {
             self.rule(rule, layers, platform);
         }
+        for rule in rules::OF_PROVIDER {
+            self.rule(rule, layers, platform);
+            for level in layers.levels() {
+                self.provider_rule(rule, level, platform);
+            }
+        }
         self.listeners(layers);
         self.targets(layers);
     }
@@ -433,14 +507,7 @@ impl<'n> Reader<'n> {
             Services::Unsaid => BTreeSet::from([ServiceName::default_service()]),
             Services::Named(services) => services.iter().map(|service| service.name.clone()).collect(),
         };
-        let levels: Vec<&Layer> = match &layers.services {
-            Services::Unsaid => vec![&layers.top],
-            Services::Named(services) => {
-                let of_services = services.iter().map(|service| &service.layer);
-                std::iter::once(&layers.top).chain(of_services).collect()
-            }
-        };
-        for level in levels {
+        for level in layers.levels() {
             let server = &level.draft.server;
             for (index, route) in server.routes.iter().enumerate() {
                 if let Some(address) = level.given(ROUTES).filter(|_| !names.contains(&route.to)) {
@@ -476,6 +543,31 @@ impl<'n> Reader<'n> {
         if is_inherited {
             let broken = (rule.broken)(&top.draft, platform);
             self.broken(rule.keys, top, None, broken);
+        }
+    }
+
+    /// Asks a rule of each provider in a list that a level gives. What else its service says is that level's.
+    fn provider_rule(&mut self, rule: &Rule<Draft>, level: &Layer, platform: Platform) {
+        for item in &level.providers {
+            let mut draft = level.draft.clone();
+            draft.provider = item.layer.draft.provider.clone();
+            let messages = (rule.broken)(&draft, platform);
+            if messages.is_empty() || rule.keys.iter().any(|key| item.layer.is_refused(key, None)) {
+                continue;
+            }
+            let given = item.layer.first_given(rule.keys);
+            let (key, address) = match given {
+                Some((key, address)) => {
+                    let name = key.strip_prefix(PROVIDER).unwrap_or(key);
+                    (format!("{}{name}", item.path), address)
+                }
+                None => (item.path.clone(), &item.address),
+            };
+            let is_veiled = rule.keys.iter().any(|key| item.layer.is_veiled(key, None));
+            for message in messages {
+                let message = if is_veiled { veiled(&message) } else { message };
+                self.report(address, &key, message);
+            }
         }
     }
 
@@ -609,16 +701,33 @@ fn no_service(name: &ServiceName, names: &BTreeSet<ServiceName>) -> String {
 /// The candidate lists that a wrong file names all the same, each once.
 fn lists(layers: &Layers, file: &Path) -> Vec<PathBuf> {
     let Layers { top, services } = layers;
-    let path = |layer: &Layer, below| {
-        let is_told = !layer.is_refused(LIST, below);
-        is_told.then(|| beside(file, &layer.draft.remotes.provider.path))
+    let one = |provider: &ProviderDraft| {
+        let is_file = provider.kind == ProviderKind::File;
+        is_file.then(|| beside(file, &provider.file.path))
+    };
+    let paths = |layer: &Layer, below: Option<&Layer>| -> Vec<PathBuf> {
+        if layer.draft.provider_list.is_none() {
+            let is_told = !layer.is_refused(LIST, below);
+            return one(&layer.draft.provider)
+                .filter(|_| is_told)
+                .into_iter()
+                .collect();
+        }
+        let given = if layer.providers.is_empty() {
+            below
+        } else {
+            Some(layer)
+        };
+        let items = given.map_or(&[][..], |layer| &layer.providers);
+        let told = items.iter().filter(|item| !item.layer.is_refused(LIST, None));
+        told.filter_map(|item| one(&item.layer.draft.provider)).collect()
     };
     let all: BTreeSet<PathBuf> = match services {
-        Services::Unsaid => path(top, None).into_iter().collect(),
+        Services::Unsaid => paths(top, None).into_iter().collect(),
         Services::Named(services) => {
             let told = services
                 .iter()
-                .filter_map(|service| path(&service.layer, Some(top)));
+                .flat_map(|service| paths(&service.layer, Some(top)));
             told.collect()
         }
     };

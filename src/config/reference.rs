@@ -11,7 +11,8 @@ pub struct KeyDoc {
     /// Whose it is.
     pub scope: Scope,
     /// Name of its type: flag, integer, number, duration, choice, address, address or list,
-    /// own address or list, network or list, byte rate, list of certificates, list of names, list of fields, interface, text.
+    /// own address or list, network or list, byte rate, list of certificates, list of entries, list of names, list of fields,
+    /// interface, text.
     pub kind: &'static str,
     /// The default, as it would be written in the file, without quotes.
     pub default: String,
@@ -69,7 +70,7 @@ pub fn reference() -> Vec<KeyDoc> {
             path: key.path,
             scope: match key.field {
                 Field::Process(_) => Scope::Process,
-                Field::Service(_) => Scope::Service,
+                Field::Service(_) | Field::Provider(_) => Scope::Service,
             },
             kind: key.kind(),
             default: key.shown(&mut desktop.process, &mut desktop.draft),

@@ -1,10 +1,10 @@
 //! The section `remotes`, checked: candidates, probing, scores, selection.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::check::Check;
+use super::providers::Provider;
 use super::remote_tls::RemoteTls;
 
 /// `remotes`: the candidates.
@@ -12,8 +12,8 @@ use super::remote_tls::RemoteTls;
 pub struct Remotes {
     /// Port of entries that name none; 1 to 65535.
     pub default_remote_port: u16,
-    /// Where the list comes from.
-    pub provider: FileProvider,
+    /// Where candidates come from; at least one, and the candidates are those of all.
+    pub providers: Vec<Provider>,
     /// Whether connections to them are encrypted, and how.
     pub tls: RemoteTls,
     /// Where connections to candidates leave from.
@@ -26,15 +26,6 @@ pub struct Remotes {
     pub scoring: Scoring,
     /// How scores become the active set.
     pub selector: Selector,
-}
-
-/// `remotes.provider` of type `file`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FileProvider {
-    /// The list, resolved against the configuration file's folder.
-    pub path: PathBuf,
-    /// Whether a changed file is read again.
-    pub watch: bool,
 }
 
 /// `remotes.bind`: where dials, probes and checks leave from.

@@ -12,10 +12,12 @@ use super::draft::Draft;
 use super::networks;
 use super::platform::Platform;
 use super::process::Process;
+use super::providers::ProviderKind;
 use super::remotes::Remotes;
 use super::server::{ProxyAccept, ProxySend, Splice};
 use super::server_tls::ClientAuth;
 use super::value::show_duration;
+use crate::candidates::{ListErrors, list_file};
 
 /// A rule about the values of a `D`.
 pub(super) struct Rule<D> {
@@ -36,6 +38,29 @@ pub(super) const OF_PROCESS: &[Rule<Process>] = &[Rule {
         unless(is_possible, || {
             "this system has no Unix sockets; allowed here: empty".to_owned()
         })
+    },
+}];
+
+/// Rules about one provider; where there is a list, each of it is asked about in the place of the only one.
+pub(super) const OF_PROVIDER: &[Rule<Draft>] = &[Rule {
+    keys: &["remotes.provider.inline.entries", "remotes.provider.type"],
+    broken: |draft, _| {
+        if draft.provider.kind != ProviderKind::Inline {
+            return Vec::new();
+        }
+        let text = draft.provider.entries.join("\n");
+        match list_file::parse(&text, draft.remotes.default_remote_port) {
+            Ok(_) => Vec::new(),
+            Err(ListErrors::Empty) => {
+                vec!["there is no entry; allowed with type inline: inline.entries, at least one".to_owned()]
+            }
+            Err(ListErrors::Lines { bad, .. }) => {
+                let said = bad
+                    .iter()
+                    .map(|line| format!("`{}`: {}", line.text, line.problem));
+                said.collect()
+            }
+        }
     },
 }];
 

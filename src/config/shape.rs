@@ -6,6 +6,9 @@ use std::sync::LazyLock;
 
 use super::keys::{self, Field, Key};
 
+/// The name of the section that may be a list.
+const PROVIDERS: &str = "provider";
+
 /// A section: what may stand in it, in the order of the table.
 #[derive(Default)]
 pub(super) struct Section {
@@ -16,6 +19,8 @@ pub(super) struct Section {
 pub(super) enum Entry {
     Key(&'static Key),
     Section(Section),
+    /// A section, or a list of such sections: the providers.
+    Providers(Section),
     /// The services, each of which is a section of the shape [`SERVICE`].
     Services,
     /// Nothing here, and where it belongs.
@@ -43,7 +48,7 @@ pub(super) static SERVICE: LazyLock<Section> = LazyLock::new(|| {
     for key in keys::all() {
         let path = key.path.strip_prefix("server.").unwrap_or(key.path);
         match key.field {
-            Field::Service(_) => service.add(path, key),
+            Field::Service(_) | Field::Provider(_) => service.add(path, key),
             Field::Process(_) => {
                 let (name, whole) = match path.split_once('.') {
                     Some((section, _)) => (section, section),
@@ -79,7 +84,9 @@ impl Section {
     pub(super) fn find(&self, name: &str) -> Option<String> {
         self.entries.iter().find_map(|(known, entry)| match entry {
             Entry::Key(_) => (*known == name).then(|| name.to_owned()),
-            Entry::Section(section) => Some(format!("{known}.{}", section.find(name)?)),
+            Entry::Section(section) | Entry::Providers(section) => {
+                Some(format!("{known}.{}", section.find(name)?))
+            }
             Entry::Services | Entry::Elsewhere(_) => None,
         })
     }
@@ -92,12 +99,17 @@ impl Section {
         };
         let known = self.entries.iter_mut().find(|(known, _)| *known == name);
         match known {
-            Some((_, Entry::Section(section))) => section.add(rest, key),
+            Some((_, Entry::Section(section) | Entry::Providers(section))) => section.add(rest, key),
             Some(_) => debug_assert!(false, "{name} is a section and something else"),
             None => {
                 let mut section = Self::default();
                 section.add(rest, key);
-                self.entries.push((name, Entry::Section(section)));
+                let entry = if name == PROVIDERS {
+                    Entry::Providers(section)
+                } else {
+                    Entry::Section(section)
+                };
+                self.entries.push((name, entry));
             }
         }
     }
@@ -115,7 +127,7 @@ mod tests {
                 let (folders, name) = path.rsplit_once('.').unwrap_or(("", path));
                 for folder in folders.split('.').filter(|folder| !folder.is_empty()) {
                     match section.entry(folder) {
-                        Some(Entry::Section(inner)) => section = inner,
+                        Some(Entry::Section(inner) | Entry::Providers(inner)) => section = inner,
                         Some(Entry::Elsewhere(_)) => return false,
                         _ => panic!("{path} has no {folder}"),
                     }
@@ -124,7 +136,7 @@ mod tests {
             };
             assert!(at(&TOP, key.path), "{}", key.path);
             let path = key.path.strip_prefix("server.").unwrap_or(key.path);
-            let is_of_service = matches!(key.field, Field::Service(_));
+            let is_of_service = !matches!(key.field, Field::Process(_));
             assert_eq!(at(&SERVICE, path), is_of_service, "{}", key.path);
         }
         assert!(!SERVICE.names().contains(&"reactors"));

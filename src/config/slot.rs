@@ -18,9 +18,9 @@ use super::server_tls::CertificateFiles;
 use super::service_name::ServiceName;
 use super::tree::Node;
 use super::value::{
-    MASK, MAX_ADDRESSES, MAX_SECRET_CHARS, MAX_TEXT_BYTES, Refusal, address, addresses, duration, file_name,
-    file_or_none, flag, integer, interface_or_none, line, number, pattern, secret, show_duration, text,
-    url_path,
+    MASK, MAX_ADDRESSES, MAX_ENTRIES, MAX_SECRET_CHARS, MAX_TEXT_BYTES, Refusal, address, addresses,
+    duration, file_name, file_or_none, flag, integer, interface_or_none, line, lines, number, pattern,
+    secret, show_duration, text, url_path,
 };
 use super::{access_fields, addresses as own, byte_rate, certificates, networks, routes, statuses};
 
@@ -63,6 +63,8 @@ pub(super) enum Slot<D> {
     Bytes(Field<D, Pattern>),
     Statuses(Field<D, Vec<Statuses>>),
     Certificates(Field<D, Vec<CertificateFiles>>),
+    /// Lines of a list of candidates.
+    Entries(Field<D, Vec<String>>),
     Protocols(Field<D, Vec<String>>),
     /// Shown nowhere; the empty text is none.
     Secret(Field<D, Option<String>>),
@@ -122,6 +124,7 @@ impl<D> Slot<D> {
             Self::Bytes(field) => *field(draft) = pattern(node)?,
             Self::Statuses(field) => *field(draft) = statuses::read(node)?,
             Self::Certificates(field) => *field(draft) = certificates::read(node)?,
+            Self::Entries(field) => *field(draft) = lines(node)?,
             Self::Protocols(field) => *field(draft) = certificates::read_protocols(node)?,
         }
         Ok(())
@@ -146,6 +149,7 @@ impl<D> Slot<D> {
             Self::ByteRate(..) => "byte rate",
             Self::Statuses(_) => "status or list",
             Self::Certificates(_) => "list of certificates",
+            Self::Entries(_) => "list of entries",
             Self::Protocols(_) => "list of names",
             Self::AccessFields(_) => "list of fields",
             Self::File(_)
@@ -199,6 +203,9 @@ impl<D> Slot<D> {
             ),
             Self::Statuses(_) => statuses::allowed(),
             Self::Certificates(_) => certificates::allowed(),
+            Self::Entries(_) => {
+                format!("a list of up to {MAX_ENTRIES} texts, such as [127.0.0.1, \"127.0.0.2:8080\"]")
+            }
             Self::Protocols(_) => certificates::allowed_protocols(),
             Self::AccessFields(_) => access_fields::allowed(),
             Self::OutputOrOff(_) => {
@@ -260,6 +267,7 @@ impl<D> Slot<D> {
             Self::Bytes(field) => field(draft).text.clone(),
             Self::Statuses(field) => statuses::shown(field(draft)),
             Self::Certificates(field) => certificates::shown(field(draft)),
+            Self::Entries(field) => format!("[{}]", field(draft).join(", ")),
             Self::Protocols(field) => certificates::shown_protocols(field(draft)),
         }
     }

@@ -32,7 +32,7 @@ fn spec(text: &str) -> Spec {
 
 fn defaults() -> Config {
     let mut config = Config::default();
-    config.edit(|spec| spec.remotes.provider.path = PathBuf::from("ip_list.txt"));
+    config.edit(|spec| spec.remotes.providers = vec![Provider::of_file(PathBuf::from("ip_list.txt"))]);
     config
 }
 
@@ -127,6 +127,7 @@ fn given(key: &KeyDoc, value: &str) -> String {
         | "route or list"
         | "list of certificates"
         | "list of fields"
+        | "list of entries"
         | "list of names" => yaml(key.path, value),
         _ => yaml(key.path, &format!("{value:?}")),
     }
@@ -185,6 +186,7 @@ fn every_key_has_a_field_of_its_own() {
             "list of certificates" => vec!["[{ cert: a.pem, key: b.pem }]".to_owned()],
             "list of fields" => vec!["[sni, end]".to_owned()],
             "list of names" => vec!["[h2, http/1.1]".to_owned()],
+            "list of entries" => vec!["[127.0.0.9]".to_owned()],
             "text" => vec!["/elsewhere".to_owned()],
             _ => {
                 let (least, most) = ends(&allowed).expect("a range");
@@ -206,12 +208,14 @@ fn every_key_has_a_field_of_its_own() {
             }
             moved |= now[index] != untouched[index];
         }
-        assert!(
-            moved || key.path == "remotes.provider.type",
-            "{} changes nothing",
-            key.path
-        );
+        assert!(moved, "{} changes nothing", key.path);
     }
+}
+
+/// The file of the only provider.
+fn list_of(spec: &Spec) -> PathBuf {
+    let file = spec.remotes.providers.first().and_then(Provider::file);
+    file.expect("a file").path.clone()
 }
 
 /// Puts a value where its key has its field.
@@ -219,6 +223,7 @@ fn fill(key: &keys::Key, all: &mut Baseline, node: &tree::Node) -> Result<(), Ve
     match &key.field {
         keys::Field::Process(slot) => slot.fill(&mut all.process, node),
         keys::Field::Service(slot) => slot.fill(&mut all.draft, node),
+        keys::Field::Provider(slot) => slot.fill(&mut all.draft.provider, node),
     }
 }
 
@@ -267,6 +272,7 @@ fn outside(key: &KeyDoc) -> Vec<String> {
         "list of certificates" => &["''", "12", "a.pem"],
         "list of fields" => &["''", "12", "sni"],
         "list of names" => &["''", "12", "h2"],
+        "list of entries" => &["''", "12", "127.0.0.1"],
         // An empty text is none, for these.
         _ if key.allowed.starts_with("empty, or") => &["12", "true"],
         _ => &["''", "12"],
@@ -332,7 +338,7 @@ fn relative_paths_are_relative_to_the_file() {
                 server: { control_socket: run/socket }";
     let config = parse(text, Path::new("/etc/forwarder/config.yaml")).expect("valid");
     assert_eq!(
-        config.only().expect("one").remotes.provider.path,
+        list_of(config.only().expect("one")),
         Path::new("/etc/forwarder/lists/a.txt")
     );
     assert_eq!(
@@ -344,7 +350,7 @@ fn relative_paths_are_relative_to_the_file() {
         Some(Path::new("/etc/forwarder/run/socket"))
     );
     let absolute = "remotes: { provider: { file: { path: '/tmp/a.txt' } } }";
-    assert_eq!(spec(absolute).remotes.provider.path, Path::new("/tmp/a.txt"));
+    assert_eq!(list_of(&spec(absolute)), Path::new("/tmp/a.txt"));
 }
 
 #[test]
@@ -437,5 +443,5 @@ fn an_unreadable_file_is_not_a_wrong_one() {
     std::fs::write(&file, SHIPPED).expect("written");
     let config = load(&file).expect("valid");
     let spec = config.only().expect("one service");
-    assert_eq!(spec.remotes.provider.path, folder.path().join("ip_list.txt"));
+    assert_eq!(list_of(spec), folder.path().join("ip_list.txt"));
 }

@@ -14,6 +14,9 @@ const SHOWN_CHARS: usize = 60;
 /// Addresses in one list.
 pub(super) const MAX_ADDRESSES: usize = 64;
 
+/// Lines in one list of entries.
+pub(super) const MAX_ENTRIES: usize = 1000;
+
 /// Characters of a secret.
 pub(super) const MAX_SECRET_CHARS: usize = 256;
 
@@ -162,6 +165,24 @@ pub(super) fn interface_or_none(node: &Node) -> Result<Option<String>, Refusal> 
         return Err(Refusal::because(node, "is no name of an interface"));
     }
     Ok((!name.is_empty()).then(|| name.to_owned()))
+}
+
+/// A list of lines, each of which says something.
+pub(super) fn lines(node: &Node) -> Result<Vec<String>, Vec<Refusal>> {
+    let Node::List(items) = node else {
+        return Err(Refusal::because(node, "is not a list").into());
+    };
+    if items.len() > MAX_ENTRIES {
+        let what = format!("a list of {} is out of range", items.len());
+        return Err(Refusal { item: None, what }.into());
+    }
+    every_item(items, |item| {
+        let said = line(item)?;
+        if said.trim().is_empty() {
+            return Err(Refusal::because(item, "is empty"));
+        }
+        Ok(said)
+    })
 }
 
 /// Bytes, as text or in hexadecimal.

@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::app::Lists;
+use crate::app::{Listed, Lists};
 use crate::candidates::CandidateSet;
 use crate::config::{
     CheckKind, Config, Dynamic, LatencySource, LogOutput, Process, ServiceName, Spec, Strategy,
@@ -82,7 +82,7 @@ pub fn run<T, E: From<io::Error>>(
     let lists: Lists = config
         .services
         .keys()
-        .map(|name| (name.clone(), Arc::clone(&candidates)))
+        .map(|name| (name.clone(), Listed::of(vec![Some(Arc::clone(&candidates))])))
         .collect();
     let next = (self::config((web, solo), metrics, 2), lists.clone());
     serve(Setup {
@@ -156,7 +156,7 @@ mod tests {
         let mut addrs = Vec::new();
         let answer: Result<_, io::Error> = run(Box::new(io::sink()), |setup| {
             assert_eq!(setup.config.services.len(), 2);
-            let set = setup.lists.values().next().expect("a list");
+            let set = &setup.lists.values().next().expect("a list").union;
             addrs = (0..set.len()).filter_map(|i| set.at(i)).collect();
             let reached = addrs
                 .iter()

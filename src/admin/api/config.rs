@@ -26,7 +26,7 @@ pub(super) fn page(hub: &Hub, service: Option<&str>) -> Page {
 
 fn whole(config: &Config) -> Value {
     let defaults = config::service_keys(&Spec::default());
-    let others = |spec: &Spec| -> BTreeMap<&'static str, String> {
+    let others = |spec: &Spec| -> BTreeMap<String, String> {
         let keys = config::service_keys(spec).into_iter();
         keys.filter(|(key, value)| defaults.get(key) != Some(value))
             .collect()

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::draft::Draft;
 use super::super::process::Process;
+use super::super::providers::ProviderDraft;
 use super::super::slot::Slot;
 
 /// One row.
@@ -18,6 +19,8 @@ pub(in crate::config) struct Key {
 pub(in crate::config) enum Field {
     Process(Slot<Process>),
     Service(Slot<Draft>),
+    /// Of each provider of a service.
+    Provider(Slot<ProviderDraft>),
 }
 
 impl Key {
@@ -26,6 +29,7 @@ impl Key {
         match &self.field {
             Field::Process(slot) => slot.kind(),
             Field::Service(slot) => slot.kind(),
+            Field::Provider(slot) => slot.kind(),
         }
     }
 
@@ -33,7 +37,9 @@ impl Key {
     pub(in crate::config) fn is_secret(&self) -> bool {
         matches!(
             &self.field,
-            Field::Process(Slot::Secret(_)) | Field::Service(Slot::Secret(_))
+            Field::Process(Slot::Secret(_))
+                | Field::Service(Slot::Secret(_))
+                | Field::Provider(Slot::Secret(_))
         )
     }
 
@@ -42,6 +48,7 @@ impl Key {
         match &self.field {
             Field::Process(slot) => slot.allowed(),
             Field::Service(slot) => slot.allowed(),
+            Field::Provider(slot) => slot.allowed(),
         }
     }
 
@@ -50,6 +57,7 @@ impl Key {
         match &self.field {
             Field::Process(slot) => slot.shown(process),
             Field::Service(slot) => slot.shown(draft),
+            Field::Provider(slot) => slot.shown(&mut draft.provider),
         }
     }
 }
@@ -66,6 +74,14 @@ pub(super) const fn of_service(path: &'static str, slot: Slot<Draft>, meaning: &
     Key {
         path,
         field: Field::Service(slot),
+        meaning,
+    }
+}
+
+pub(super) const fn of_provider(path: &'static str, slot: Slot<ProviderDraft>, meaning: &'static str) -> Key {
+    Key {
+        path,
+        field: Field::Provider(slot),
         meaning,
     }
 }

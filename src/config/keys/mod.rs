@@ -6,6 +6,7 @@ mod access_log;
 mod key;
 mod pools;
 mod process;
+mod providers;
 mod remotes;
 mod server;
 mod sleep;
@@ -21,6 +22,8 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
         process::RELOAD,
         process::STATE,
         remotes::REMOTES,
+        providers::PROVIDERS,
+        remotes::PROBING,
         remotes::SCORING,
         remotes::SELECTOR,
         pools::POOLS,

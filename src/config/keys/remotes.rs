@@ -4,33 +4,15 @@ use super::super::check::{CheckKind, Method};
 use super::super::remotes::LatencySource;
 use super::super::slot::{Choice, Slot};
 use super::key::{Key, hours, ms, of_service, secs};
-use Slot::{ByteRate, Count, Duration as Time, File, Flag, Number, Port, Size};
+use Slot::{ByteRate, Count, Duration as Time, Flag, Number, Port, Size};
 
-pub(super) const REMOTES: &[Key] = &[
-    of_service(
-        "remotes.default_remote_port",
-        Port((1, u16::MAX), |d| &mut d.remotes.default_remote_port),
-        "port of candidates whose line names none",
-    ),
-    of_service(
-        "remotes.provider.type",
-        Slot::Choice(Choice {
-            names: &["file"],
-            name: |_| "file",
-            choose: |_, _| (),
-        }),
-        "where candidates come from",
-    ),
-    of_service(
-        "remotes.provider.file.path",
-        File(|d| &mut d.remotes.provider.path),
-        "the candidate list",
-    ),
-    of_service(
-        "remotes.provider.file.watch",
-        Flag(|d| &mut d.remotes.provider.watch),
-        "whether a changed list is read again",
-    ),
+pub(super) const REMOTES: &[Key] = &[of_service(
+    "remotes.default_remote_port",
+    Port((1, u16::MAX), |d| &mut d.remotes.default_remote_port),
+    "port of candidates whose line names none",
+)];
+
+pub(super) const PROBING: &[Key] = &[
     of_service(
         "remotes.tls.enabled",
         Flag(|d| &mut d.remotes.tls.enabled),

@@ -195,6 +195,7 @@ proptest! {
             "list of certificates" => "[{ cert: a.pem, key: b.pem }]".to_owned(),
             "list of fields" => "[sni, end]".to_owned(),
             "list of names" => "[h2]".to_owned(),
+            "list of entries" => "[127.0.0.9]".to_owned(),
             _ => {
                 let (least, most) = ends(&key.allowed).expect("a range");
                 // A number may be written with a point, or without.
@@ -206,7 +207,7 @@ proptest! {
         // The most is no partner for some of the others.
         let Ok(new) = read(&text) else { return Ok(()); };
         let changes = plan(&defaults(), &new).changes;
-        let is_unused = key.path == "remotes.provider.type" || key.path.starts_with("pools.strategy.static");
+        let is_unused = key.path.starts_with("remotes.provider.inline") || key.path.starts_with("pools.strategy.static");
         let named = key.path.replace(".weights.latency", ".latency.max_score")
             .replace(".weights.jitter", ".jitter.max_score")
             .replace(".weights.success_rate", ".success_rate.max_score");

@@ -100,6 +100,7 @@ fn every_key_of_a_service_is_taken_in_it_and_every_other_is_not() {
             | "route or list"
             | "list of certificates"
             | "list of fields"
+            | "list of entries"
             | "list of names" => shown.to_owned(),
             _ => format!("{shown:?}"),
         };
@@ -356,7 +357,7 @@ fn a_thousand_services_are_a_supported_number() {
         spec.server.listen_addrs,
         ["127.1.3.250:8443".parse().expect("an address")]
     );
-    assert_eq!(spec.remotes.provider.path, Path::new("lists/999.txt"));
+    assert_eq!(list_of(&spec), Path::new("lists/999.txt"));
 }
 
 /// Figures, for whoever wants them: `cargo test --release --lib config -- --ignored --nocapture`.
@@ -371,4 +372,58 @@ fn how_long_many_services_take() {
         eprintln!("{services} services, {} bytes: {took:?}", text.len());
         drop(config);
     }
+}
+
+#[test]
+fn providers_are_one_or_a_list_and_each_stands_for_itself() {
+    let text = "remotes: { provider: { file: { path: top.txt, watch: true } } }
+services:
+  inherits: { listen_addr: 127.0.0.1:1 }
+  one: { listen_addr: 127.0.0.1:2, remotes: { provider: { file: { path: one.txt } } } }
+  list:
+    listen_addr: 127.0.0.1:3
+    remotes:
+      provider:
+        - { file: { path: a.txt } }
+        - { type: inline, inline: { entries: ['127.0.0.1', '127.0.0.2:8080  # the second'] } }
+";
+    let config = read(text).expect("valid");
+    let providers = |name: &str| of(&config, name).remotes.providers;
+    let file = |path: &str, watch| {
+        let path = PathBuf::from(path);
+        Provider::File(FileProvider { path, watch })
+    };
+    assert_eq!(providers("inherits"), [file("top.txt", true)]);
+    assert_eq!(providers("one"), [file("one.txt", true)], "key by key");
+    let entries = ["127.0.0.1", "127.0.0.2:8080  # the second"].map(str::to_owned);
+    assert_eq!(
+        providers("list"),
+        [file("a.txt", false), Provider::Inline(entries.to_vec())],
+        "a list begins with defaults"
+    );
+    let lists = "remotes: { provider: [{ file: { path: a.txt } }, { file: { path: 7 } }, { colour: red }] }";
+    let errors = read(lists).expect_err("wrong");
+    assert_eq!(
+        errors.lists,
+        [PathBuf::from("a.txt"), PathBuf::from("ip_list.txt")]
+    );
+}
+
+#[test]
+fn a_changed_list_of_providers_is_said_by_their_types() {
+    let of = |provider: &str| read(&format!("remotes: {{ provider: {provider} }}")).expect("valid");
+    let changes = |old: &str, new: &str| plan(&of(old), &of(new)).changes;
+    let inline = "{ type: inline, inline: { entries: [127.0.0.1] } }";
+    assert_eq!(
+        changes("{ type: file }", &format!("[{{ type: file }}, {inline}]")),
+        ["remotes.provider: from [file] to [file, inline]"]
+    );
+    assert_eq!(
+        changes("{ type: file }", inline),
+        [
+            "remotes.provider.type: from file to inline",
+            "remotes.provider.inline.entries: from [] to [127.0.0.1]"
+        ]
+    );
+    assert_eq!(changes(&format!("[{inline}]"), inline), Vec::<String>::new());
 }
