@@ -119,18 +119,29 @@ def per_unit(rounds: Rounds, work: str, unit: float) -> Rounds:
     return rounds
 
 
-def http(run: Run, connections: int, close: bool, seconds: int, names: list[str] | None = None) -> Rounds:
-    """`wrk` with small replies, over connections that stay or with a new connection for every request."""
-    backend, port = peers.web_server(run.workspace, run.plan.layout.load)
-    targets = run.targets(Candidates(peers.WEB_ADDRESS, port), names or run.plan.for_ratios())
+def http(
+    run: Run, connections: int, close: bool, seconds: int, names: list[str] | None = None, tls: str = ""
+) -> Rounds:
+    """`wrk` with small replies, over connections that stay or with a new connection for every request.
+
+    TLS ends at the proxies (`ended`), or passes through them (`passed`).
+    """
+    kind = "ssl" if tls == "passed" else ""
+    backend, port = peers.web_server(run.workspace, run.plan.layout.load, kind=kind)
+    # Both of those through which it passes find a warm connection every time, so that they differ in nothing else.
+    pool = "static" if tls == "passed" else "dynamic"
+    to = Candidates(peers.WEB_ADDRESS, port, pool=pool, tls=tls == "ended")
+    targets = run.targets(to, names or run.plan.for_ratios())
+    for target in targets if tls == "passed" else []:
+        # By its name: no address is asked for by SNI.
+        target.scheme, target.host = "https", "localhost"
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "5s", "-s", WRK_SCRIPT]
     if close:
         command += ["-H", "Connection: close"]
 
     def turn(target: Target) -> dict[str, float]:
         pool = _pool(target)
-        url = f"http://{target.address}:{target.port}/"
-        out = run.workspace.run("wrk", [*command, url], run.plan.layout.load, seconds + 20)
+        out = run.workspace.run("wrk", [*command, target.url], run.plan.layout.load, seconds + 20)
         found = json.loads(out.strip().splitlines()[-1])
         if found["requests"] == 0 or found["failed"] > found["requests"] * 0.001:
             raise BenchError(f"{target.name}: {found['failed']} of {found['requests']} requests failed")
@@ -157,7 +168,7 @@ def _fill_pools(run: Run, targets: list[Target], command: list[str]) -> None:
     for target in targets:
         if target.metrics_port is not None:
             longer = [f"-d{POOL_GROWTH_S}s" if word.startswith("-d") else word for word in command]
-            run.workspace.run("wrk", [*longer, f"http://{target.address}:{target.port}/"], run.plan.layout.load, 60)
+            run.workspace.run("wrk", [*longer, target.url], run.plan.layout.load, 60)
 
 
 def _pool(target: Target) -> tuple[float, float] | None:

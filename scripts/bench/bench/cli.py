@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Callable
 
-from . import cases, footprint, lab, machine, plot, report
+from . import cases, footprint, lab, machine, plot, report, tls
 from .figures import FORWARDER, Rounds, verdicts
 from .plan import Plan
 from .process import BenchError, Workspace
@@ -31,15 +31,25 @@ CASES: dict[str, tuple[Callable[[cases.Run], Rounds], set[str]]] = {
     "bulk-both": (cases.bulk_both, {"iperf3"}),
     "reactors": (cases.reactors, {"wrk", "nginx"}),
     "far": (lab.far_backend, {"nginx"}),
+    "far-told": (lab.told_backend, {"nginx"}),
     "idle": (footprint.idle, set()),
     "rest": (footprint.rest, {"nginx"}),
     "size": (footprint.size, set()),
     "startup": (footprint.startup, {"nginx"}),
     "many": (footprint.many, {"nginx"}),
+    "tls-keepalive": (tls.keepalive, {"wrk", "nginx"}),
+    "tls-up": (tls.bulk_up, set()),
+    "tls-down": (tls.bulk_down, set()),
+    "tls-full": (tls.full, set()),
+    "tls-resumed": (tls.resumed, set()),
+    "tls-idle": (tls.idle, set()),
+    "tls-routes": (tls.routes, {"wrk", "nginx"}),
+    "tls-half-open": (tls.half_open, {"wrk", "nginx"}),
 }
 # Without a goal of its own.
 NOT_QUICK = {"bulk-both"}
-FORWARDER_ONLY = {"reactors", "many"}
+FORWARDER_ONLY = {"reactors", "many", "tls-routes", "tls-half-open"}
+FAR = {"far", "far-told"}
 PROXIES = ["haproxy", "nginx", FORWARDER, "direct"]
 ALSO = ["haproxy-again", "haproxy-splice"]
 
@@ -156,7 +166,7 @@ def measure(plan: Plan, wanted: list[str]) -> dict:
             def say(text: str, name: str = name) -> None:
                 print(f"[{time.monotonic() - start:5.0f} s] {name}: {text}", file=sys.stderr, flush=True)
 
-            reason = lab.unavailable() if name == "far" else None
+            reason = lab.unavailable() if name in FAR else None
             if reason:
                 say(f"not measured: {reason}")
                 notes.append(f"{name}: not measured, {reason}.")

@@ -69,6 +69,7 @@ GOALS: list[Goal] = [
     *(Goal(case, "p99_us", 1.0, "rivals", f"{text}: p99", P99_NOISE) for case, text in HTTP.items()),
     Goal("far", "steady_share", 0.95, "", "backend 50 ms away: share served in one round trip", at_least=True),
     Goal("far", "recovered_share", 0.95, "", "the same, three scaling intervals into a burst of three times the rate", at_least=True),
+    Goal("far-told", "steady_share", 0.95, "", "the same, where the backend is told of clients by PROXY v2", at_least=True),
     Goal("idle", "bytes_per_relay", 600, "", "idle relay: user-space bytes", MEMORY_NOISE),
     Goal("rest", "rss_mb", 4.0, "", "at rest, everything on: resident MB", MEMORY_NOISE),
     Goal("many", "rss_mb", 20.0, "", "65,536 candidates: resident MB", MEMORY_NOISE, target="65,536"),
@@ -82,6 +83,19 @@ GOALS: list[Goal] = [
     Goal(
         "reactors", "scaled_per_second", 1.7, FORWARDER, "second reactor: requests served", RATE_NOISE, "forwarder-2", at_least=True
     ),
+    Goal("tls-keepalive", "cpu_per_unit", 1.0, "rivals", "TLS, keep-alive: CPU s per request", CPU_NOISE),
+    Goal("tls-keepalive", "p50_us", 1.0, "rivals", "TLS, keep-alive: p50", P50_NOISE),
+    Goal("tls-keepalive", "p99_us", 1.0, "rivals", "TLS, keep-alive: p99", P99_NOISE),
+    Goal("tls-up", "cpu_per_unit", 0.9, "rivals", "TLS, bulk up: CPU s/GB", CPU_NOISE),
+    Goal("tls-down", "cpu_per_unit", 0.9, "rivals", "TLS, bulk down: CPU s/GB", CPU_NOISE),
+    Goal("tls-full", "cpu_per_unit", 1.0, "rivals", "TLS, full handshake: CPU s", CPU_NOISE),
+    Goal("tls-resumed", "cpu_per_unit", 1.0, "rivals", "TLS, resumed handshake: CPU s", CPU_NOISE),
+    Goal("tls-idle", "bytes_per_relay", 12 * 1024, "", "TLS, idle relay: user-space bytes", MEMORY_NOISE),
+    Goal(
+        "tls-routes", "passed_cpu_per_unit", 1.03, FORWARDER, "route by name, new connection per request: CPU s", CPU_NOISE,
+        "forwarder-routes",
+    ),
+    Goal("tls-half-open", "p99_ratio", 1.1, "", "9,500 half-open handshakes: p99 of others, against without", P99_NOISE),
 ]
 
 

@@ -23,22 +23,28 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
 
 def idle(run: Run) -> Rounds:
     """Memory of one proxy at a time before and with idle relays, each of which carried a few bytes once."""
+    return idle_relays(run, run.plan.count(IDLE_RELAYS, 4_500), tls=False)
+
+
+def idle_relays(run: Run, wanted: int, tls: bool) -> Rounds:
+    """The same for so many relays, whose clients speak TLS or not."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    count = min(run.plan.count(IDLE_RELAYS, 4_500), (limit - 500) // 2)
-    if count < run.plan.count(IDLE_RELAYS, 4_500):
+    count = min(wanted, (limit - 500) // 2)
+    if count < wanted:
         run.say(f"only {count} relays: {limit} descriptors a process")
     found: Rounds = {}
     for name in run.plan.for_plain_goals():
-        found[name] = [_idle_once(run, name, count) for _ in range(1 if run.plan.quick else min(3, run.plan.rounds))]
+        rounds = range(1 if run.plan.quick else min(3, run.plan.rounds))
+        found[name] = [_idle_once(run, name, count, tls) for _ in rounds]
         run.say(name)
     return found
 
 
-def _idle_once(run: Run, name: str, count: int) -> dict[str, float]:
+def _idle_once(run: Run, name: str, count: int, tls: bool) -> dict[str, float]:
     layout = run.plan.layout
     backend, port = peers.echo_server(run.workspace, layout.load)
-    target = run.targets(Candidates(peers.IDLE_ADDRESS, port), [name])[0]
-    child = _child(target.child)
+    target = run.targets(Candidates(peers.IDLE_ADDRESS, port, tls=tls), [name])[0]
+    child = child_of(target.child)
     clients = None
     try:
         # One relay first: what a proxy allocates once is not charged to the relays.
@@ -67,7 +73,7 @@ def rest(run: Run) -> Rounds:
             for _ in range(1 if run.plan.quick else min(3, run.plan.rounds)):
                 to = Candidates(peers.WEB_ADDRESS, port, initial_probing=True)
                 target = run.targets(to, [name])[0]
-                child = _child(target.child)
+                child = child_of(target.child)
                 _one_request(target.address, target.port, time.perf_counter() + START_DEADLINE_S)
                 if target.metrics_port:
                     target.metrics()
@@ -165,7 +171,7 @@ def many(run: Run) -> Rounds:
         for label, lines in lists.items():
             to = Candidates(peers.WEB_ADDRESS, port, initial_probing=True, lines=lines)
             target = run.targets(to, ["forwarder"])[0]
-            child = _child(target.child)
+            child = child_of(target.child)
             served_s = _until_served(target)
             memory = child.settled_memory(run.plan.seconds(20, 3), 40, "rss")
             page = target.metrics()
@@ -192,7 +198,8 @@ def _until_served(target: Target) -> float:
             time.sleep(0.05)
 
 
-def _child(child: Child | None) -> Child:
+def child_of(child: Child | None) -> Child:
+    """The process of a target, which a proxy has."""
     if child is None:
         raise BenchError("a direct connection has no process")
     return child

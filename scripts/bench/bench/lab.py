@@ -39,15 +39,24 @@ def unavailable() -> str | None:
 
 
 def far_backend(run: Run) -> Rounds:
+    return _far(run, "")
+
+
+def told_backend(run: Run) -> Rounds:
+    """The same, with a backend that is told who each client is (PROXY)."""
+    return _far(run, "proxy_protocol")
+
+
+def _far(run: Run, kind: str) -> Rounds:
     steady_s, burst_s = run.plan.seconds(20, 6), run.plan.seconds(12, 5)
     wire = run.workspace.start("wire", [sys.executable, str(HERE / "lab_wire.py"), str(ONE_WAY_MS)], piped=True)
     backend = None
     found: Rounds = {}
     try:
         near, far = _namespaces(wire)
-        backend, port = peers.web_server(run.workspace, None, lab_wire.FAR, far)
+        backend, port = peers.web_server(run.workspace, None, lab_wire.FAR, far, kind)
         for name in run.plan.for_plain_goals():
-            to = Candidates(lab_wire.FAR, port, initial_probing=True)
+            to = Candidates(lab_wire.FAR, port, initial_probing=True, announce=kind == "proxy_protocol")
             target = proxies.start(name, run.workspace, to, run.plan.binary, None, near)
             phases = [f"{STEADY_PER_SECOND}:{steady_s}", f"{BURST_PER_SECOND}:{burst_s}"]
             command = [sys.executable, str(HERE / "lab_client.py"), target.address, str(target.port), *phases]

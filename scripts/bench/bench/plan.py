@@ -55,6 +55,10 @@ class Plan:
         """Targets of a case whose goals are ratios: a short run leaves the direct connection out."""
         return [name for name in self.proxies if name != "direct" or not self.quick]
 
+    def without_direct(self) -> list[str]:
+        """Targets of a case with TLS, which a plain backend does not speak."""
+        return [name for name in self.proxies if name != "direct"]
+
     def seconds(self, full: int, quick: int) -> int:
         return quick if self.quick else full
 

@@ -15,6 +15,12 @@ from typing import Sequence
 from .process import BenchError, Child, Workspace, environment, free_port, wait_listening
 
 PROXY_ADDRESS = "127.0.0.1"
+# ECDSA on P-256, and the cipher and the group that every client here would choose by itself; tickets are on everywhere.
+CERTIFICATES = Path(__file__).resolve().parents[3] / "tests/certificates"
+CERTIFICATE, KEY = CERTIFICATES / "server.pem", CERTIFICATES / "server.key"
+SUITE, GROUP = "TLS_AES_256_GCM_SHA384", "X25519"
+# More than are ever missing at once.
+STATIC_POOL = 256
 # Every proxy is configured for as many relays as 20,000 descriptors allow.
 MAX_RELAYS = 9_500
 
@@ -29,6 +35,11 @@ class Candidates:
     probing_interval: str = "15s"
     initial_probing: bool = False
     lines: list[str] = field(default_factory=list)
+    # Clients speak TLS with the proxy.
+    tls: bool = False
+    # The backend is told who the client is: by PROXY v2, nginx by v1, which is all that it can.
+    announce: bool = False
+    handshake_timeout: str = "10s"
 
 
 @dataclass
@@ -40,6 +51,13 @@ class Target:
     port: int
     child: Child | None = None
     metrics_port: int | None = None
+    scheme: str = "http"
+    # What its clients call it; else its address.
+    host: str = ""
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.host or self.address}:{self.port}/"
 
     def metrics(self) -> str:
         if self.metrics_port is None:
@@ -69,7 +87,7 @@ def prepare(name: str, workspace: Workspace, to: Candidates, binary: Path | None
     port = free_port(PROXY_ADDRESS)
     if name.startswith("haproxy"):
         config = workspace.path("haproxy.cfg")
-        config.write_text(haproxy_config(port, to, splice=name == "haproxy-splice"))
+        config.write_text(haproxy_config(port, to, workspace, splice=name == "haproxy-splice"))
         return Prepared(name, ["haproxy", "-db", "-f", str(config)], port)
     if name == "nginx":
         config = workspace.path("nginx-stream.conf")
@@ -82,7 +100,8 @@ def prepare(name: str, workspace: Workspace, to: Candidates, binary: Path | None
         config = workspace.path("forwarder.yaml")
         candidates = workspace.path("ip_list.txt")
         candidates.write_text("\n".join([f"{to.address}:{to.port}", *to.lines]) + "\n")
-        config.write_text(forwarder_config(port, metrics_port, candidates, to, 2 if name == "forwarder-2" else 1))
+        text = forwarder_config(port, metrics_port, candidates, to, 2 if name == "forwarder-2" else 1)
+        config.write_text(routed(text, port) if name == "forwarder-routes" else text)
         return Prepared(name, [str(binary), "--config", str(config)], port, metrics_port)
     raise BenchError(f"unknown proxy {name}")
 
@@ -101,14 +120,21 @@ def start(
     ready = prepare(name, workspace, to, binary)
     child = workspace.start(name, [*prefix, *ready.command], cpus)
     wait_listening(PROXY_ADDRESS, ready.port, child)
-    return Target(name, PROXY_ADDRESS, ready.port, child, ready.metrics_port)
+    scheme = "https" if to.tls else "http"
+    return Target(name, PROXY_ADDRESS, ready.port, child, ready.metrics_port, scheme)
 
 
-def haproxy_config(port: int, to: Candidates, splice: bool) -> str:
+def haproxy_config(port: int, to: Candidates, workspace: Workspace, splice: bool) -> str:
+    tls = ""
+    if to.tls:
+        pair = workspace.path("haproxy.pem")
+        pair.write_text(CERTIFICATE.read_text() + KEY.read_text())
+        tls = f" ssl crt {pair} ciphersuites {SUITE} curves {GROUP} ssl-min-ver TLSv1.2"
     return f"""global
     nbthread 1
     maxconn {MAX_RELAYS}
     maxpipes 256
+    tune.ssl.cachesize 0
 defaults
     mode tcp
     timeout connect 1s
@@ -116,10 +142,10 @@ defaults
     timeout server 1h
     {"option splice-auto" if splice else ""}
 frontend clients
-    bind {PROXY_ADDRESS}:{port}
+    bind {PROXY_ADDRESS}:{port}{tls}
     default_backend candidates
 backend candidates
-    server one {to.address}:{to.port}
+    server one {to.address}:{to.port}{" send-proxy-v2" if to.announce else ""}
 """
 
 
@@ -137,16 +163,27 @@ events {{ worker_connections {2 * MAX_RELAYS + 500}; }}
 def nginx_stream_config(port: int, to: Candidates, workspace: Workspace) -> str:
     module = nginx_stream_module()
     load = f"load_module {module};\n" if module else ""
+    tls = nginx_tls() if to.tls else ""
     return f"""{load}{nginx_prelude(workspace)}stream {{
     access_log off;
     server {{
-        listen {PROXY_ADDRESS}:{port};
+        listen {PROXY_ADDRESS}:{port}{" ssl" if to.tls else ""};
+        {tls}
+        {"proxy_protocol on;" if to.announce else ""}
         proxy_connect_timeout 1s;
         proxy_timeout 1h;
         proxy_pass {to.address}:{to.port};
     }}
 }}
 """
+
+
+def nginx_tls() -> str:
+    """What a server of nginx says of TLS."""
+    return (
+        f"ssl_certificate {CERTIFICATE}; ssl_certificate_key {KEY}; ssl_protocols TLSv1.2 TLSv1.3; "
+        f"ssl_conf_command Ciphersuites {SUITE}; ssl_ecdh_curve {GROUP};"
+    )
 
 
 def nginx_stream_module() -> str | None:
@@ -162,9 +199,13 @@ def nginx_stream_module() -> str | None:
 
 
 def forwarder_config(port: int, metrics_port: int, candidates: Path, to: Candidates, reactors: int) -> str:
+    tls = f'{{ cert: "{CERTIFICATE}", key: "{KEY}" }}' if to.tls else "{}"
     return f"""server:
   listen_addr: "{PROXY_ADDRESS}:{port}"
   reactors: {reactors}
+  handshake_timeout: "{to.handshake_timeout}"
+  proxy_protocol: {{ send: {"v2" if to.announce else "off"} }}
+  tls: {tls}
 logging:
   level: "warn"
   output: "stderr"
@@ -182,4 +223,17 @@ remotes:
 pools:
   strategy:
     type: "{to.pool}"
+    static: {{ size_per_remote: {STATIC_POOL} }}
 """
+
+
+def routed(config: str, port: int) -> str:
+    """The same service behind another one, that sends it whoever asks for `localhost`."""
+    door = f"""services:
+  door:
+    listen_addr: "{PROXY_ADDRESS}:{port}"
+    routes: [{{ sni: "localhost", to: behind }}]
+    no_match: close
+  behind: {{ listen_addr: "{PROXY_ADDRESS}:{free_port(PROXY_ADDRESS)}" }}
+"""
+    return config.replace(f'  listen_addr: "{PROXY_ADDRESS}:{port}"\n', "", 1) + door

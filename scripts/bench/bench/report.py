@@ -43,6 +43,11 @@ COLUMNS: dict[str, tuple[str, list[tuple[str, str, int, float]]]] = {
         [("steady_share", "in one round trip", 3, 1), ("burst_share", "first 3 s of the burst", 3, 1),
          ("recovered_share", "after 3 s of it", 3, 1), ("p50_ms", "p50 ms", 1, 1), ("p99_ms", "p99 ms", 1, 1), ("failed", "failed", 0, 1)],
     ),
+    "far-told": (
+        "The same, with a backend that is told of clients",
+        [("steady_share", "in one round trip", 3, 1), ("burst_share", "first 3 s of the burst", 3, 1),
+         ("recovered_share", "after 3 s of it", 3, 1), ("p50_ms", "p50 ms", 1, 1), ("p99_ms", "p99 ms", 1, 1), ("failed", "failed", 0, 1)],
+    ),
     "idle": (
         "Idle relays",
         [("relays", "relays", 0, 1), ("bytes_per_relay", "bytes per relay", 0, 1), ("rss_mb", "RSS MB", 1, 1)],
@@ -54,6 +59,35 @@ COLUMNS: dict[str, tuple[str, list[tuple[str, str, int, float]]]] = {
         "Many candidates, at rest",
         [("candidates", "candidates", 0, 1), ("rss_mb", "RSS MB", 2, 1), ("added_mb", "MB added", 2, 1),
          ("metrics_kb", "/metrics kB", 1, 1), ("served_s", "s to first reply", 2, 1)],
+    ),
+    "tls-keepalive": (
+        "TLS: 64 keep-alive HTTP clients, small replies",
+        [("cpu_per_unit", "CPU s/100k requests", 3, 1), ("per_second", "requests/s", 0, 1),
+         ("p50_us", "p50 µs", 0, 1), ("p99_us", "p99 µs", 0, 1), ("rss_mb", "RSS MB", 1, 1), ("cpu_share", "CPU busy", 2, 1)],
+    ),
+    **{
+        case: (title, [("cpu_per_unit", "CPU s/GB", 3, 1), ("gb_per_s", "GB/s", 2, 1), ("rss_mb", "RSS MB", 1, 1)])
+        for case, title in {
+            "tls-up": "TLS: bulk from the client, one stream", "tls-down": "TLS: bulk to the client, one stream"
+        }.items()
+    },
+    **{
+        case: (title, [("cpu_per_unit", "CPU s/1,000", 3, 1), ("per_second", "handshakes/s", 0, 1), ("rss_mb", "RSS MB", 1, 1)])
+        for case, title in {"tls-full": "TLS: full handshakes", "tls-resumed": "TLS: resumed handshakes"}.items()
+    },
+    "tls-idle": (
+        "TLS: idle relays",
+        [("relays", "relays", 0, 1), ("bytes_per_relay", "bytes per relay", 0, 1), ("rss_mb", "RSS MB", 1, 1)],
+    ),
+    "tls-routes": (
+        "TLS that passes through, a new connection per request",
+        [("cpu_per_unit", "CPU s/10k connections", 3, 1), ("per_second", "connections/s", 0, 1),
+         ("p50_us", "p50 µs", 0, 1), ("p99_us", "p99 µs", 0, 1), ("pool_hit_ratio", "warm-pool hits", 3, 1)],
+    ),
+    "tls-half-open": (
+        "TLS: half-open handshakes beside clients",
+        [("half_open", "half-open", 0, 1), ("bytes_each", "bytes each", 0, 1), ("p99_alone_us", "p99 µs without", 0, 1),
+         ("p99_us", "p99 µs with", 0, 1), ("late_s", "cut, s after the deadline", 2, 1)],
     ),
 }
 
@@ -88,7 +122,8 @@ def goals_table(goals: list[dict]) -> list[str]:
         if goal["reached"] is None:
             continue
         sign = "at least" if goal["at_least"] else "at most"
-        kind = {"": "", "rivals": " of the better of HAProxy and nginx"}.get(goal["against"], " of one reactor's")
+        others = " of one reactor's" if goal["case"] == "reactors" else " of plain forwarding"
+        kind = {"": "", "rivals": " of the better of HAProxy and nginx"}.get(goal["against"], others)
         value = _number(goal["value"], 2 if goal["value"] < 100 else 0)
         mark = "reached" if goal["reached"] else "**missed**"
         lines.append(f"| {goal['text']} | {sign} {goal['limit']:g}{kind} | {value} | {mark} |")
