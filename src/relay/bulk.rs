@@ -115,7 +115,7 @@ impl Stretch {
         (most >= LEAST_BYTES && most / RATIO >= least && !time.is_zero()).then_some(Measured {
             bytes: most,
             time,
-            is_least: self.was_paused || awaited < time - time / 4,
+            is_least: self.was_paused || 4 * awaited < 3 * time,
         })
     }
 }
