@@ -9,6 +9,10 @@
 
 mod lab;
 
+#[cfg(feature = "tls")]
+use std::io::{self, Read, Write};
+#[cfg(feature = "tls")]
+use std::net::TcpListener;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
@@ -171,4 +175,75 @@ fn a_header_for_the_backend_costs_no_round_trip() {
     let steady = measure(&lab, LISTEN, PER_SECOND, 3);
     tell("forwarder", "told of its clients", &steady);
     assert!(steady.per_mille_within(ONE_ROUND_TRIP) >= 950);
+}
+
+/// Answers HTTP behind TLS, with a thread for each connection, for as long as the test runs.
+#[cfg(feature = "tls")]
+fn answer_by_tls(at: SocketAddr) -> io::Result<()> {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+    let file = |name| {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/certificates")
+            .join(name)
+    };
+    let chain = vec![CertificateDer::from_pem_file(file("server.pem")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(file("server.key")).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let config = std::sync::Arc::new(config);
+    let listener = TcpListener::bind(at)?;
+    std::thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let session = rustls::ServerConnection::new(std::sync::Arc::clone(&config)).unwrap();
+            std::thread::spawn(move || {
+                socket.set_nodelay(true).unwrap();
+                let mut stream = rustls::StreamOwned::new(session, socket);
+                let (mut asked, mut byte) = (Vec::new(), [0]);
+                while !asked.ends_with(b"\r\n\r\n") {
+                    match stream.read(&mut byte) {
+                        Ok(1..) => asked.extend(byte),
+                        Ok(0) | Err(_) => return,
+                    }
+                }
+                let _gone = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+                // The client hangs up.
+                let _end = stream.read(&mut byte);
+            });
+        }
+    });
+    Ok(())
+}
+
+/// A warm connection is warm to the last round trip of its handshake: dialled for a client, it would take three.
+#[cfg(feature = "tls")]
+#[test]
+fn tls_with_the_backend_costs_no_round_trip() {
+    let Some(lab) = lab::open("tls_with_the_backend_costs_no_round_trip") else {
+        return;
+    };
+    let at = backend();
+    lab.server().run(|| answer_by_tls(at)).unwrap().unwrap();
+    lab.links().set(at.ip(), Link::millis(50));
+    let authority = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certificates/ca.pem");
+    let tls = format!("remotes:\n  tls: {{ enabled: true, sni: localhost, ca: {authority:?} }}\n");
+    // More than are ever missing: how a pool finds its size is not what this is about.
+    let pool = "type: \"static\", static: { size_per_remote: 64 }";
+    let config = CONFIG
+        .replace("remotes:\n", &tls)
+        .replace("type: \"dynamic\"", pool);
+    let mut forwarder = Forwarder::start(&lab, &config, &format!("{at}\n")).unwrap();
+    let listening = forwarder.wait_until_listening(&lab, Duration::from_secs(5));
+    assert!(listening, "{}", forwarder.program().output());
+    let load = |seconds| measure(&lab, LISTEN, PER_SECOND, seconds);
+    tell("forwarder", "filling its pool", &load(1));
+    let steady = load(2);
+    tell("forwarder", "tls to the backend", &steady);
+    assert!(steady.per_mille_within(ONE_ROUND_TRIP) >= 800);
 }

@@ -16,6 +16,8 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+#[cfg(target_os = "linux")]
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -455,13 +457,8 @@ fn a_reload_and_a_renewed_file_change_who_is_believed() {
     support::ping(&mut forwarder.connect(), b"after");
 }
 
-#[test]
-fn tls_before_and_behind_together() {
-    let backend = Backend::echo(shows("server", &BOTH));
-    let mut changes = settings(&json!({}));
-    let shown = json!({ "server": { "tls": { "cert": file("server.pem"), "key": file("server.key") } } });
-    support::merge(&mut changes, &shown);
-    let forwarder = Forwarder::start(&changes, &backend.list());
+/// A client that speaks TLS with the forwarder.
+fn secure(socket: TcpStream) -> StreamOwned<rustls::ClientConnection, TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_file(file("ca.pem")).unwrap())
@@ -474,7 +471,17 @@ fn tls_before_and_behind_together() {
             .with_no_client_auth();
     let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
     let session = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
-    let mut client = StreamOwned::new(session, forwarder.connect());
+    StreamOwned::new(session, socket)
+}
+
+#[test]
+fn tls_before_and_behind_together() {
+    let backend = Backend::echo(shows("server", &BOTH));
+    let mut changes = settings(&json!({}));
+    let shown = json!({ "server": { "tls": { "cert": file("server.pem"), "key": file("server.key") } } });
+    support::merge(&mut changes, &shown);
+    let forwarder = Forwarder::start(&changes, &backend.list());
+    let mut client = secure(forwarder.connect());
     let bytes: Vec<u8> = (0..1_000_000_u32).map(|i| (i % 241) as u8).collect();
     for _ in 0..3 {
         let mut reply = vec![0; bytes.len()];
@@ -513,6 +520,103 @@ fn a_first_flight_that_meets_a_dead_connection_goes_to_another_one() {
     warm(&forwarder, 2.0);
     support::ping(&mut forwarder.connect(), b"hello");
     assert_eq!(forwarder.metric("rescued_connections_total"), 1.0);
+}
+
+#[cfg(target_os = "linux")]
+trait Client: Read + Write {}
+
+#[cfg(target_os = "linux")]
+impl<T: Read + Write> Client for T {}
+
+/// How the only warm connection dies under a client's first bytes.
+#[cfg(target_os = "linux")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Death {
+    /// Its end is said, and it is closed, while they are on their way.
+    Ended,
+    /// It is closed without a word while they are on their way.
+    Closed,
+    /// It is reset once they were read.
+    ReadThenReset,
+}
+
+/// A backend whose first connection dies so once it is told to; the others are served.
+#[cfg(target_os = "linux")]
+fn mortal(config: ServerConfig, death: Death, is_due: &Arc<AtomicBool>) -> Backend {
+    use rustix::fd::AsFd;
+    use socket2::SockFilter;
+
+    let is_due = Arc::clone(is_due);
+    Backend::start(config, move |number, stream| {
+        if number > 0 {
+            let _over = echo(stream);
+            return;
+        }
+        if death == Death::ReadThenReset {
+            stream.read_exact(&mut [0; 5]).unwrap();
+            SockRef::from(&stream.sock)
+                .set_linger(Some(Duration::ZERO))
+                .unwrap();
+            return;
+        }
+        // What comes is dropped, as if it was late: "keep no byte of it", in the language of packet filters.
+        let socket = stream.sock.as_fd().try_clone_to_owned().unwrap();
+        let socket = SockRef::from(&socket);
+        socket.attach_filter(&[SockFilter::new(0x06, 0, 0, 0)]).unwrap();
+        while !is_due.load(Ordering::SeqCst) {
+            support::pause(Duration::from_millis(5));
+        }
+        if death == Death::Ended {
+            stream.conn.send_close_notify();
+            stream.conn.write_tls(&mut stream.sock).unwrap();
+        }
+        socket.detach_filter().unwrap();
+    })
+}
+
+/// What can tell that nobody has read a flight counts bytes of records, from behind a handshake.
+#[cfg(target_os = "linux")]
+#[test]
+fn only_a_first_flight_that_nobody_has_read_is_said_again_where_that_is_to_be_safe() {
+    for death in [Death::Ended, Death::Closed, Death::ReadThenReset] {
+        for (version, is_secure) in [(BOTH[0], false), (BOTH[1], false), (BOTH[1], true)] {
+            let is_due = Arc::new(AtomicBool::new(false));
+            let backend = mortal(shows("server", &[version]), death, &is_due);
+            let mut changes = settings(&json!({}));
+            let one = json!({
+                "server": { "reactors": 1 },
+                "pools": { "strategy": { "static": { "size_per_remote": 1 } } },
+            });
+            support::merge(&mut changes, &one);
+            if is_secure {
+                let tls = json!({ "cert": file("server.pem"), "key": file("server.key") });
+                support::merge(&mut changes, &json!({ "server": { "tls": tls } }));
+            }
+            let forwarder = Forwarder::start(&changes, &backend.list());
+            warm(&forwarder, 1.0);
+            let socket = forwarder.connect();
+            let mut reply = [0; 5];
+            let mut play = |client: &mut dyn Client| {
+                client.write_all(b"hello").unwrap();
+                wait_for("it was written to the backend", || {
+                    forwarder.metric("bytes_transferred_total{direction=\"to_backend\"}") == 5.0
+                });
+                is_due.store(true, Ordering::SeqCst);
+                client.read_exact(&mut reply)
+            };
+            let heard = if is_secure {
+                play(&mut secure(socket))
+            } else {
+                play(&mut { socket })
+            };
+            let is_rescued = death != Death::ReadThenReset;
+            assert_eq!(heard.is_ok(), is_rescued, "{death:?} {version:?} {is_secure}");
+            assert_eq!(
+                forwarder.metric("rescued_connections_total"),
+                f64::from(u8::from(is_rescued))
+            );
+        }
+    }
 }
 
 fn checks(check: &Value) -> Value {

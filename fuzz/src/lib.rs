@@ -22,12 +22,13 @@ pub mod slots;
 pub mod takeover;
 pub mod timers;
 pub mod tls;
+pub mod tls_backend;
 
 /// Takes an input; panics when what it checks does not hold.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its folder in the corpus.
-pub const TARGETS: [(&str, Target); 17] = [
+pub const TARGETS: [(&str, Target); 18] = [
     ("admission", admission::run),
     ("answer", answer::run),
     ("candidates", candidates::run),
@@ -45,4 +46,5 @@ pub const TARGETS: [(&str, Target); 17] = [
     ("takeover", takeover::run),
     ("timers", timers::run),
     ("tls", tls::run),
+    ("tls_backend", tls_backend::run),
 ];

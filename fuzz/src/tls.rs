@@ -1,7 +1,8 @@
 //! A TLS session over a line in memory, against two plain streams: whatever the pieces, and whenever events tell of them.
 //!
 //! Bytes are on their way until they are delivered, and events tell of them later still, once for many; the session is
-//! read as a pump reads, which goes on when an event has told. So an edge that is lost is bytes that are not heard.
+//! read as a pump reads, which goes on when an event has told. So an edge that is lost is bytes that are not heard. The
+//! session is that with a client, or with a backend (`tls_backend`): then it is warm until the bytes have somebody take it.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -12,12 +13,15 @@ use std::sync::{Arc, OnceLock};
 
 use mio::net::TcpStream;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
-use tcp_forwarder::config::ServerTls;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{
+    ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection,
+    SupportedProtocolVersion,
+};
+use tcp_forwarder::config::{ClientTls, ServerTls};
 use tcp_forwarder::relay::readiness::{Closure, Readiness};
 use tcp_forwarder::relay::wire::Wire;
-use tcp_forwarder::tls::{Channel, Handshake, Session, Termination};
+use tcp_forwarder::tls::{Channel, Handshake, Origination, Resume, Session, Termination};
 
 use super::choices::Choices;
 
@@ -142,14 +146,54 @@ fn termination() -> &'static Termination {
     })
 }
 
-fn config(is_new: bool) -> Arc<ClientConfig> {
+fn origination() -> &'static Origination {
+    static MADE: OnceLock<Arc<Origination>> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let tls = ClientTls {
+            sni: "localhost".to_owned(),
+            verify: true,
+            ca: Some(folder().join("ca.pem")),
+            alpn: Vec::new(),
+        };
+        // Keys of an earlier input would make this one another.
+        Origination::load(Some(&tls), Resume::No, None)
+            .expect("a good file")
+            .expect("settings")
+    })
+}
+
+/// The oldest version that is spoken, and the newest.
+const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
+
+fn backend_config(is_new: bool) -> Arc<ServerConfig> {
+    static MADE: OnceLock<[Arc<ServerConfig>; 2]> = OnceLock::new();
+    let all = MADE.get_or_init(|| {
+        let of = |version| {
+            let chain = CertificateDer::from_pem_file(folder().join("server.pem")).expect("a certificate");
+            let key = PrivateKeyDer::from_pem_file(folder().join("server.key")).expect("a key");
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let mut config = ServerConfig::builder_with_provider(provider)
+                .with_protocol_versions(&[version])
+                .expect("a version")
+                .with_no_client_auth()
+                .with_single_cert(vec![chain], key)
+                .expect("a pair");
+            config.ticketer = rustls::crypto::ring::Ticketer::new().expect("a ticketer");
+            Arc::new(config)
+        };
+        VERSIONS.map(of)
+    });
+    Arc::clone(&all[usize::from(is_new)])
+}
+
+fn client_config(is_new: bool) -> Arc<ClientConfig> {
     static MADE: OnceLock<[Arc<ClientConfig>; 2]> = OnceLock::new();
     let all = MADE.get_or_init(|| {
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_file(folder().join("ca.pem")).expect("an authority"))
             .expect("a root");
-        [&rustls::version::TLS12, &rustls::version::TLS13].map(|version| {
+        VERSIONS.map(|version| {
             let provider = Arc::new(rustls::crypto::ring::default_provider());
             Arc::new(
                 ClientConfig::builder_with_provider(provider)
@@ -163,7 +207,44 @@ fn config(is_new: bool) -> Arc<ClientConfig> {
     Arc::clone(&all[usize::from(is_new)])
 }
 
-/// How the client has ended.
+/// Who is at the other end of the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// A client.
+    Client,
+    /// A backend.
+    Backend,
+}
+
+impl Side {
+    /// Both ends of a session with it, in the newest version or the oldest.
+    fn meet(self, is_new: bool) -> (Session, Connection) {
+        match self {
+            Self::Client => {
+                let name = ServerName::try_from("localhost").expect("a name");
+                let peer = ClientConnection::new(client_config(is_new), name).expect("a client");
+                let session = Session::accept(termination(), Vec::new()).expect("a session");
+                (session, peer.into())
+            }
+            Self::Backend => {
+                let peer = ServerConnection::new(backend_config(is_new)).expect("a backend");
+                let addr = ([127, 0, 0, 1], 1).into();
+                let session = Session::connect(origination(), addr).expect("a session");
+                (session, peer.into())
+            }
+        }
+    }
+
+    /// How many kinds of steps there are.
+    fn kinds(self) -> u8 {
+        match self {
+            Self::Client => 10,
+            Self::Backend => 11,
+        }
+    }
+}
+
+/// How the peer has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Last {
     Nothing,
@@ -178,8 +259,8 @@ enum Last {
     reason = "a test world: each says what has happened, in all combinations"
 )]
 struct World {
-    client: ClientConnection,
-    /// Ciphertext of the client that has not arrived.
+    peer: Connection,
+    /// Ciphertext of the peer that has not arrived.
     on_its_way: VecDeque<u8>,
     ends: Rc<RefCell<Ends>>,
     /// Whether something has arrived, or room has come, of which no event has told.
@@ -187,6 +268,8 @@ struct World {
     channel: Channel<Line>,
     ready: Readiness,
     is_shaken: bool,
+    /// Whether it is kept for somebody, so that nothing is read from it or written to it yet.
+    is_warm: bool,
     is_broken: bool,
     is_forged: bool,
     said: Vec<u8>,
@@ -201,7 +284,7 @@ struct World {
 }
 
 impl World {
-    fn new(choices: u8) -> Self {
+    fn new(side: Side, choices: u8) -> Self {
         let ends = Rc::new(RefCell::new(Ends {
             room: 1 << 16,
             ..Ends::default()
@@ -210,16 +293,17 @@ impl World {
             ends: Rc::clone(&ends),
             keeps_promise: choices & 2 != 0,
         });
-        channel.secure(Session::accept(termination(), Vec::new()).expect("a session"));
-        let name = ServerName::try_from("localhost").expect("a name");
+        let (session, peer) = side.meet(choices & 1 != 0);
+        channel.secure(session);
         Self {
-            client: ClientConnection::new(config(choices & 1 != 0), name).expect("a client"),
+            peer,
             on_its_way: VecDeque::new(),
             ends,
             has_arrived: false,
             channel,
             ready: Readiness::FRESH,
             is_shaken: false,
+            is_warm: side == Side::Backend,
             is_broken: false,
             is_forged: false,
             said: Vec::new(),
@@ -233,42 +317,42 @@ impl World {
     }
 
     fn say(&mut self, count: usize) {
-        if self.last != Last::Nothing || self.client.is_handshaking() {
+        if self.last != Last::Nothing || self.peer.is_handshaking() {
             return;
         }
         let bytes: Vec<u8> = (self.said.len()..self.said.len() + count).map(noise).collect();
-        let taken = self.client.writer().write(&bytes).unwrap_or(0);
+        let taken = self.peer.writer().write(&bytes).unwrap_or(0);
         self.said.extend(&bytes[..taken]);
     }
 
     fn end(&mut self, last: Last) {
-        if self.last != Last::Nothing || self.client.is_handshaking() {
+        if self.last != Last::Nothing || self.peer.is_handshaking() {
             return;
         }
         if last == Last::Said {
-            self.client.send_close_notify();
+            self.peer.send_close_notify();
         }
         self.last = last;
     }
 
-    /// The client writes, and reads what has come for it.
-    fn turn_client(&mut self) {
-        while self.client.wants_write() {
+    /// The peer writes, and reads what has come for it.
+    fn turn_peer(&mut self) {
+        while self.peer.wants_write() {
             let mut bytes = Vec::new();
-            self.client.write_tls(&mut bytes).expect("memory");
+            self.peer.write_tls(&mut bytes).expect("memory");
             self.on_its_way.extend(bytes);
         }
         let came: Vec<u8> = self.ends.borrow_mut().outbound.drain(..).collect();
         let mut rest = came.as_slice();
         while !rest.is_empty() {
-            if self.client.read_tls(&mut rest).is_err() {
+            if self.peer.read_tls(&mut rest).is_err() {
                 break;
             }
             // It hears of what was forged by an alert.
-            let is_content = self.client.process_new_packets().is_ok();
+            let is_content = self.peer.process_new_packets().is_ok();
             assert!(is_content || self.is_forged, "what we say is right");
             let mut room = [0; 4096];
-            while let Ok(count @ 1..) = self.client.reader().read(&mut room) {
+            while let Ok(count @ 1..) = self.peer.reader().read(&mut room) {
                 self.got.extend(&room[..count]);
             }
             if !is_content {
@@ -285,7 +369,7 @@ impl World {
         self.has_arrived |= count > 0;
         if self.last != Last::Nothing
             && self.on_its_way.is_empty()
-            && !self.client.wants_write()
+            && !self.peer.wants_write()
             && !ends.is_finished
         {
             ends.is_finished = true;
@@ -324,8 +408,21 @@ impl World {
                 Err(error) => return self.fail(error),
             }
         }
+        if self.is_warm {
+            return self.look();
+        }
         self.read(room);
         self.write();
+    }
+
+    /// What a pool does with a warm connection of which an event tells.
+    fn look(&mut self) {
+        self.channel.settle(&mut self.ready);
+        if self.channel.is_dead() {
+            let has_ended = self.last != Last::Nothing;
+            assert!(has_ended || self.is_forged, "nobody has ended");
+            assert!(self.ready.is_read_closed(), "an end is told");
+        }
     }
 
     fn read(&mut self, room: usize) {
@@ -362,10 +459,11 @@ impl World {
     /// Lets everything pass that is on its way.
     fn settle(&mut self) {
         self.ends.borrow_mut().room = 1 << 20;
+        self.is_warm = false;
         let mut before = None;
         let mut is_at_rest = false;
         for _ in 0..PATIENCE {
-            self.turn_client();
+            self.turn_peer();
             self.deliver(usize::MAX);
             self.tell();
             self.turn(40_000);
@@ -376,7 +474,9 @@ impl World {
                 self.is_shaken,
                 self.end.is_some(),
             );
-            if before == Some(now) && !self.client.wants_write() && !self.has_arrived {
+            let waits =
+                self.peer.wants_write() || self.has_arrived || !self.ends.borrow().outbound.is_empty();
+            if before == Some(now) && !waits {
                 is_at_rest = true;
                 break;
             }
@@ -420,14 +520,19 @@ fn noise(place: usize) -> u8 {
 
 /// Plays a client, a network and a reactor as the bytes say.
 pub fn run(data: &[u8]) {
+    run_with(Side::Client, data);
+}
+
+/// Plays a peer of this side, a network and a reactor as the bytes say.
+pub fn run_with(side: Side, data: &[u8]) {
     let mut choices = Choices::new(data);
     let Some(first) = choices.byte() else { return };
-    let mut world = World::new(first);
+    let mut world = World::new(side, first);
     for _ in 0..MOST_STEPS {
         let Some(step) = choices.byte() else { break };
         let size = |choices: &mut Choices<'_>| usize::from(choices.word().unwrap_or(0));
-        match step % 10 {
-            0 => world.turn_client(),
+        match step % side.kinds() {
+            0 => world.turn_peer(),
             1 => world.deliver(size(&mut choices)),
             2 => world.tell(),
             3 => world.turn(size(&mut choices)),
@@ -440,6 +545,7 @@ pub fn run(data: &[u8]) {
             }
             7 => world.ends.borrow_mut().room = size(&mut choices),
             8 => world.end(if step < 128 { Last::Said } else { Last::CutOff }),
+            10 => world.is_warm = false,
             _ => {
                 if let Some(byte) = world.on_its_way.front_mut() {
                     *byte ^= 0x40;
