@@ -339,8 +339,8 @@ impl Session {
     /// Looks at what has been received.
     fn process<W: Wire>(&mut self, wire: &mut W) -> io::Result<()> {
         let processed = self.connection.process_new_packets();
-        if processed.is_err() {
-            // It has something to say about that. The peer may be gone.
+        if processed.is_err() || self.owed == 0 {
+            // It may have something to say about that, and words to follow may never come. The peer may be gone.
             drop(self.send(wire));
         }
         processed.map(drop).map_err(|error| told(&error))
