@@ -64,7 +64,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         "3 a measurement failed.",
     )
     option = parser.add_argument
-    option("--quick", action="store_true", help="under two minutes; goals are judged with a margin for noise")
+    option("--quick", action="store_true", help="some four minutes; goals are judged with a margin for noise")
     option("--only", action="append", metavar="CASE", choices=CASES, help=f"one case, repeatable: {', '.join(CASES)}")
     option("--rounds", type=int, metavar="N", help="rounds of the cases under load (default 7, quick 3)")
     option("--out", type=Path, metavar="DIR", default=REPOSITORY / "target/bench", help="for the results (default target/bench)")
