@@ -4,7 +4,7 @@
 //! address", and of cells, for even samples. Knows nothing of text or of the other family.
 //!
 //! Invariants: ranges ascend by (port, first address); two ranges of one port neither overlap nor touch; the
-//! sums have one entry a range, of what lies before it. Sums of addresses saturate.
+//! sums have one mark every [`STRIDE`] ranges, of what lies before them. Sums of addresses saturate.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -13,8 +13,14 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// Without a bound a single IPv6 network would take every place of the sample from every IPv4 network.
 pub(super) const MOST_CELLS_OF_A_RANGE: u64 = 1 << 16;
 
+/// Ranges from one mark of the sums to the next: a sum for each would take more memory than the ranges.
+const STRIDE: usize = 16;
+
 /// An address that can be counted with.
 pub(super) trait Address: Copy + Ord {
+    /// Port and address as one number, which sorts faster than its bytes.
+    type Place: Ord;
+    fn place(self, port: u16) -> Self::Place;
     /// The address this far after `self`; the last address of the family when there is none.
     fn plus(self, offset: u128) -> Self;
     /// How far `self` lies after `first`; 0 when it lies before.
@@ -22,6 +28,12 @@ pub(super) trait Address: Copy + Ord {
 }
 
 impl Address for Ipv4Addr {
+    type Place = u64;
+
+    fn place(self, port: u16) -> u64 {
+        (u64::from(port) << 32) | u64::from(self.to_bits())
+    }
+
     fn plus(self, offset: u128) -> Self {
         let offset = u32::try_from(offset).unwrap_or(u32::MAX);
         Self::from_bits(self.to_bits().saturating_add(offset))
@@ -33,6 +45,12 @@ impl Address for Ipv4Addr {
 }
 
 impl Address for Ipv6Addr {
+    type Place = (u16, u128);
+
+    fn place(self, port: u16) -> (u16, u128) {
+        (port, self.to_bits())
+    }
+
     fn plus(self, offset: u128) -> Self {
         Self::from_bits(self.to_bits().saturating_add(offset))
     }
@@ -44,9 +62,9 @@ impl Address for Ipv6Addr {
 
 /// Addresses from `first` to `last`, both included, with one port.
 ///
-/// The order of the fields is the order of ranges. Addresses are kept as bytes, without alignment: a range
+/// Addresses are kept as bytes, without alignment: a range
 /// of IPv4 takes 10 bytes, one of IPv6 takes 34.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Range<A> {
     pub(super) port: u16,
     pub(super) first: A,
@@ -85,16 +103,33 @@ impl<A: Address> Cell<A> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ranges<A> {
     sorted: Vec<Range<A>>,
-    addresses_before: Vec<u128>,
-    cells_before: Vec<u64>,
-    len: u128,
+    /// What lies before every [`STRIDE`]th range.
+    marks: Vec<Sums>,
+    /// What lies before the end.
+    all: Sums,
+}
+
+/// Addresses and cells of some ranges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Sums {
+    addresses: u128,
     cells: u64,
+}
+
+impl Sums {
+    /// The same with one range more.
+    fn and<A: Address>(self, range: &Range<A>) -> Self {
+        Self {
+            addresses: self.addresses.saturating_add(range.len()),
+            cells: self.cells.saturating_add(range.cells()),
+        }
+    }
 }
 
 impl<A: Address> Ranges<A> {
     /// Sorts and merges ranges.
     pub(super) fn new(mut ranges: Vec<Range<A>>) -> Self {
-        ranges.sort_unstable();
+        ranges.sort_unstable_by_key(|range| range.first.place(range.port));
         ranges.dedup_by(|next, kept| {
             // `plus(1)` of the last address of the family is that address itself: nothing follows it.
             let joins = next.port == kept.port && next.first <= kept.last.plus(1);
@@ -105,21 +140,16 @@ impl<A: Address> Ranges<A> {
         });
         ranges.shrink_to_fit();
 
-        let mut addresses_before = Vec::with_capacity(ranges.len());
-        let mut cells_before = Vec::with_capacity(ranges.len());
-        let (mut len, mut cells) = (0_u128, 0_u64);
-        for range in &ranges {
-            addresses_before.push(len);
-            cells_before.push(cells);
-            len = len.saturating_add(range.len());
-            cells = cells.saturating_add(range.cells());
+        let mut marks = Vec::with_capacity(ranges.len().div_ceil(STRIDE));
+        let mut all = Sums::default();
+        for stride in ranges.chunks(STRIDE) {
+            marks.push(all);
+            all = stride.iter().fold(all, Sums::and);
         }
         Self {
             sorted: ranges,
-            addresses_before,
-            cells_before,
-            len,
-            cells,
+            marks,
+            all,
         }
     }
 
@@ -130,7 +160,7 @@ impl<A: Address> Ranges<A> {
 
     /// Number of addresses; saturates.
     pub(super) fn len(&self) -> u128 {
-        self.len
+        self.all.addresses
     }
 
     /// Number of ranges.
@@ -140,15 +170,12 @@ impl<A: Address> Ranges<A> {
 
     /// Number of cells over all ranges.
     pub(super) fn cells(&self) -> u64 {
-        self.cells
+        self.all.cells
     }
 
     /// The address with this index, and its port.
     pub(super) fn at(&self, index: u128) -> Option<(A, u16)> {
-        if index >= self.len {
-            return None;
-        }
-        let (range, before) = last_before(&self.sorted, &self.addresses_before, &index)?;
+        let (range, before) = self.reach(index, |sums| sums.addresses)?;
         Some((range.first.plus(index - before), range.port))
     }
 
@@ -156,10 +183,9 @@ impl<A: Address> Ranges<A> {
     pub(super) fn index_of(&self, address: A, port: u16) -> Option<u128> {
         let (at, range) = self.find(address, port)?;
         let index = self
-            .addresses_before
-            .get(at)?
+            .addresses_before(at)
             .checked_add(address.minus(range.first))?;
-        (index < self.len).then_some(index)
+        (index < self.len()).then_some(index)
     }
 
     /// How many members come before an address and port, whether that is a member or not; saturates.
@@ -167,10 +193,11 @@ impl<A: Address> Ranges<A> {
         let after = self
             .sorted
             .partition_point(|range| (range.port, range.first) <= (port, address));
-        let before = |at: usize| self.addresses_before.get(at).copied().unwrap_or(self.len);
         match self.find(address, port) {
-            Some((at, range)) => before(at).saturating_add(address.minus(range.first)),
-            None => before(after),
+            Some((at, range)) => self
+                .addresses_before(at)
+                .saturating_add(address.minus(range.first)),
+            None => self.addresses_before(after),
         }
     }
 
@@ -181,7 +208,7 @@ impl<A: Address> Ranges<A> {
 
     /// The cell with this number.
     pub(super) fn cell(&self, number: u64) -> Option<Cell<A>> {
-        let (range, before) = last_before(&self.sorted, &self.cells_before, &number)?;
+        let (range, before) = self.reach(number, |sums| sums.cells)?;
         cell_of(range, number - before)
     }
 
@@ -189,6 +216,31 @@ impl<A: Address> Ranges<A> {
     pub(super) fn middle_cell(&self, range: usize) -> Option<Cell<A>> {
         let range = self.sorted.get(range)?;
         cell_of(range, range.cells() / 2)
+    }
+
+    /// Number of addresses before the range with this number; saturates.
+    fn addresses_before(&self, range: usize) -> u128 {
+        let stride = range / STRIDE;
+        let Some(mark) = self.marks.get(stride) else {
+            return self.len();
+        };
+        let between = self.sorted.get(stride * STRIDE..range).unwrap_or_default();
+        between.iter().fold(*mark, Sums::and).addresses
+    }
+
+    /// The range in which a running sum reaches `number`, and the sum before it; none if no range does.
+    fn reach<N: Copy + Ord>(&self, number: N, sum: impl Fn(&Sums) -> N) -> Option<(&Range<A>, N)> {
+        let after = self.marks.partition_point(|mark| sum(mark) <= number);
+        let stride = after.checked_sub(1)?;
+        let mut before = *self.marks.get(stride)?;
+        for range in self.sorted.get(stride * STRIDE..)?.iter().take(STRIDE) {
+            let next = before.and(range);
+            if sum(&next) > number {
+                return Some((range, sum(&before)));
+            }
+            before = next;
+        }
+        None
     }
 
     fn find(&self, address: A, port: u16) -> Option<(usize, &Range<A>)> {
@@ -199,16 +251,6 @@ impl<A: Address> Ranges<A> {
         let range = self.sorted.get(at)?;
         (range.port == port && address <= range.last).then_some((at, range))
     }
-}
-
-/// The range in which a running sum reaches `number`, and the sum before it.
-fn last_before<'a, A, N: Copy + Ord>(
-    ranges: &'a [Range<A>],
-    sums: &[N],
-    number: &N,
-) -> Option<(&'a Range<A>, N)> {
-    let at = sums.partition_point(|before| before <= number).checked_sub(1)?;
-    Some((ranges.get(at)?, *sums.get(at)?))
 }
 
 /// The cell with this number within its range. Cells differ by at most one address in size.
