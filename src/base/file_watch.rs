@@ -1,8 +1,11 @@
-//! Whether a file has changed: its length and time of change, looked at twice.
+//! Whether a file has changed: which file it is, its length and its times, looked at twice.
 //!
-//! A file that is being written is not taken half: a change counts once two looks agree. Whoever owns it looks, every
+//! A file that is being written is not taken half: a change counts once two looks agree. So each change is told within
+//! two intervals of its end: a file that is written anew, replaced by another one with the same length and time stamp, one
+//! behind a link that leads elsewhere now, and one that comes back with its folder. Whoever owns it looks, every
 //! [`LOOK_INTERVAL`], on a thread that may block.
 
+use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -14,7 +17,29 @@ pub const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 pub const LAZY_LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What is looked at; none while the file cannot be looked at.
-type Stamp = Option<(u64, Option<SystemTime>)>;
+type Stamp = Option<(u64, Option<SystemTime>, Identity)>;
+
+/// Which file it is, and when the system has last seen anything of it change.
+#[cfg(unix)]
+type Identity = (u64, u64, i64, i64);
+
+/// The same, where that is not told.
+#[cfg(not(unix))]
+type Identity = ();
+
+#[cfg(unix)]
+fn identity(metadata: &Metadata) -> Identity {
+    use std::os::unix::fs::MetadataExt;
+    (
+        metadata.dev(),
+        metadata.ino(),
+        metadata.ctime(),
+        metadata.ctime_nsec(),
+    )
+}
+
+#[cfg(not(unix))]
+fn identity(_: &Metadata) -> Identity {}
 
 /// Whether a file can be read again without waiting for whoever writes it, or for ever.
 ///
@@ -67,8 +92,39 @@ impl FileWatch {
         true
     }
 
+    /// Whether the file has changed since a change was told, so that what was read of it may be half of something else. Then
+    /// the change is told again once the file has settled.
+    pub fn has_moved(&mut self) -> bool {
+        let has_moved = self.told != Some(self.stamp());
+        if has_moved {
+            self.told = None;
+        }
+        has_moved
+    }
+
     fn stamp(&self) -> Stamp {
         let metadata = std::fs::metadata(&self.path).ok()?;
-        Some((metadata.len(), metadata.modified().ok()))
+        Some((metadata.len(), metadata.modified().ok(), identity(&metadata)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_while_it_is_read_is_told_again_once_it_has_settled() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        std::fs::write(&path, "half").expect("written");
+        let mut watch = FileWatch::new(path.clone());
+        assert_eq!([watch.look(), watch.look()], [false, true]);
+        assert!(!watch.has_moved(), "it was read in peace");
+        assert!(!watch.look(), "and is not told again");
+        std::fs::write(&path, "the first half").expect("written");
+        assert_eq!([watch.look(), watch.look()], [false, true]);
+        std::fs::write(&path, "both halves of it").expect("written");
+        assert!(watch.has_moved(), "it was written while it was read");
+        assert_eq!([watch.look(), watch.look(), watch.look()], [false, true, false]);
     }
 }
