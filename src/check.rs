@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::app::{Listed, Lists};
-use crate::candidates::{CandidateSet, unreached};
+use crate::candidates::{Account, CandidateSet, unreached};
 use crate::config::{
     BandwidthLimits, Bind, ClientAuth, ClientTls, Config, LogOutput, Process, Provider, Server, ServiceName,
     Spec, Strategy, TlsVersion,
@@ -19,6 +20,8 @@ pub struct Report<'a> {
     pub config: &'a Config,
     /// The candidates of each service.
     pub candidates: &'a Lists,
+    /// What was understood of each list file.
+    pub accounts: &'a BTreeMap<PathBuf, Account>,
     /// What each service has for TLS.
     pub certificates: &'a BTreeMap<ServiceName, Credentials>,
 }
@@ -47,7 +50,7 @@ impl fmt::Display for Report<'_> {
                 "{}",
                 Remotes {
                     spec,
-                    set,
+                    listed: (set, self.accounts),
                     indent: ""
                 }
             );
@@ -70,7 +73,8 @@ impl fmt::Display for Report<'_> {
             let set = self.candidates.get(name);
             debug_assert!(set.is_some(), "no candidates for {name}");
             if let Some(set) = set {
-                write!(f, "{}", Remotes { spec, set, indent })?;
+                let listed = (set, self.accounts);
+                write!(f, "{}", Remotes { spec, listed, indent })?;
             }
         }
         Ok(())
@@ -170,21 +174,30 @@ impl fmt::Display for Encrypted<'_> {
 /// Where a service forwards to; the last line is not ended.
 struct Remotes<'a> {
     spec: &'a Spec,
-    set: &'a Listed,
+    /// The candidates, and what was understood of each list file.
+    listed: (&'a Listed, &'a BTreeMap<PathBuf, Account>),
     indent: &'a str,
 }
 
 impl fmt::Display for Remotes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { spec, set, indent } = self;
+        let Self { spec, listed, indent } = self;
+        let (set, accounts) = *listed;
+        let account = |provider: &Provider| accounts.get(&provider.file()?.path);
         if let [only] = &spec.remotes.providers[..] {
             writeln!(f, "{indent}candidates: {} ({})", Size(&set.union), Named(only))?;
+            if let Some(account) = account(only) {
+                writeln!(f, "{indent}list: {}", account.counts)?;
+            }
         } else {
             writeln!(f, "{indent}candidates: {}", Size(&set.union))?;
             for (index, provider) in spec.remotes.providers.iter().enumerate() {
                 match set.part(index) {
                     Some(part) => writeln!(f, "{indent}  {} ({})", Size(part), Named(provider))?,
                     None => writeln!(f, "{indent}  not asked yet ({})", Named(provider))?,
+                }
+                if let Some(account) = account(provider) {
+                    writeln!(f, "{indent}    list: {}", account.counts)?;
                 }
             }
         }
@@ -381,10 +394,13 @@ mod tests {
         Report {
             config,
             candidates,
+            accounts: &BTreeMap::new(),
             certificates: &BTreeMap::new(),
         }
         .to_string()
     }
+
+    const WATCHED: &str = if cfg!(feature = "mobile") { "" } else { ", watched" };
 
     const POOLS: &str = if cfg!(feature = "mobile") {
         "pools: dynamic, 2 to 50 connections per backend"
@@ -399,7 +415,7 @@ mod tests {
             format!(
                 "listeners: 127.0.0.1:1234\n\
                  metrics: http://127.0.0.1:9099/metrics\n\
-                 candidates: 16777215 in 2 ranges (./ip_list.txt)\n\
+                 candidates: 16777215 in 2 ranges (./ip_list.txt{WATCHED})\n\
                  active set: 3 of them\n\
                  balancing: least_connections\n\
                  {POOLS}"
@@ -425,7 +441,7 @@ mod tests {
                  \n\
                  service redis:\n  \
                    listeners: 127.0.0.1:2\n  \
-                   candidates: 1 in 1 range (ip_list.txt)\n  \
+                   candidates: 1 in 1 range (ip_list.txt{WATCHED})\n  \
                    active set: 3 of them\n  \
                    balancing: random\n  \
                    {POOLS}\n\
@@ -433,7 +449,7 @@ mod tests {
                  service web:\n  \
                    listeners: 127.0.0.1:1, [::1]:1\n  \
                    clients: of all networks, up to 5 connections each\n  \
-                   candidates: 1 in 1 range (ip_list.txt)\n  \
+                   candidates: 1 in 1 range (ip_list.txt{WATCHED})\n  \
                    active set: 3 of them\n  \
                    balancing: least_connections\n  \
                    {POOLS}"
@@ -465,9 +481,27 @@ mod tests {
     }
 
     #[test]
+    fn says_what_was_understood_of_the_list() {
+        let config = Config::default();
+        let candidates = &lists(&config, "127.0.0.2");
+        let mut account = Account::default();
+        (account.counts.addresses, account.counts.named) = (1, 1);
+        let path = &config.only().expect("one service").remotes.providers[0];
+        let path = path.file().expect("a file").path.clone();
+        let report = Report {
+            config: &config,
+            candidates,
+            accounts: &BTreeMap::from([(path, account)]),
+            certificates: &BTreeMap::new(),
+        };
+        let fact = "\nlist: 1 address; 1 with a name\n";
+        assert!(report.to_string().contains(fact), "{report}");
+    }
+
+    #[test]
     fn one_range_is_one() {
         let report = report(&Config::default(), "127.0.0.2\n127.0.0.3");
-        let fact = "candidates: 2 in 1 range (./ip_list.txt)\n";
-        assert!(report.contains(fact), "{report}");
+        let fact = format!("candidates: 2 in 1 range (./ip_list.txt{WATCHED})\n");
+        assert!(report.contains(&fact), "{report}");
     }
 }

@@ -1,18 +1,19 @@
 //! Arguments -> configuration -> app -> exit status; nothing else.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tcp_forwarder::app::{
     App, Boot, Certificates, Errand, Inherited, Launch, Lists, certificate_remarks, load_certificates,
-    load_lists,
+    read_lists, tell_list,
 };
 use tcp_forwarder::base::doorbell::Doorbell;
-use tcp_forwarder::candidates::{CandidateSet, LoadError, list_file};
+use tcp_forwarder::candidates::{Account, CandidateSet, LoadError, Rules, list_file};
 use tcp_forwarder::check::Report;
 use tcp_forwarder::cli::{self, EarlyExit, Invocation, Origin, Source};
 use tcp_forwarder::config::{self, Config, ServiceName};
@@ -76,13 +77,17 @@ impl From<io::Error> for Failure {
 
 fn run(path: &Path, origin: Origin) -> Result<(), Failure> {
     let signals = signals::block()?;
-    let (config, lists) = load(path)?;
+    let (config, lists, accounts) = load(path)?;
     // What is wrong with them is said before anybody hands over.
     drop(certificates_of(&config)?);
     let inherited = match origin {
         Origin::Own => Inherited::passed(&config).map_err(Failure::start)?,
         Origin::Takeover => take_over(&config)?,
     };
+    logging::init(&config.process.logging).map_err(Failure::start)?;
+    for (list, account) in &accounts {
+        tell_list(list, account);
+    }
     let app = start(
         signals,
         Boot {
@@ -109,7 +114,6 @@ fn take_over(config: &Config) -> Result<Inherited, Failure> {
 
 /// Starts a process that hears signals from now on.
 fn start(signals: Blocked, boot: Boot) -> Result<App, Failure> {
-    logging::init(&boot.config.process.logging).map_err(Failure::start)?;
     let launch = Launch::new(boot.config.process.reactors);
     let handle = launch.handle();
     signals.listen(move |signal| match signal {
@@ -124,13 +128,19 @@ fn start(signals: Blocked, boot: Boot) -> Result<App, Failure> {
 }
 
 fn check(path: &Path) -> Result<(), Failure> {
-    let (config, candidates) = load(path)?;
+    let (config, candidates, accounts) = load(path)?;
     let certificates = certificates_of(&config)?;
     print(&Report {
         config: &config,
         candidates: &candidates,
+        accounts: &accounts,
         certificates: &certificates,
     });
+    for (list, account) in &accounts {
+        for remark in account.remarks() {
+            eprint(&format!("{}: {remark}", list.display()));
+        }
+    }
     for (name, spec) in &config.services {
         let credentials = certificates.get(name).cloned().unwrap_or_default();
         for remark in certificate_remarks(spec, &Credentials::default(), &credentials) {
@@ -167,8 +177,8 @@ fn scanned(source: Source) -> Result<Subject, Failure> {
             let parsed = CandidateSet::parse(&entries.join("\n"), port);
             parsed.map(of_nobody).map_err(|error| misuse(&error.to_string()))
         }
-        Source::List(path, port) => list_file::load(&path, port)
-            .map(of_nobody)
+        Source::List(path, port) => list_file::load(&path, Rules::strict(port))
+            .map(|list| of_nobody(list.set))
             .map_err(|error| Failure {
                 status: match &error {
                     LoadError::Unreadable { .. } => EXIT_FAILURE,
@@ -194,7 +204,7 @@ fn of_nobody(set: CandidateSet) -> Subject {
 
 /// The candidates of a service, which may be left unnamed where there is one only.
 fn of_service(config: &Path, name: Option<&str>) -> Result<Subject, Failure> {
-    let (config, lists) = load(config)?;
+    let (config, lists, _) = load(config)?;
     let chosen = match name {
         Some(name) => lists.iter().find(|(known, _)| known.as_str() == name),
         None if lists.len() == 1 => lists.iter().next(),
@@ -232,6 +242,7 @@ fn misuse(text: &str) -> Failure {
 fn demo() -> Result<(), Failure> {
     let signals = signals::block()?;
     demo::run(Box::new(io::stdout()), |setup: Setup| {
+        logging::init(&setup.config.process.logging).map_err(Failure::start)?;
         let boot = Boot {
             config: setup.config,
             file: None,
@@ -246,11 +257,18 @@ fn demo() -> Result<(), Failure> {
     })
 }
 
-/// The configuration and the candidates it names.
-fn load(path: &Path) -> Result<(Config, Lists), Failure> {
+/// What was understood of each list.
+type Accounts = BTreeMap<PathBuf, Account>;
+
+/// The configuration, the candidates it names, and what was understood of the lists.
+fn load(path: &Path) -> Result<(Config, Lists, Accounts), Failure> {
     let config = config::load(path).map_err(|error| bad_config(&error))?;
-    let lists = load_lists(&config).map_err(|error| wrong_files(&error, error.is_unreadable()))?;
-    Ok((config, lists))
+    let mut accounts = Accounts::new();
+    let lists = read_lists(&config, |list, account| {
+        accounts.insert(list.to_owned(), account.clone());
+    });
+    let lists = lists.map_err(|error| wrong_files(&error, error.is_unreadable()))?;
+    Ok((config, lists, accounts))
 }
 
 /// What is wrong with files that a configuration names.
@@ -276,7 +294,8 @@ fn bad_config(error: &config::LoadError) -> Failure {
     if let config::LoadError::Invalid(errors) = error {
         for list in &errors.lists {
             // The port of entries without one is never wrong.
-            if let Err(error) = list_file::load(list, config::Remotes::default().default_remote_port) {
+            let rules = Rules::strict(config::Remotes::default().default_remote_port);
+            if let Err(error) = list_file::load(list, rules) {
                 text.push('\n');
                 text.push_str(&error.to_string());
             }

@@ -32,7 +32,11 @@ fn spec(name: &str) -> Spec {
 
 fn defaults() -> Config {
     let mut config = Config::default();
-    config.edit(|spec| spec.remotes.providers = vec![Provider::of_file(folder("good").join("ip_list.txt"))]);
+    config.edit(|spec| {
+        if let Some(Provider::File(list)) = spec.remotes.providers.first_mut() {
+            list.path = folder("good").join("ip_list.txt");
+        }
+    });
     config
 }
 

@@ -11,6 +11,7 @@ mod documents {
     pub(crate) mod commands;
     pub(crate) mod configurations;
     pub(crate) mod figures;
+    pub(crate) mod lists;
     pub(crate) mod markdown;
     pub(crate) mod promises;
     pub(crate) mod tables;
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 use documents::markdown::{self, Block};
 
 pub(crate) const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];
-const ALL: [&str; 17] = [
+const ALL: [&str; 18] = [
     "README.md",
     "README.zh-CN.md",
     "ARCHITECTURE.md",
@@ -40,6 +41,7 @@ const ALL: [&str; 17] = [
     "docs/FRONT.md",
     "docs/GLOSSARY.md",
     "docs/LIMITS.md",
+    "docs/LISTS.md",
     "docs/MAP.md",
     "docs/SEARCH.md",
     "scripts/bench/README.md",

@@ -1,10 +1,13 @@
-//! A candidate list against one that is read and counted the slow way.
+//! A candidate list against one that is read and counted the slow way, where its lines are plain; and any list against
+//! itself: in another encoding, through a narrow buffer, with its bad lines skipped, united with itself.
 
 use std::collections::HashSet;
+use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use tcp_forwarder::candidates::{CandidateSet, ListErrors, Sampler};
+use tcp_forwarder::candidates::{CandidateSet, HostNames, List, ListErrors, Rules, Sampler, list_file};
+use tcp_forwarder::config::OnBadLine;
 
 use super::choices::Choices;
 
@@ -13,7 +16,10 @@ const MAPPED: u128 = 0xffff_0000_0000;
 const MAPPED_COUNT: u128 = 1 << 32;
 
 /// Lines that are longer are refused unread.
-const LONGEST_LINE: usize = 4096;
+const LONGEST_LINE: usize = 64 * 1024;
+
+/// Bytes of a name at most.
+const LONGEST_NAME: usize = 120;
 
 /// Sets up to this size are walked over completely.
 const SMALL: u128 = 512;
@@ -28,7 +34,10 @@ pub fn run(data: &[u8]) {
         return;
     };
     let port = u16::from(port) + 1;
-    let model = Model::read(text, port);
+    relate(text, port);
+    let Some(model) = Model::read(text, port) else {
+        return;
+    };
     match CandidateSet::parse(text, port) {
         Ok(set) => {
             assert!(model.bad.is_empty(), "lines {:?} were accepted", model.bad);
@@ -46,6 +55,58 @@ pub fn run(data: &[u8]) {
                 }
             }
         }
+    }
+}
+
+fn read(source: impl BufRead, rules: Rules) -> Result<List, ListErrors> {
+    // Reading from memory cannot fail.
+    list_file::read(source, rules).unwrap_or(Err(ListErrors::Empty))
+}
+
+/// What holds of any text: how it comes changes nothing, and what is more lenient takes no less.
+fn relate(text: &str, port: u16) {
+    let strict = Rules::strict(port);
+    let lenient = Rules {
+        on_bad_line: OnBadLine::Skip,
+        host_names: HostNames::Collected,
+        ..strict
+    };
+    for rules in [strict, lenient] {
+        let whole = read(text.as_bytes(), rules);
+        let narrow = read(BufReader::with_capacity(1, text.as_bytes()), rules);
+        assert_eq!(whole, narrow, "through a narrow buffer");
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        // A mark in front of a mark would be a part of the text.
+        if !text.starts_with('\u{feff}') && text.lines().all(|line| line.len() < LONGEST_LINE) {
+            let units = "\u{feff}".encode_utf16().chain(text.encode_utf16());
+            let utf16: Vec<u8> = units.flat_map(u16::to_be_bytes).collect();
+            assert_eq!(whole, read(utf16.as_slice(), rules), "in UTF-16");
+        }
+        let Ok(list) = whole else {
+            continue;
+        };
+        for index in (0..SMALL).map_while(|index| list.set.at(index)) {
+            let name = list.set.name_of(&index).unwrap_or_default();
+            assert!(
+                name.len() <= LONGEST_NAME && !name.contains(char::is_control),
+                "{name:?}"
+            );
+        }
+        assert_eq!(CandidateSet::union([&list.set, &list.set]), list.set);
+        let counts = list.account.counts;
+        assert_eq!(usize::try_from(counts.hosts), Ok(list.hosts.len()));
+        assert!(
+            list.account
+                .remarks()
+                .all(|remark| !remark.contains(char::is_control))
+        );
+    }
+    if let Ok(list) = read(text.as_bytes(), strict) {
+        assert_eq!(
+            read(text.as_bytes(), lenient),
+            Ok(list),
+            "nothing to be lenient about"
+        );
     }
 }
 
@@ -88,15 +149,20 @@ struct Model {
 }
 
 impl Model {
-    fn read(text: &str, default_port: u16) -> Self {
+    /// What a text says all of whose lines are plain: addresses and networks, one a line, with remarks.
+    fn read(text: &str, default_port: u16) -> Option<Self> {
         let mut ranges = Vec::new();
         let mut bad = Vec::new();
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (number, line) in (1..).zip(text.split('\n')) {
             let entry = line.split('#').next().unwrap_or(line);
+            let is_plain = |c: char| c.is_ascii_hexdigit() || ".:/[]".contains(c);
+            if !entry.trim().chars().all(is_plain) || entry.trim().starts_with("//") {
+                return None;
+            }
             match entry.trim() {
                 _ if entry.len() > LONGEST_LINE => bad.push(number),
-                "" => {}
+                "" | "[" | "]" => {}
                 entry => match read_entry(entry, default_port) {
                     Some(found) => ranges.extend(found),
                     None => bad.push(number),
@@ -116,7 +182,7 @@ impl Model {
                 _ => merged.push(range),
             }
         }
-        Self { ranges: merged, bad }
+        Some(Self { ranges: merged, bad })
     }
 
     fn len(&self) -> u128 {
@@ -174,9 +240,6 @@ impl Model {
 
 /// What an entry stands for, `None` when it is bad.
 fn read_entry(text: &str, default_port: u16) -> Option<Vec<Range>> {
-    if text.contains(|c: char| c.is_whitespace() || ",;".contains(c)) {
-        return None;
-    }
     let (host, port, is_bracketed) = if let Some(inside) = text.strip_prefix('[') {
         let (host, behind) = inside.split_once(']')?;
         let port = match behind {

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use log::warn;
+
 use crate::base::file_watch::must_be_regular;
-use crate::candidates::{CandidateSet, LoadError, list_file};
-use crate::config::{Config, Provider, ServiceName};
+use crate::candidates::{Account, CandidateSet, HostNames, LoadError, Rules, list_file};
+use crate::config::{Config, FileProvider, Provider, ServiceName};
 
 /// The candidates of each service.
 pub type Lists = BTreeMap<ServiceName, Listed>;
@@ -106,23 +108,50 @@ pub(super) fn reload(config: &Config) -> Result<Lists, ListError> {
     }
 }
 
-/// What the configuration and the files that it names say; providers that have to be asked have not said anything yet.
-/// Services that name the same file (and port) share what it says.
+/// How a file is read for a service with this port.
+pub(super) fn rules(file: &FileProvider, default_port: u16) -> Rules {
+    Rules {
+        default_port,
+        on_bad_line: file.on_bad_line,
+        host_names: HostNames::Refused,
+    }
+}
+
+/// Logs what people should know of a list.
+pub fn tell(path: &Path, account: &Account) {
+    for remark in account.remarks() {
+        warn!("{}: {remark}", path.display());
+    }
+}
+
+/// What the configuration and the files that it names say; logs what people should know of each file.
 ///
 /// # Errors
 /// All lists that cannot be read or used.
 pub fn load(config: &Config) -> Result<Lists, ListError> {
-    let mut read: BTreeMap<(PathBuf, u16), Option<Arc<CandidateSet>>> = BTreeMap::new();
+    read(config, tell)
+}
+
+/// What the configuration and the files that it names say; providers that have to be asked have not said anything yet.
+/// Services that name the same file (and read it in the same way) share what it says, and what was understood of it is
+/// told once.
+///
+/// # Errors
+/// All lists that cannot be read or used.
+pub fn read(config: &Config, mut understood: impl FnMut(&Path, &Account)) -> Result<Lists, ListError> {
+    let mut read: BTreeMap<(PathBuf, Rules), Option<Arc<CandidateSet>>> = BTreeMap::new();
     let mut lists = Lists::new();
     let mut errors = Vec::new();
     for (name, spec) in &config.services {
         let port = spec.remotes.default_remote_port;
         let mut part = |provider: &Provider| match provider {
             Provider::File(file) => {
-                let set = read.entry((file.path.clone(), port));
-                let set = set.or_insert_with_key(|(path, port)| {
-                    let set = list_file::load(path, *port).map_err(|error| errors.push(error));
-                    set.ok().map(Arc::new)
+                let set = read.entry((file.path.clone(), rules(file, port)));
+                let set = set.or_insert_with_key(|(path, rules)| {
+                    let list = list_file::load(path, *rules).map_err(|error| errors.push(error));
+                    let list = list.ok()?;
+                    understood(path, &list.account);
+                    Some(Arc::new(list.set))
                 });
                 set.clone()
             }

@@ -28,6 +28,7 @@ use super::takeover;
 use crate::admin;
 use crate::base::clock;
 use crate::base::file_watch::{FileWatch, LAZY_LOOK_INTERVAL, LOOK_INTERVAL, must_be_regular};
+use crate::candidates::Rules;
 use crate::candidates::watch::Watch;
 use crate::config::{self, Config, Provider, ServiceName};
 #[cfg(unix)]
@@ -72,8 +73,8 @@ pub(super) struct Worker {
 #[derive(Debug, Default)]
 pub(super) struct Watches {
     config: Option<FileWatch>,
-    /// By path and default port.
-    lists: BTreeMap<(PathBuf, u16), Watch>,
+    /// By path, and how it is read.
+    lists: BTreeMap<(PathBuf, Rules), Watch>,
     /// Certificates, keys and authorities.
     certificates: Vec<FileWatch>,
     next_look: Option<Instant>,
@@ -371,24 +372,30 @@ impl Worker {
 
     fn look_at_lists(&mut self) {
         let directory = self.hub.directory.load();
-        for ((path, port), watch) in &mut self.watches.lists {
+        for ((path, rules), watch) in &mut self.watches.lists {
             match watch.look() {
                 Ok(None) => {}
-                Ok(Some(set)) => {
-                    let set = Arc::new(set);
+                Ok(Some(list)) => {
+                    let set = Arc::new(list.set);
+                    let mut has_changed = false;
                     for service in &directory.services {
-                        let places = places_of(service, (path, *port));
+                        let places = places_of(service, (path, *rules));
                         if let Some(listed) = self.lists.get_mut(&service.name)
                             && !places.is_empty()
                         {
                             listed.say(places.into_iter().map(|place| (place, Arc::clone(&set))));
+                            has_changed |= service.live.candidates.load() != listed.union;
                             tell_change(service, listed);
                         }
+                    }
+                    // What was told of the list at the start is not told again by the first look.
+                    if has_changed {
+                        lists::tell(path, &list.account);
                     }
                 }
                 Err(error) => {
                     for service in &directory.services {
-                        if !places_of(service, (path, *port)).is_empty() {
+                        if !places_of(service, (path, *rules)).is_empty() {
                             let errors = &service.live.counts.candidate_list_errors;
                             errors.fetch_add(1, Ordering::Relaxed);
                         }
@@ -414,7 +421,7 @@ impl Watches {
             files.map(|file| (file, spec.remotes.default_remote_port))
         });
         for (file, port) in files.filter(|(file, _)| file.watch) {
-            let key = (file.path.clone(), port);
+            let key = (file.path.clone(), lists::rules(file, port));
             let watch = before.remove(&key);
             let new = || Watch::new(key.0.clone(), key.1);
             self.lists
@@ -451,11 +458,15 @@ impl Watches {
 }
 
 /// Which providers of a service are a file.
-fn places_of(service: &Service, (path, port): (&PathBuf, u16)) -> Vec<usize> {
+fn places_of(service: &Service, (path, rules): (&PathBuf, Rules)) -> Vec<usize> {
     let remotes = &service.spec.remotes;
-    let is_it = |provider: &Provider| provider.file().is_some_and(|file| file.path == *path);
+    let port = remotes.default_remote_port;
+    let is_it = |provider: &Provider| {
+        let file = provider.file();
+        file.is_some_and(|file| file.path == *path && lists::rules(file, port) == rules)
+    };
     let places = remotes.providers.iter().enumerate();
-    let places = places.filter(|(_, provider)| remotes.default_remote_port == port && is_it(provider));
+    let places = places.filter(|(_, provider)| is_it(provider));
     places.map(|(place, _)| place).collect()
 }
 

@@ -7,18 +7,30 @@
 //! with the addresses they cover; a pair of address and port is in it once, however often it was listed; an
 //! IPv4 address is never there a second time as IPv4-mapped IPv6.
 
+mod account;
 mod entry;
+mod line;
+mod lines;
+mod list;
 pub mod list_file;
+mod names;
+mod notes;
 mod options;
+mod overlay;
+mod problem;
 mod ranges;
 mod reach;
+mod reading;
 mod sampler;
 mod set;
+mod table;
 pub mod watch;
 
-pub use entry::Problem;
-pub use list_file::{BadLine, ListErrors, LoadError};
-pub use options::EntryOptions;
+pub use account::{Account, Assumed, BadLine, Counts, Warning};
+pub use list::{Host, HostNames, List, ListErrors, Rules};
+pub use list_file::LoadError;
+pub use options::{EntryOptions, Stated};
+pub use problem::Problem;
 pub use reach::unreached;
 pub use sampler::Sampler;
 pub use set::CandidateSet;

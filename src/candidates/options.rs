@@ -24,3 +24,22 @@ impl Default for EntryOptions {
         }
     }
 }
+
+/// What one entry says; `None` is what it leaves to the entries before it, and to the defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stated {
+    /// See [`EntryOptions::weight`].
+    pub weight: Option<NonZeroU16>,
+    /// See [`EntryOptions::tier`].
+    pub tier: Option<u16>,
+    /// See [`EntryOptions::max_connections`].
+    pub max_connections: Option<NonZeroU32>,
+}
+
+impl Stated {
+    /// Whether it leaves everything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}

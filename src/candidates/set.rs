@@ -1,10 +1,11 @@
-//! The addresses as a value: index to address and back.
+//! The addresses as a value: index to address and back, and what their entries say of them.
 //!
 //! Knows nothing of text.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::options::EntryOptions;
+use super::notes::{Note, Notes, NotesBuilder};
+use super::options::{EntryOptions, Stated};
 use super::ranges::{Range, Ranges};
 use crate::net;
 
@@ -16,6 +17,8 @@ const MAPPED: (u128, u128) = (0xffff_0000_0000, 0xffff_ffff_ffff);
 pub struct CandidateSet {
     pub(super) v4: Ranges<Ipv4Addr>,
     pub(super) v6: Ranges<Ipv6Addr>,
+    /// None while no entry says anything.
+    notes: Option<Box<Notes>>,
 }
 
 impl CandidateSet {
@@ -25,12 +28,12 @@ impl CandidateSet {
         Builder::default().build()
     }
 
-    /// All candidates of several sets, each once.
+    /// All candidates of several sets, each once. What a later set says of an address counts more than what one before
+    /// it says, as with the lines of a list.
     pub fn union<'a>(sets: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut builder = Builder::default();
         for set in sets {
-            builder.v4.extend(set.v4.iter().copied());
-            builder.v6.extend(set.v6.iter().copied());
+            builder.add_set(set);
         }
         builder.build()
     }
@@ -96,10 +99,28 @@ impl CandidateSet {
         self.rank(addr).saturating_add(u128::from(is_one))
     }
 
-    /// What its entry says of an address; of one that no entry says anything of, or that is no candidate, the default.
+    /// What entries say of an address; of one that no entry says anything of, or that is no candidate, the default.
+    ///
+    /// Of several entries with the address, the last one that has an option counts for that option, so that exceptions
+    /// stand behind the rule: behind `192.0.2.0/24 weight=3` and `192.0.2.7 backup`, the latter is a backup of weight 3.
+    /// Costs nothing for a set without options, and else binary searches.
     #[must_use]
-    pub fn options_of(&self, _addr: &SocketAddr) -> EntryOptions {
-        EntryOptions::default()
+    pub fn options_of(&self, addr: &SocketAddr) -> EntryOptions {
+        let notes = self.notes.as_ref();
+        let stated = notes.map_or_else(Stated::default, |notes| notes.stated_of(net::canonical(*addr)));
+        let default = EntryOptions::default();
+        EntryOptions {
+            weight: stated.weight.unwrap_or(default.weight),
+            tier: stated.tier.unwrap_or(default.tier),
+            max_connections: stated.max_connections.or(default.max_connections),
+        }
+    }
+
+    /// How an address is called by the last entry that names it: a remark, or its option `name`. For people, at most 120
+    /// bytes, without control characters.
+    #[must_use]
+    pub fn name_of(&self, addr: &SocketAddr) -> Option<&str> {
+        self.notes.as_ref()?.name_of(net::canonical(*addr))
     }
 
     /// Whether the address is a candidate.
@@ -112,26 +133,54 @@ impl CandidateSet {
     }
 }
 
+/// Addresses of one family from the first to the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stretch {
+    V4(Ipv4Addr, Ipv4Addr),
+    V6(Ipv6Addr, Ipv6Addr),
+}
+
 /// Collects ranges for a [`CandidateSet`].
 #[derive(Debug, Default)]
 pub(super) struct Builder {
     v4: Vec<Range<Ipv4Addr>>,
     v6: Vec<Range<Ipv6Addr>>,
+    notes: NotesBuilder,
 }
 
 impl Builder {
-    /// Adds the addresses from `first` to `last`.
-    pub(super) fn add_v4(&mut self, first: Ipv4Addr, last: Ipv4Addr, port: u16) {
-        self.v4.push(Range { port, first, last });
+    /// Adds addresses with a port, and what is said of them; those that are IPv4-mapped become IPv4.
+    pub(super) fn add(&mut self, stretch: Stretch, port: u16, stated: Stated, name: Option<&str>) {
+        let note = self.notes.keep(stated, name);
+        match stretch {
+            Stretch::V4(first, last) => self.add_v4(Range { port, first, last }, note),
+            Stretch::V6(first, last) => self.add_v6(Range { port, first, last }, note),
+        }
     }
 
-    /// Adds the addresses from `first` to `last`; those that are IPv4-mapped become IPv4.
-    pub(super) fn add_v6(&mut self, first: Ipv6Addr, last: Ipv6Addr, port: u16) {
-        let (first, last) = (first.to_bits(), last.to_bits());
+    /// Adds another set, as if its entries followed.
+    pub(super) fn add_set(&mut self, set: &CandidateSet) {
+        self.v4.extend(set.v4.iter().copied());
+        self.v6.extend(set.v6.iter().copied());
+        if let Some(notes) = &set.notes {
+            self.notes.add_notes(notes);
+        }
+    }
+
+    fn add_v4(&mut self, range: Range<Ipv4Addr>, note: Note) {
+        self.v4.push(range);
+        self.notes.note_v4(range, note);
+    }
+
+    fn add_v6(&mut self, range: Range<Ipv6Addr>, note: Note) {
+        let port = range.port;
+        let (first, last) = (range.first.to_bits(), range.last.to_bits());
         let mut add = |first: u128, last: u128| {
             if first <= last {
                 let (first, last) = (Ipv6Addr::from_bits(first), Ipv6Addr::from_bits(last));
-                self.v6.push(Range { port, first, last });
+                let range = Range { port, first, last };
+                self.v6.push(range);
+                self.notes.note_v6(range, note);
             }
         };
         add(first, last.min(MAPPED.0 - 1));
@@ -141,7 +190,7 @@ impl Builder {
             && last >= MAPPED.0
             && let (Some(first), Some(last)) = (mapped(first), mapped(last))
         {
-            self.add_v4(first, last, port);
+            self.add_v4(Range { port, first, last }, note);
         }
     }
 
@@ -151,6 +200,7 @@ impl Builder {
 
     pub(super) fn build(self) -> CandidateSet {
         CandidateSet {
+            notes: self.notes.build(),
             v4: Ranges::new(self.v4),
             v6: Ranges::new(self.v6),
         }
@@ -160,6 +210,7 @@ impl Builder {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::num::NonZeroU32;
 
     use proptest::prelude::*;
 
@@ -268,7 +319,74 @@ mod tests {
         assert!(CandidateSet::nobody().is_empty());
     }
 
+    /// Weight, tier and limit of an address.
+    fn options(set: &CandidateSet, text: &str) -> (u16, u16, u32) {
+        let options = set.options_of(&addr(text));
+        let limit = options.max_connections.map_or(0, NonZeroU32::get);
+        (options.weight.get(), options.tier, limit)
+    }
+
+    #[test]
+    fn the_last_entry_that_has_an_option_counts_for_it() {
+        let set = set(
+            "10.0.0.0/24 weight=3 name=rack\n10.0.0.7 backup\n10.0.0.8 weight=9 max_connections=20 name=big\n\
+                       10.0.0.8\n10.0.1.1",
+        );
+        assert_eq!(options(&set, "10.0.0.1:80"), (3, 0, 0));
+        assert_eq!(options(&set, "10.0.0.7:80"), (3, 1, 0));
+        assert_eq!(
+            options(&set, "10.0.0.8:80"),
+            (9, 0, 20),
+            "an entry that says nothing leaves it"
+        );
+        assert_eq!(options(&set, "[::ffff:10.0.0.8]:80"), (9, 0, 20));
+        for nobody in ["10.0.0.7:81", "10.0.1.1:80", "10.9.9.9:80", "[::1]:80"] {
+            assert_eq!(set.options_of(&addr(nobody)), EntryOptions::default(), "{nobody}");
+        }
+        let names = ["10.0.0.7:80", "10.0.0.8:80", "10.0.1.1:80"].map(addr);
+        assert_eq!(
+            names.map(|at| set.name_of(&at)),
+            [Some("rack"), Some("big"), None]
+        );
+        let back = self::set("10.0.0.7 backup\n10.0.0.0/24 weight=3 tier=0");
+        assert_eq!(
+            options(&back, "10.0.0.7:80"),
+            (3, 0, 0),
+            "the rule behind its exception"
+        );
+    }
+
+    #[test]
+    fn options_of_a_range_around_the_mapped_addresses_are_those_of_each_part() {
+        let set = set("::/0 weight=7 name=all");
+        for at in ["[::1]:80", "10.0.0.1:80", "[ffff::1]:80"] {
+            assert_eq!(options(&set, at), (7, 0, 0), "{at}");
+            assert_eq!(set.name_of(&addr(at)), Some("all"));
+        }
+    }
+
+    #[test]
+    fn sets_are_equal_if_they_say_the_same() {
+        let one = set("10.0.0.1 name=b\n10.0.0.2 name=a weight=2");
+        assert_eq!(one, set("10.0.0.2 weight=2 name=a\n10.0.0.1 name=b"));
+        assert_ne!(one, set("10.0.0.1 name=c\n10.0.0.2 name=a weight=2"));
+        assert_ne!(one, set("10.0.0.1 name=b\n10.0.0.2 name=a weight=3"));
+        assert_ne!(one, set("10.0.0.1\n10.0.0.2"));
+        assert_eq!(set("10.0.0.1").notes, None, "what says nothing costs nothing");
+    }
+
     proptest! {
+        #[test]
+        fn a_union_says_what_one_list_of_all_lines_would(
+            lines in prop::collection::vec((line(), 0..6_usize), 1..12), cut in 0..12_usize
+        ) {
+            let said = ["", " weight=2", " backup", " max_connections=5 name=a", " name=b", " tier=0 weight=1"];
+            let lines: Vec<String> = lines.iter().map(|((text, _), of)| format!("{text}{}", said[*of])).collect();
+            let (a, b) = lines.split_at(cut.min(lines.len()));
+            let parts = [a, b].map(|lines| if lines.is_empty() { CandidateSet::nobody() } else { set(&lines.join("\n")) });
+            prop_assert_eq!(CandidateSet::union(&parts), set(&lines.join("\n")));
+        }
+
         #[test]
         fn a_set_is_what_a_naive_set_would_be(lines in prop::collection::vec(line(), 1..12)) {
             let text: Vec<&str> = lines.iter().map(|(text, _)| text.as_str()).collect();

@@ -9,7 +9,7 @@ use super::check::{Check, CheckKind, HttpCheck, Method, Pattern, Select, Statuse
 use super::client_tls::ClientTls;
 use super::pools::{Algorithm, Dynamic, Pools, Race, Rescue, Strategy};
 use super::process::{LogFormat, LogOutput, Logging, Metrics, Process, Reload, StateFile};
-use super::providers::{FileProvider, Provider, ProviderDraft, ProviderKind};
+use super::providers::{FileProvider, OnBadLine, Provider, ProviderDraft, ProviderKind};
 use super::remote_tls::RemoteTls;
 use super::remotes::{
     Bind, FailurePenalty, HistoricalBonus, InitialProbing, JitterScoring, LatencyScoring, LatencySource,
@@ -150,7 +150,8 @@ impl Default for FileProvider {
     fn default() -> Self {
         Self {
             path: PathBuf::from("./ip_list.txt"),
-            watch: false,
+            watch: true,
+            on_bad_line: OnBadLine::Error,
         }
     }
 }

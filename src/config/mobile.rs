@@ -95,6 +95,11 @@ pub(super) const MOBILE: &[MobileDefault] = &[
         |d| d.server.keepalive.idle = secs(240),
     ),
     mobile(
+        "remotes.provider.file.watch",
+        "a look at the file every two seconds wakes a core",
+        |d| d.provider.file.watch = false,
+    ),
+    mobile(
         "remotes.probing.interval",
         "a round wakes the radio: 30 times an hour instead of 240",
         |d| d.remotes.probing.interval = secs(120),
@@ -212,7 +217,7 @@ mod tests {
                 mobile.default,
                 " }".repeat(names.len() - 1)
             );
-            let text = if key.kind == "integer" {
+            let text = if matches!(key.kind, "integer" | "flag") {
                 text.replace('"', "")
             } else {
                 text

@@ -18,13 +18,42 @@ pub struct FileProvider {
     pub path: PathBuf,
     /// Whether a changed file is read again.
     pub watch: bool,
+    /// What becomes of a list with bad lines.
+    pub on_bad_line: OnBadLine,
+}
+
+/// `remotes.provider.on_bad_line`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OnBadLine {
+    /// The whole list is refused.
+    Error,
+    /// Its other lines count, if there are any.
+    Skip,
+}
+
+impl OnBadLine {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Error, Self::Skip];
+
+    /// The name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Skip => "skip",
+        }
+    }
 }
 
 impl Provider {
     /// A file that is not followed.
     #[must_use]
     pub fn of_file(path: PathBuf) -> Self {
-        Self::File(FileProvider { path, watch: false })
+        Self::File(FileProvider {
+            path,
+            watch: false,
+            on_bad_line: OnBadLine::Error,
+        })
     }
 
     /// The file, if it is one.

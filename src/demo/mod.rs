@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::app::{Listed, Lists};
 use crate::candidates::CandidateSet;
 use crate::config::{
-    CheckKind, Config, Dynamic, LatencySource, LogOutput, Process, ServiceName, Spec, Strategy,
+    CheckKind, Config, Dynamic, LatencySource, LogOutput, Process, Provider, ServiceName, Spec, Strategy,
 };
 
 pub mod backends;
@@ -106,6 +106,8 @@ pub fn config((web, solo): (SocketAddr, SocketAddr), metrics: SocketAddr, kept: 
     let service = |name: &str, listen: SocketAddr, kept: usize| {
         let mut spec = Spec::default();
         spec.server.listen_addrs = vec![listen];
+        // Candidates are made here; a file of that name is somebody else's.
+        spec.remotes.providers = vec![Provider::of_file("demonstration".into())];
         spec.remotes.probing.interval = Duration::from_secs(2);
         spec.remotes.probing.timeout = Duration::from_millis(500);
         spec.remotes.scoring.success_rate.ewma_alpha = 0.25;

@@ -79,10 +79,34 @@ fn check_says_what_was_understood_and_binds_nothing() {
         format!("listeners: {addr}"),
         "metrics: off".to_owned(),
         "candidates: 255 in 2 ranges".to_owned(),
+        "list: 1 address, 1 network; 1 with a name".to_owned(),
         "active set: 3".to_owned(),
         "pools: static, 4".to_owned(),
     ] {
         assert!(stdout.contains(&fact), "{fact:?} is missing in\n{stdout}");
+    }
+}
+
+#[test]
+fn what_is_assumed_of_a_list_and_what_is_skipped_is_said() {
+    let skip = json!({ "remotes": { "provider": { "on_bad_line": "skip" } } });
+    let list = format!("oops\n{}127.0.0.9#7865\n", echo_list());
+    let files = Files::new(&settings(&skip), &list);
+    let (status, stdout, stderr) = check(&files);
+    assert_eq!(status, Some(0), "{stderr}");
+    assert!(stdout.contains("list: 2 addresses; 1 with a name"), "{stdout}");
+    let told = [
+        "skipped, line 1: `oops`: not an address",
+        "`127.0.0.9#7865`: 7865 is taken for a remark",
+    ];
+    for what in told {
+        assert!(stderr.contains(what), "{what:?} is missing in\n{stderr}");
+    }
+    let forwarder = Forwarder::start(&skip, &list);
+    ping(&mut forwarder.connect(), b"the good line");
+    let log = forwarder.log();
+    for what in told {
+        assert_eq!(log.matches(what).count(), 1, "{what:?} once in\n{log}");
     }
 }
 

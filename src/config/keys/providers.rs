@@ -1,6 +1,6 @@
 //! The rows of `remotes.provider`: of one provider, or of each in a list.
 
-use super::super::providers::ProviderKind;
+use super::super::providers::{OnBadLine, ProviderKind};
 use super::super::slot::{Choice, Slot};
 use super::key::{Key, of_provider};
 use Slot::{Entries, File, Flag};
@@ -34,5 +34,19 @@ pub(super) const PROVIDERS: &[Key] = &[
         "remotes.provider.inline.entries",
         Entries(|d| &mut d.entries),
         "the candidates themselves, as lines of a list",
+    ),
+    of_provider(
+        "remotes.provider.on_bad_line",
+        Slot::Choice(Choice {
+            names: &["error", "skip"],
+            name: |d| d.file.on_bad_line.name(),
+            choose: |d, name| {
+                let named = OnBadLine::ALL.into_iter().find(|choice| choice.name() == name);
+                if let Some(choice) = named {
+                    d.file.on_bad_line = choice;
+                }
+            },
+        }),
+        "whether a list with bad lines is refused, or those lines are skipped; a list without any good line is refused",
     ),
 ];

@@ -376,7 +376,7 @@ fn how_long_many_services_take() {
 
 #[test]
 fn providers_are_one_or_a_list_and_each_stands_for_itself() {
-    let text = "remotes: { provider: { file: { path: top.txt, watch: true } } }
+    let text = "remotes: { provider: { file: { path: top.txt, watch: false } } }
 services:
   inherits: { listen_addr: 127.0.0.1:1 }
   one: { listen_addr: 127.0.0.1:2, remotes: { provider: { file: { path: one.txt } } } }
@@ -391,14 +391,19 @@ services:
     let providers = |name: &str| of(&config, name).remotes.providers;
     let file = |path: &str, watch| {
         let path = PathBuf::from(path);
-        Provider::File(FileProvider { path, watch })
+        let on_bad_line = OnBadLine::Error;
+        Provider::File(FileProvider {
+            path,
+            watch,
+            on_bad_line,
+        })
     };
-    assert_eq!(providers("inherits"), [file("top.txt", true)]);
-    assert_eq!(providers("one"), [file("one.txt", true)], "key by key");
+    assert_eq!(providers("inherits"), [file("top.txt", false)]);
+    assert_eq!(providers("one"), [file("one.txt", false)], "key by key");
     let entries = ["127.0.0.1", "127.0.0.2:8080  # the second"].map(str::to_owned);
     assert_eq!(
         providers("list"),
-        [file("a.txt", false), Provider::Inline(entries.to_vec())],
+        [file("a.txt", true), Provider::Inline(entries.to_vec())],
         "a list begins with defaults"
     );
     let lists = "remotes: { provider: [{ file: { path: a.txt } }, { file: { path: 7 } }, { colour: red }] }";
