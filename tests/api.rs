@@ -129,6 +129,72 @@ fn a_backend_is_drained_while_its_clients_go_on_and_comes_back() {
 }
 
 #[test]
+fn connections_are_told_of_as_they_stand() {
+    let backends = [numbered(0)];
+    let forwarder = forwarder(&backends);
+    wait_for("warm connections", || {
+        let (_, body) = call(&forwarder, "GET /api/v1/services/default", "");
+        body["members"][0]["warm"].as_u64() == Some(4)
+    });
+    // Of two reactors, each has some: what one has none of is dialled for.
+    let mut clients: Vec<TcpStream> = (0..9).map(|_| patient(forwarder.connect())).collect();
+    for client in &mut clients {
+        asked(client);
+    }
+    let (status, body) = call(&forwarder, "GET /api/v1/connections", "");
+    assert_eq!(
+        (status, &body["total"], &body["is_complete"]),
+        (200, &json!(9), &json!(true))
+    );
+    let rows = body["connections"].as_array().unwrap();
+    assert_eq!(rows.len(), 9);
+    for client in &clients {
+        let addr = client.local_addr().unwrap().to_string();
+        let row = rows
+            .iter()
+            .find(|row| row["client"] == addr)
+            .expect("each client has a row");
+        let told = [
+            "service",
+            "listener",
+            "backend",
+            "stage",
+            "bytes_to_backend",
+            "bytes_to_client",
+        ]
+        .map(|name| &row[name]);
+        let expected = [
+            json!("default"),
+            json!(forwarder.addr().to_string()),
+            json!(backends[0].to_string()),
+            json!("relaying"),
+            json!(1),
+            json!(1),
+        ];
+        assert_eq!(told, expected.each_ref(), "{row}");
+        assert!(
+            row["age_seconds"].as_f64().unwrap() >= row["idle_seconds"].as_f64().unwrap(),
+            "{row}"
+        );
+    }
+    assert!(rows.iter().any(|row| row["via"] == "warm"), "{body}");
+    let (_, few) = call(&forwarder, "GET /api/v1/connections?limit=2", "");
+    assert_eq!(
+        (few["connections"].as_array().map(Vec::len), &few["total"]),
+        (Some(2), &json!(9))
+    );
+    let mut last = clients.pop().unwrap();
+    last.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut rest = Vec::new();
+    last.read_to_end(&mut rest).unwrap();
+    drop(clients);
+    wait_for("they are gone", || {
+        call(&forwarder, "GET /api/v1/connections", "").1["total"] == 0
+    });
+    forwarder.stop();
+}
+
+#[test]
 fn whoever_follows_hears_what_happens_in_its_order() {
     let backends = [0, 1, 2].map(numbered);
     let forwarder = forwarder(&backends);

@@ -22,6 +22,8 @@ pub struct Ticket(u64);
 pub enum Errand {
     /// The configuration is to be read again. The answer goes to this ticket, if anybody waits for one.
     Reload(Option<Ticket>),
+    /// At most so many clients' connections are to be told of. The answer goes to this ticket.
+    Connections(Ticket, usize),
     /// A new process asks for what this one holds.
     Takeover(Guest),
 }
@@ -71,9 +73,20 @@ impl Desk {
 
     /// Asks for a reload whose outcome somebody waits for.
     pub(super) fn reload(&self) -> Result<Ticket, Unavailable> {
-        let ticket = Ticket(self.tickets.fetch_add(1, Ordering::Relaxed));
+        let ticket = self.ticket();
         self.put(Errand::Reload(Some(ticket)))?;
         Ok(ticket)
+    }
+
+    /// Asks for at most so many clients' connections.
+    pub(super) fn connections(&self, limit: usize) -> Result<Ticket, Unavailable> {
+        let ticket = self.ticket();
+        self.put(Errand::Connections(ticket, limit))?;
+        Ok(ticket)
+    }
+
+    fn ticket(&self) -> Ticket {
+        Ticket(self.tickets.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Leaves an errand that nobody waits for.

@@ -14,7 +14,7 @@ mod site;
 mod status;
 
 pub use access::Door;
-pub use api::DOCUMENT;
+pub use api::{DOCUMENT, connections_page};
 pub use desk::{Desk, Errand, Guest, Ticket, Unavailable};
 pub use http::{AdminHandle, AdminLoop, bind};
 pub use page::Page;

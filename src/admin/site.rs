@@ -123,13 +123,7 @@ impl Site {
             Ok(Route::Scrape) => Answer::Page(Page::typed(SCRAPE_TYPE, self.exporter.text())),
             Ok(Route::Front) => Answer::Page(self.front()),
             Ok(Route::Status) => Answer::Page(Page::json(200, &Status::of(&self.hub, now))),
-            Ok(Route::Reload) => match self.desk.reload() {
-                Ok(ticket) => Answer::Later(ticket),
-                Err(Unavailable::Busy) => Answer::Page(
-                    Page::error(503, "too many requests wait already").with_header("Retry-After", "1"),
-                ),
-                Err(Unavailable::Stopping) => Answer::Page(reload::stopping()),
-            },
+            Ok(Route::Reload) => later(self.desk.reload()),
             Ok(Route::Takeover) => Answer::HandOver(Page::switching(TAKEOVER)),
             Ok(Route::Api(resource)) => {
                 let asked = (request.query.as_str(), request.claims.last_event.as_deref());
@@ -141,6 +135,7 @@ impl Site {
                         Answer::Page(page)
                     }
                     Outcome::Follow(seen) => Answer::Follow(seen),
+                    Outcome::Connections(limit) => later(self.desk.connections(limit)),
                 }
             }
             Err(page) => {
@@ -208,6 +203,17 @@ impl Site {
             env!("CARGO_PKG_VERSION"),
             self.path
         ))
+    }
+}
+
+/// The answer to whoever waits for what was left on the desk, if there was room.
+fn later(left: Result<Ticket, Unavailable>) -> Answer {
+    match left {
+        Ok(ticket) => Answer::Later(ticket),
+        Err(Unavailable::Busy) => {
+            Answer::Page(Page::error(503, "too many requests wait already").with_header("Retry-After", "1"))
+        }
+        Err(Unavailable::Stopping) => Answer::Page(reload::stopping()),
     }
 }
 

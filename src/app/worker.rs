@@ -119,6 +119,11 @@ impl Worker {
                         self.admin.handle.deliver(ticket, page);
                     }
                 }
+                admin::Errand::Connections(ticket, limit) => {
+                    let told = ask_all(&self.mailboxes, |reply| Letter::List(limit, reply));
+                    let page = admin::connections_page(&told, self.mailboxes.len(), limit);
+                    self.admin.handle.deliver(ticket, page);
+                }
                 admin::Errand::Takeover(guest) => self.offer(guest),
             }
         }

@@ -53,6 +53,8 @@ impl Reactor {
                     let _heard = done.send(());
                 }
                 Letter::Follow(done) => opened.to_tell.push(done),
+                // As above.
+                Letter::List(most, reply) => drop(reply.send(self.list_clients(most))),
             }
         }
         opened

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use mio::net::TcpListener;
 use socket2::Socket;
 
+use super::listed::Listed;
 use crate::base::doorbell::Doorbell;
 use crate::base::published::Published;
 use crate::service::{Directory, ListenerId};
@@ -25,6 +26,8 @@ pub enum Letter {
     Yield(Vec<ListenerId>, Sender<()>),
     /// An answer is wanted once the directory of now is followed: listeners that left it are closed then.
     Follow(Sender<()>),
+    /// At most so many of its clients are to be told of.
+    List(usize, Sender<Listed>),
 }
 
 /// Deliveries to one reactor, from any thread.

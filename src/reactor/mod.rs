@@ -35,7 +35,9 @@ mod leave; // ends that wait for bytes which a reset would destroy
 mod letters; // what is delivered: listeners come, change hands and go
 pub mod limits; // which descriptors are for what
 mod lines;
+mod listed; // connections as they are told of
 mod listener; // one listener
+mod listing; // what is told of clients
 pub mod mailbox; // what a reactor is to own
 mod opening; // what a client has said before it gets a backend
 mod openings; // what stands before a backend: each preface is read
@@ -55,4 +57,5 @@ mod upstreams; // dialling, warm, in use: events and deadlines
 
 pub use self::core::{Bursts, Reactor};
 pub use farewell::Farewell;
+pub use listed::{Listed, Row, Stage};
 pub use mailbox::{Letter, Mailbox};

@@ -13,6 +13,7 @@ use super::listener::PAUSE;
 use super::tenant::{Standing, Tenant};
 use super::token;
 use super::upstream::{KEEPALIVE_AFTER, State, Upstream};
+use crate::access_log::Via;
 use crate::base::slots::Key;
 use crate::config::{ProxySend, Rescue};
 use crate::net;
@@ -228,6 +229,7 @@ impl Reactor {
         upstream.state = State::InUse {
             client: key,
             since: warm_since.unwrap_or(self.now),
+            via: warm_since.map_or(Via::Dialled, |_| Via::Warm),
         };
         self.upstream_timers.clear(upstream_key.index());
         let Some(client) = self.clients.get_mut(key) else {

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
+use crate::access_log::Via;
 use crate::base::slots::Key;
 use crate::relay::Peer;
 use crate::tls::Channel;
@@ -41,5 +42,6 @@ pub(super) enum State {
     InUse {
         client: Key,
         since: Instant,
+        via: Via,
     },
 }

@@ -12,7 +12,7 @@ use super::explain::{self, Pause};
 use super::query::{MOST_ROWS, Query};
 use super::resource::Resource;
 use super::shapes::no_service;
-use super::{candidates, config, events, services, steer};
+use super::{candidates, config, connections, events, services, steer};
 use crate::admin::page::Page;
 use crate::scorer::link::Phase as LinkPhase;
 use crate::service::events::Event;
@@ -26,6 +26,8 @@ pub(in crate::admin) enum Outcome {
     Page(Page),
     /// Events are followed from the one after this number on.
     Follow(u64),
+    /// So many connections are told of, by reactors that are asked first.
+    Connections(usize),
 }
 
 /// How a request asks.
@@ -89,6 +91,11 @@ fn tell(
             query.end()?;
             config::page(hub, name.as_deref())
         }
+        Resource::Connections => {
+            let limit = query.take_limit(connections::USUAL, connections::MOST)?;
+            query.end()?;
+            return Ok(Outcome::Connections(limit));
+        }
         Resource::Events => return happened(hub, query, last_event),
         Resource::Level => match wish {
             Wish::Look => {
@@ -147,7 +154,7 @@ fn happened(hub: &Hub, mut query: Query, last_event: Option<&str>) -> Result<Out
         .take_name("follow", &[("0", false), ("1", true)])?
         .unwrap_or(false);
     let since = query.take_since()?;
-    let limit = query.take_limit(MOST_ROWS)?;
+    let limit = query.take_limit(MOST_ROWS, MOST_ROWS)?;
     query.end()?;
     if follows {
         // Whoever comes back goes on where it was, and whoever is new hears what comes.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::query::Query;
+use super::query::{MOST_ROWS, Query};
 use super::shapes::{Parts, millis, rounded, seconds};
 use crate::scorer::board::ScoreBoard;
 use crate::scorer::sample::Touched;
@@ -54,7 +54,7 @@ impl Asked {
         ];
         Ok(Self {
             sort: query.take_name("sort", &names)?.unwrap_or(Sort::Score),
-            limit: query.take_limit(DEFAULT_ROWS)?,
+            limit: query.take_limit(DEFAULT_ROWS, MOST_ROWS)?,
             prefix: query.take_prefix()?,
         })
     }

@@ -6,6 +6,7 @@
 mod answer;
 mod candidates;
 mod config;
+mod connections;
 mod events;
 mod explain;
 mod query;
@@ -18,4 +19,5 @@ mod tests;
 
 pub use answer::DOCUMENT;
 pub(super) use answer::{Outcome, Wish, answer, stream};
+pub use connections::page as connections_page;
 pub(super) use resource::Resource;

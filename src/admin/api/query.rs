@@ -39,16 +39,16 @@ impl Query {
         Some(self.0.remove(place).1)
     }
 
-    /// Takes `limit`: 1 to [`MOST_ROWS`].
+    /// Takes `limit`: 1 to `most`.
     ///
     /// # Errors
     /// In words, when it is something else.
-    pub(super) fn take_limit(&mut self, default: usize) -> Result<usize, String> {
+    pub(super) fn take_limit(&mut self, default: usize, most: usize) -> Result<usize, String> {
         let Some(text) = self.take("limit") else {
             return Ok(default);
         };
-        let limit = text.parse().ok().filter(|limit| (1..=MOST_ROWS).contains(limit));
-        limit.ok_or_else(|| format!("limit: {text:?} is no whole number from 1 to {MOST_ROWS}"))
+        let limit = text.parse().ok().filter(|limit| (1..=most).contains(limit));
+        limit.ok_or_else(|| format!("limit: {text:?} is no whole number from 1 to {most}"))
     }
 
     /// Takes `backend`: an address with its port, if it is there.
@@ -161,8 +161,8 @@ mod tests {
             asked.take_backend(),
             Ok(Some("[::1]:80".parse().expect("an address")))
         );
-        assert_eq!(asked.take_limit(9), Ok(3));
-        assert_eq!(asked.take_limit(9), Ok(9));
+        assert_eq!(asked.take_limit(9, MOST_ROWS), Ok(3));
+        assert_eq!(asked.take_limit(9, MOST_ROWS), Ok(9));
         assert_eq!(
             asked.take_prefix(),
             Ok(Some("192.0.2.7/32".parse().expect("a network")))
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn what_is_out_of_range_is_refused_in_words() {
         for text in ["limit=0", "limit=10001", "limit=-1", "limit=", "limit=1e3"] {
-            let refused = query(text).take_limit(1).expect_err(text);
+            let refused = query(text).take_limit(1, MOST_ROWS).expect_err(text);
             assert!(refused.contains("1 to 10000"), "{refused}");
         }
         assert!(query("backend=127.0.0.1").take_backend().is_err());

@@ -12,6 +12,7 @@ pub(in crate::admin) enum Resource {
     Candidates(String),
     Explain(String),
     Config,
+    Connections,
     Events,
     Level,
     State(String, AdminState),
@@ -31,6 +32,7 @@ impl Resource {
             ("openapi.json", None, None) => Self::Document,
             ("services", None, None) => Self::Services,
             ("config", None, None) => Self::Config,
+            ("connections", None, None) => Self::Connections,
             ("events", None, None) => Self::Events,
             ("loglevel", None, None) => Self::Level,
             ("services", Some(name), None) => Self::Service(name?),
@@ -61,6 +63,7 @@ impl Resource {
             | Self::Candidates(_)
             | Self::Explain(_)
             | Self::Config
+            | Self::Connections
             | Self::Events => "GET, HEAD",
         }
     }

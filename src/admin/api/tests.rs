@@ -9,7 +9,9 @@ use serde_json::Value;
 
 use super::resource::Resource;
 use super::*;
+use crate::access_log::Via;
 use crate::base::clock;
+use crate::reactor::{Listed, Row, Stage};
 use crate::scorer::sample::{Outcome as Sampled, Source};
 use crate::selector::Selector;
 use crate::service::stage::{addr, hub, publish, sample, service, spec};
@@ -39,8 +41,34 @@ fn ask(hub: &Hub, wish: Wish, target: &str) -> (u16, Value) {
             let body = serde_json::from_slice(&page.body()).expect("JSON");
             (page.status(), body)
         }
+        // Reactors are asked by others, who make the page.
+        Outcome::Connections(limit) => {
+            let page = connections_page(&[listed(hub)], 1, limit);
+            let body = serde_json::from_slice(&page.body()).expect("JSON");
+            (page.status(), body)
+        }
         Outcome::Follow(seen) => panic!("{target} is followed from {seen} on"),
     }
+}
+
+/// A connection in each stage, the later the younger.
+fn listed(hub: &Hub) -> Listed {
+    let service = Arc::clone(&hub.directory.load().services[0]);
+    let row = |(place, stage): (usize, Stage)| Row {
+        service: Arc::clone(&service),
+        client: addr(7),
+        listener: (place > 0).then(|| addr(8)),
+        backend: (place > 1).then(|| addr(1)),
+        via: (place > 2).then_some(if place > 3 { Via::Warm } else { Via::Dialled }),
+        stage,
+        age: Duration::from_secs(60 - place as u64),
+        idle: Duration::from_millis(1),
+        bytes_to_backend: 1,
+        bytes_to_client: u64::MAX,
+    };
+    let rows: Vec<Row> = Stage::ALL.into_iter().enumerate().map(row).rev().collect();
+    let clients = rows.len() + 3;
+    Listed { rows, clients }
 }
 
 fn document() -> Value {
@@ -167,7 +195,7 @@ fn every_path_of_the_document_answers_as_it_says() {
             asked += 1;
         }
     }
-    assert_eq!(asked, 13);
+    assert_eq!(asked, 14);
 }
 
 #[test]
@@ -191,6 +219,7 @@ fn the_document_names_every_path_with_its_methods() {
         (Resource::Explain(name()), "services/{name}/explain".to_owned()),
         (Resource::Probe(name()), "services/{name}/probe".to_owned()),
         (Resource::Config, "config".to_owned()),
+        (Resource::Connections, "connections".to_owned()),
         (Resource::Events, "events".to_owned()),
         (Resource::Level, "loglevel".to_owned()),
     ];
@@ -270,6 +299,27 @@ fn probes_are_asked_for_where_they_can_be_made() {
         .slumber
         .publish(Arc::new(crate::service::Slumber::Asleep { last_at }));
     assert_eq!(ask(&hub, Wish::Change, path).0, 409);
+}
+
+#[test]
+fn of_many_connections_the_oldest_of_those_that_were_told_are_shown() {
+    let (hub, _) = evaluated();
+    let (_, body) = ask(&hub, Wish::Look, "/api/v1/connections?limit=2");
+    let stages: Vec<&Value> = body["connections"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|row| &row["stage"])
+        .collect();
+    assert_eq!(stages, ["opening", "queued"]);
+    assert_eq!((&body["total"], &body["is_complete"]), (&9.into(), &true.into()));
+    for limit in ["0", "1001"] {
+        let asked = format!("/api/v1/connections?limit={limit}");
+        assert_eq!(ask(&hub, Wish::Look, &asked).0, 400);
+    }
+    let page = connections_page(&[], 1, 5);
+    let body: Value = serde_json::from_slice(&page.body()).expect("JSON");
+    assert_eq!(body["is_complete"], false, "a reactor has not answered");
 }
 
 #[test]

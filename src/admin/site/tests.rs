@@ -131,9 +131,13 @@ fn a_reload_is_left_on_the_desk() {
             "{errand:?}"
         );
     }
+    let listing = "GET /api/v1/connections?limit=7 HTTP/1.1\nHost: localhost";
+    assert!(matches!(place.ask(Door::Metrics, listing), Answer::Later(_)));
+    assert!(matches!(place.errands.try_recv(), Ok(Errand::Connections(_, 7))));
     let (_, gone) = std::sync::mpsc::channel();
     place.errands = gone;
     assert_eq!(place.page(Door::Control, asked).0, 409);
+    assert_eq!(place.page(Door::Metrics, listing).0, 409);
 }
 
 #[test]
