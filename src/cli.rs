@@ -6,15 +6,16 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use argh::FromArgs;
+use argh::{ArgsInfo, CommandInfoWithArgs, FromArgs};
 
 use crate::scan::{self, Form, Output, Target};
 
+mod ask;
+
+pub use ask::{Address, Asked, DEFAULT_CONFIG};
+
 /// Exit status of bad usage and of a bad configuration.
 pub const EXIT_USAGE: u8 = 2;
-
-/// The configuration file, unless `--config` names another one.
-pub const DEFAULT_CONFIG: &str = "./config.yaml";
 
 const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
@@ -41,6 +42,15 @@ pub enum Invocation {
         source: Source,
         /// How it is scanned.
         options: scan::Options,
+    },
+    /// Ask a process that runs.
+    Ask(Asked),
+    /// Show a process that runs, as it changes.
+    Top {
+        /// Which one.
+        at: Address,
+        /// The service that is shown first; none: the first one.
+        service: Option<String>,
     },
 }
 
@@ -80,7 +90,16 @@ pub enum EarlyExit {
 
 /// Forwards each TCP connection to the best of many candidate addresses. Without a command it runs until it is
 /// stopped.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(
+    error_code(0, "stopped as asked, or the command did what it is for"),
+    error_code(
+        1,
+        "failed; or no process is reached, or it refuses; or nobody answered a scan"
+    ),
+    error_code(2, "bad usage, or errors in the configuration or the candidate list"),
+    error_code(130, "stopped at once, by a second Ctrl+C or SIGTERM")
+)]
 struct Arguments {
     /// configuration file (default ./config.yaml)
     #[argh(option, short = 'c')]
@@ -98,17 +117,22 @@ struct Arguments {
     command: Option<Command>,
 }
 
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 enum Command {
     Check(Check),
     Demo(Demo),
+    Drain(ask::Drain),
+    Explain(ask::Explain),
+    Maintenance(ask::Maintenance),
+    Ready(ask::Ready),
     Scan(Scan),
+    Status(ask::Status),
+    Top(ask::Top),
 }
 
 /// Check the configuration and the candidate list, say what was understood, and bind nothing.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "check")]
 struct Check {
     /// configuration file (default ./config.yaml)
@@ -117,12 +141,12 @@ struct Check {
 }
 
 /// Run with a few backends in this process, to try the forwarder without any file.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "demo")]
 struct Demo {}
 
 /// Find the best of many addresses by TCP connects, and print them. Interrupted, it prints what is known so far.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "scan")]
 struct Scan {
     /// addresses and ranges, as in a candidate list
@@ -307,6 +331,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             })
         }
         Some(Command::Scan(scan)) => scan.invocation(parsed.config),
+        Some(Command::Status(one)) => asking(one.asked(parsed.config)),
+        Some(Command::Explain(one)) => asking(one.asked(parsed.config)),
+        Some(Command::Drain(one)) => asking(one.asked(parsed.config)),
+        Some(Command::Maintenance(one)) => asking(one.asked(parsed.config)),
+        Some(Command::Ready(one)) => asking(one.asked(parsed.config)),
+        Some(Command::Top(top)) => match top.shown(parsed.config) {
+            Ok((at, service)) => Ok(Invocation::Top { at, service }),
+            Err(what) => Err(misuse(&what)),
+        },
         Some(Command::Demo(Demo {})) => match parsed.config {
             None => Ok(Invocation::Demo),
             Some(_) => Err(misuse(
@@ -316,6 +349,19 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     }
 }
 
+/// Every command with its options, for what is made from them: completions, the manual page.
+#[must_use]
+pub fn definition() -> CommandInfoWithArgs {
+    CommandInfoWithArgs {
+        name: PROGRAM,
+        ..Arguments::get_args_info()
+    }
+}
+
+fn asking(asked: Result<Asked, String>) -> Result<Invocation, EarlyExit> {
+    asked.map(Invocation::Ask).map_err(|what| misuse(&what))
+}
+
 fn misuse(what: &str) -> EarlyExit {
     EarlyExit::Misuse(format!("{what}\nRun {PROGRAM} --help for more information."))
 }
@@ -323,6 +369,9 @@ fn misuse(what: &str) -> EarlyExit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ask::Form::{Json, Words};
+    use crate::ask::{Question, Url};
+    use crate::service::AdminState;
 
     fn given(words: &[&str]) -> Result<Invocation, EarlyExit> {
         parse(words.iter().map(OsString::from))
@@ -415,6 +464,59 @@ mod tests {
     }
 
     #[test]
+    fn a_process_is_asked_where_the_command_line_says() {
+        let asked = |words: &[&str]| match given(words) {
+            Ok(Invocation::Ask(asked)) => asked,
+            other => panic!("{words:?} gives {other:?}"),
+        };
+        let url = || Url::parse("http://[::1]:9099").expect("a URL");
+        assert_eq!(
+            asked(&["status"]),
+            Asked {
+                at: Address::Config(PathBuf::from(DEFAULT_CONFIG)),
+                question: Question::Status,
+                form: Words,
+            }
+        );
+        assert_eq!(
+            asked(&["explain", "--json", "--url", "http://[::1]:9099", "web"]),
+            Asked {
+                at: Address::Url(url()),
+                question: Question::Explain(Some("web".to_owned())),
+                form: Json,
+            }
+        );
+        assert_eq!(
+            given(&["top", "web", "--url", "http://[::1]:9099"]),
+            Ok(Invocation::Top {
+                at: Address::Url(url()),
+                service: Some("web".to_owned()),
+            })
+        );
+        let config = Address::Config(PathBuf::from("b.yaml"));
+        assert_eq!(asked(&["-c", "b.yaml", "status"]).at, config);
+        assert_eq!(asked(&["explain", "-c", "b.yaml"]).at, config);
+        let backend = "192.0.2.7:443".parse().expect("an address");
+        for state in AdminState::ALL {
+            assert_eq!(
+                asked(&[
+                    state.label(),
+                    "192.0.2.7:443",
+                    "--service",
+                    "web",
+                    "--socket",
+                    "/a"
+                ]),
+                Asked {
+                    at: Address::Socket(PathBuf::from("/a")),
+                    question: Question::Steer(state, backend, Some("web".to_owned())),
+                    form: Words,
+                }
+            );
+        }
+    }
+
+    #[test]
     fn help_and_version_are_answers() {
         assert_eq!(
             answer(&["--version"]),
@@ -449,6 +551,14 @@ mod tests {
             &["scan", "--service", "web", "10.0.0.1"],
             &["scan", "--port", "80"],
             &["-c", "a", "scan", "-c", "b"],
+            &["-c", "a", "status", "-c", "b"],
+            &["status", "--socket", "a", "--url", "http://127.0.0.1:1"],
+            &["-c", "a", "explain", "--socket", "b"],
+            &["explain", "web", "more"],
+            &["status", "--url", "127.0.0.1:1"],
+            &["drain"],
+            &["drain", "192.0.2.7"],
+            &["ready", "name:80"],
             &[""],
         ] {
             match given(words) {

@@ -11,6 +11,7 @@ pub mod base; // what knows nothing of forwarding: time, published values, slabs
 pub mod last_words; // how the process ends when it must
 
 pub mod cli; // arguments
+pub mod terminal; // how large it is
 
 pub mod signals; // what the process is asked to do from outside
 pub mod systemd; // what a service manager is told, and the sockets that it passes
@@ -49,6 +50,8 @@ pub mod metrics; // every family with its help text
 pub mod admin; // what the process tells and takes over HTTP
 
 pub mod app; // composition root: makes the threads, starts and stops them in order
+pub mod ask; // commands that ask a process which runs
 pub mod check; // what `check` prints
 pub mod demo;
-pub mod scan; // the best of a list, found and told // embedded backends and configuration
+pub mod scan;
+pub mod top; // services and members of a process, as they change // the best of a list, found and told // embedded backends and configuration

@@ -7,15 +7,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tcp_forwarder::app::{
     App, Boot, Certificates, Errand, Inherited, Launch, Lists, certificate_remarks, load_certificates,
     read_lists, tell_list,
 };
+use tcp_forwarder::ask::{self, Client, Door, Token};
 use tcp_forwarder::base::doorbell::Doorbell;
 use tcp_forwarder::candidates::{Account, CandidateSet, LoadError, Rules, list_file};
 use tcp_forwarder::check::Report;
-use tcp_forwarder::cli::{self, EarlyExit, Invocation, Origin, Source};
+use tcp_forwarder::cli::{self, Address, Asked, EarlyExit, Invocation, Origin, Source};
 use tcp_forwarder::config::{self, Config, ServiceName};
 use tcp_forwarder::demo::{self, Setup};
 use tcp_forwarder::handover;
@@ -23,7 +25,16 @@ use tcp_forwarder::last_words::{self, EXIT_FAILURE};
 use tcp_forwarder::logging;
 use tcp_forwarder::scan::{self, Subject};
 use tcp_forwarder::signals::{self, Blocked, Signal};
+use tcp_forwarder::terminal;
 use tcp_forwarder::tls::Credentials;
+use tcp_forwarder::top;
+
+/// The variable of the environment with the token for `--url`, which others would see among the arguments.
+const TOKEN_VARIABLE: &str = "TCP_FORWARDER_ADMIN_TOKEN";
+
+/// Time for a question; and for one of many, while somebody looks on.
+const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE_OF_TOP: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
     last_words::end_on_panic();
@@ -32,6 +43,8 @@ fn main() -> ExitCode {
         Ok(Invocation::Check { config }) => check(&config),
         Ok(Invocation::Demo) => demo(),
         Ok(Invocation::Scan { source, options }) => scan(source, &options),
+        Ok(Invocation::Ask(asked)) => ask(&asked),
+        Ok(Invocation::Top { at, service }) => top(&at, service),
         Err(EarlyExit::Answer(text)) => {
             print(&text);
             Ok(())
@@ -163,10 +176,67 @@ fn scan(source: Source, options: &scan::Options) -> Result<(), Failure> {
         Signal::Reload | Signal::ReopenLogs => {}
     })?;
     let found = scan::run(&subject, options, &bell, &is_over)?;
-    match io::stdout().write_all(&found) {
+    write_all(&found)
+}
+
+/// Writes a result to standard output.
+fn write_all(result: &[u8]) -> Result<(), Failure> {
+    match io::stdout().write_all(result) {
         // Whoever closed it does not want to know; a full disk is another matter.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Shows a process that runs, until a key or a signal ends it.
+fn top(at: &Address, service: Option<String>) -> Result<(), Failure> {
+    let client = Client::new(doors(at)?, PATIENCE_OF_TOP);
+    let signals = signals::block()?;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let stop = Arc::clone(&is_over);
+    signals.listen(move |signal| match signal {
+        // A hang-up: whoever looked is gone.
+        Signal::Stop | Signal::Reload => {
+            stop.store(true, Ordering::Relaxed);
+            // A second signal ends the process at once.
+            terminal::give_back();
+        }
+        Signal::ReopenLogs => {}
+    })?;
+    top::run(&client, service, &is_over).map_err(|error| unanswered(&error))
+}
+
+/// Asks a process that runs, and prints its answer.
+fn ask(asked: &Asked) -> Result<(), Failure> {
+    let client = Client::new(doors(&asked.at)?, PATIENCE);
+    let width = terminal::size().map(|size| size.columns);
+    let answer = asked.question.ask(&client, asked.form, width);
+    write_all(answer.map_err(|error| unanswered(&error))?.as_bytes())
+}
+
+/// Where the process is asked.
+fn doors(at: &Address) -> Result<Vec<Door>, Failure> {
+    Ok(match at {
+        Address::Config(path) => Door::of(&config::load(path).map_err(|error| bad_config(&error))?.process),
+        Address::Socket(path) => vec![Door::Socket(path.clone())],
+        Address::Url(url) => {
+            let token = std::env::var(TOKEN_VARIABLE)
+                .ok()
+                .filter(|token| !token.is_empty());
+            vec![Door::Port(url.clone(), token.map(Token))]
+        }
+    })
+}
+
+/// Why there is no answer to print.
+fn unanswered(error: &ask::Failure) -> Failure {
+    match error {
+        ask::Failure::Misuse(why) => misuse(why),
+        ask::Failure::Nobody(_)
+        | ask::Failure::NoAnswer(..)
+        | ask::Failure::Refused(..)
+        | ask::Failure::Misunderstood(_)
+        | ask::Failure::Terminal(_) => Failure::start(error),
     }
 }
 

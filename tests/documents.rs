@@ -36,6 +36,7 @@ const ALL: [&str; 18] = [
     "contrib/README.md",
     "docs/ACCESS-LOG.md",
     "docs/API.md",
+    "docs/COMMANDS.md",
     "docs/DATA-PATH.md",
     "docs/DECISIONS.md",
     "docs/FRONT.md",

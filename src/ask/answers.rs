@@ -1,0 +1,88 @@
+//! What of the process's answers is shown.
+//!
+//! Fields that are not here are passed by: a newer process may tell more.
+
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+
+/// `status`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Status {
+    pub(super) version: String,
+    pub(super) pid: u32,
+    pub(super) uptime_seconds: u64,
+    pub(super) services: Vec<Standing>,
+    pub(super) last_reload: Option<Reload>,
+    pub(super) restart_needed: bool,
+}
+
+/// How a service stands.
+#[derive(Debug, Deserialize)]
+pub(super) struct Standing {
+    pub(super) name: String,
+    pub(super) listen_addrs: Vec<SocketAddr>,
+    pub(super) active_set: Vec<SocketAddr>,
+    pub(super) is_fallback: bool,
+    pub(super) is_asleep: bool,
+    pub(super) connections: u64,
+}
+
+/// The last reload.
+#[derive(Debug, Deserialize)]
+pub(super) struct Reload {
+    pub(super) result: String,
+    pub(super) time: String,
+    pub(super) changes: Vec<String>,
+    pub(super) errors: Vec<Fault>,
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, Deserialize)]
+pub(super) struct Fault {
+    pub(super) file: Option<String>,
+    pub(super) line: Option<u64>,
+    pub(super) key: String,
+    pub(super) message: String,
+}
+
+/// `services`: names only.
+#[derive(Debug, Deserialize)]
+pub(super) struct Services {
+    pub(super) services: Vec<Named>,
+}
+
+/// A service.
+#[derive(Debug, Deserialize)]
+pub(super) struct Named {
+    pub(super) name: String,
+}
+
+/// `services/NAME/explain`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Explanation {
+    pub(super) service: String,
+    pub(super) evaluated_seconds_ago: Option<f64>,
+    pub(super) members: Vec<Subject>,
+    pub(super) others: Vec<Subject>,
+    pub(super) text: Vec<String>,
+}
+
+/// A candidate, and why it is in or out.
+#[derive(Debug, Deserialize)]
+pub(super) struct Subject {
+    pub(super) addr: SocketAddr,
+    pub(super) score: f64,
+    pub(super) latency_ms: Option<f64>,
+    pub(super) text: String,
+    pub(super) change: Option<String>,
+}
+
+/// `services/NAME/drain` and its kin.
+#[derive(Debug, Deserialize)]
+pub(super) struct Steered {
+    pub(super) service: String,
+    pub(super) backend: SocketAddr,
+    pub(super) state: String,
+    pub(super) was: String,
+}

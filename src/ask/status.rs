@@ -1,0 +1,131 @@
+//! How a process and its services stand, in words. Pure.
+
+use std::net::SocketAddr;
+
+use super::answers::{Fault, Reload, Standing, Status};
+use super::words::{Layout, count, span};
+
+/// The page for lines of this width.
+pub(super) fn page(status: &Status, width: Option<usize>) -> String {
+    let mut layout = Layout::new(width);
+    layout.say(
+        "",
+        &format!(
+            "tcp-forwarder {}, process {}, up {}",
+            status.version,
+            status.pid,
+            span(status.uptime_seconds)
+        ),
+    );
+    if let Some(reload) = &status.last_reload {
+        reloaded(&mut layout, reload);
+    }
+    if status.restart_needed {
+        layout.say("", "something of the configuration waits for a new process");
+    }
+    for service in &status.services {
+        layout.gap();
+        standing(&mut layout, service);
+    }
+    layout.end()
+}
+
+fn reloaded(layout: &mut Layout, reload: &Reload) {
+    let changes = match reload.changes.as_slice() {
+        [] if reload.errors.is_empty() => ": nothing had changed".to_owned(),
+        [] => String::new(),
+        changes => format!(": {}", changes.join("; ")),
+    };
+    layout.say(
+        "",
+        &format!("last reload {} at {}{changes}", reload.result, reload.time),
+    );
+    for Fault {
+        file,
+        line,
+        key,
+        message,
+    } in &reload.errors
+    {
+        let file = file.as_ref().map_or_else(String::new, |file| match line {
+            Some(line) => format!("{file}:{line}: "),
+            None => format!("{file}: "),
+        });
+        layout.say("  ", &format!("{file}{key}: {message}"));
+    }
+}
+
+fn standing(layout: &mut Layout, service: &Standing) {
+    let asleep = if service.is_asleep { ", asleep" } else { "" };
+    let fallback = if service.is_fallback {
+        ", none of which passes the threshold"
+    } else {
+        ""
+    };
+    let members = count(service.active_set.len() as u64, "member");
+    let connections = count(service.connections, "connection");
+    layout.say(
+        "",
+        &format!("{}: {connections}, {members}{fallback}{asleep}", service.name),
+    );
+    layout.say("  listens  ", &list(&service.listen_addrs));
+    layout.say("  members  ", &list(&service.active_set));
+}
+
+fn list(addrs: &[SocketAddr]) -> String {
+    if addrs.is_empty() {
+        return "none".to_owned();
+    }
+    addrs
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn shown(width: Option<usize>) -> String {
+        let status = json!({
+            "version": "0.1.0", "pid": 7, "started": "x", "uptime_seconds": 3_725, "restart_needed": true,
+            "last_reload": {
+                "result": "failure", "time": "2026-11-27T00:00:00.000Z", "changes": [],
+                "errors": [{ "file": "a.yaml", "line": 3, "key": "server.x", "message": "unknown key" }],
+            },
+            "services": [
+                {
+                    "name": "web", "listen_addrs": ["127.0.0.1:1234"], "is_fallback": true, "is_asleep": false,
+                    "active_set": ["192.0.2.1:443", "192.0.2.2:443", "192.0.2.3:443"], "connections": 1,
+                },
+                { "name": "old", "listen_addrs": [], "is_fallback": false, "is_asleep": true, "active_set": [], "connections": 0 },
+            ],
+        });
+        page(&serde_json::from_value(status).expect("a status"), width)
+    }
+
+    #[test]
+    fn a_line_says_one_thing_where_nothing_breaks_it() {
+        assert_eq!(
+            shown(None),
+            "tcp-forwarder 0.1.0, process 7, up 1h 2m\n\
+             last reload failure at 2026-11-27T00:00:00.000Z\n  a.yaml:3: server.x: unknown key\n\
+             something of the configuration waits for a new process\n\n\
+             web: 1 connection, 3 members, none of which passes the threshold\n  listens  127.0.0.1:1234\n  \
+             members  192.0.2.1:443 192.0.2.2:443 192.0.2.3:443\n\n\
+             old: 0 connections, 0 members, asleep\n  listens  none\n  members  none\n"
+        );
+    }
+
+    #[test]
+    fn forty_columns_are_enough() {
+        let shown = shown(Some(40));
+        assert!(shown.lines().all(|line| line.len() <= 40), "{shown}");
+        assert!(
+            shown.contains("\n  members  192.0.2.1:443 192.0.2.2:443\n           192.0.2.3:443\n"),
+            "{shown}"
+        );
+    }
+}

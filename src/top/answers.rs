@@ -1,0 +1,73 @@
+//! What is fetched, and what changed since the time before. Pure.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use serde::Deserialize;
+
+/// How a process stood at one time.
+#[derive(Debug, Clone)]
+pub(super) struct Snapshot {
+    pub(super) at: Instant,
+    pub(super) services: Vec<Service>,
+    /// The service that was chosen, if it is there.
+    pub(super) chosen: Option<Details>,
+}
+
+/// `services`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Services {
+    pub(super) services: Vec<Service>,
+}
+
+/// A service in short.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Service {
+    pub(super) name: String,
+    pub(super) active_set: Vec<SocketAddr>,
+    pub(super) footing: String,
+    pub(super) is_asleep: bool,
+    pub(super) connections: u64,
+    /// May be as many as there are addresses of IPv6, which need not be exact here.
+    pub(super) candidates: f64,
+    pub(super) withdrawn: u64,
+}
+
+/// `services/NAME`.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Details {
+    pub(super) name: String,
+    pub(super) members: Vec<Member>,
+    pub(super) known: u64,
+    pub(super) answering: u64,
+}
+
+/// A member of an active set.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Member {
+    pub(super) addr: SocketAddr,
+    pub(super) state: String,
+    pub(super) score: f64,
+    pub(super) latency_ms: Option<f64>,
+    pub(super) connections: u64,
+    pub(super) warm: u64,
+    pub(super) target: u64,
+    pub(super) requests: u64,
+}
+
+impl Snapshot {
+    /// Requests a second that a member of the chosen service got since the time before; none: it is not known.
+    pub(super) fn rate(&self, member: &Member, before: Option<&Self>) -> Option<f64> {
+        let before = before?;
+        let (now_of, was_of) = (self.chosen.as_ref()?, before.chosen.as_ref()?);
+        if now_of.name != was_of.name {
+            return None;
+        }
+        let was = was_of.members.iter().find(|one| one.addr == member.addr)?;
+        let passed = self.at.saturating_duration_since(before.at).as_secs_f64();
+        // Fewer than before: it left the set and came back as a new one.
+        let more = member.requests.checked_sub(was.requests)?;
+        #[expect(clippy::cast_precision_loss, reason = "for people")]
+        (passed > 0.0).then(|| more as f64 / passed)
+    }
+}

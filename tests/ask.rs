@@ -1,0 +1,250 @@
+//! The commands that ask a running process: `status`, `explain`, `drain` and its kin, `top` in a pipe.
+#![cfg(unix)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::tests_outside_test_module,
+    unreachable_pub,
+    reason = "a test crate: a failure is a panic, and every wait has a deadline"
+)]
+
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+mod support;
+
+use support::{Files, Forwarder, program, settings, wait_for};
+
+/// What a command came to.
+#[derive(Debug)]
+struct Said {
+    status: Option<i32>,
+    out: String,
+    err: String,
+}
+
+/// Runs a command to its end, which has to come; without UTF-8, and with its output in pipes.
+fn run(mut command: Command) -> Said {
+    let child = command
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = child.unwrap();
+    let ended = support::comes_true(support::PATIENCE, || child.try_wait().unwrap().is_some());
+    if !ended {
+        child.kill().unwrap();
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(ended, "it does not end: {output:?}");
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    Said {
+        status: output.status.code(),
+        out: text(&output.stdout),
+        err: text(&output.stderr),
+    }
+}
+
+fn said(words: &[&str]) -> Said {
+    let mut command = program();
+    command.args(words).env_remove("TCP_FORWARDER_ADMIN_TOKEN");
+    run(command)
+}
+
+/// Candidates that accept: the kernel does.
+fn backends(count: usize) -> (Vec<TcpListener>, Vec<SocketAddr>) {
+    let listeners: Vec<_> = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+        .collect();
+    let addrs = listeners.iter().map(|one| one.local_addr().unwrap()).collect();
+    (listeners, addrs)
+}
+
+/// A forwarder with both doors.
+fn forwarder(backends: &[SocketAddr]) -> Forwarder {
+    let list: Vec<String> = backends.iter().map(ToString::to_string).collect();
+    let changes = json!({
+        "server": { "control_socket": "control" },
+        "metrics": { "admin_token": "hush" },
+    });
+    Forwarder::start(&changes, &list.join("\n"))
+}
+
+/// The three ways in which the command line says where a process is.
+fn addresses(forwarder: &Forwarder) -> [[String; 2]; 3] {
+    let path = |name: &str| forwarder.files().path(name).to_str().unwrap().to_owned();
+    [
+        ["--config".to_owned(), path("config.yaml")],
+        ["--socket".to_owned(), path("control")],
+        ["--url".to_owned(), format!("http://{}", forwarder.metrics_addr())],
+    ]
+}
+
+#[test]
+fn status_and_explain_say_the_same_through_each_door() {
+    let (_listeners, addrs) = backends(3);
+    let forwarder = forwarder(&addrs);
+    for [how, place] in addresses(&forwarder) {
+        wait_for("all three are members", || {
+            said(&["status", &how, &place])
+                .out
+                .contains("default: 0 connections, 3 members\n")
+        });
+        let status = said(&["status", &how, &place]);
+        assert_eq!((status.status, status.err.as_str()), (Some(0), ""), "{how}");
+        assert!(
+            status
+                .out
+                .starts_with(concat!("tcp-forwarder ", env!("CARGO_PKG_VERSION"), ", process "))
+        );
+        assert!(
+            status
+                .out
+                .contains(&format!("\n  listens  {}\n", forwarder.addr())),
+            "{}",
+            status.out
+        );
+        let json: Value = serde_json::from_str(&said(&["status", "--json", &how, &place]).out).unwrap();
+        assert_eq!(json["pid"], forwarder.pid());
+
+        let explained = said(&["explain", &how, &place, "default"]);
+        let json = said(&["explain", &how, &place, "default", "--json"]);
+        let json: Value = serde_json::from_str(&json.out).unwrap();
+        assert_eq!(json["members"].as_array().map(Vec::len), Some(3));
+        for addr in &addrs {
+            assert!(
+                explained.out.contains(&format!("\n    {addr}, ")),
+                "{}",
+                explained.out
+            );
+        }
+        assert!(explained.out.contains("\n      In for "), "{}", explained.out);
+        assert!(
+            explained.out.contains("\n  All members pass the threshold"),
+            "{}",
+            explained.out
+        );
+        assert!(explained.out.is_ascii() && status.out.is_ascii());
+        let all: Value = serde_json::from_str(&said(&["explain", &how, &place, "--json"]).out).unwrap();
+        assert_eq!(all[0]["service"], "default");
+    }
+    forwarder.stop();
+}
+
+#[test]
+fn a_candidate_is_taken_out_and_comes_back() {
+    let (_listeners, addrs) = backends(2);
+    let forwarder = forwarder(&addrs);
+    let [config, _, [_, url]] = addresses(&forwarder);
+    let first = addrs[0].to_string();
+    let members = || said(&["status", &config[0], &config[1]]).out;
+    wait_for("both are members", || members().contains(" 2 members"));
+    for (word, before, after) in [
+        ("drain", "ready", 1),
+        ("maintenance", "drain", 1),
+        ("ready", "maintenance", 2),
+    ] {
+        let steered = said(&[word, &config[0], &config[1], &first]);
+        assert_eq!(
+            (steered.status, steered.out),
+            (
+                Some(0),
+                format!("default: {first} is {word} now, and was {before}\n")
+            )
+        );
+        wait_for("the set follows", || {
+            members().contains(&format!(" {after} member"))
+        });
+    }
+    let drain = ["drain", &first, "--service", "default", "--url", &url];
+    let refused = said(&drain);
+    assert_eq!(refused.status, Some(1));
+    assert_eq!(
+        refused.err,
+        "tcp-forwarder: refused: the token is missing or wrong (401)\n"
+    );
+    let mut with_token = program();
+    with_token.args(drain).env("TCP_FORWARDER_ADMIN_TOKEN", "hush");
+    assert_eq!(run(with_token).status, Some(0));
+    let last = said(&["drain", &config[0], &config[1], &addrs[1].to_string()]);
+    assert_eq!(last.status, Some(1));
+    assert!(last.err.contains("the last candidate"), "{}", last.err);
+    forwarder.stop();
+}
+
+#[test]
+fn what_goes_wrong_is_said_with_its_exit_status() {
+    let (_listeners, addrs) = backends(1);
+    let list = addrs[0].to_string();
+    let mut two = settings(&json!({ "server": { "control_socket": "control" } }));
+    two["server"].as_object_mut().unwrap().remove("listen_addr");
+    two["services"] =
+        json!({ "one": { "listen_addr": "127.0.0.1:0" }, "two": { "listen_addr": "127.0.0.1:0" } });
+    let files = Files::new(&two, &list);
+    let command = files.command();
+    let forwarder = Forwarder::spawn(files, command).listening();
+    let [[_, config], [_, socket], _] = addresses(&forwarder);
+    let unnamed = said(&["drain", "-c", &config, &list]);
+    assert_eq!(unnamed.status, Some(2));
+    assert!(
+        unnamed.err.contains("--service is one of: one, two"),
+        "{}",
+        unnamed.err
+    );
+    let unknown = said(&["explain", "-c", &config, "three"]);
+    assert_eq!(unknown.status, Some(1));
+    assert!(unknown.err.contains("there is no service"), "{}", unknown.err);
+    assert!(
+        said(&["explain", "-c", &config])
+            .out
+            .contains("\n\ntwo, evaluated ")
+    );
+    assert_eq!(said(&["status", "-c", "nowhere.yaml"]).status, Some(1));
+    forwarder.stop();
+    for words in [["status", "--socket", &socket], ["status", "-c", &config]] {
+        let nobody = said(&words);
+        assert_eq!(nobody.status, Some(1), "{nobody:?}");
+    }
+}
+
+#[test]
+fn nobody_there_is_said_with_every_door_that_was_tried() {
+    let files = Files::new(
+        &json!({ "server": { "control_socket": "control" }, "metrics": { "listen_addr": "127.0.0.1:1" } }),
+        "127.0.0.1:9",
+    );
+    let config = files.path("config.yaml");
+    let nobody = said(&["status", "-c", config.to_str().unwrap()]);
+    assert_eq!(nobody.status, Some(1));
+    for door in [files.path("control").to_str().unwrap(), "http://127.0.0.1:1"] {
+        assert!(nobody.err.contains(&format!("; {door}: ")), "{}", nobody.err);
+    }
+}
+
+#[cfg(feature = "tui")]
+#[test]
+fn top_in_a_pipe_says_once_how_things_stand() {
+    let (_listeners, addrs) = backends(2);
+    let forwarder = forwarder(&addrs);
+    let [[_, config], ..] = addresses(&forwarder);
+    wait_for("both are shown", || {
+        let shown = said(&["top", "-c", &config]);
+        assert_eq!((shown.status, shown.err.as_str()), (Some(0), ""));
+        assert!(
+            shown.out.is_ascii() && !shown.out.contains('\x1b'),
+            "{}",
+            shown.out
+        );
+        let lines: Vec<&str> = shown.out.lines().collect();
+        assert!(
+            lines.contains(&"MEMBER           SCORE  LATENCY  LIVE  WARM  REQ/S  STATE") || lines.len() < 8,
+            "{lines:#?}"
+        );
+        addrs.iter().all(|addr| shown.out.contains(&addr.to_string()))
+    });
+    assert_eq!(said(&["top", "-c", &config, "nobody"]).status, Some(2));
+    forwarder.stop();
+}
