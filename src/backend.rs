@@ -5,11 +5,14 @@
 //! [`ReactorShare`]; the pools thread writes targets; everybody reads.
 
 use std::net::SocketAddr;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::base::counters::{CONNECT_BOUNDS_MICROS, Cell, ConnectHistogram};
+use crate::loadbalancer::slow_start::{self, FULL};
+use crate::loadbalancer::weights::Weights;
 use crate::pools::lifetime::{self, Ages};
 use crate::pools::trial::Trial;
 use crate::selector::decide::Footing;
@@ -25,6 +28,8 @@ pub struct Backend {
     live: AtomicU32,
     /// Highest `live` since [`take_peak`](Self::take_peak).
     peak: AtomicU32,
+    /// How soon its answers begin, in microseconds; 0: not known. Written by the scorer.
+    time_micros: AtomicU32,
     /// What the pools thread wants as the size of the pool over all reactors; what it counts depends on the
     /// strategy, see [`Counting`](crate::pools::sizing::Counting).
     pub target: AtomicU32,
@@ -277,6 +282,7 @@ impl Backend {
             joined_at,
             live: AtomicU32::new(0),
             peak: AtomicU32::new(0),
+            time_micros: AtomicU32::new(0),
             target: AtomicU32::new(0),
             recent_peak: AtomicU32::new(0),
             scale_ups: AtomicU64::new(0),
@@ -299,6 +305,20 @@ impl Backend {
         if live > self.peak.load(Ordering::Relaxed) {
             self.peak.fetch_max(live, Ordering::Relaxed);
         }
+    }
+
+    /// How soon its answers begin, in microseconds: the moving average of first bytes, or of connects where nobody has heard
+    /// anything yet; none while neither is known.
+    pub fn time_micros(&self) -> Option<NonZeroU32> {
+        NonZeroU32::new(self.time_micros.load(Ordering::Relaxed))
+    }
+
+    /// Says how soon that is, at least a microsecond; for the scorer alone.
+    pub fn set_time(&self, time: Option<Duration>) {
+        let micros = time.map_or(0, |time| {
+            u32::try_from(time.as_micros()).unwrap_or(u32::MAX).max(1)
+        });
+        self.time_micros.store(micros, Ordering::Relaxed);
     }
 
     /// Whether any reactor has a warm connection.
@@ -327,12 +347,59 @@ pub struct ActiveSet {
     pub backends: Vec<Arc<Backend>>,
     /// What the set stands on.
     pub footing: Footing,
+    /// What each member weighs.
+    weights: Weights,
+    /// Until when somebody has not started who joined others.
+    starts_until: Option<Instant>,
 }
 
 impl ActiveSet {
+    /// A set whose members all weigh the same.
+    #[must_use]
+    pub fn new(backends: Vec<Arc<Backend>>, footing: Footing) -> Self {
+        let weights = Weights::even(backends.len());
+        Self {
+            starts_until: slow_start::until(backends.iter().map(|backend| backend.joined_at)),
+            backends,
+            footing,
+            weights,
+        }
+    }
+
+    /// A set of members that weigh so much.
+    #[must_use]
+    pub fn weighted(members: Vec<(Arc<Backend>, NonZeroU16)>, footing: Footing) -> Self {
+        let (backends, weights): (Vec<_>, Vec<_>) = members.into_iter().unzip();
+        Self {
+            weights: Weights::of(&weights),
+            ..Self::new(backends, footing)
+        }
+    }
+
     /// Whether the address is a member.
     #[must_use]
     pub fn contains(&self, addr: &SocketAddr) -> bool {
         self.backends.iter().any(|backend| backend.addr == *addr)
+    }
+
+    /// What the members weigh, in their order.
+    #[must_use]
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// Whether all members count as what they weigh: nobody starts slowly.
+    #[must_use]
+    pub fn is_settled(&self, now: Instant) -> bool {
+        self.starts_until.is_none_or(|until| until <= now)
+    }
+
+    /// The share of its weight that a member counts for, of [`FULL`].
+    #[must_use]
+    pub fn growth(&self, member: usize, now: Instant) -> u64 {
+        let backend = self.backends.get(member);
+        backend.map_or(FULL, |backend| {
+            slow_start::growth(now.saturating_duration_since(backend.joined_at))
+        })
     }
 }

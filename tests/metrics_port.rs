@@ -18,6 +18,7 @@ use tcp_forwarder::base::clock;
 use tcp_forwarder::candidates::CandidateSet;
 use tcp_forwarder::config::{ServiceName, Spec};
 use tcp_forwarder::metrics::{Exporter, Sources};
+use tcp_forwarder::selector::decide::Footing;
 use tcp_forwarder::service::{Directory, Hub, Live, Service};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -38,10 +39,10 @@ fn closed_port(backends: u16) -> (AdminLoop, AdminHandle, Receiver<Errand>, Arc<
     let list = Arc::new(CandidateSet::parse("127.0.0.2", 80).unwrap());
     let live = Arc::new(Live::new(list, &spec.remotes.scoring, &hub.bells));
     let addrs = (0..backends).map(|i| SocketAddr::from(([127, 0, 0, 2], 80 + i)));
-    live.active.publish(Arc::new(ActiveSet {
-        backends: addrs.map(|addr| Arc::new(Backend::new(addr, now, 1))).collect(),
-        ..ActiveSet::default()
-    }));
+    live.active.publish(Arc::new(ActiveSet::new(
+        addrs.map(|addr| Arc::new(Backend::new(addr, now, 1))).collect(),
+        Footing::Good,
+    )));
     let service = Service::new(ServiceName::default_service(), spec, live, now);
     hub.directory.replace(|empty| {
         Some(Arc::new(Directory {

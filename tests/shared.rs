@@ -15,9 +15,10 @@ use tcp_forwarder::base::clock;
 use tcp_forwarder::base::doorbell::{Doorbell, Request};
 use tcp_forwarder::base::published::{Published, Reader};
 use tcp_forwarder::config::{Algorithm, Scoring};
-use tcp_forwarder::loadbalancer::LoadBalancer;
+use tcp_forwarder::loadbalancer::{LoadBalancer, Seeker};
 use tcp_forwarder::relay::close::CloseReason;
 use tcp_forwarder::scorer::{Outcome, ProbeStats, Report, Sample, SampleInbox, ScoreBoard, Source};
+use tcp_forwarder::selector::decide::Footing;
 use tcp_forwarder::service::traffic::Traffic;
 use tcp_forwarder::service::{Candidate, ServiceId};
 
@@ -216,10 +217,7 @@ fn round_robin_is_exact_over_all_threads_while_the_set_is_published_anew() {
     let backends: Vec<_> = (1..=3)
         .map(|port| Arc::new(Backend::new(addr(port), now, 1)))
         .collect();
-    let set = || ActiveSet {
-        backends: backends.clone(),
-        ..ActiveSet::default()
-    };
+    let set = || ActiveSet::new(backends.clone(), Footing::Good);
     let active = Arc::new(Published::new(set()));
     let balancer = LoadBalancer::new(Algorithm::RoundRobin, Arc::default());
     let mut parts: Vec<Box<dyn FnOnce() + Send + '_>> = Vec::new();
@@ -227,9 +225,13 @@ fn round_robin_is_exact_over_all_threads_while_the_set_is_published_anew() {
         let (balancer, mut reader) = (balancer.clone(), Reader::new(Arc::clone(&active)));
         parts.push(Box::new(move || {
             let mut rng = fastrand::Rng::with_seed(seed.into());
+            let seeker = Seeker {
+                client: addr(1),
+                failed: &[],
+            };
             for _ in 0..3 * ROUNDS {
                 reader.refresh();
-                let chosen = balancer.choose(&reader, &[], &mut rng, now).unwrap();
+                let chosen = balancer.choose(&reader, &seeker, &mut rng, now).unwrap();
                 reader.backends[chosen].join();
             }
         }));

@@ -15,12 +15,13 @@ use tcp_forwarder::backend::{ActiveSet, Backend};
 use tcp_forwarder::base::clock;
 use tcp_forwarder::base::timers::Timers;
 use tcp_forwarder::config::{Algorithm, LogFormat, Scoring};
-use tcp_forwarder::loadbalancer::{LoadBalancer, SLOW_START};
+use tcp_forwarder::loadbalancer::slow_start::SLOW_START;
+use tcp_forwarder::loadbalancer::{LoadBalancer, Seeker};
 use tcp_forwarder::relay::half::{End, Half};
 use tcp_forwarder::relay::pump::pump;
 use tcp_forwarder::relay::readiness::Readiness;
 use tcp_forwarder::scorer::{Outcome, Sample, ScoreBoard, Source};
-use tcp_forwarder::selector::decide::{best, by_rank};
+use tcp_forwarder::selector::decide::{Footing, best, by_rank};
 use tcp_forwarder::service::{Candidate, ServiceId};
 
 /// Members of the active set and size of the set that is selected: the defaults.
@@ -39,12 +40,15 @@ pub(crate) trait Workload {
 }
 
 /// The names of all workloads.
-pub(crate) const NAMES: [&str; 13] = [
+pub(crate) const NAMES: [&str; 16] = [
     "access_log_text",
     "access_log_json",
     "pick_least_connections",
     "pick_round_robin",
     "pick_random",
+    "pick_two_choices",
+    "pick_least_time",
+    "pick_source_hash",
     "pump_200_bytes",
     "pump_64_kib",
     "pump_stuck_sink",
@@ -63,6 +67,9 @@ pub(crate) fn build(name: &str) -> Option<Box<dyn Workload>> {
         "pick_least_connections" => Box::new(Pick::new(Algorithm::LeastConnections)),
         "pick_round_robin" => Box::new(Pick::new(Algorithm::RoundRobin)),
         "pick_random" => Box::new(Pick::new(Algorithm::Random)),
+        "pick_two_choices" => Box::new(Pick::new(Algorithm::TwoChoices)),
+        "pick_least_time" => Box::new(Pick::new(Algorithm::LeastTime)),
+        "pick_source_hash" => Box::new(Pick::new(Algorithm::SourceHash)),
         "pump_200_bytes" => Box::new(Pump::new(200, usize::MAX)),
         "pump_64_kib" => Box::new(Pump::new(SCRATCH_BYTES, usize::MAX)),
         "pump_stuck_sink" => Box::new(Pump::new(4096, 1024)),
@@ -97,10 +104,7 @@ impl Pick {
             .collect();
         Self {
             balancer: LoadBalancer::new(algorithm, Arc::default()),
-            set: ActiveSet {
-                backends,
-                ..ActiveSet::default()
-            },
+            set: ActiveSet::new(backends, Footing::Good),
             rng: fastrand::Rng::with_seed(1),
             now: joined + SLOW_START,
         }
@@ -109,9 +113,13 @@ impl Pick {
 
 impl Workload for Pick {
     fn step(&mut self) {
+        let seeker = Seeker {
+            client: address(7),
+            failed: &[],
+        };
         let chosen = self
             .balancer
-            .choose(black_box(&self.set), &[], &mut self.rng, self.now);
+            .choose(black_box(&self.set), &seeker, &mut self.rng, self.now);
         if let Some(backend) = chosen.and_then(|index| self.set.backends.get(index)) {
             backend.join();
             black_box(backend).leave();

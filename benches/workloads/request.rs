@@ -11,6 +11,7 @@ use tcp_forwarder::config::{ServiceName, Spec};
 use tcp_forwarder::net;
 use tcp_forwarder::reactor::limits::Limits;
 use tcp_forwarder::reactor::{Bursts, Letter, Mailbox, Reactor};
+use tcp_forwarder::selector::decide::Footing;
 use tcp_forwarder::service::{Directory, Hub, ListenerId, Listening, Live, Service};
 
 use super::Workload;
@@ -101,10 +102,10 @@ fn service_to(addr: SocketAddr, spec: Spec, hub: &Hub) -> std::io::Result<Arc<Se
     let invalid = || std::io::Error::from(std::io::ErrorKind::InvalidInput);
     let candidates = CandidateSet::parse("127.0.0.1", 80).map_err(|_| invalid())?;
     let live = Live::new(Arc::new(candidates), &spec.remotes.scoring, &hub.bells);
-    live.active.publish(Arc::new(ActiveSet {
-        backends: vec![Arc::new(Backend::new(addr, clock::now(), 1))],
-        ..ActiveSet::default()
-    }));
+    live.active.publish(Arc::new(ActiveSet::new(
+        vec![Arc::new(Backend::new(addr, clock::now(), 1))],
+        Footing::Good,
+    )));
     let name = ServiceName::parse("bench").ok_or_else(invalid)?;
     Ok(Arc::new(Service::new(
         name,

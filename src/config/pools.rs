@@ -42,11 +42,36 @@ pub enum Algorithm {
     LeastConnections,
     /// In turn, exact over all reactors.
     RoundRobin,
-    /// Uniformly random.
+    /// Random, by weight.
     Random,
+    /// Of two random ones the one with less load and sooner answers.
+    TwoChoices,
+    /// Soonest answers for the fewest live relays, ties rotate.
+    LeastTime,
+    /// By the client's address.
+    SourceHash,
 }
 
 impl Algorithm {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::LeastConnections,
+        Self::RoundRobin,
+        Self::Random,
+        Self::TwoChoices,
+        Self::LeastTime,
+        Self::SourceHash,
+    ];
+
+    /// Whether it goes by how soon backends answer.
+    #[must_use]
+    pub fn compares_times(self) -> bool {
+        match self {
+            Self::TwoChoices | Self::LeastTime => true,
+            Self::LeastConnections | Self::RoundRobin | Self::Random | Self::SourceHash => false,
+        }
+    }
+
     /// The name in the configuration and in metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -54,6 +79,9 @@ impl Algorithm {
             Self::LeastConnections => "least_connections",
             Self::RoundRobin => "round_robin",
             Self::Random => "random",
+            Self::TwoChoices => "two_choices",
+            Self::LeastTime => "least_time",
+            Self::SourceHash => "source_hash",
         }
     }
 }

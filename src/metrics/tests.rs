@@ -8,7 +8,7 @@ use crate::config::ServerTls;
 use crate::relay::close::CloseReason;
 use crate::scorer::inbox::INBOX_CAPACITY;
 use crate::scorer::{Outcome, Sample, Source};
-use crate::selector::decide::SwitchReason;
+use crate::selector::decide::{Footing, SwitchReason};
 use crate::service::traffic::ErrorKind;
 use crate::service::{Candidate, Service, stage};
 use crate::tls::{Credentials, Termination};
@@ -130,10 +130,10 @@ impl World {
             termination: termination(),
             ..Credentials::default()
         }));
-        service.live.active.publish(Arc::new(ActiveSet {
-            backends: backends.to_vec(),
-            ..ActiveSet::default()
-        }));
+        service
+            .live
+            .active
+            .publish(Arc::new(ActiveSet::new(backends.to_vec(), Footing::Good)));
         stage::publish(&hub, &[&service]);
         let sources = Sources {
             hub,
@@ -310,10 +310,10 @@ fn series_of_a_server_go_when_it_leaves() {
     stays.shares[0].hits.store(5, Relaxed);
     let has = |scrape: &Scrape, label: &str| scrape.samples.keys().any(|series| series.contains(label));
     assert!(has(&world.scrape(), "127.0.0.3:80"));
-    world.live.active.publish(Arc::new(ActiveSet {
-        backends: vec![stays],
-        ..ActiveSet::default()
-    }));
+    world
+        .live
+        .active
+        .publish(Arc::new(ActiveSet::new(vec![stays], Footing::Good)));
     let after = world.scrape();
     assert!(!has(&after, "127.0.0.3:80"));
     assert_eq!(

@@ -10,6 +10,7 @@ use super::{Scaler, prepare};
 use crate::backend::{ActiveSet, Backend};
 use crate::base::clock;
 use crate::config::{Dynamic, Spec, Strategy};
+use crate::selector::decide::Footing;
 use crate::service::directory::Service;
 use crate::service::hub::Hub;
 use crate::service::stage;
@@ -82,10 +83,10 @@ impl Bench {
     }
 
     fn publish(&self, name: &str, backends: &[Arc<Backend>]) {
-        self.services[name].live.active.publish(Arc::new(ActiveSet {
-            backends: backends.to_vec(),
-            ..ActiveSet::default()
-        }));
+        self.services[name]
+            .live
+            .active
+            .publish(Arc::new(ActiveSet::new(backends.to_vec(), Footing::Good)));
         self.rung();
     }
 

@@ -72,13 +72,8 @@ mod tests {
 
     fn set(ports: &[u16], now: Instant) -> ActiveSet {
         let addr = |port: &u16| SocketAddr::from(([127, 0, 0, 1], *port));
-        ActiveSet {
-            backends: ports
-                .iter()
-                .map(|port| Arc::new(Backend::new(addr(port), now, 1)))
-                .collect(),
-            footing: Footing::Good,
-        }
+        let backend = |port| Arc::new(Backend::new(addr(port), now, 1));
+        ActiveSet::new(ports.iter().map(backend).collect(), Footing::Good)
     }
 
     #[test]

@@ -280,10 +280,10 @@ fn rounds_probe_the_active_set_and_a_changed_list() {
     let mut running = Running::new("127.0.0.2\n127.0.0.3", everywhere.port, config, 10);
     let member = SocketAddr::from(([127, 0, 0, 77], everywhere.port));
     let backend = Arc::new(Backend::new(member, clock::now(), 1));
-    running.service.live.active.publish(Arc::new(ActiveSet {
-        backends: vec![backend],
-        ..ActiveSet::default()
-    }));
+    running.service.live.active.publish(Arc::new(ActiveSet::new(
+        vec![backend],
+        crate::selector::decide::Footing::Good,
+    )));
     let probes = |running: &Running, addr| {
         let seen = running.seen.iter();
         seen.filter(|sample| sample.candidate.addr == addr).count()

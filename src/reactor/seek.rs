@@ -16,6 +16,7 @@ use super::upstream::{KEEPALIVE_AFTER, State, Upstream};
 use crate::access_log::Via;
 use crate::base::slots::Key;
 use crate::config::{ProxySend, Rescue};
+use crate::loadbalancer::Seeker;
 use crate::net;
 use crate::pools::warm::{Pool, SHORTEST_LIFE};
 use crate::preface::proxy::{self, Endpoints, Facts};
@@ -98,7 +99,11 @@ impl Reactor {
             "a pool for each member"
         );
         let balancer = &heir.service.balancer;
-        let index = balancer.choose(&heir.active, client.failed(), &mut self.rng, self.time.clock());
+        let seeker = Seeker {
+            client: client.relay.client_addr,
+            failed: client.failed(),
+        };
+        let index = balancer.choose(&heir.active, &seeker, &mut self.rng, self.time.clock());
         let pool = index.and_then(|index| heir.members.get(index)).copied();
         Some(pool.map_or(Choice::Nobody, Choice::Pool))
     }

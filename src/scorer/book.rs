@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use log::{debug, info, trace};
 
+use super::answer_time::AnswerTime;
 use super::aside::Aside;
 use super::board::ScoreBoard;
 use super::conduct::Conduct;
@@ -40,6 +41,8 @@ pub(super) struct Book {
     tallies: Tallies,
     /// Whose fault it is when they get nothing.
     conduct: Conduct,
+    /// How soon backends answer clients, where balancing goes by it.
+    times: HashMap<SocketAddr, AnswerTime>,
     /// What of wrong answers to checks the log was told of; there are a dozen reasons at most.
     told: Vec<&'static str>,
     /// What was learned on other ways to the network.
@@ -59,6 +62,7 @@ impl Book {
             failing: FailingDials::default(),
             tallies: Tallies::default(),
             conduct: Conduct::default(),
+            times: HashMap::new(),
             told: Vec::new(),
             aside: Aside::default(),
             since: uplink.since,
@@ -108,6 +112,7 @@ impl Book {
         self.since = uplink.since;
         // How soon clients were answered, and how often, says nothing of this way.
         self.conduct = Conduct::default();
+        self.times.clear();
         self.adopt();
         if is_new && self.service.spec.remotes.probing.initial.enabled {
             self.awaits_sweep = true;
@@ -131,6 +136,7 @@ impl Book {
         self.service.live.probes.set_active(&active);
         self.failing.retain(|addr| active.contains(addr));
         self.conduct.retain(|addr| active.contains(addr));
+        self.times.retain(|addr, _| active.contains(addr));
         self.tallies.follow(&self.active);
     }
 
@@ -255,7 +261,28 @@ impl Book {
             Duration::ZERO
         };
         self.service.live.set_patience(patience);
+        if self.service.spec.pools.algorithm.compares_times() {
+            self.learn_times(&looks, now);
+        }
         looks.iter().any(|look| look.served.clients > 0)
+    }
+
+    /// Takes in how soon clients were answered, and says what is to be expected of each backend.
+    fn learn_times(&mut self, looks: &[Look], now: Instant) {
+        for look in looks {
+            if let Some(waited) = look.served.first_byte {
+                let known = self.times.entry(look.addr);
+                known
+                    .and_modify(|time| time.heard(waited, now))
+                    .or_insert_with(|| AnswerTime::first(waited, now));
+            }
+        }
+        let board = self.board();
+        for backend in &self.active.backends {
+            let connect = board.score(&backend.addr).and_then(|score| score.connect);
+            let time = self.times.get(&backend.addr);
+            backend.set_time(time.map(|time| time.expected(connect, now)).or(connect));
+        }
     }
 
     /// Takes in that a client was not served, and asks for an evaluation if that is its backend's fault.

@@ -126,10 +126,10 @@ mod tests {
             let addr = SocketAddr::from(([127, 0, 0, 1], *port));
             Arc::new(Backend::new(addr, clock::now(), 2))
         };
-        ActiveSet {
-            backends: ports.iter().map(backend).collect(),
-            ..ActiveSet::default()
-        }
+        ActiveSet::new(
+            ports.iter().map(backend).collect(),
+            crate::selector::decide::Footing::Good,
+        )
     }
 
     #[test]

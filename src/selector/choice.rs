@@ -376,7 +376,11 @@ impl Choice {
             !backends.is_empty() || self.candidates.is_empty(),
             "whoever has candidates has members"
         );
-        let set = ActiveSet { backends, footing };
+        let weigh = |backend: Arc<Backend>| {
+            let weight = self.candidates.options_of(&backend.addr).weight;
+            (backend, weight)
+        };
+        let set = ActiveSet::weighted(backends.into_iter().map(weigh).collect(), footing);
         self.service.live.active.publish(Arc::new(set));
     }
 

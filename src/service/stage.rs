@@ -87,7 +87,7 @@ fn activate_on(service: &Service, addrs: &[SocketAddr], footing: Footing) {
     service
         .live
         .active
-        .publish(Arc::new(ActiveSet { backends, footing }));
+        .publish(Arc::new(ActiveSet::new(backends, footing)));
 }
 
 /// A connect that ended at this time, as soon as it began.

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ fn backends(count: usize) -> Vec<SocketAddr> {
 /// Connections that each backend was sent.
 fn sent(rig: &Rig) -> Vec<u64> {
     let set = rig.set();
-    let of_backend = |backend: &std::sync::Arc<tcp_forwarder::backend::Backend>| {
+    let of_backend = |backend: &Arc<tcp_forwarder::backend::Backend>| {
         let shares = backend.shares.iter();
         shares.map(|share| share.requests.load(Ordering::Relaxed)).sum()
     };

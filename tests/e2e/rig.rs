@@ -333,10 +333,8 @@ pub fn activate(service: &Service, backends: &[SocketAddr]) {
 
 /// Makes these the active set of a service.
 pub fn publish_set(service: &Service, backends: Vec<Arc<Backend>>) {
-    service.live.active.publish(Arc::new(ActiveSet {
-        backends,
-        footing: Footing::default(),
-    }));
+    let set = ActiveSet::new(backends, Footing::default());
+    service.live.active.publish(Arc::new(set));
 }
 
 /// A backend that is yet to be a member of the active set of this service, its pool at its smallest size.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tcp_forwarder::backend::Backend;
+use tcp_forwarder::loadbalancer::Seeker;
 use tcp_forwarder::relay::course::Step;
 use tcp_forwarder::relay::pipe::PipeReserve;
 use tcp_forwarder::relay::{Peer, Relay, Replaceable, Tools, Verdict};
@@ -127,7 +128,11 @@ impl Crowd {
     fn choose(&mut self, core: &mut Core, failed: &[SocketAddr]) -> Result<(Arc<Backend>, Duration), String> {
         let service = Arc::clone(&core.one().service);
         let set = service.live.active.load();
-        let index = service.balancer.choose(&set, failed, &mut self.rng, core.now());
+        let seeker = Seeker {
+            client: SocketAddr::from(([192, 0, 2, 1], 1024)),
+            failed,
+        };
+        let index = service.balancer.choose(&set, &seeker, &mut self.rng, core.now());
         let backend = index
             .map(|index| Arc::clone(&set.backends[index]))
             .ok_or("an empty set")?;

@@ -112,10 +112,10 @@ impl Edge {
             REACTORS,
         ));
         prepare(&backend, &spec.pools.strategy);
-        live.active.publish(Arc::new(ActiveSet {
-            backends: vec![Arc::clone(&backend)],
-            footing: Footing::default(),
-        }));
+        live.active.publish(Arc::new(ActiveSet::new(
+            vec![Arc::clone(&backend)],
+            Footing::default(),
+        )));
         let name = ServiceName::parse("edge").expect("a name");
         let service = Arc::new(Service::new(name, Arc::new(spec), Arc::new(live), start));
         let present = hub.directory.load();

@@ -10,14 +10,17 @@ pub(super) const POOLS: &[Key] = &[
     of_service(
         "pools.algorithm",
         Slot::Choice(Choice {
-            names: &["least_connections", "round_robin", "random"],
+            names: &[
+                "least_connections",
+                "round_robin",
+                "random",
+                "two_choices",
+                "least_time",
+                "source_hash",
+            ],
             name: |d| d.pools.algorithm.name(),
             choose: |d, name| {
-                for algorithm in [
-                    Algorithm::LeastConnections,
-                    Algorithm::RoundRobin,
-                    Algorithm::Random,
-                ] {
+                for algorithm in Algorithm::ALL {
                     if algorithm.name() == name {
                         d.pools.algorithm = algorithm;
                     }

@@ -124,10 +124,9 @@ pub(super) const ALL: &[Movement] = &[
     (
         |w, _| {
             let set = w.live.active.load();
-            w.live.active.publish(Arc::new(ActiveSet {
-                backends: set.backends.clone(),
-                footing: Footing::LastGood,
-            }));
+            w.live
+                .active
+                .publish(Arc::new(ActiveSet::new(set.backends.clone(), Footing::LastGood)));
         },
         "selector_fallback{service=\"web\"}",
         1.0,
