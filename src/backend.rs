@@ -351,6 +351,8 @@ pub struct ActiveSet {
     weights: Weights,
     /// Until when somebody has not started who joined others.
     starts_until: Option<Instant>,
+    /// Whom those turn to whom all members have failed: members of the tier behind, which are no members of this one.
+    reserve: Option<Box<ActiveSet>>,
 }
 
 impl ActiveSet {
@@ -363,6 +365,7 @@ impl ActiveSet {
             backends,
             footing,
             weights,
+            reserve: None,
         }
     }
 
@@ -374,6 +377,42 @@ impl ActiveSet {
             weights: Weights::of(&weights),
             ..Self::new(backends, footing)
         }
+    }
+
+    /// The same set with others behind it, if there are any.
+    #[must_use]
+    pub fn with_reserve(self, reserve: Self) -> Self {
+        let has_any = !reserve.backends.is_empty();
+        Self {
+            reserve: has_any.then(|| Box::new(reserve)),
+            ..self
+        }
+    }
+
+    /// Who is behind the members, if anybody is.
+    #[must_use]
+    pub fn reserve(&self) -> Option<&Self> {
+        self.reserve.as_deref()
+    }
+
+    /// The members, then those behind them.
+    pub fn everybody(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        let behind = self.reserve().map_or(&[][..], |reserve| &reserve.backends);
+        self.backends.iter().chain(behind)
+    }
+
+    /// Whether another set is this one over again.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let pairs = || self.backends.iter().zip(&other.backends);
+        self.footing == other.footing
+            && self.weights == other.weights
+            && pairs().all(|(one, its)| Arc::ptr_eq(one, its))
+            && match (self.reserve(), other.reserve()) {
+                (Some(one), Some(its)) => one.is_like(its),
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            }
     }
 
     /// Whether the address is a member.

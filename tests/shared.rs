@@ -228,6 +228,7 @@ fn round_robin_is_exact_over_all_threads_while_the_set_is_published_anew() {
             let seeker = Seeker {
                 client: addr(1),
                 failed: &[],
+                tries: 3,
             };
             for _ in 0..3 * ROUNDS {
                 reader.refresh();

@@ -116,6 +116,7 @@ impl Workload for Pick {
         let seeker = Seeker {
             client: address(7),
             failed: &[],
+            tries: 3,
         };
         let chosen = self
             .balancer

@@ -46,6 +46,16 @@ pub struct Seeker<'a> {
     pub client: SocketAddr,
     /// Whom it is not to get while there are others: they have just failed for it.
     pub failed: &'a [SocketAddr],
+    /// Tries that it has left, this one included.
+    pub tries: usize,
+}
+
+impl Seeker<'_> {
+    /// Whether it is to get one of the reserve of a set.
+    fn turns_to(&self, reserve: &ActiveSet, set: &ActiveSet) -> bool {
+        let is_left = |set: &ActiveSet| set.backends.iter().any(|one| !self.failed.contains(&one.addr));
+        !self.failed.is_empty() && (self.tries <= 1 || !is_left(set)) && is_left(reserve)
+    }
 }
 
 impl LoadBalancer {
@@ -55,7 +65,9 @@ impl LoadBalancer {
         Self { algorithm, turn }
     }
 
-    /// The member for the next connection, as an index into the set; `None` only for an empty set.
+    /// The member for the next connection, as an index into [`ActiveSet::everybody`]; `None` only for an empty set.
+    ///
+    /// Whom all members have failed gets one of the reserve, and so does whoever has one try left and was failed before.
     pub fn choose(
         &self,
         set: &ActiveSet,
@@ -64,6 +76,10 @@ impl LoadBalancer {
         now: Instant,
     ) -> Option<usize> {
         let count = set.backends.len();
+        if let Some(reserve) = set.reserve().filter(|reserve| seeker.turns_to(reserve, set)) {
+            let behind = self.choose(reserve, seeker, rng, now);
+            return behind.map(|behind| count + behind);
+        }
         if count <= 1 {
             return (count == 1).then_some(0);
         }

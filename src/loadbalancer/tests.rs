@@ -55,7 +55,11 @@ impl Chooser {
     }
 
     fn choose_for(&mut self, set: &ActiveSet, client: SocketAddr, failed: &[SocketAddr]) -> Option<usize> {
-        let seeker = Seeker { client, failed };
+        let seeker = Seeker {
+            client,
+            failed,
+            tries: 3,
+        };
         self.balancer.choose(set, &seeker, &mut self.rng, self.now)
     }
 
@@ -238,6 +242,37 @@ fn clients_of_one_who_failed_are_shared_by_the_others_as_they_weigh() {
     let mut counts = [0_u32; 3];
     (0..4_000).for_each(|_| counts[chooser.choose(&set, &[addr(1)])] += 1);
     assert!(counts[0] == 0 && counts[1].abs_diff(1_000) < 8, "{counts:?}");
+}
+
+#[test]
+fn whom_all_members_have_failed_gets_one_of_the_reserve() {
+    let now = clock::now();
+    let behind = set_of(&[(1, 0); 4], now).backends.split_off(2);
+    let set = set_of(&[(1, 0), (1, 0)], now).with_reserve(ActiveSet::new(behind, Footing::Good));
+    let [one, two, three, four] = [1, 2, 3, 4].map(addr);
+    for algorithm in Algorithm::ALL {
+        let mut chooser = Chooser::new(algorithm, now);
+        let mut choose = |failed: &[SocketAddr], tries| {
+            let seeker = Seeker {
+                client: CLIENT,
+                failed,
+                tries,
+            };
+            let chosen = chooser.balancer.choose(&set, &seeker, &mut chooser.rng, now);
+            chosen.expect("not empty")
+        };
+        for _ in 0..50 {
+            assert!(choose(&[], 1) < 2, "{algorithm:?}: the first try is no last one");
+            assert_eq!(choose(&[one], 2), 1, "{algorithm:?}");
+            assert!(choose(&[one], 1) >= 2, "{algorithm:?}: the last try");
+            assert!(choose(&[one, two], 2) >= 2, "{algorithm:?}");
+            assert_eq!(choose(&[one, two, three], 2), 3, "{algorithm:?}");
+            assert!(
+                choose(&[one, two, three, four], 2) < 2,
+                "{algorithm:?}: it begins again"
+            );
+        }
+    }
 }
 
 /// A set of two, and one that joined a minute later, at the given time of its life.

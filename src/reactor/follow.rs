@@ -132,7 +132,7 @@ impl Reactor {
                 tenant.race_budget.fill();
                 tenant.wake_if_in_use(self.index, &self.hub);
             }
-            if tenant.active.refresh() || tenant.members.len() != tenant.active.backends.len() {
+            if tenant.active.refresh() || tenant.members.len() != tenant.active.everybody().count() {
                 self.adopt_active_set(key);
             }
             let count = self.tenants.get(key).map_or(0, |tenant| tenant.members.len());
@@ -158,7 +158,7 @@ impl Reactor {
         let is_first = tenant.members.is_empty() && !set.backends.is_empty();
         let known = tenant.pools.clone();
         let mut members = Vec::with_capacity(set.backends.len());
-        for backend in &set.backends {
+        for backend in set.everybody() {
             let is_its = |key: &&Key| {
                 self.pools
                     .get(**key)
@@ -168,9 +168,6 @@ impl Reactor {
                 let pool = Pool::new(Arc::clone(backend), self.index, key);
                 self.pools.insert(pool).ok()
             });
-            if let Some(pool) = pool.and_then(|key| self.pools.get_mut(key)) {
-                pool.retired_at = None;
-            }
             members.extend(pool);
         }
         if let Some(tenant) = self.tenants.get_mut(key) {
@@ -183,9 +180,16 @@ impl Reactor {
                 self.retire_pool(pool);
             }
         }
-        for pool in members {
-            self.pool_timers.clear(pool.index());
-            self.pool_is_due(pool);
+        let reserve = members.split_off(set.backends.len().min(members.len()));
+        for key in members {
+            if let Some(pool) = self.pools.get_mut(key) {
+                pool.retired_at = None;
+            }
+            self.pool_timers.clear(key.index());
+            self.pool_is_due(key);
+        }
+        for pool in reserve {
+            self.retire_pool(pool);
         }
         if is_first {
             self.find_for_those_who_wait(key);

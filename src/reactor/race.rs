@@ -133,10 +133,11 @@ impl Reactor {
         let Some(Choice::Pool(rival)) = choice else {
             return None;
         };
-        // Where all others have failed, the balancer begins again.
-        let addr = self.pools.get(rival)?.backend.addr;
-        let has_failed = self.clients.get(key)?.failed().contains(&addr);
-        (rival != pool && !has_failed).then_some(rival)
+        // Where all others have failed, the balancer begins again, or has turned to the reserve.
+        let chosen = self.pools.get(rival)?;
+        let has_failed = self.clients.get(key)?.failed().contains(&chosen.backend.addr);
+        let is_member = chosen.retired_at.is_none();
+        (rival != pool && !has_failed && is_member).then_some(rival)
     }
 
     /// One of the dials of a client is through, or a warm connection took its place: the other one is the pool's.

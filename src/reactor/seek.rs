@@ -90,18 +90,21 @@ impl Reactor {
         if heir.members.is_empty() && heir.standing == Standing::Current {
             return Some(Choice::NoSet);
         }
-        if client.failed().len() >= own.spec().pools.dial_attempts as usize {
+        let attempts = own.spec().pools.dial_attempts as usize;
+        let tries = attempts.saturating_sub(client.failed().len());
+        if tries == 0 {
             return Some(Choice::Nobody);
         }
         debug_assert_eq!(
             heir.members.len(),
-            heir.active.backends.len(),
+            heir.active.everybody().count(),
             "a pool for each member"
         );
         let balancer = &heir.service.balancer;
         let seeker = Seeker {
             client: client.relay.client_addr,
             failed: client.failed(),
+            tries,
         };
         let index = balancer.choose(&heir.active, &seeker, &mut self.rng, self.time.clock());
         let pool = index.and_then(|index| heir.members.get(index)).copied();

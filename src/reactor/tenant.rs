@@ -21,7 +21,8 @@ pub(super) struct Tenant {
     pub(super) service: Arc<Service>,
     pub(super) active: Reader<ActiveSet>,
     pub(super) slumber: Reader<Slumber>,
-    /// The pool of each member of the active set, in its order.
+    /// The pool of each member of the active set and of its reserve, in their order; those of the reserve have retired: they
+    /// have nothing warm, and get those clients only whom all members have failed.
     pub(super) members: Vec<Key>,
     /// All pools that are its: the members', and those of backends that left and are not empty yet.
     pub(super) pools: Vec<Key>,

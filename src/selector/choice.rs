@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLockReadGuard, Weak};
 use std::time::Instant;
@@ -12,6 +13,7 @@ use std::time::Instant;
 use super::decide::{self, Footing, Listed, Member, Ratings, Situation, Switch, SwitchReason, decide};
 use super::record::{self, Course, Detail, Entry, MAX_WITHDRAWN_ROWS, Record};
 use super::report;
+use super::tiers::{Place, Tiers};
 use crate::backend::{ActiveSet, Backend};
 use crate::base::grid::Grid;
 use crate::base::published::Reader;
@@ -49,6 +51,8 @@ pub(super) struct Choice {
     /// Whether initial probing was over at the evaluation before: until then sets are made of whoever has answered so far,
     /// and better ones need not wait.
     is_settled: bool,
+    /// Whom those turn to whom all members have failed, by address.
+    reserve: Vec<SocketAddr>,
     /// Backends by address, as long as anybody holds them.
     known: HashMap<SocketAddr, Weak<Backend>>,
     /// On which way to the network the set was chosen.
@@ -74,6 +78,7 @@ impl Choice {
             last_switch: None,
             entries: Vec::new(),
             is_settled: false,
+            reserve: Vec::new(),
             known: HashMap::new(),
             uplink: 0,
             aside: Vec::new(),
@@ -110,6 +115,13 @@ impl Choice {
     /// that have passed meanwhile are none to catch up with.
     pub(super) fn hear(&mut self, origin: Instant, now: Instant) {
         self.is_asked |= self.service.live.evaluation.take() | self.admin.refresh();
+        if self.candidates.refresh() {
+            // What entries say of members holds at once.
+            let present = self.service.live.active.load();
+            if !present.backends.is_empty() {
+                self.publish(present.backends.clone(), present.footing, now);
+            }
+        }
         if self.slumber.refresh() && !self.slumber.is_asleep() {
             self.plan(origin, now);
         }
@@ -141,7 +153,9 @@ impl Choice {
             ratings,
             current,
             details,
+            reserve,
         } = self.rate(&present);
+        self.reserve = reserve;
         let situation = Situation {
             ratings: &ratings,
             current: &current,
@@ -162,10 +176,7 @@ impl Choice {
                     self.last_switch = Some(now);
                 }
             }
-            None if decision.footing != present.footing => {
-                self.publish(present.backends.clone(), decision.footing);
-            }
-            None => {}
+            None => self.publish(present.backends.clone(), decision.footing, now),
         }
         let aim = (self.rules(), self.confirmed());
         let rows = record::rows(&situation, &decision, &details, &self.entries, aim);
@@ -281,55 +292,115 @@ impl Choice {
     fn rate(&self, present: &ActiveSet) -> Seen {
         let size = self.rules().active_set_size;
         let board = self.board();
-        let member = |backend: &Arc<Backend>| {
-            let addr = backend.addr;
-            let listed = match (self.candidates.contains(&addr), self.admin.of(&addr)) {
-                (false, _) => Listed::No,
-                (true, AdminState::Ready) => Listed::Yes,
-                (true, AdminState::Drain | AdminState::Maintenance) => Listed::Withdrawn,
-            };
-            Member {
-                rated: board.rating(addr),
-                listed,
-            }
-        };
-        let mut current: Vec<_> = present.backends.iter().map(member).collect();
         // What is only recalled makes no set better; it does for the place of who fails, if nothing else does.
         let members = || board.recalled().filter(|rated| present.contains(&rated.addr));
         let all = || board.rated().chain(members());
+        let tiers = self.tiers(all(), present);
+        let mut current: Vec<_> = present
+            .backends
+            .iter()
+            .map(|backend| self.member(board.rating(backend.addr), tiers))
+            .collect();
+        let may_serve = |rated: &Rated| self.may_serve_in(rated, tiers);
         let aim = (size, self.confirmed());
-        let mut ratings = Ratings::of(all, &current, aim, |addr| self.may_serve(addr));
+        let mut ratings = Ratings::of(all, &current, aim, may_serve);
         let ranked = &ratings.ranked;
         let known = |addr: &SocketAddr| ranked.iter().any(|rated| rated.addr == *addr);
         let others = decide::best(size, board.recalled(), decide::by_rank, |rated| {
-            self.may_serve(&rated.addr) && !known(&rated.addr)
+            may_serve(rated) && !known(&rated.addr)
         });
         ratings.ranked.extend(others);
-        let mut details = self.details(&board, &ratings, &current);
+        let reserve = self.reserve_of(all(), tiers);
+        let mut details = self.details(&board, record::subjects(&ratings, &current, &reserve), tiers);
         drop(board);
         strike_surplus(&mut current, size);
-        let ranked = &mut ratings.ranked;
-        if ranked.len() < size {
-            // Too few were touched (initial probing is off): strangers rank last, and only a set that
-            // cannot be chosen by score is made of them.
-            for addr in even_sample(&self.candidates, size).filter(|addr| self.may_serve(addr)) {
-                if ranked.len() < size && ranked.iter().all(|rated| rated.addr != addr) {
-                    let unknown = Rated::unknown(addr);
-                    ranked.push(unknown);
-                    details.push((unknown, Detail::default()));
-                }
-            }
+        // Too few were touched (initial probing is off): strangers rank last, and only a set that
+        // cannot be chosen by score is made of them.
+        for unknown in self.strangers(size, &ratings.ranked) {
+            ratings.ranked.push(unknown);
+            details.push((unknown, Detail::default()));
         }
+        let mut reserve: Vec<_> = reserve.iter().map(|rated| rated.addr).collect();
+        // Who is there changes less often than who is better.
+        reserve.sort_unstable();
         Seen {
             ratings,
             current,
             details,
+            reserve,
         }
     }
 
+    fn tier(&self, addr: &SocketAddr) -> u16 {
+        self.candidates.options_of(addr).tier
+    }
+
+    /// Which tiers are in use, by all who may be chosen.
+    fn tiers(&self, all: impl Iterator<Item = Rated>, present: &ActiveSet) -> Tiers {
+        let confirmed = self.confirmed();
+        let rules = self.rules();
+        let passing = all.filter(|rated| decide::passes(rated, rules) && self.may_serve(&rated.addr));
+        Tiers::of(passing.map(|rated| {
+            let is_confirmed = usize::from(rated.successes) >= confirmed || present.contains(&rated.addr);
+            (self.tier(&rated.addr), is_confirmed)
+        }))
+    }
+
+    /// Whether a candidate may be chosen, as far as tiers go too: nobody behind the one that serves, and of those before it
+    /// nobody who passes, for that is not confirmed; who does not pass is only told of.
+    fn may_serve_in(&self, rated: &Rated, tiers: Tiers) -> bool {
+        let has_place = || match tiers.place(self.tier(&rated.addr)) {
+            Place::Serving => true,
+            Place::Before => !decide::passes(rated, self.rules()),
+            Place::Behind => false,
+        };
+        self.may_serve(&rated.addr) && has_place()
+    }
+
+    /// A member as it is now.
+    fn member(&self, rated: Rated, tiers: Tiers) -> Member {
+        let addr = &rated.addr;
+        let listed = match (self.candidates.contains(addr), self.admin.of(addr)) {
+            (false, _) => Listed::No,
+            (true, AdminState::Ready) => match tiers.place(self.tier(addr)) {
+                Place::Behind => Listed::Behind,
+                Place::Serving | Place::Before => Listed::Yes,
+            },
+            (true, AdminState::Drain | AdminState::Maintenance) => Listed::Withdrawn,
+        };
+        Member { rated, listed }
+    }
+
+    /// The best of the tier behind the one that serves.
+    fn reserve_of(&self, all: impl Iterator<Item = Rated>, tiers: Tiers) -> Vec<Rated> {
+        let Some(tier) = tiers.reserve else {
+            return Vec::new();
+        };
+        decide::best(self.rules().active_set_size, all, decide::by_rank, |rated| {
+            decide::passes(rated, self.rules())
+                && self.may_serve(&rated.addr)
+                && self.tier(&rated.addr) == tier
+        })
+    }
+
+    /// Candidates that nobody has asked yet, for a set of this size that would be smaller; of the first tier that has any.
+    fn strangers(&self, size: usize, ranked: &[Rated]) -> Vec<Rated> {
+        let missing = size.saturating_sub(ranked.len());
+        if missing == 0 {
+            return Vec::new();
+        }
+        let is_new = |addr: &SocketAddr| ranked.iter().all(|rated| rated.addr != *addr);
+        let sample = even_sample(&self.candidates, size);
+        let mut strangers: Vec<_> = sample
+            .filter(|addr| self.may_serve(addr) && is_new(addr))
+            .collect();
+        let first = strangers.iter().map(|addr| self.tier(addr)).min();
+        strangers.retain(|addr| Some(self.tier(addr)) == first);
+        strangers.into_iter().take(missing).map(Rated::unknown).collect()
+    }
+
     /// What is known of those who are looked at, and of some who were taken out.
-    fn details(&self, board: &ScoreBoard, ratings: &Ratings, current: &[Member]) -> Vec<(Rated, Detail)> {
-        let mut subjects = record::subjects(ratings, current);
+    fn details(&self, board: &ScoreBoard, mut subjects: Vec<Rated>, tiers: Tiers) -> Vec<(Rated, Detail)> {
         let withdrawn = self.admin.withdrawn().take(MAX_WITHDRAWN_ROWS);
         for (addr, _) in withdrawn.filter(|(addr, _)| self.candidates.contains(addr)) {
             if subjects.iter().all(|known| known.addr != addr) {
@@ -342,6 +413,7 @@ impl Choice {
                 score: board.score(&addr),
                 is_fresh: board.is_fresh(&addr),
                 admin: self.admin.of(&addr),
+                place: tiers.place(self.tier(&addr)),
             };
             (rated, detail)
         };
@@ -362,7 +434,7 @@ impl Choice {
                 targets::prepare(backend, strategy);
             }
         }
-        self.publish(backends, footing);
+        self.publish(backends, footing, now);
         self.entries = record::entries(&self.entries, switch, now);
         let counter = self.service.live.counts.switches.get(switch.reason as usize);
         debug_assert!(counter.is_some(), "each reason has its counter");
@@ -371,17 +443,32 @@ impl Choice {
         }
     }
 
-    fn publish(&self, backends: Vec<Arc<Backend>>, footing: Footing) {
+    /// Publishes a set, if it is another one.
+    fn publish(&mut self, backends: Vec<Arc<Backend>>, footing: Footing, now: Instant) {
         debug_assert!(
             !backends.is_empty() || self.candidates.is_empty(),
             "whoever has candidates has members"
         );
+        let is_member = |addr: &SocketAddr| backends.iter().any(|backend| backend.addr == *addr);
+        let mut reserve = std::mem::take(&mut self.reserve);
+        reserve.retain(|addr| self.candidates.contains(addr) && !is_member(addr));
+        let behind = reserve.iter().map(|addr| self.backend(*addr, now)).collect();
+        self.reserve = reserve;
+        let set = ActiveSet::weighted(self.weigh(backends), footing)
+            .with_reserve(ActiveSet::weighted(self.weigh(behind), footing));
+        self.service
+            .live
+            .active
+            .replace(|present| (!present.is_like(&set)).then(|| Arc::new(set)));
+    }
+
+    /// Backends with what they weigh.
+    fn weigh(&self, backends: Vec<Arc<Backend>>) -> Vec<(Arc<Backend>, NonZeroU16)> {
         let weigh = |backend: Arc<Backend>| {
             let weight = self.candidates.options_of(&backend.addr).weight;
             (backend, weight)
         };
-        let set = ActiveSet::weighted(backends.into_iter().map(weigh).collect(), footing);
-        self.service.live.active.publish(Arc::new(set));
+        backends.into_iter().map(weigh).collect()
     }
 
     /// The one backend of an address.
@@ -404,6 +491,8 @@ struct Seen {
     ratings: Ratings,
     current: Vec<Member>,
     details: Vec<(Rated, Detail)>,
+    /// The reserve, by address.
+    reserve: Vec<SocketAddr>,
 }
 
 /// Marks whom a set that has become smaller has no place for.

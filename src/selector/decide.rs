@@ -35,11 +35,13 @@ pub enum SwitchReason {
     Resize,
     /// Somebody has taken a member out by hand, and nobody failed.
     Withdrawn,
+    /// A tier that goes before the one of the set passes again.
+    Tier,
 }
 
 impl SwitchReason {
     /// Every reason, in label order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Initial,
         Self::Better,
         Self::Emergency,
@@ -47,6 +49,7 @@ impl SwitchReason {
         Self::Fallback,
         Self::Resize,
         Self::Withdrawn,
+        Self::Tier,
     ];
 
     /// The label value.
@@ -60,6 +63,7 @@ impl SwitchReason {
             Self::Fallback => "fallback",
             Self::Resize => "resize",
             Self::Withdrawn => "withdrawn",
+            Self::Tier => "tier",
         }
     }
 }
@@ -124,17 +128,16 @@ impl Ratings {
         all: impl Fn() -> I,
         current: &[Member],
         (size, confirmed): (usize, usize),
-        is_listed: impl Fn(&SocketAddr) -> bool,
+        may_serve: impl Fn(&Rated) -> bool,
     ) -> Self {
         let confirmed = u16::try_from(confirmed).unwrap_or(u16::MAX);
         let floor = mean_of_members(current);
         let is_member = |addr: &SocketAddr| current.iter().any(|member| member.rated.addr == *addr);
-        let is_listed = |rated: &Rated| is_listed(&rated.addr);
         let is_proven =
-            |rated: &Rated| (rated.successes >= confirmed || is_member(&rated.addr)) && is_listed(rated);
+            |rated: &Rated| (rated.successes >= confirmed || is_member(&rated.addr)) && may_serve(rated);
         let is_no_worse = |rated: &Rated| rated.is_trusted && rated.score >= floor && is_proven(rated);
         Self {
-            ranked: best(size + RUNNERS_UP, all(), by_rank, is_listed),
+            ranked: best(size + RUNNERS_UP, all(), by_rank, &may_serve),
             proven: best(size, all(), by_rank, is_proven),
             soonest: best(size, all(), by_latency, is_no_worse),
         }
@@ -161,6 +164,8 @@ pub enum Listed {
     Surplus,
     /// It is listed, and somebody has taken it out by hand.
     Withdrawn,
+    /// It is listed, and a tier that goes before its own serves.
+    Behind,
 }
 
 /// Why a candidate does not pass.
@@ -308,7 +313,9 @@ pub fn fault(rated: &Rated, rules: &config::Selector) -> Option<Fault> {
     }
 }
 
-fn passes(rated: &Rated, rules: &config::Selector) -> bool {
+/// Whether a candidate passes.
+#[must_use]
+pub fn passes(rated: &Rated, rules: &config::Selector) -> bool {
     fault(rated, rules).is_none()
 }
 
@@ -325,9 +332,10 @@ fn mend<'a>(
     let kept = members.len();
     // Who has no place any more, or is not to have one, is no loss, unless somebody else is.
     let is_out = |member: &Member, why: Listed| member.listed == why && passes(&member.rated, rules);
-    let withdrawn = current.iter().any(|member| is_out(member, Listed::Withdrawn));
+    let any_out = |why| current.iter().any(|member| is_out(member, why));
     let failed = current.iter().any(|member| {
-        !stays(&member) && !is_out(member, Listed::Surplus) && !is_out(member, Listed::Withdrawn)
+        let no_losses = [Listed::Surplus, Listed::Withdrawn, Listed::Behind];
+        !stays(&member) && !no_losses.into_iter().any(|why| is_out(member, why))
     });
     for newcomer in newcomers {
         if members.len() < rules.active_set_size && !contains(&members, &newcomer.addr) {
@@ -336,8 +344,10 @@ fn mend<'a>(
     }
     let reason = if failed {
         SwitchReason::Emergency
-    } else if withdrawn {
+    } else if any_out(Listed::Withdrawn) {
         SwitchReason::Withdrawn
+    } else if any_out(Listed::Behind) {
+        SwitchReason::Tier
     } else if kept < current.len() {
         SwitchReason::Resize
     } else if members.len() > kept {

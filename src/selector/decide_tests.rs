@@ -29,6 +29,8 @@ struct World {
     scores: Vec<Rated>,
     current: Vec<SocketAddr>,
     removed: Vec<SocketAddr>,
+    /// Those of a tier behind the one that serves.
+    behind: Vec<SocketAddr>,
     footing: Footing,
     last_switch: Option<Instant>,
     now: Instant,
@@ -41,6 +43,7 @@ impl World {
             scores: scores.iter().map(|(port, score)| rated(*port, *score)).collect(),
             current: Vec::new(),
             removed: Vec::new(),
+            behind: Vec::new(),
             footing: Footing::Good,
             last_switch: None,
             now: clock::now(),
@@ -55,18 +58,29 @@ impl World {
     }
 
     fn decide(&self) -> Decision {
-        let eligible = |addr: &SocketAddr| !self.removed.contains(addr);
+        let eligible = |addr: &SocketAddr| !self.removed.contains(addr) && !self.behind.contains(addr);
         let member = |addr: &SocketAddr| Member {
             rated: *self
                 .scores
                 .iter()
                 .find(|rated| rated.addr == *addr)
                 .expect("scored"),
-            listed: if eligible(addr) { Listed::Yes } else { Listed::No },
+            listed: if self.removed.contains(addr) {
+                Listed::No
+            } else if self.behind.contains(addr) {
+                Listed::Behind
+            } else {
+                Listed::Yes
+            },
         };
         let current: Vec<_> = self.current.iter().map(member).collect();
         let aim = (self.rules.active_set_size, self.rules.confirm_probes);
-        let ratings = Ratings::of(|| self.scores.iter().copied(), &current, aim, eligible);
+        let ratings = Ratings::of(
+            || self.scores.iter().copied(),
+            &current,
+            aim,
+            |rated| eligible(&rated.addr),
+        );
         let situation = Situation {
             ratings: &ratings,
             current: &current,
@@ -101,6 +115,20 @@ fn the_first_set_is_the_best_that_pass() {
     assert_eq!(world.step(), None);
     let mut world = World::new(&[(1, 14.9), (2, 90.0)]);
     assert_eq!(world.step(), Some((vec![2], SwitchReason::Initial)));
+}
+
+#[test]
+fn a_tier_that_passes_again_takes_over_at_once() {
+    let mut world = World::new(&[(1, 60.0), (2, 60.0), (3, 60.0)]);
+    world.behind = vec![addr(2), addr(3)];
+    world.current = world.behind.clone();
+    world.last_switch = Some(world.now);
+    assert_eq!(world.step(), Some((vec![1], SwitchReason::Tier)));
+    assert_eq!(world.step(), None);
+    // One of those behind failed as well.
+    world.current = world.behind.clone();
+    world.set(2, 3.0);
+    assert_eq!(world.step(), Some((vec![1], SwitchReason::Emergency)));
 }
 
 #[test]

@@ -16,5 +16,6 @@ mod report; // what the selector says in the log
 #[cfg(test)]
 mod tests;
 mod thread; // the thread
+pub mod tiers; // which tier of candidates serves
 
 pub use thread::Selector;

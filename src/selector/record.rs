@@ -8,8 +8,10 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::decide::{
-    Contest, Decision, Fault, Footing, Listed, Member, Ratings, Situation, Switch, SwitchReason, fault,
+    Contest, Decision, Fault, Footing, Listed, Member, RUNNERS_UP, Ratings, Situation, Switch, SwitchReason,
+    fault,
 };
+use super::tiers::Place;
 use crate::config;
 use crate::scorer::sample::Rated;
 use crate::scorer::score::Score;
@@ -93,6 +95,8 @@ pub enum Bar {
     Fault(Fault),
     /// It passes, and the set has become too small for it.
     Surplus,
+    /// It is in a tier that is used only while nobody passes in the one that serves.
+    Behind,
     /// It is known from before this process, or before something happened, and was not asked since.
     Recalled,
     /// It has not given the answers yet that confirm it.
@@ -112,6 +116,8 @@ pub struct Detail {
     pub is_fresh: bool,
     /// What it is allowed to do.
     pub admin: AdminState,
+    /// Where it stands by its tier.
+    pub place: Place,
 }
 
 /// How a member came in.
@@ -126,13 +132,14 @@ pub struct Entry {
 }
 
 /// Everybody of whom a record is to have a row, in their order but for the members, who come first.
-pub fn subjects(ratings: &Ratings, current: &[Member]) -> Vec<Rated> {
+pub fn subjects(ratings: &Ratings, current: &[Member], reserve: &[Rated]) -> Vec<Rated> {
     let members = current.iter().map(|member| member.rated);
     let others = ratings
         .ranked
         .iter()
         .chain(&ratings.proven)
-        .chain(&ratings.soonest);
+        .chain(&ratings.soonest)
+        .chain(reserve.iter().take(RUNNERS_UP));
     let mut subjects: Vec<Rated> = Vec::new();
     for rated in members.chain(others.copied()) {
         if subjects.iter().all(|known| known.addr != rated.addr) {
@@ -208,8 +215,10 @@ fn bar(
         (Some(Listed::No), _) => Bar::Delisted,
         (_, Some(fault)) => Bar::Fault(fault),
         (Some(Listed::Surplus), None) => Bar::Surplus,
-        (Some(Listed::Yes | Listed::Withdrawn) | None, None) => {
-            if let Some(lost) = decision.contests.iter().position(is_contender) {
+        (Some(Listed::Yes | Listed::Withdrawn | Listed::Behind) | None, None) => {
+            if detail.place == Place::Behind {
+                Bar::Behind
+            } else if let Some(lost) = decision.contests.iter().position(is_contender) {
                 Bar::Lost(lost)
             } else if !detail.is_fresh {
                 Bar::Recalled

@@ -13,7 +13,7 @@ use crate::config::{Scoring, ServiceName, Spec, Strategy};
 use crate::scorer::board::ScoreBoard;
 use crate::scorer::link::{LinkView, Phase};
 use crate::scorer::sample::{Outcome, Source};
-use crate::service::stage::{addr, hub, list, publish, sample, service, spec};
+use crate::service::stage::{addr, hub, list, list_saying, publish, sample, service, service_of, spec};
 use crate::service::{AdminState, Hub, Live, Service, Slumber};
 use crate::state::snapshot::{SavedLifetime, ServiceState};
 
@@ -111,7 +111,7 @@ fn the_first_set_is_published_prepared_and_heard_of() {
     bench.hub.bells.pools.answer();
     bench.step();
     assert_eq!(ports(&one), [1, 2, 3]);
-    assert_eq!(switches(&one), [1, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(switches(&one), [1, 0, 0, 0, 0, 0, 0, 0]);
     let set = one.live.active.load();
     for backend in &set.backends {
         assert_eq!(backend.target.load(Ordering::Relaxed), 7);
@@ -134,7 +134,7 @@ fn without_a_sample_the_set_is_spread_over_the_list() {
     assert_eq!(bench.evaluate(&one), [1, 4, 7]);
     assert_eq!(
         (footing(&one), switches(&one)),
-        (Footing::BestScored, [0, 0, 0, 0, 1, 0, 0])
+        (Footing::BestScored, [0, 0, 0, 0, 1, 0, 0, 0])
     );
     bench.evaluate(&one);
     assert_eq!(published(&one), 1);
@@ -142,7 +142,7 @@ fn without_a_sample_the_set_is_spread_over_the_list() {
     assert_eq!(bench.evaluate(&one), [5]);
     assert_eq!(
         (footing(&one), switches(&one)),
-        (Footing::Good, [0, 0, 1, 0, 1, 0, 0])
+        (Footing::Good, [0, 0, 1, 0, 1, 0, 0, 0])
     );
 }
 
@@ -164,7 +164,7 @@ fn a_footing_that_changes_is_published_with_the_same_members() {
     (1..=3).for_each(|port| (0..40).for_each(|_| bench.succeed(&one, port, 10)));
     bench.evaluate(&one);
     assert_eq!((footing(&one), published(&one)), (Footing::Good, 3));
-    assert_eq!(switches(&one), [1, 0, 0, 0, 0, 0, 0], "no switch in all that");
+    assert_eq!(switches(&one), [1, 0, 0, 0, 0, 0, 0, 0], "no switch in all that");
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn a_candidate_off_the_list_leaves_and_cannot_come_back() {
     bench.step();
     assert_eq!(ports(&one), [1, 2, 3], "newcomers are to be probed first");
     assert_eq!(bench.evaluate(&one), [2, 3, 4]);
-    assert_eq!(switches(&one), [1, 0, 1, 0, 0, 0, 0]);
+    assert_eq!(switches(&one), [1, 0, 1, 0, 0, 0, 0, 0]);
 }
 
 #[test]
@@ -562,4 +562,120 @@ fn without_anybody_else_who_is_taken_out_goes_on() {
     withdraw(&one, 2, AdminState::Maintenance);
     assert_eq!(bench.evaluate(&one), [2]);
     assert_eq!(footing(&one), Footing::BestScored);
+}
+
+/// A bench whose service has one candidate, and two backups.
+fn with_backups(change: impl FnOnce(&mut Spec)) -> (Bench, Arc<Service>) {
+    let bench = Bench::new();
+    let set = list_saying(&[(1, ""), (2, "backup"), (3, "backup")]);
+    let one = service_of(&bench.hub, "one", set, spec(change));
+    one.live.is_swept.store(true, Ordering::Relaxed);
+    publish(&bench.hub, &[&one]);
+    (bench, one)
+}
+
+fn reserve(service: &Service) -> Vec<u16> {
+    let active = service.live.active.load();
+    let reserve = active.reserve().map_or(&[][..], |reserve| &reserve.backends);
+    reserve.iter().map(|backend| backend.addr.port()).collect()
+}
+
+#[test]
+fn backups_serve_while_nobody_before_them_passes() {
+    let (mut bench, one) = with_backups(|_| ());
+    (1..=3).for_each(|port| (0..3).for_each(|_| bench.succeed(&one, port, 100 / u64::from(port))));
+    assert_eq!((bench.evaluate(&one), reserve(&one)), (vec![1], vec![2, 3]));
+    let behind = one
+        .live
+        .active
+        .load()
+        .reserve()
+        .expect("a reserve")
+        .backends
+        .clone();
+    let targets = |of: &[Arc<crate::backend::Backend>]| -> u32 {
+        of.iter().map(|one| one.target.load(Ordering::Relaxed)).sum()
+    };
+    assert_eq!(targets(&behind), 0, "nothing is kept warm to a reserve");
+    bench.fail(&one, 1);
+    assert_eq!((bench.evaluate(&one), reserve(&one)), (vec![3, 2], vec![]));
+    let members = one.live.active.load();
+    assert!(
+        behind
+            .iter()
+            .all(|one| members.backends.iter().any(|member| Arc::ptr_eq(one, member)))
+    );
+    assert!(targets(&members.backends) > 0);
+    // It is back at once, debounced or not: a second has not passed.
+    (0..60).for_each(|_| bench.succeed(&one, 1, 90));
+    assert_eq!((bench.evaluate(&one), reserve(&one)), (vec![1], vec![2, 3]));
+    assert_eq!(switches(&one), [1, 0, 1, 0, 0, 0, 0, 1]);
+    let quiet = published(&one);
+    bench.evaluate(&one);
+    assert_eq!(published(&one), quiet);
+}
+
+#[test]
+fn one_answer_does_not_take_clients_away_from_backups() {
+    let (mut bench, one) = with_backups(|_| ());
+    (2..=3).for_each(|port| (0..3).for_each(|_| bench.succeed(&one, port, 100)));
+    assert_eq!(bench.evaluate(&one), [2, 3]);
+    bench.succeed(&one, 1, 1);
+    assert_eq!(bench.evaluate(&one), [2, 3], "it is not confirmed");
+    (0..2).for_each(|_| bench.succeed(&one, 1, 1));
+    assert_eq!(bench.evaluate(&one), [1]);
+}
+
+#[test]
+fn the_last_one_that_is_taken_out_by_hand_leaves_to_backups() {
+    let (mut bench, one) = with_backups(|_| ());
+    (1..=3).for_each(|port| (0..3).for_each(|_| bench.succeed(&one, port, 100)));
+    bench.evaluate(&one);
+    let state = |state| {
+        let next = |states: &crate::service::AdminStates| states.with(addr(1), state).map(Arc::new);
+        assert!(one.live.admin.replace(next));
+    };
+    state(AdminState::Drain);
+    assert_eq!(bench.evaluate(&one), [2, 3]);
+    state(AdminState::Ready);
+    assert_eq!((bench.evaluate(&one), reserve(&one)), (vec![1], vec![2, 3]));
+}
+
+#[test]
+fn nobody_is_known_and_backups_are_none_of_the_first_set() {
+    let (mut bench, one) = with_backups(|spec| spec.remotes.probing.initial.enabled = false);
+    assert_eq!(
+        (bench.evaluate(&one), footing(&one)),
+        (vec![1], Footing::BestScored)
+    );
+}
+
+#[test]
+fn while_nobody_passes_the_last_good_set_stays_whatever_its_tier() {
+    let (mut bench, one) = with_backups(|_| ());
+    (2..=3).for_each(|port| (0..3).for_each(|_| bench.succeed(&one, port, 100)));
+    bench.evaluate(&one);
+    (1..=3).for_each(|port| bench.fail(&one, port));
+    assert_eq!(
+        (bench.evaluate(&one), footing(&one)),
+        (vec![2, 3], Footing::LastGood)
+    );
+}
+
+#[test]
+fn what_entries_say_of_members_holds_at_once() {
+    let (mut bench, one) = Bench::with_one(1..=2, |_| ());
+    (1..=2).for_each(|port| bench.succeed(&one, port, 10));
+    bench.evaluate(&one);
+    let before = one.live.active.load();
+    before.backends[0].join();
+    bench.hub.bells.selector.answer();
+    let set = list_saying(&[(1, "weight=3"), (2, "")]);
+    one.live.candidates.publish(Arc::new(set));
+    assert!(bench.hub.bells.selector.answer(), "it is told");
+    bench.step();
+    let after = one.live.active.load();
+    assert_eq!((after.weights().weight(0), after.weights().weight(1)), (3, 1));
+    assert!(Arc::ptr_eq(&before.backends[0], &after.backends[0]));
+    assert_eq!(switches(&one), [1, 0, 0, 0, 0, 0, 0, 0], "that is no switch");
 }

@@ -31,7 +31,7 @@ use crate::state::snapshot::ServiceState;
 pub struct Live {
     /// Which service.
     pub id: ServiceId,
-    /// Who may be probed. Written by the worker; prober, scorer and pools listen.
+    /// Who may be probed. Written by the worker; prober, scorer, selector and pools listen.
     pub candidates: Arc<Published<CandidateSet>>,
     /// What is known of the candidates that were touched. Written by the scorer.
     pub board: RwLock<ScoreBoard>,
@@ -98,7 +98,7 @@ impl Live {
     /// A service that is new: nobody touched, nobody chosen.
     #[must_use]
     pub fn new(candidates: Arc<CandidateSet>, scoring: &Scoring, bells: &Doorbells) -> Self {
-        let of_candidates = [&bells.prober, &bells.scorer, &bells.pools];
+        let of_candidates = [&bells.prober, &bells.scorer, &bells.selector, &bells.pools];
         let of_active = [&bells.scorer, &bells.pools, &bells.main]
             .into_iter()
             .chain(bells.reactors.iter());

@@ -31,6 +31,13 @@ pub(crate) fn list(ports: impl IntoIterator<Item = u16>) -> CandidateSet {
     CandidateSet::parse(&lines.join("\n"), 80).expect("a list")
 }
 
+/// A candidate list of [`addr`]s with what is said of each.
+pub(crate) fn list_saying(entries: &[(u16, &str)]) -> CandidateSet {
+    let line = |(port, words): &(u16, &str)| format!("{} {words}", addr(*port));
+    let lines: Vec<_> = entries.iter().map(line).collect();
+    CandidateSet::parse(&lines.join("\n"), 80).expect("a list")
+}
+
 /// The defaults, but for what `change` does.
 pub(crate) fn spec(change: impl FnOnce(&mut Spec)) -> Arc<Spec> {
     let mut spec = Spec {

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use tcp_forwarder::backend::ActiveSet;
 use tcp_forwarder::config::{Algorithm, Spec, Strategy};
 use tcp_forwarder::relay::close::CloseReason;
+use tcp_forwarder::selector::decide::Footing;
 use tcp_forwarder::service::traffic;
 
-use crate::rig::{Rig, TestBackend, wait_for};
+use crate::rig::{Rig, TestBackend, member, own_ip, publish_set, wait_for};
 use crate::support::{Silent, ping};
 
 fn spec(algorithm: Algorithm, strategy: Strategy) -> Spec {
@@ -98,6 +100,37 @@ fn a_dial_that_takes_too_long_moves_on_to_the_next_backend() {
     let timeouts = rig.traffic(0).errors[traffic::ErrorKind::DialTimeout as usize].value();
     assert_eq!(timeouts, u64::from(waited));
     assert_eq!(rig.closed(CloseReason::DialFailed), 0);
+}
+
+#[test]
+fn clients_whom_all_members_fail_are_served_by_the_reserve() {
+    let mut spec = spec(Algorithm::RoundRobin, Strategy::Static { size_per_remote: 2 });
+    // Fewer tries than members.
+    spec.pools.dial_attempts = 2;
+    let rig = Rig::start(&spec, &backends(1), 2);
+    let dead = |_| SocketAddr::from((own_ip(), 9));
+    let members = (0..3).map(|n| member(&rig.service, dead(n))).collect();
+    let behind: Vec<_> = backends(2)
+        .iter()
+        .map(|addr| member(&rig.service, *addr))
+        .collect();
+    let set =
+        ActiveSet::new(members, Footing::Good).with_reserve(ActiveSet::new(behind.clone(), Footing::Good));
+    rig.service.live.active.publish(Arc::new(set));
+    let held = open(&rig, 20);
+    assert_eq!(rig.closed(CloseReason::DialFailed), 0);
+    assert_eq!(behind.iter().map(|one| one.live()).sum::<u32>(), 20);
+    let warm = || -> u32 {
+        let shares = behind.iter().flat_map(|one| one.shares.iter());
+        shares.map(|share| share.warm.load(Ordering::Relaxed)).sum()
+    };
+    assert_eq!(warm(), 0, "nothing is kept warm to who is in reserve");
+    // It becomes the set: the same backends, with what they have.
+    publish_set(&rig.service, behind.clone());
+    wait_for("pools of members", || warm() >= 4);
+    assert_eq!(behind.iter().map(|one| one.live()).sum::<u32>(), 20);
+    drop(held);
+    wait_for("all have left", || behind.iter().all(|one| one.live() == 0));
 }
 
 #[test]

@@ -36,5 +36,6 @@ mod services;
 mod storm;
 #[path = "../support/mod.rs"]
 mod support;
+mod tiers;
 mod told;
 mod warm;

@@ -131,6 +131,7 @@ impl Crowd {
         let seeker = Seeker {
             client: SocketAddr::from(([192, 0, 2, 1], 1024)),
             failed,
+            tries: 3,
         };
         let index = service.balancer.choose(&set, &seeker, &mut self.rng, core.now());
         let backend = index

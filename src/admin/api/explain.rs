@@ -365,6 +365,10 @@ impl Words<'_> {
                 format!("Out: the set was made smaller, to {}.", rules.active_set_size),
                 "A place becomes free, or active_set_size grows.".to_owned(),
             ),
+            Bar::Behind => (
+                "Out: a tier that goes before its own serves.".to_owned(),
+                "Nobody passes in the tiers before its own.".to_owned(),
+            ),
             Bar::Recalled => (
                 "Out: known only from before, and not asked since.".to_owned(),
                 "It answers a probe.".to_owned(),
@@ -426,6 +430,7 @@ fn because(reason: SwitchReason) -> &'static str {
         SwitchReason::Fallback => "chosen while nobody passes",
         SwitchReason::Resize => "chosen when the set was made smaller",
         SwitchReason::Withdrawn => "chosen when a member was taken out by hand",
+        SwitchReason::Tier => "chosen when its tier passed again, which goes before the one of the set",
     }
 }
 
@@ -435,6 +440,7 @@ fn bar_word(bar: Bar) -> &'static str {
         Bar::Delisted => "delisted",
         Bar::Fault(fault) => fault_word(fault),
         Bar::Surplus => "surplus",
+        Bar::Behind => "behind",
         Bar::Recalled => "recalled",
         Bar::Unconfirmed => "unconfirmed",
         Bar::Lost(_) => "lost",

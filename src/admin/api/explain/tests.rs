@@ -11,7 +11,7 @@ use super::*;
 use crate::config::Spec;
 use crate::scorer::sample::{Outcome as Sampled, Source};
 use crate::selector::Selector;
-use crate::service::stage::{addr, hub, list, publish, sample, service, spec};
+use crate::service::stage::{self, addr, hub, list, publish, sample, service, spec};
 use crate::service::{AdminState, Hub, Service};
 
 /// A service and its selector, with a clock that the test moves.
@@ -374,6 +374,25 @@ fn a_smaller_set_and_a_larger_one() {
     resized(&mut scene, 3);
     assert_eq!(scene.of(3)["reason"], "fill");
     says(&scene.of(3), "chosen when the set was too small");
+}
+
+#[test]
+fn in_a_tier_behind() {
+    let mut scene = Scene::new(|_| ());
+    let set = stage::list_saying(&[(1, ""), (2, "backup")]);
+    scene.one.live.candidates.publish(Arc::new(set));
+    (1..=2).for_each(|port| scene.answers(port, 3, 20));
+    scene.evaluate();
+    assert_eq!(scene.of(2)["reason"], "behind");
+    says(&scene.of(2), "a tier that goes before its own serves");
+    scene.fails(1);
+    scene.evaluate();
+    assert_eq!(scene.of(1)["reason"], "below_threshold");
+    (0..9).for_each(|_| scene.answers(1, 9, 20));
+    scene.evaluate();
+    assert_eq!(scene.told(None)["switch"], "tier");
+    assert_eq!(scene.of(1)["reason"], "tier");
+    says(&scene.of(1), "its tier passed again");
 }
 
 #[test]
