@@ -24,7 +24,7 @@ pub struct Backend {
     pub addr: SocketAddr,
     /// When it joined the active set.
     pub joined_at: Instant,
-    /// Relays that use it or wait for it, over all reactors.
+    /// Relays that use it or wait for it, over all reactors; not those that it has finished.
     live: AtomicU32,
     /// Highest `live` since [`take_peak`](Self::take_peak).
     peak: AtomicU32,
@@ -293,7 +293,8 @@ impl Backend {
         }
     }
 
-    /// Relays that use the backend or wait for it, over all reactors.
+    /// Relays that use the backend or wait for it, over all reactors; not those that it has finished, whatever their clients still
+    /// do.
     pub fn live(&self) -> u32 {
         self.live.load(Ordering::Relaxed)
     }

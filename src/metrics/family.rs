@@ -155,7 +155,7 @@ families! {
     LB_REQUESTS = Counter "tcp_forwarder_lb_requests_total" &["service", "algorithm", "server"],
         "Client connections sent to a backend.";
     LB_BACKEND_CONNECTIONS = Gauge "tcp_forwarder_lb_backend_connections" SERVER,
-        "Client connections that use a backend or wait for it.";
+        "Client connections that a backend has not finished, and those that wait for it.";
     DIAL_DURATION = Histogram "tcp_forwarder_dial_duration_seconds" SERVER,
         "Connect time of successful dials for clients and pools.";
     RACE_DIALS = Counter "tcp_forwarder_race_dials_total" &["service", "result"],

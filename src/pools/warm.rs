@@ -50,6 +50,8 @@ pub struct Pool<K> {
     warm: VecDeque<K>,
     dialling: u32,
     in_use: u32,
+    /// Those of them whose backend has finished.
+    unloaded: u32,
     refusals: u32,
     /// Dials in a row that timed out.
     timeouts: u32,
@@ -73,6 +75,7 @@ impl<K: Copy + PartialEq> Pool<K> {
             warm: VecDeque::new(),
             dialling: 0,
             in_use: 0,
+            unloaded: 0,
             refusals: 0,
             timeouts: 0,
             retry_at: None,
@@ -143,9 +146,31 @@ impl<K: Copy + PartialEq> Pool<K> {
         found.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The backend has finished one of the connections: whatever its client still does, that is no load of the backend any
+    /// more.
+    pub fn unload(&mut self) {
+        debug_assert!(self.unloaded < self.in_use, "who is unloaded has joined");
+        self.unloaded += 1;
+        self.backend.leave();
+    }
+
+    /// Connections in use that are no load of the backend any more.
+    #[must_use]
+    pub fn unloaded(&self) -> u32 {
+        self.unloaded
+    }
+
+    /// A connection that was [unloaded](Self::unload) has gone.
+    pub fn leave_unloaded(&mut self) {
+        debug_assert!(self.unloaded > 0, "who leaves so was unloaded");
+        self.unloaded = self.unloaded.saturating_sub(1);
+        self.in_use = self.in_use.saturating_sub(1);
+        self.publish(self.in_use, |share| &share.in_use);
+    }
+
     /// A connection has left the backend.
     pub fn leave(&mut self) {
-        debug_assert!(self.in_use > 0, "who leaves has joined");
+        debug_assert!(self.in_use > self.unloaded, "who leaves has joined");
         self.in_use = self.in_use.saturating_sub(1);
         self.backend.leave();
         self.publish(self.in_use, |share| &share.in_use);

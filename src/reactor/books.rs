@@ -19,6 +19,7 @@ struct Count {
     warm: u32,
     dialling: u32,
     in_use: u32,
+    unloaded: u32,
 }
 
 impl Reactor {
@@ -54,6 +55,7 @@ impl Reactor {
                 warm: pool.warm_count(),
                 dialling: pool.dialling(),
                 in_use: pool.in_use(),
+                unloaded: pool.unloaded(),
             };
             assert_eq!(kept, count, "pool of {}", pool.backend.addr);
             let tenant = self.tenants.get(pool.tenant);
@@ -72,6 +74,7 @@ impl Reactor {
                 continue;
             };
             let count = counts.entry(upstream.pool).or_default();
+            count.unloaded += u32::from(upstream.is_unloaded);
             match upstream.state {
                 State::Dialling { client: None, .. } => count.dialling += 1,
                 State::Dialling {

@@ -8,10 +8,11 @@ use log::debug;
 use super::client::{Client, Stage, Wait};
 use super::core::Reactor;
 use super::signal::Signal;
-use super::upstream::KEEPALIVE_AFTER;
-use crate::base::slots::Key;
+use super::upstream::{KEEPALIVE_AFTER, Upstream};
+use crate::base::slots::{Key, Slots};
 use crate::config::Splice;
 use crate::net;
+use crate::pools::warm::Pool;
 use crate::relay::bulk;
 use crate::relay::close::{CloseReason, Ending, Side};
 use crate::relay::course::Step;
@@ -80,6 +81,9 @@ impl Reactor {
             if client.relay.is_half_closed() && !was_half_closed {
                 let until = self.now + tenant.spec().server.half_close_timeout;
                 self.client_timers.set(key.index(), until);
+                if client.relay.has_backend_finished() {
+                    unload(upstream, &mut self.pools);
+                }
             }
             if let Some(at) = client.relay.resumes_at() {
                 self.resume_timers.set(key.index(), self.time.of_clock(at));
@@ -251,10 +255,12 @@ impl Reactor {
             client.relay.give_back(bandwidth);
         }
         let pool = client.pool();
+        let mut upstream = None;
         self.leave_race(&mut client);
         match client.stage {
             Stage::Relaying(attached) | Stage::Leaving(attached, _) => {
-                if let Some(mut upstream) = self.remove_upstream(attached.upstream) {
+                upstream = self.remove_upstream(attached.upstream);
+                if let Some(upstream) = &mut upstream {
                     if ending.reset.is_of(Side::Backend) {
                         net::reset_on_close(upstream.peer.stream.wire());
                     } else {
@@ -271,7 +277,9 @@ impl Reactor {
         if ending.reset.is_of(Side::Client) {
             net::reset_on_close(client.relay.client.stream.wire());
         }
-        let backend = pool.and_then(|pool| self.leave_pool(pool));
+        let backend = pool.and_then(|pool| self.leave_pool_by(upstream.as_ref(), pool));
+        // Only now its socket is closed.
+        drop(upstream);
         self.write_line(&client, &service, backend, ending);
         let lifetime = self.now.saturating_duration_since(client.relay.accepted_at);
         let traffic = &service.live.traffic[self.index];
@@ -292,6 +300,14 @@ impl Reactor {
         }
         tell_closed(&client, &service, (backend, ending), lifetime);
         self.drop_tenant_if_done(client.tenant);
+    }
+}
+
+/// The backend of a connection has finished it.
+fn unload(upstream: &mut Upstream, pools: &mut Slots<Pool<Key>>) {
+    if let Some(pool) = pools.get_mut(upstream.pool).filter(|_| !upstream.is_unloaded) {
+        upstream.is_unloaded = true;
+        pool.unload();
     }
 }
 

@@ -344,13 +344,23 @@ impl Reactor {
         };
         self.wait(key, Wait::Nothing);
         let upstream = self.remove_upstream(attached.upstream);
-        (upstream, self.leave_pool(attached.pool))
+        let backend = self.leave_pool_by(upstream.as_ref(), attached.pool);
+        (upstream, backend)
     }
 
     /// A client has left its backend; the backend's address.
     pub(super) fn leave_pool(&mut self, key: Key) -> Option<SocketAddr> {
+        self.leave_pool_by(None, key)
+    }
+
+    /// The same, if it had this connection to it.
+    pub(super) fn leave_pool_by(&mut self, upstream: Option<&Upstream>, key: Key) -> Option<SocketAddr> {
         let pool = self.pools.get_mut(key)?;
-        pool.leave();
+        if upstream.is_some_and(|upstream| upstream.is_unloaded) {
+            pool.leave_unloaded();
+        } else {
+            pool.leave();
+        }
         let addr = pool.backend.addr;
         self.pool_is_due(key);
         self.drop_pool_if_done(key);
@@ -384,6 +394,7 @@ impl Reactor {
             },
             is_kept_alive: false,
             is_queued: false,
+            is_unloaded: false,
         };
         let Ok(key) = self.upstreams.insert(upstream) else {
             return Err(io::ErrorKind::OutOfMemory.into());

@@ -22,6 +22,8 @@ pub(super) struct Upstream {
     pub(super) is_kept_alive: bool,
     /// Whether it is in the queue of handshakes.
     pub(super) is_queued: bool,
+    /// Whether its backend has finished, so that it is no load of it any more.
+    pub(super) is_unloaded: bool,
 }
 
 /// What it is for.

@@ -1,7 +1,7 @@
 //! Who gets a connection, and what becomes of it when that one cannot or may not have it.
 
-use std::io::{ErrorKind, Read};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -131,6 +131,41 @@ fn clients_whom_all_members_fail_are_served_by_the_reserve() {
     assert_eq!(behind.iter().map(|one| one.live()).sum::<u32>(), 20);
     drop(held);
     wait_for("all have left", || behind.iter().all(|one| one.live() == 0));
+}
+
+#[test]
+fn a_relay_whose_backend_has_finished_is_no_load_of_it() {
+    let finishes = TestBackend::start(|mut stream| {
+        drop(stream.write_all(b"goodbye"));
+        drop(stream.shutdown(Shutdown::Write));
+        // It has done its part, and hears what its client still says.
+        drop(stream.read_to_end(&mut Vec::new()));
+    });
+    let rig = Rig::start(
+        &spec(Algorithm::LeastConnections, Strategy::Off),
+        &[finishes.addr],
+        2,
+    );
+    let mut held: Vec<TcpStream> = (0..6).map(|_| rig.connect()).collect();
+    for client in &mut held {
+        let mut said = String::new();
+        client.read_to_string(&mut said).expect("up to its end");
+        assert_eq!(said, "goodbye");
+    }
+    let live = || rig.set().backends[0].live();
+    wait_for("none is load any more", || live() == 0);
+    assert_eq!((rig.in_use(), rig.active()), (6, 6), "all are there still");
+    // The client may say something, finish, or reset: none is taken off twice.
+    for (turn, client) in held.iter_mut().enumerate() {
+        match turn % 3 {
+            0 => client.write_all(b"and to you").expect("its half is open"),
+            1 => client.shutdown(Shutdown::Write).expect("it was open"),
+            _ => {}
+        }
+    }
+    drop(held);
+    wait_for("all have left", || rig.in_use() == 0 && rig.active() == 0);
+    assert_eq!(live(), 0);
 }
 
 #[test]
