@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use documents::markdown::{self, Block};
 
 pub(crate) const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];
-const ALL: [&str; 19] = [
+const ALL: &[&str] = &[
     "README.md",
     "README.zh-CN.md",
     "ARCHITECTURE.md",
