@@ -5,10 +5,11 @@
 //! behind a link that leads elsewhere now, and one that comes back with its folder. Whoever owns it looks, every
 //! [`LOOK_INTERVAL`], on a thread that may block.
 
-use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+
+use crate::base::file_identity::{Identity, identity};
 
 /// Time between two looks at a file.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -18,28 +19,6 @@ pub const LAZY_LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What is looked at; none while the file cannot be looked at.
 type Stamp = Option<(u64, Option<SystemTime>, Identity)>;
-
-/// Which file it is, and when the system has last seen anything of it change.
-#[cfg(unix)]
-type Identity = (u64, u64, i64, i64);
-
-/// The same, where that is not told.
-#[cfg(not(unix))]
-type Identity = ();
-
-#[cfg(unix)]
-fn identity(metadata: &Metadata) -> Identity {
-    use std::os::unix::fs::MetadataExt;
-    (
-        metadata.dev(),
-        metadata.ino(),
-        metadata.ctime(),
-        metadata.ctime_nsec(),
-    )
-}
-
-#[cfg(not(unix))]
-fn identity(_: &Metadata) -> Identity {}
 
 /// Whether a file can be read again without waiting for whoever writes it, or for ever.
 ///
