@@ -14,7 +14,12 @@ mod documents {
     pub(crate) mod lists;
     pub(crate) mod markdown;
     pub(crate) mod promises;
+    pub(crate) mod reference;
+    pub(crate) mod sample;
+    pub(crate) mod schema;
+    pub(crate) mod schema_check;
     pub(crate) mod tables;
+    pub(crate) mod texts;
     pub(crate) mod unit;
 }
 
@@ -45,6 +50,12 @@ const ALL: &[&str] = &[
     "docs/LISTS.md",
     "docs/MAP.md",
     "docs/SEARCH.md",
+    "docs/reference/configuration.md",
+    "docs/reference/metrics.md",
+    "docs/reference/reasons.md",
+    "docs/zh-CN/reference/configuration.md",
+    "docs/zh-CN/reference/metrics.md",
+    "docs/zh-CN/reference/reasons.md",
     "scripts/bench/README.md",
 ];
 
@@ -54,6 +65,22 @@ pub(crate) fn root() -> PathBuf {
 
 pub(crate) fn read(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Compares a committed file with what is made of the sources, or writes it.
+pub(crate) fn hold(name: &str, made: &str) {
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::create_dir_all(root().join(name).parent().unwrap()).unwrap();
+        fs::write(root().join(name), made).unwrap();
+        return;
+    }
+    let committed = fs::read_to_string(root().join(name)).unwrap_or_default();
+    let differs = committed.lines().zip(made.lines()).position(|(a, b)| a != b);
+    assert!(
+        committed == made,
+        "{name} is not what the sources say (line {}): UPDATE_DOCS=1 cargo test --test documents",
+        differs.map_or(0, |line| line + 1)
+    );
 }
 
 /// Where a program is, looked for as a shell does.

@@ -1,87 +1,10 @@
-//! The tables of the readmes, and the shipped configuration, say what the code says.
+//! The shipped configuration and the page of the access log say what the code says.
 
 use tcp_forwarder::access_log::{By, Phase};
-use tcp_forwarder::config::{self, AccessField, KeyDoc};
-
-use tcp_forwarder::admission::RejectReason;
-use tcp_forwarder::metrics::family::{self, Kind};
-use tcp_forwarder::relay::close::CloseReason;
-use tcp_forwarder::selector::decide::SwitchReason;
-use tcp_forwarder::service::traffic::ErrorKind;
+use tcp_forwarder::config::{self, AccessField};
 
 use super::markdown;
 use crate::{read, root};
-
-/// What is allowed, as the table has it: ranges without words, which is the same in every language.
-fn allowed(key: &KeyDoc) -> (String, bool) {
-    let text = key.allowed.as_str();
-    let text = text.strip_suffix(", such as 500ms, 15s, 1m30s").unwrap_or(text);
-    let range = ["a whole number from ", "a number from ", "a port number from "]
-        .iter()
-        .find_map(|words| text.strip_prefix(words))
-        .or_else(|| (key.kind == "duration").then_some(text))
-        .and_then(|range| range.split_once(" to "));
-    match range {
-        Some((least, most)) => (format!("{least} – {most}"), true),
-        None => (
-            text.replace("this file", "the configuration file"),
-            key.kind == "choice",
-        ),
-    }
-}
-
-/// The default, as the table has it.
-fn default(key: &KeyDoc) -> String {
-    if key.default.is_empty() {
-        "`\"\"`".to_owned()
-    } else {
-        format!("`{}`", key.default)
-    }
-}
-
-#[test]
-fn the_configuration_reference_is_complete_and_true() {
-    let rows = markdown::rows(&read("README.md"), "Key");
-    let expected: Vec<Vec<String>> = config::reference()
-        .iter()
-        .map(|key| {
-            vec![
-                format!("`{}`", key.path),
-                key.kind.to_owned(),
-                default(key),
-                allowed(key).0,
-                key.meaning.to_owned(),
-            ]
-        })
-        .collect();
-    for (row, expected) in rows.iter().zip(&expected) {
-        assert_eq!(
-            row,
-            expected,
-            "README.md must have the row | {} |",
-            expected.join(" | ")
-        );
-    }
-    assert_eq!(rows.len(), expected.len(), "keys in README.md");
-}
-
-#[test]
-fn the_chinese_reference_has_the_same_keys_defaults_and_ranges() {
-    let rows = markdown::rows(&read("README.zh-CN.md"), "键");
-    let keys = config::reference();
-    assert_eq!(rows.len(), keys.len(), "keys in README.zh-CN.md");
-    for (row, key) in rows.iter().zip(&keys) {
-        assert_eq!(row[0], format!("`{}`", key.path));
-        assert_eq!(row[2], default(key), "{}", key.path);
-        let (allowed, is_neutral) = allowed(key);
-        assert!(
-            !is_neutral || row[3] == allowed,
-            "{}: {} is not {allowed}",
-            key.path,
-            row[3]
-        );
-    }
-}
 
 #[test]
 fn the_shipped_configuration_has_every_key_with_its_default() {
@@ -113,70 +36,6 @@ fn the_shipped_configuration_has_every_key_with_its_default() {
     let config = config::parse(&text, &file).expect("valid");
     let empty = config::parse("", &file).expect("valid");
     assert_eq!(config, empty, "config.yaml is not what an empty file means");
-}
-
-#[test]
-fn the_metrics_tables_are_complete_and_true() {
-    for (name, column) in [("README.md", "Metric"), ("README.zh-CN.md", "指标")] {
-        let rows = markdown::rows(&read(name), column);
-        assert_eq!(rows.len(), family::ALL.len(), "metrics in {name}");
-        for (row, family) in rows.iter().zip(family::ALL) {
-            let short = family.name.strip_prefix("tcp_forwarder_").unwrap_or(family.name);
-            assert_eq!(row[0], format!("`{short}`"), "{name}");
-            let labels = if family.labels.is_empty() {
-                "–".to_owned()
-            } else {
-                family.labels.join(", ")
-            };
-            assert_eq!(row[2], labels, "{name}: labels of {short}");
-            if name == "README.md" {
-                let kind = match family.kind {
-                    Kind::Counter => "counter",
-                    Kind::Gauge => "gauge",
-                    Kind::Histogram => "histogram",
-                };
-                assert_eq!((row[1].as_str(), row[3].as_str()), (kind, family.help), "{short}");
-            }
-        }
-    }
-}
-
-#[test]
-fn the_label_tables_are_complete() {
-    let tables = [
-        (
-            (
-                "Label `reason` of `connections_closed_total`",
-                "`connections_closed_total` 的标签 `reason`",
-            ),
-            CloseReason::ALL.map(CloseReason::label).to_vec(),
-        ),
-        (
-            (
-                "Label `reason` of `connections_rejected_total`",
-                "`connections_rejected_total` 的标签 `reason`",
-            ),
-            RejectReason::ALL.map(RejectReason::label).to_vec(),
-        ),
-        (
-            ("Label `kind` of `errors_total`", "`errors_total` 的标签 `kind`"),
-            [&ErrorKind::ALL.map(ErrorKind::label)[..], &family::OTHER_ERRORS].concat(),
-        ),
-        (
-            (
-                "Label `reason` of `selector_switches_total`",
-                "`selector_switches_total` 的标签 `reason`",
-            ),
-            SwitchReason::ALL.map(SwitchReason::label).to_vec(),
-        ),
-    ];
-    for ((english, chinese), labels) in tables {
-        for (name, column) in [("README.md", english), ("README.zh-CN.md", chinese)] {
-            let rows = markdown::rows(&read(name), column);
-            let shown: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
-            assert_eq!(shown, labels, "{name}: {column}");
-        }
-    }
 }
 
 #[test]
