@@ -92,9 +92,9 @@ fn few_doors_lead_to_the_operating_system() {
 }
 
 #[test]
-fn the_readme_shows_what_the_feature_mobile_changes() {
-    let text = fs::read_to_string(root().join("README.md")).unwrap();
-    let (_, section) = text.split_once("### The feature `mobile`\n").unwrap();
+fn the_reference_shows_what_the_feature_mobile_changes() {
+    let text = fs::read_to_string(root().join("docs/reference/configuration.md")).unwrap();
+    let (_, section) = text.split_once("## Defaults for phones\n").unwrap();
     let section = section.split("\n## ").next().unwrap();
     let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
     let expected: Vec<String> = config::reference()
@@ -108,7 +108,7 @@ fn the_readme_shows_what_the_feature_mobile_changes() {
         })
         .collect();
     for (row, expected) in rows.iter().zip(&expected) {
-        assert_eq!(row, expected, "README.md must have that row");
+        assert_eq!(row, expected, "docs/reference/configuration.md must have that row");
     }
     assert_eq!(rows.len(), expected.len());
     assert!(expected.len() > 10);
