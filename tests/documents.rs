@@ -30,10 +30,39 @@ use std::path::{Path, PathBuf};
 
 use documents::markdown::{self, Block};
 
-pub(crate) const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];
+/// Pages that there are in both languages, the English one first. What they show is loaded and run.
+pub(crate) const PAGES: [(&str, &str); 16] = [
+    ("README.md", "README.zh-CN.md"),
+    ("docs/COMPARED.md", "docs/zh-CN/COMPARED.md"),
+    ("docs/candidate-list.md", "docs/zh-CN/candidate-list.md"),
+    ("docs/command-line.md", "docs/zh-CN/command-line.md"),
+    ("docs/guide/configuration.md", "docs/zh-CN/guide/configuration.md"),
+    (
+        "docs/guide/edge-addresses.md",
+        "docs/zh-CN/guide/edge-addresses.md",
+    ),
+    ("docs/guide/observe.md", "docs/zh-CN/guide/observe.md"),
+    (
+        "docs/guide/phone-and-router.md",
+        "docs/zh-CN/guide/phone-and-router.md",
+    ),
+    ("docs/guide/replicas.md", "docs/zh-CN/guide/replicas.md"),
+    ("docs/guide/service.md", "docs/zh-CN/guide/service.md"),
+    ("docs/guide/tls-edge.md", "docs/zh-CN/guide/tls-edge.md"),
+    ("docs/guide/troubleshoot.md", "docs/zh-CN/guide/troubleshoot.md"),
+    ("docs/guide/tune.md", "docs/zh-CN/guide/tune.md"),
+    (
+        "docs/internals/benchmarks.md",
+        "docs/zh-CN/internals/benchmarks.md",
+    ),
+    ("docs/internals/choosing.md", "docs/zh-CN/internals/choosing.md"),
+    ("docs/internals/serving.md", "docs/zh-CN/internals/serving.md"),
+];
+
+/// The most that a readme may have: it is read to the end.
+const README_BYTES: usize = 8000;
+
 const ALL: &[&str] = &[
-    "README.md",
-    "README.zh-CN.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "MOBILE.md",
@@ -58,6 +87,12 @@ const ALL: &[&str] = &[
     "docs/zh-CN/reference/reasons.md",
     "scripts/bench/README.md",
 ];
+
+/// Every document that is held to what it says.
+pub(crate) fn all() -> impl Iterator<Item = &'static str> {
+    let pages = PAGES.iter().flat_map(|(english, chinese)| [*english, *chinese]);
+    pages.chain(ALL.iter().copied())
+}
 
 pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -137,7 +172,7 @@ fn the_map_names_every_source_file_and_no_other() {
 
 #[test]
 fn local_links_lead_somewhere() {
-    for name in ALL {
+    for name in all() {
         let text = read(name);
         for target in markdown::links(&text) {
             let (file, anchor) = target.split_once('#').unwrap_or((&target, ""));
@@ -165,7 +200,7 @@ fn local_links_lead_somewhere() {
 #[test]
 fn addresses_are_of_this_machine_or_of_the_documentation_ranges() {
     const ALLOWED: [&str; 6] = ["127.", "192.0.2.", "198.51.100.", "203.0.113.", "0.0.0.0", "300."];
-    for name in ALL {
+    for name in all() {
         for word in read(name).split(|c: char| !(c.is_ascii_digit() || c == '.')) {
             let is_address = word.split('.').count() == 4 && word.split('.').all(|part| !part.is_empty());
             assert!(
@@ -177,27 +212,42 @@ fn addresses_are_of_this_machine_or_of_the_documentation_ranges() {
 }
 
 #[test]
-fn both_readmes_have_the_same_sections_and_blocks() {
-    let [english, chinese] = READMES.map(read);
-    let levels =
-        |text: &str| -> Vec<usize> { markdown::headings(text).iter().map(|(level, _)| *level).collect() };
-    assert_eq!(levels(&english), levels(&chinese), "levels of headings");
-    let blocks = |text: &str| -> Vec<(String, String)> {
-        markdown::blocks(text)
-            .into_iter()
-            // Diagrams have words in them.
-            .map(|block| {
-                let text = if block.info == "text" {
-                    String::new()
-                } else {
-                    block.text
-                };
-                (block.info, text)
-            })
-            .collect()
-    };
-    for (english, chinese) in blocks(&english).iter().zip(blocks(&chinese)) {
-        assert_eq!(*english, chinese);
+fn both_languages_have_the_same_sections_and_blocks() {
+    for (english, chinese) in PAGES {
+        let [in_english, in_chinese] = [english, chinese].map(read);
+        let levels =
+            |text: &str| -> Vec<usize> { markdown::headings(text).iter().map(|(level, _)| *level).collect() };
+        assert_eq!(
+            levels(&in_english),
+            levels(&in_chinese),
+            "levels of headings: {chinese}"
+        );
+        let blocks = |text: &str| -> Vec<(String, String)> {
+            markdown::blocks(text)
+                .into_iter()
+                // Diagrams have words in them.
+                .map(|block| {
+                    let text = if block.info == "text" {
+                        String::new()
+                    } else {
+                        block.text
+                    };
+                    (block.info, text)
+                })
+                .collect()
+        };
+        assert_eq!(
+            blocks(&in_english),
+            blocks(&in_chinese),
+            "{chinese}: blocks that are not those of {english}"
+        );
     }
-    assert_eq!(blocks(&english).len(), blocks(&chinese).len(), "number of blocks");
+}
+
+#[test]
+fn the_readmes_are_short() {
+    for name in ["README.md", "README.zh-CN.md"] {
+        let bytes = read(name).len();
+        assert!(bytes <= README_BYTES, "{name} has {bytes} bytes");
+    }
 }

@@ -108,7 +108,10 @@ fn the_reference_shows_what_the_feature_mobile_changes() {
         })
         .collect();
     for (row, expected) in rows.iter().zip(&expected) {
-        assert_eq!(row, expected, "docs/reference/configuration.md must have that row");
+        assert_eq!(
+            row, expected,
+            "docs/reference/configuration.md must have that row"
+        );
     }
     assert_eq!(rows.len(), expected.len());
     assert!(expected.len() > 10);

@@ -1,7 +1,8 @@
-//! Every command that the readme shows is run, in a folder with the files it shows.
+//! Every command that a page shows is run, in a folder with the files that the page shows.
 //!
 //! `cargo run --release --` is the program under test here. Ports 1234 and 9099 are replaced by free ones. A
-//! block marked `starts` runs until the next one of its kind, and must end with status 0 when it is stopped.
+//! block marked `starts` runs until the next one of its kind, and must end with status 0 when it is stopped. Where a page
+//! asks before it starts anything, the shipped configuration runs.
 
 use std::fs;
 use std::io::Read;
@@ -184,92 +185,140 @@ fn text_of(output: &Output) -> String {
         .concat()
 }
 
-#[test]
-fn every_command_does_what_the_readme_says() {
-    let blocks = markdown::blocks(&read("README.md"));
-    let asked = Ports::free();
-    let scene = scene(&blocks, &asked);
-    let folder = scene.path();
-    let mut ports = asked.clone();
-    let mut running: Option<Running> = None;
-    let mut said: Option<String> = None;
-    let mut ran = 0;
-    for block in &blocks {
+/// A page whose commands are run one after another.
+struct Page {
+    name: &'static str,
+    asked: Ports,
+    ports: Ports,
+    scene: tempfile::TempDir,
+    running: Option<Running>,
+    said: Option<String>,
+    ran: usize,
+}
+
+impl Page {
+    fn start(&mut self, command: &str) {
+        if let Some(before) = self.running.take() {
+            before.stop();
+        }
+        let mut started = Running::start(&self.asked.put_into(command), self.scene.path());
+        self.ports = started.ports(&self.asked);
+        self.running = Some(started);
+    }
+
+    fn run(&mut self, command: &str, mark: &str) {
+        if self.running.is_none() {
+            self.start("tcp-forwarder --config config.yaml\n");
+        }
+        let script = self.ports.put_into(command);
+        self.said = None;
+        if let Some(name) = missing(&script) {
+            return skipped(&format!("a command of {}: no {name}", self.name));
+        }
+        let output = shell(&script, self.scene.path()).output().expect("sh");
+        let status = mark.strip_prefix("status=").unwrap_or("0");
+        let code = output.status.code().map(|code| code.to_string());
+        assert_eq!(
+            code.as_deref(),
+            Some(status),
+            "{}: {script}{}",
+            self.name,
+            text_of(&output)
+        );
+        self.said = Some(text_of(&output));
+    }
+
+    fn block(&mut self, block: &Block) {
         match content(block) {
             Content::Shell("by-hand") => {
                 let first = block.lines().next().unwrap_or_default();
-                assert!(
-                    BY_HAND.iter().any(|(line, _)| *line == first),
-                    "no reason not to run: {first}"
-                );
+                let reason = BY_HAND.iter().any(|(line, _)| *line == first);
+                assert!(reason, "no reason not to run: {first}");
             }
             Content::Shell("starts") => {
-                if let Some(before) = running.take() {
-                    before.stop();
-                }
-                let mut started = Running::start(&asked.put_into(&block.text), folder);
-                ports = started.ports(&asked);
-                running = Some(started);
-                ran += 1;
+                self.start(&block.text);
+                self.ran += 1;
             }
             Content::Shell(mark) => {
-                let script = ports.put_into(&block.text);
-                if let Some(name) = missing(&script) {
-                    skipped(&format!("a command of the readme: no {name}"));
-                    said = None;
-                    continue;
-                }
-                let output = shell(&script, folder).output().expect("sh");
-                let status = mark.strip_prefix("status=").unwrap_or("0");
-                let code = output.status.code().map(|code| code.to_string());
-                assert_eq!(code.as_deref(), Some(status), "{script}{}", text_of(&output));
-                said = Some(text_of(&output));
-                ran += 1;
+                self.run(&block.text, mark);
+                self.ran += 1;
             }
             Content::Output => {
-                if let Some(said) = &said {
-                    assert_eq!(said.trim_end(), block.text.trim_end());
+                if let Some(said) = &self.said {
+                    assert_eq!(said.trim_end(), block.text.trim_end(), "{}", self.name);
                 }
             }
             Content::Configuration(_)
             | Content::List(_)
             | Content::Prometheus(_)
+            | Content::HaProxy
             | Content::Sysctl
             | Content::LogLine
             | Content::Diagram => {}
         }
     }
-    running.expect("something was started").stop();
-    assert!(ran >= 8, "only {ran} commands ran");
+}
+
+#[test]
+fn every_command_does_what_its_page_says() {
+    let mut ran = 0;
+    for (name, _) in crate::PAGES {
+        let blocks = markdown::blocks(&read(name));
+        let asked = Ports::free();
+        let mut page = Page {
+            name,
+            ports: asked.clone(),
+            scene: scene(&blocks, &asked),
+            asked,
+            running: None,
+            said: None,
+            ran: 0,
+        };
+        for block in &blocks {
+            page.block(block);
+        }
+        ran += page.ran;
+        if let Some(running) = page.running {
+            running.stop();
+        }
+    }
+    assert!(ran >= 12, "only {ran} commands ran");
 }
 
 #[test]
 fn every_pair_of_configuration_and_list_passes_the_check() {
-    let blocks = markdown::blocks(&read("README.md"));
-    let scene = scene(&blocks, &Ports::free());
-    for name in ["example.org", "example.net"] {
-        for ending in ["pem", "key"] {
-            let file = root().join("tests/certificates/wild").with_extension(ending);
-            fs::copy(file, scene.path().join(format!("{name}.{ending}"))).expect("copied");
-        }
-    }
     let mut checked = 0;
-    for block in &blocks {
-        if let Content::Configuration(name) = content(block)
-            && name != BROKEN
-        {
-            let output = shell(&format!("tcp-forwarder check --config {name}"), scene.path()).output();
-            let output = output.expect("sh");
-            assert!(output.status.success(), "{name}: {}", text_of(&output));
-            checked += 1;
+    // A list may stand on another page than the configuration that names it.
+    let everything: Vec<Block> = crate::PAGES
+        .iter()
+        .flat_map(|(page, _)| markdown::blocks(&read(page)))
+        .collect();
+    for (page, _) in crate::PAGES {
+        let blocks = markdown::blocks(&read(page));
+        let scene = scene(&everything, &Ports::free());
+        for name in ["example.org", "example.net"] {
+            for ending in ["pem", "key"] {
+                let file = root().join("tests/certificates/wild").with_extension(ending);
+                fs::copy(file, scene.path().join(format!("{name}.{ending}"))).expect("copied");
+            }
+        }
+        for block in &blocks {
+            if let Content::Configuration(name) = content(block)
+                && name != BROKEN
+            {
+                let output = shell(&format!("tcp-forwarder check --config {name}"), scene.path()).output();
+                let output = output.expect("sh");
+                assert!(output.status.success(), "{page}: {name}: {}", text_of(&output));
+                checked += 1;
+            }
         }
     }
-    assert!(checked >= 6, "only {checked} configurations");
+    assert!(checked >= 12, "only {checked} configurations");
 }
 
 #[test]
 fn every_exit_status_is_in_the_table() {
-    let rows = markdown::rows(&read("README.md"), "Exit status");
+    let rows = markdown::rows(&read("docs/command-line.md"), "Exit status");
     let shown: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
     assert_eq!(shown, ["0", "1", "2", "130"]);
     let status = |arguments: &[&str]| {

@@ -1,4 +1,4 @@
-//! Every configuration, list, rule and log line that the readme shows is loaded by what would load it.
+//! Every configuration, list, rule and log line that the pages show is loaded by what would load it.
 
 use std::fs;
 use std::path::Path;
@@ -21,6 +21,8 @@ pub(crate) enum Content<'a> {
     Prometheus(&'a str),
     /// `ini sysctl`.
     Sysctl,
+    /// `text haproxy`: a configuration of `HAProxy`.
+    HaProxy,
     /// `json`: a log line.
     LogLine,
     /// `sh`, and how it is run.
@@ -37,6 +39,7 @@ pub(crate) fn content(block: &Block) -> Content<'_> {
         ["yaml", kind @ ("prometheus" | "rules")] => Content::Prometheus(kind),
         ["yaml", name] => Content::Configuration(name),
         ["text", "list", name] => Content::List(name),
+        ["text", "haproxy"] => Content::HaProxy,
         ["ini", "sysctl"] => Content::Sysctl,
         ["json"] => Content::LogLine,
         ["sh"] => Content::Shell(""),
@@ -53,9 +56,12 @@ pub(crate) const BROKEN: &str = "broken.yaml";
 #[test]
 fn every_configuration_and_list_is_valid() {
     let mut loaded = 0;
-    let blocks = ["README.md", "MOBILE.md"].map(|name| markdown::blocks(&read(name)));
-    for block in blocks.iter().flatten() {
-        match content(block) {
+    let pages = crate::PAGES.iter().map(|(english, _)| *english);
+    let blocks = pages
+        .chain(["MOBILE.md"])
+        .map(|name| markdown::blocks(&read(name)));
+    for block in blocks.flatten() {
+        match content(&block) {
             Content::Configuration(BROKEN) => {
                 assert!(config::parse(&block.text, Path::new(BROKEN)).is_err());
             }
@@ -70,6 +76,7 @@ fn every_configuration_and_list_is_valid() {
             Content::Prometheus(_)
             | Content::Sysctl
             | Content::LogLine
+            | Content::HaProxy
             | Content::Shell(_)
             | Content::Output
             | Content::Diagram => {}
@@ -80,7 +87,7 @@ fn every_configuration_and_list_is_valid() {
 
 #[test]
 fn weights_and_maximum_scores_say_the_same() {
-    let text = read("README.md");
+    let text = read("docs/guide/configuration.md");
     let blocks = markdown::blocks(&text);
     let scoring = |name: &str| {
         let wanted = |block: &&Block| content(block) == Content::Configuration(name);
@@ -98,7 +105,7 @@ fn weights_and_maximum_scores_say_the_same() {
 
 #[test]
 fn every_form_of_an_entry_is_one() {
-    let rows = markdown::rows(&read("README.md"), "Entry");
+    let rows = markdown::rows(&read("docs/candidate-list.md"), "Entry");
     assert_eq!(rows.len(), 11);
     for row in rows {
         let entry = row[0].trim_matches('`');
@@ -116,7 +123,7 @@ fn prometheus_takes_its_files() {
     };
     let folder = tempfile::tempdir().expect("folder");
     let mut checked = 0;
-    for block in markdown::blocks(&read("README.md")) {
+    for block in markdown::blocks(&read("docs/guide/observe.md")) {
         let Content::Prometheus(kind) = content(&block) else {
             continue;
         };
@@ -146,7 +153,7 @@ fn metrics_named_in_prose_exist() {
         .iter()
         .map(|family| family.name)
         .collect();
-    for name in crate::READMES {
+    for name in crate::all() {
         for word in read(name).split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) {
             let is_metric = word.starts_with("tcp_forwarder_") && word.len() > "tcp_forwarder_".len();
             assert!(
@@ -159,7 +166,9 @@ fn metrics_named_in_prose_exist() {
 
 #[test]
 fn the_log_line_has_the_fields_of_a_log_line() {
-    for block in markdown::blocks(&read("README.md")) {
+    let blocks = markdown::blocks(&read("docs/guide/observe.md"));
+    assert!(blocks.iter().any(|block| content(block) == Content::LogLine));
+    for block in blocks {
         if content(&block) == Content::LogLine {
             let line: serde_json::Value = serde_json::from_str(&block.text).expect("JSON");
             for field in ["time", "level", "target", "message"] {
@@ -177,7 +186,9 @@ fn the_kernel_knows_its_settings() {
     if !Path::new("/proc/sys/net/core/somaxconn").exists() {
         return skipped("kernel settings of the readme: this system does not show them");
     }
-    for block in markdown::blocks(&read("README.md")) {
+    let blocks = markdown::blocks(&read("docs/guide/service.md"));
+    assert!(blocks.iter().any(|block| content(block) == Content::Sysctl));
+    for block in blocks {
         if content(&block) != Content::Sysctl {
             continue;
         }
@@ -187,4 +198,23 @@ fn the_kernel_knows_its_settings() {
             assert!(file.exists(), "{key}");
         }
     }
+}
+
+#[test]
+fn haproxy_takes_its_configuration() {
+    let Some(haproxy) = program("haproxy") else {
+        return skipped("the configuration of HAProxy in docs/COMPARED.md: no haproxy");
+    };
+    let folder = tempfile::tempdir().expect("folder");
+    let blocks = markdown::blocks(&read("docs/COMPARED.md"));
+    let block = blocks.iter().find(|block| content(block) == Content::HaProxy);
+    let file = folder.path().join("haproxy.cfg");
+    fs::write(&file, &block.expect("one is shown").text).expect("written");
+    let output = Command::new(haproxy)
+        .args(["-c", "-f"])
+        .arg(&file)
+        .output()
+        .expect("haproxy");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
 }

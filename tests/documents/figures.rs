@@ -27,7 +27,10 @@ fn millis(duration: Option<Duration>) -> String {
 #[test]
 fn the_worked_example() {
     let rules = Scoring::default();
-    for (name, column) in [("README.md", "Connect"), ("README.zh-CN.md", "连接")] {
+    for (name, column) in [
+        ("docs/internals/choosing.md", "Connect"),
+        ("docs/zh-CN/internals/choosing.md", "连接"),
+    ] {
         let rows = markdown::rows(&read(name), column);
         assert_eq!(rows.len(), 4, "{name}");
         let mut history = History::default();
@@ -55,8 +58,8 @@ fn the_worked_example() {
 fn the_candidate_that_dies() {
     let rules = Scoring::default();
     for (name, column) in [
-        ("README.md", "Failures in a row"),
-        ("README.zh-CN.md", "连续失败次数"),
+        ("docs/internals/choosing.md", "Failures in a row"),
+        ("docs/zh-CN/internals/choosing.md", "连续失败次数"),
     ] {
         let rows = markdown::rows(&read(name), column);
         assert_eq!(rows.len(), 6, "{name}");
