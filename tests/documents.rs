@@ -9,6 +9,8 @@ mod waiting;
 mod documents {
     #[cfg(unix)]
     pub(crate) mod commands;
+    #[cfg(unix)]
+    pub(crate) mod compared;
     pub(crate) mod configurations;
     pub(crate) mod figures;
     pub(crate) mod lists;
