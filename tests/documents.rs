@@ -13,6 +13,7 @@ mod documents {
     pub(crate) mod compared;
     pub(crate) mod configurations;
     pub(crate) mod figures;
+    pub(crate) mod limits;
     pub(crate) mod lists;
     pub(crate) mod markdown;
     pub(crate) mod promises;
@@ -82,9 +83,11 @@ const ALL: &[&str] = &[
     "docs/MAP.md",
     "docs/SEARCH.md",
     "docs/reference/configuration.md",
+    "docs/reference/limits.md",
     "docs/reference/metrics.md",
     "docs/reference/reasons.md",
     "docs/zh-CN/reference/configuration.md",
+    "docs/zh-CN/reference/limits.md",
     "docs/zh-CN/reference/metrics.md",
     "docs/zh-CN/reference/reasons.md",
     "scripts/bench/README.md",

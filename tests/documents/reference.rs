@@ -68,7 +68,7 @@ fn code(value: &str) -> String {
 }
 
 /// A row of a table.
-fn row(page: &mut String, cells: &[&str]) {
+pub(crate) fn row(page: &mut String, cells: &[&str]) {
     for cell in cells {
         write!(page, "| {} ", cell.replace('|', "\\|")).unwrap();
     }
@@ -76,7 +76,7 @@ fn row(page: &mut String, cells: &[&str]) {
 }
 
 /// The head of a table.
-fn head(page: &mut String, cells: &[&str]) {
+pub(crate) fn head(page: &mut String, cells: &[&str]) {
     row(page, cells);
     writeln!(page, "{}|", "|---".repeat(cells.len())).unwrap();
 }

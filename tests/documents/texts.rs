@@ -18,7 +18,6 @@ pub(crate) enum Language {
 
 /// The same in both.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Both {
     en: String,
     zh: String,
@@ -33,6 +32,15 @@ impl Both {
     }
 }
 
+/// A bound that no key changes.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Limit {
+    /// `FILE::NAME`, below `src`.
+    pub(crate) constant: String,
+    #[serde(flatten)]
+    pub(crate) what: Both,
+}
+
 /// The file. What is not in both languages is Chinese.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,6 +52,7 @@ pub(crate) struct Texts {
     mobile: BTreeMap<String, String>,
     metrics: BTreeMap<String, String>,
     reasons: BTreeMap<String, BTreeMap<String, Both>>,
+    pub(crate) limits: Vec<Limit>,
 }
 
 /// A text, or one that the test of the whole file complains of.
