@@ -171,7 +171,12 @@ fn pages_and_refusals() {
     );
     assert!(scrape.contains("\r\nServer: tcp-forwarder\r\n"), "{scrape}");
     assert!(scrape.ends_with('\n'));
-    assert!(port.get("/").ends_with("metrics: /metrics\n"));
+    let front = port.get("/");
+    assert!(
+        front.contains("\r\nContent-Security-Policy: default-src 'none'; "),
+        "{front}"
+    );
+    assert!(front.ends_with("</html>\n"), "{front}");
     assert_eq!(port.bad_requests(), 0);
 
     assert!(port.get("/metric").starts_with("HTTP/1.1 404 Not Found\r\n"));

@@ -54,15 +54,47 @@ pub(super) fn may_read(request: &Request, door: Door, token: Option<&str>) -> Re
 /// Whether a request may change something.
 pub(super) fn may_write(request: &Request, door: Door, token: Option<&str>) -> Result<(), Refusal> {
     may_read(request, door, token)?;
-    match (door, token) {
-        (Door::Metrics, None) => return Err(Refusal::ReadOnly),
-        (Door::Metrics, Some(_)) if !shows(&request.claims, token) => return Err(Refusal::NoToken),
-        (Door::Metrics, Some(_)) | (Door::Control, _) => {}
+    match Access::of(request, door, token) {
+        Access::Read => return Err(Refusal::ReadOnly),
+        Access::NeedsToken => return Err(Refusal::NoToken),
+        Access::Write => {}
     }
     if request.body == Body::Length(0) || is_json(&request.claims) {
         Ok(())
     } else {
         Err(Refusal::NotJson)
+    }
+}
+
+/// What whoever sends a request may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Everything.
+    Write,
+    /// Everything, with the token, which this request does not show.
+    NeedsToken,
+    /// Nothing but look: there is no token.
+    Read,
+}
+
+impl Access {
+    /// For a request that may look.
+    pub(super) fn of(request: &Request, door: Door, token: Option<&str>) -> Self {
+        match (door, token) {
+            (Door::Control, _) => Self::Write,
+            (Door::Metrics, None) => Self::Read,
+            (Door::Metrics, Some(_)) if shows(&request.claims, token) => Self::Write,
+            (Door::Metrics, Some(_)) => Self::NeedsToken,
+        }
+    }
+
+    /// In one word.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Write => "write",
+            Self::NeedsToken => "needs_token",
+            Self::Read => "read",
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 mod access;
 mod api;
 mod desk;
+mod front;
 pub mod http;
 mod page;
 mod reload;

@@ -8,9 +8,10 @@ use std::time::Instant;
 
 use tiny_http::Method;
 
-use super::access::{Door, Refusal, may_read, may_write};
+use super::access::{Access, Door, Refusal, may_read, may_write};
 use super::api::{self, Outcome, Resource, Wish};
 use super::desk::{Desk, Errand, Guest, Ticket, Unavailable};
+use super::front::File;
 use super::http::request::Request;
 use super::page::Page;
 use super::reload;
@@ -53,7 +54,7 @@ pub(super) enum Answer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Route {
     Scrape,
-    Front,
+    Front(&'static File),
     Status,
     Reload,
     Takeover,
@@ -64,7 +65,7 @@ impl Route {
     /// The methods that it answers.
     fn allow(&self) -> &'static str {
         match self {
-            Self::Scrape | Self::Front | Self::Status => "GET, HEAD",
+            Self::Scrape | Self::Front(_) | Self::Status => "GET, HEAD",
             Self::Reload | Self::Takeover => "POST",
             Self::Api(resource) => resource.allow(),
         }
@@ -121,8 +122,11 @@ impl Site {
     pub(super) fn answer(&self, request: &Request, door: Door, now: Instant) -> Answer {
         match self.route(request, door) {
             Ok(Route::Scrape) => Answer::Page(Page::typed(SCRAPE_TYPE, self.exporter.text())),
-            Ok(Route::Front) => Answer::Page(self.front()),
-            Ok(Route::Status) => Answer::Page(Page::json(200, &Status::of(&self.hub, now))),
+            Ok(Route::Front(file)) => Answer::Page(file.page()),
+            Ok(Route::Status) => {
+                let access = Access::of(request, door, self.token.as_deref());
+                Answer::Page(Page::json(200, &Status::of(&self.hub, access, now)))
+            }
             Ok(Route::Reload) => later(self.desk.reload()),
             Ok(Route::Takeover) => Answer::HandOver(Page::switching(TAKEOVER)),
             Ok(Route::Api(resource)) => {
@@ -156,13 +160,13 @@ impl Site {
     fn route(&self, request: &Request, door: Door) -> Result<Route, Page> {
         let route = match request.path.as_str() {
             path if path == self.path => Route::Scrape,
-            "/" => Route::Front,
             "/api/v1/status" => Route::Status,
             "/api/v1/reload" => Route::Reload,
             "/api/v1/takeover" => Route::Takeover,
-            path => match Resource::of(path) {
-                Some(resource) => Route::Api(resource),
-                None => return Err(not_served(path, 404)),
+            path => match (File::at(path), Resource::of(path)) {
+                (Some(file), _) => Route::Front(file),
+                (None, Some(resource)) => Route::Api(resource),
+                (None, None) => return Err(not_served(path, 404)),
             },
         };
         if !route.is_asked_with(&request.method) {
@@ -170,7 +174,7 @@ impl Site {
         }
         let token = self.token.as_deref();
         match &route {
-            Route::Scrape | Route::Front => {}
+            Route::Scrape | Route::Front(_) => {}
             Route::Status => may_read(request, door, token).map_err(refused)?,
             Route::Reload => may_write(request, door, token).map_err(refused)?,
             Route::Api(_) => match wish(request) {
@@ -195,14 +199,6 @@ impl Site {
         let events = self.hub.events.after(seen);
         let last = events.last()?.number;
         Some((api::stream(&events), last))
-    }
-
-    fn front(&self) -> Page {
-        Page::plain(format!(
-            "tcp-forwarder {}\nstatus: /api/v1/status\nAPI: /api/v1/openapi.json\nmetrics: {}\n",
-            env!("CARGO_PKG_VERSION"),
-            self.path
-        ))
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::access::Access;
 use super::reload::Written;
 use crate::base::clock;
 use crate::service::reloads::Outcome;
@@ -23,6 +24,8 @@ pub(super) struct Status {
     services: Vec<Service>,
     last_reload: Option<LastReload>,
     restart_needed: bool,
+    /// What whoever asks may do.
+    access: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -44,7 +47,7 @@ struct LastReload {
 }
 
 impl Status {
-    pub(super) fn of(hub: &Hub, now: Instant) -> Self {
+    pub(super) fn of(hub: &Hub, access: Access, now: Instant) -> Self {
         let reloads = hub.reloads.load();
         let uptime = now.saturating_duration_since(hub.started_at);
         let started = clock::wall().checked_sub(uptime);
@@ -56,6 +59,7 @@ impl Status {
             services: services(&hub.directory.load()),
             last_reload: reloads.last.as_ref().map(LastReload::of),
             restart_needed: reloads.needs_restart,
+            access: access.word(),
         }
     }
 }

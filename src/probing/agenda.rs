@@ -33,6 +33,7 @@ use crate::scorer::board::ScoreBoard;
 use crate::scorer::link::Phase;
 use crate::scorer::sample::{Sample, Touched};
 use crate::scorer::score;
+use crate::search::Space;
 use crate::service::admin_state::AdminStates;
 use crate::service::id::{Candidate, ServiceId};
 
@@ -431,6 +432,11 @@ impl Agenda {
     pub fn learn(&mut self, sample: &Sample, rng: &mut fastrand::Rng) -> bool {
         (self.link == Phase::Up || sample.outcome.is_answer())
             && self.strangers.learn(sample, self.aims.source, rng)
+    }
+
+    /// What the search knows of the list, if there is one.
+    pub fn space(&self, now: Instant) -> Option<Space> {
+        self.strangers.space(now)
     }
 
     /// A probe of the agenda could not begin: it comes first when one can.

@@ -48,6 +48,10 @@ const LOOKED_AT: u128 = 16;
 /// Pause of probing when descriptors ran out.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
+/// Between two pictures of the searched space, which are for people to look at; and before the first one.
+const SPACE_PAUSE: Duration = Duration::from_secs(10);
+const FIRST_SPACE_PAUSE: Duration = Duration::from_secs(1);
+
 /// The prober without its sockets.
 #[derive(Debug)]
 pub struct Dispatch {
@@ -92,6 +96,8 @@ struct Entry {
     turn: Option<Turn>,
     /// Its place in the patience.
     gives_up_at: Option<Instant>,
+    /// When what the search knows is shown again, if it has learned something.
+    space_at: Instant,
 }
 
 impl Entry {
@@ -108,6 +114,18 @@ impl Entry {
             .remember(read(&self.service.live.board).touched(), rng);
         self.agenda.begin_with(recalled(&self.service).into_iter());
         tell_sweep(self);
+    }
+
+    /// Shows what the search knows, now and then. Whoever learns nothing shows nothing, so rest is not disturbed.
+    fn show_space(&mut self, now: Instant) {
+        if now < self.space_at {
+            return;
+        }
+        self.space_at = now + SPACE_PAUSE;
+        let (space, shown) = (self.agenda.space(now), &self.service.live.space);
+        if space.is_some() || shown.load().is_some() {
+            shown.publish(Arc::new(space));
+        }
     }
 
     /// Does what somebody asked for by hand, unless the service is asleep.
@@ -403,6 +421,7 @@ impl Dispatch {
                     self.hub.samples.doubted(service);
                 }
                 entry.agenda.ended(now);
+                entry.show_space(now);
             }
             Ending::LeftOut(_) => entry.agenda.ended(now),
             Ending::PutOff(probe) => {
@@ -541,6 +560,7 @@ impl Dispatch {
             plan: Plan::of_service(service).map(Arc::new),
             turn: None,
             gives_up_at: None,
+            space_at: now + FIRST_SPACE_PAUSE,
         };
         tell_sweep(&entry);
         tell_unreached(service, &entry.candidates);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::candidates::{CandidateSet, Sampler};
 use crate::config::{LatencySource, Search};
 use crate::scorer::sample::{Heard, Sample, Touched};
-use crate::search::{Leaf, Model};
+use crate::search::{MOST_PARTS, Model, Space};
 
 /// Candidates that are looked at for one of whom nothing is known.
 const MOST_LOOKS: usize = 1024;
@@ -91,13 +91,7 @@ impl Strangers {
         let Some(model) = self.model.as_mut().filter(|model| model.nodes() == 0) else {
             return;
         };
-        let leaf = |touched: Touched| Leaf {
-            addr: touched.addr,
-            latency: touched.latency.map_or(1.0, |latency| latency.as_secs_f64()),
-            answers: f32::from(touched.successes),
-            failures: if touched.answers { 0.0 } else { 1.0 },
-        };
-        model.restore(known.map(leaf), rng);
+        model.restore(known.map(|touched| touched.leaf()), rng);
     }
 
     /// Takes in what a probe came to; whether that puts all that was learned in doubt.
@@ -113,6 +107,12 @@ impl Strangers {
             (Some(_), Heard::NotAsked, LatencySource::FirstByte) => return false,
         };
         model.learn(&sample.candidate.addr, latency, sample.at, rng)
+    }
+
+    /// What is known of the list, prefix by prefix, if it is searched.
+    pub fn space(&self, now: Instant) -> Option<Space> {
+        let model = self.model.as_ref()?;
+        Some(Space::of(self.list(), model.leaves(), MOST_PARTS, now))
     }
 
     /// Anybody on the list, known or not; evenly.

@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::search::Leaf;
 use crate::service::id::{Candidate, ServiceId};
 
 /// What one connect to a candidate told.
@@ -193,6 +194,17 @@ pub struct Touched {
 }
 
 impl Touched {
+    /// The same as the search remembers it.
+    #[must_use]
+    pub fn leaf(&self) -> Leaf {
+        Leaf {
+            addr: self.addr,
+            latency: self.latency.map_or(1.0, |latency| latency.as_secs_f64()),
+            answers: f32::from(self.successes),
+            failures: if self.answers { 0.0 } else { 1.0 },
+        }
+    }
+
     /// Whether it has ever answered.
     #[must_use]
     pub fn has_answered(&self) -> bool {

@@ -4,6 +4,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use ipnet::IpNet;
+
 use crate::candidates::CandidateSet;
 use crate::net;
 
@@ -132,6 +134,11 @@ impl Span {
         self.to.saturating_sub(self.from)
     }
 
+    /// The index behind the last.
+    pub(super) fn end(self) -> u128 {
+        self.to
+    }
+
     /// The one after so many others, from a place on that is its own; none behind the last.
     pub(super) fn nth(self, set: &CandidateSet, place: u32) -> Option<SocketAddr> {
         let place = u128::from(place);
@@ -155,6 +162,12 @@ pub(super) fn common_of_all(set: &CandidateSet) -> Option<u32> {
     let last = set.at(set.len() - 1)?;
     debug_assert!(net::canonical(first) == first, "sets hold canonical addresses");
     Some(Key::of(&first).common(Key::of(&last)))
+}
+
+/// The network of the candidates that have so many bits in common with an address; none if their ports differ.
+pub(super) fn network(addr: SocketAddr, common: u32) -> Option<IpNet> {
+    let bits = u8::try_from(common.checked_sub(SPACE_BITS)?).ok()?;
+    Some(IpNet::new(addr.ip(), bits).ok()?.trunc())
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ mod key;
 mod levels;
 mod model;
 mod normal;
+mod space;
 mod tree;
 
 pub use model::{Leaf, Model, NODES};
+pub use space::{MOST_PARTS, Part, Space};

@@ -22,6 +22,7 @@ use crate::candidates::CandidateSet;
 use crate::config::Scoring;
 use crate::scorer::board::ScoreBoard;
 use crate::scorer::probe_stats::ProbeStats;
+use crate::search::Space;
 use crate::selector::decide::SwitchReason;
 use crate::selector::record::Record;
 use crate::state::snapshot::ServiceState;
@@ -45,6 +46,9 @@ pub struct Live {
     pub probe_requests: ProbeRequests,
     /// What the last evaluation came to, once there was one. Written by the selector.
     pub record: Published<Option<Record>>,
+    /// What the search knows of the list, prefix by prefix, as it was not long ago; none where nothing is searched. Written by
+    /// the prober.
+    pub space: Published<Option<Space>>,
     /// Asks the selector to look before its time: a member fails its dials, somebody answers while the set is a
     /// fallback, the first set can be chosen, or a service that was woken has been swept.
     pub evaluation: Request,
@@ -123,6 +127,7 @@ impl Live {
             )),
             probe_requests: ProbeRequests::to(Arc::clone(&bells.prober)),
             record: Published::new(None),
+            space: Published::new(None),
             evaluation: Request::to(Arc::clone(&bells.selector)),
             is_swept: AtomicBool::new(false),
             turn: Arc::default(),

@@ -12,7 +12,7 @@ use super::explain::{self, Pause};
 use super::query::{MOST_ROWS, Query};
 use super::resource::Resource;
 use super::shapes::no_service;
-use super::{candidates, config, connections, events, services, steer};
+use super::{candidates, config, connections, events, services, space, steer};
 use crate::admin::page::Page;
 use crate::scorer::link::Phase as LinkPhase;
 use crate::service::events::Event;
@@ -64,9 +64,9 @@ fn tell(
             Page::typed("application/json", vec![DOCUMENT.to_owned()])
         }
         Resource::Services => {
+            let asked = services::Asked::of(&mut query)?;
             query.end()?;
-            let services = services::all(&hub.directory.load());
-            Page::json(200, &json!({ "services": services }))
+            Page::json(200, &services::some(&hub.directory.load(), &asked))
         }
         Resource::Service(name) => {
             query.end()?;
@@ -85,6 +85,10 @@ fn tell(
         Resource::Explain(name) => {
             query.end()?;
             of_service(hub, name, |one| explanation(hub, one, now))
+        }
+        Resource::Space(name) => {
+            query.end()?;
+            of_service(hub, name, |one| Page::json(200, &space::page(one, now)))
         }
         Resource::Config => {
             let name = query.take("service");

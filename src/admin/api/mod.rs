@@ -13,6 +13,7 @@ mod query;
 mod resource;
 mod services;
 mod shapes;
+mod space;
 mod steer;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,12 @@ use ipnet::IpNet;
 /// The most rows that anybody gets at once.
 pub(super) const MOST_ROWS: usize = 10_000;
 
+/// The most rows that can be passed by.
+const FARTHEST: usize = 1_000_000;
+
+/// The longest name of a service, in bytes.
+const LONGEST_NAME: usize = 32;
+
 /// The parameters of one request that were not taken yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Query(Vec<(String, String)>);
@@ -49,6 +55,34 @@ impl Query {
         };
         let limit = text.parse().ok().filter(|limit| (1..=most).contains(limit));
         limit.ok_or_else(|| format!("limit: {text:?} is no whole number from 1 to {most}"))
+    }
+
+    /// Takes `offset`: how many rows are passed by, 0 if it is missing.
+    ///
+    /// # Errors
+    /// In words, when it is something else.
+    pub(super) fn take_offset(&mut self) -> Result<usize, String> {
+        let Some(text) = self.take("offset") else {
+            return Ok(0);
+        };
+        let offset = text.parse().ok().filter(|offset| *offset <= FARTHEST);
+        offset.ok_or_else(|| format!("offset: {text:?} is no whole number from 0 to {FARTHEST}"))
+    }
+
+    /// Takes `contains`: a part of a name, empty if it is missing.
+    ///
+    /// # Errors
+    /// In words, when no name could have it in it.
+    pub(super) fn take_part_of_name(&mut self) -> Result<String, String> {
+        let part = self.take("contains").unwrap_or_default();
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+        if part.len() <= LONGEST_NAME && part.bytes().all(fits) {
+            Ok(part)
+        } else {
+            Err(format!(
+                "contains: {part:?} is in no name: those are of a-z, 0-9, _ and -"
+            ))
+        }
     }
 
     /// Takes `backend`: an address with its port, if it is there.

@@ -11,6 +11,7 @@ pub(in crate::admin) enum Resource {
     Service(String),
     Candidates(String),
     Explain(String),
+    Space(String),
     Config,
     Connections,
     Events,
@@ -42,6 +43,7 @@ impl Resource {
                 match (what.as_str(), state) {
                     (_, Some(state)) => Self::State(name, state),
                     ("candidates", None) => Self::Candidates(name),
+                    ("space", None) => Self::Space(name),
                     ("explain", None) => Self::Explain(name),
                     ("probe", None) => Self::Probe(name),
                     _ => return None,
@@ -62,6 +64,7 @@ impl Resource {
             | Self::Service(_)
             | Self::Candidates(_)
             | Self::Explain(_)
+            | Self::Space(_)
             | Self::Config
             | Self::Connections
             | Self::Events => "GET, HEAD",

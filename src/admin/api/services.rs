@@ -10,7 +10,8 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::shapes::{Withdrawn, millis, rounded, seconds};
+use super::query::{MOST_ROWS, Query};
+use super::shapes::{Parts, Withdrawn, millis, rounded, seconds};
 use crate::backend::Backend;
 use crate::scorer::score::Score;
 use crate::selector::decide::{Footing, SwitchReason};
@@ -48,6 +49,7 @@ struct Member {
     addr: SocketAddr,
     state: &'static str,
     score: f64,
+    parts: Option<Parts>,
     latency_ms: Option<f64>,
     connections: u32,
     warm: u32,
@@ -57,8 +59,37 @@ struct Member {
     seconds: f64,
 }
 
-/// All services, in short.
-pub(super) fn all(directory: &Directory) -> Vec<Short> {
+/// Which services are asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// What their names have in them.
+    contains: String,
+    offset: usize,
+    limit: usize,
+}
+
+impl Asked {
+    pub(super) fn of(query: &mut Query) -> Result<Self, String> {
+        Ok(Self {
+            contains: query.take_part_of_name()?,
+            offset: query.take_offset()?,
+            limit: query.take_limit(MOST_ROWS, MOST_ROWS)?,
+        })
+    }
+}
+
+/// Some services, in short.
+#[derive(Debug, Serialize)]
+pub(super) struct Told {
+    services: Vec<Short>,
+    /// All that there are.
+    total: usize,
+    /// Those that were asked for, of which some are told.
+    matching: usize,
+}
+
+/// The services that are asked for, by name.
+pub(super) fn some(directory: &Directory, asked: &Asked) -> Told {
     let mut listening: HashMap<ServiceId, Vec<SocketAddr>> = HashMap::new();
     for one in &directory.listening {
         listening.entry(one.service.live.id).or_default().push(one.bound);
@@ -67,7 +98,16 @@ pub(super) fn all(directory: &Directory) -> Vec<Short> {
         let listen_addrs = listening.remove(&service.live.id).unwrap_or_default();
         Short::of(service, listen_addrs)
     };
-    directory.services.iter().map(short).collect()
+    let all = directory.services.iter();
+    let matching: Vec<_> = all
+        .filter(|one| one.name.as_str().contains(&asked.contains))
+        .collect();
+    let told = matching.iter().skip(asked.offset).take(asked.limit);
+    Told {
+        services: told.copied().map(short).collect(),
+        total: directory.services.len(),
+        matching: matching.len(),
+    }
 }
 
 /// One service, at length.
@@ -127,6 +167,7 @@ impl Member {
             addr: backend.addr,
             state: "",
             score: score.map_or(0.0, |score| rounded(score.total)),
+            parts: score.map(Parts::of),
             latency_ms: score.and_then(|score| score.latency).map(millis),
             connections: backend.live(),
             warm: shares().map(|share| share.warm.load(Ordering::Relaxed)).sum(),

@@ -19,6 +19,11 @@ pub(super) fn millis(time: Duration) -> f64 {
     rounded(time.as_secs_f64() * 1e3)
 }
 
+/// Milliseconds of seconds, to a microsecond.
+pub(super) fn millis_of(seconds: f64) -> f64 {
+    rounded(seconds * 1e3)
+}
+
 /// Three digits behind the point.
 pub(super) fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3

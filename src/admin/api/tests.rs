@@ -195,7 +195,7 @@ fn every_path_of_the_document_answers_as_it_says() {
             asked += 1;
         }
     }
-    assert_eq!(asked, 14);
+    assert_eq!(asked, 15);
 }
 
 #[test]
@@ -217,6 +217,7 @@ fn the_document_names_every_path_with_its_methods() {
             "services/{name}/candidates".to_owned(),
         ),
         (Resource::Explain(name()), "services/{name}/explain".to_owned()),
+        (Resource::Space(name()), "services/{name}/space".to_owned()),
         (Resource::Probe(name()), "services/{name}/probe".to_owned()),
         (Resource::Config, "config".to_owned()),
         (Resource::Connections, "connections".to_owned()),
@@ -320,6 +321,62 @@ fn of_many_connections_the_oldest_of_those_that_were_told_are_shown() {
     let page = connections_page(&[], 1, 5);
     let body: Value = serde_json::from_slice(&page.body()).expect("JSON");
     assert_eq!(body["is_complete"], false, "a reactor has not answered");
+}
+
+#[test]
+fn services_come_in_pages_and_by_parts_of_their_names() {
+    let hub = hub();
+    let some: Vec<_> = ["a1", "a2", "a3", "b1"]
+        .map(|name| service(&hub, name, 1..=2, spec(|_| ())))
+        .into();
+    publish(&hub, &some.iter().collect::<Vec<_>>());
+    let names = |query: &str| {
+        let (status, body) = ask(&hub, Wish::Look, &format!("/api/v1/services?{query}"));
+        assert_eq!((status, &body["total"]), (200, &4.into()), "{body}");
+        let rows = body["services"].as_array().expect("rows").iter();
+        let names: Vec<String> = rows
+            .map(|row| row["name"].as_str().expect("text").to_owned())
+            .collect();
+        (names.join(" "), body["matching"].as_u64().expect("a number"))
+    };
+    assert_eq!(names(""), ("a1 a2 a3 b1".to_owned(), 4));
+    assert_eq!(names("contains=a&offset=1&limit=1"), ("a2".to_owned(), 3));
+    assert_eq!(names("offset=4"), (String::new(), 4));
+    for query in ["contains=A", "offset=-1", "offset=1000001", "limit=0"] {
+        assert_eq!(
+            ask(&hub, Wish::Look, &format!("/api/v1/services?{query}")).0,
+            400,
+            "{query}"
+        );
+    }
+}
+
+#[test]
+fn the_space_is_what_the_search_published_or_follows_from_the_scores() {
+    let (hub, one) = evaluated();
+    let path = "/api/v1/services/default/space";
+    let (_, body) = ask(&hub, Wish::Look, path);
+    assert_eq!(
+        (&body["listed"], &body["is_searched"]),
+        (&9.into(), &false.into())
+    );
+    let prefixes = body["prefixes"].as_array().expect("rows");
+    let sum = |key: &str| {
+        prefixes
+            .iter()
+            .map(|row| row[key].as_u64().expect("a number"))
+            .sum::<u64>()
+    };
+    assert_eq!((sum("candidates"), sum("known")), (9, 5), "{body}");
+    let list = one.live.candidates.load();
+    let space = crate::search::Space::of(&list, [], 1, hub.started_at);
+    one.live.space.publish(Arc::new(Some(space)));
+    let (_, body) = ask(&hub, Wish::Look, path);
+    assert_eq!(
+        (&body["is_searched"], &body["prefixes"][0]["candidates"]),
+        (&true.into(), &9.into())
+    );
+    assert_eq!(body["prefixes"][0]["answering"], Value::Null, "nobody was asked");
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn each_path_says_which_methods_it_has() {
 #[test]
 fn a_scrape_needs_no_name_and_no_token() {
     let place = Place::new();
-    for path in ["/", "/metrics"] {
+    for path in ["/", "/page.css", "/page.js", "/icon.svg", "/metrics"] {
         let head = format!("GET {path} HTTP/1.1\nHost: forwarder.example\nSec-Fetch-Site: cross-site");
         assert_eq!(place.page(Door::Metrics, &head).0, 200, "{path}");
     }

@@ -142,12 +142,12 @@ fn without_its_listener_a_connection_has_one_more_answer() {
     pair.work_until(start, |connection| connection.deadline() == start + IDLE_TIMEOUT);
     pair.connection.retire(start);
     assert_eq!(pair.connection.deadline(), start + HEAD_TIMEOUT);
-    pair.answer("metrics: /metrics\n");
+    pair.answer("</html>\n");
     pair.client.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("send");
     pair.work_until(start, |connection| {
         matches!(connection.phase, Phase::Lingering { .. })
     });
-    let answer = pair.answer("metrics: /metrics\n");
+    let answer = pair.answer("</html>\n");
     assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
 }
 

@@ -1,0 +1,177 @@
+//! The status page in a browser: Chromium, driven over a pipe, looks at a running process.
+//!
+//! `AXE` names axe-core's script, by which the page is then examined (`scripts/page` gets it); `SHOTS` a folder for pictures.
+//! Where Chromium is not installed a test skips itself and says so.
+#![cfg(target_os = "linux")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::tests_outside_test_module,
+    unreachable_pub,
+    reason = "a test crate: a failure is a panic, and every wait has a deadline"
+)]
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+#[path = "support/browser.rs"]
+mod browser;
+#[path = "support/server.rs"]
+mod server;
+mod support;
+
+use browser::Browser;
+use server::programs;
+use support::{Forwarder, echo_on, wait_for};
+
+const WIDTHS: [u32; 3] = [360, 800, 1600];
+const THEMES: [&str; 2] = ["light", "dark"];
+
+/// A process with two services: three backends that answer, and one that does not.
+fn forwarder() -> Forwarder {
+    let backends = [1, 2, 3].map(|last| echo_on(std::net::Ipv4Addr::new(127, 0, 0, last)).to_string());
+    let settings = json!({
+        "metrics": { "admin_token": "open-sesame" },
+        "services": {
+            "web": { "listen_addr": "127.0.0.1:0" },
+            "quiet": { "listen_addr": "127.0.0.1:0", "remotes": { "selector": { "active_set_size": 1 } } },
+        },
+    });
+    let mut all = support::settings(&settings);
+    all["server"].as_object_mut().unwrap().remove("listen_addr");
+    let files = support::Files::new(&all, &format!("{}\n127.0.0.9:9\n", backends.join("\n")));
+    let command = files.command();
+    Forwarder::spawn(files, command).listening()
+}
+
+/// What is wrong with the page by axe-core, if that is there.
+fn examined(browser: &mut Browser) -> Vec<String> {
+    let Ok(axe) = std::env::var("AXE") else {
+        return Vec::new();
+    };
+    browser.run(&std::fs::read_to_string(axe).unwrap());
+    let found = browser.run(
+        "axe.run(document, { resultTypes: ['violations'] }).then(done => JSON.stringify(done.violations.map(
+            one => one.id + ': ' + one.nodes.map(node => node.html.slice(0, 200)).slice(0, 3).join(' | '))))",
+    );
+    serde_json::from_str(found.as_str().expect("text")).unwrap()
+}
+
+#[test]
+fn both_views_fit_and_are_in_order_at_every_width_in_both_themes() {
+    let test = "both_views_fit_and_are_in_order_at_every_width_in_both_themes";
+    let Some([chromium]) = programs(test, ["chromium"]) else {
+        return;
+    };
+    let forwarder = forwarder();
+    let url = format!("http://{}/", forwarder.metrics_addr());
+    for (language, services) in [("en-US", "Services"), ("zh-CN", "服务")] {
+        let mut browser = Browser::start(&chromium, language);
+        for (view, words) in [("", services), ("#/web", "127.0.0.2")] {
+            browser.open(&format!("{url}{view}"));
+            browser.wait_for(&format!(
+                "document.body.innerText.includes({words:?}) && !document.querySelector('.say-error')"
+            ));
+            browser.wait_for("Number(document.documentElement.dataset.rounds) >= 2");
+            for theme in THEMES {
+                for width in WIDTHS {
+                    browser.resize(width, theme);
+                    let excess = browser.run("document.documentElement.scrollWidth - innerWidth");
+                    assert!(
+                        excess.as_i64().unwrap() <= 0,
+                        "{view} {language} {width}: {excess} pixels too wide"
+                    );
+                    if let Ok(folder) = std::env::var("SHOTS") {
+                        let name = format!(
+                            "{}-{language}-{width}-{theme}.png",
+                            if view.is_empty() { "all" } else { "one" }
+                        );
+                        browser.picture(&Path::new(&folder).join(name));
+                    }
+                }
+                let wrong = examined(&mut browser);
+                assert!(wrong.is_empty(), "{view} {language} {theme}: {wrong:#?}");
+            }
+        }
+        assert!(browser.complaints().is_empty(), "{:#?}", browser.complaints());
+    }
+}
+
+#[test]
+fn a_backend_is_drained_and_brought_back_with_the_token_and_not_without() {
+    let test = "a_backend_is_drained_and_brought_back_with_the_token_and_not_without";
+    let Some([chromium]) = programs(test, ["chromium"]) else {
+        return;
+    };
+    let forwarder = forwarder();
+    let mut browser = Browser::start(&chromium, "en-US");
+    browser.open(&format!("http://{}/#/web", forwarder.metrics_addr()));
+    browser.wait_for("document.querySelectorAll('#members tbody tr').length === 3");
+    assert_eq!(
+        browser.run("document.querySelectorAll('[data-act=steer]').length"),
+        0,
+        "read-only"
+    );
+    let unlock = |browser: &mut Browser, token: &str| {
+        browser.wait_for("document.querySelector('[data-act=token]') !== null");
+        browser.run("document.querySelector('[data-act=token]').click()");
+        browser.run(&format!("document.getElementById('token').value = {token:?}"));
+        browser
+            .run("document.querySelector('#ask form').requestSubmit(document.querySelector('#ask .main'))");
+    };
+    unlock(&mut browser, "wrong");
+    browser.wait_for("document.getElementById('say').innerText.includes('not accepted')");
+    unlock(&mut browser, "open-sesame");
+    browser.wait_for("document.querySelectorAll('#members [data-act=steer]').length >= 9");
+    let addr = browser.run("document.querySelector('#members [data-to=drain]').dataset.addr");
+    let addr = addr.as_str().unwrap().to_owned();
+    browser.run("document.querySelector('#members [data-to=drain]').click()");
+    browser.wait_for(&format!(
+        "document.getElementById('events').innerText.includes('{addr} is set to Drain by hand')"
+    ));
+    browser.wait_for("document.querySelectorAll('#members table').length === 2");
+    browser.run("document.querySelector('#members [data-to=ready]').click()");
+    browser.wait_for("document.querySelectorAll('#members table').length === 1");
+    let state =
+        browser.run("fetch('/api/v1/services/web').then(one => one.json()).then(one => one.withdrawn)");
+    assert_eq!(state, json!(0));
+    browser.run("document.querySelector('[data-act=reload]').click()");
+    browser.wait_for("document.getElementById('say').innerText.includes('Reloaded')");
+    // Steering goes by keyboard as well: arrows move through the searched space.
+    browser.run("document.querySelector('.cell').focus()");
+    browser.key("ArrowRight");
+    browser.wait_for("document.querySelector('.cell[aria-selected=true]').dataset.cell === '1'");
+    assert_eq!(browser.run("document.activeElement.dataset.cell"), "1");
+    assert!(
+        browser.complaints().iter().all(|one| one.contains("401")),
+        "{:#?}",
+        browser.complaints()
+    );
+}
+
+#[test]
+fn a_thousand_services_are_shown_by_the_page() {
+    let Some([chromium]) = programs("a_thousand_services_are_shown_by_the_page", ["chromium"]) else {
+        return;
+    };
+    let backend = echo_on(std::net::Ipv4Addr::LOCALHOST);
+    let mut all = support::settings(&json!({ "server": { "reactors": 1 } }));
+    all["server"].as_object_mut().unwrap().remove("listen_addr");
+    let services: serde_json::Map<String, Value> = (0..1000)
+        .map(|at| (format!("s{at:04}"), json!({ "listen_addr": "127.0.0.1:0" })))
+        .collect();
+    all["services"] = Value::Object(services);
+    let files = support::Files::new(&all, &format!("{backend}\n"));
+    let command = files.command();
+    let forwarder = Forwarder::spawn(files, command).listening();
+    wait_for("the port", || forwarder.log().contains("metrics on http://"));
+    let mut browser = Browser::start(&chromium, "en-US");
+    browser.open(&format!("http://{}/", forwarder.metrics_addr()));
+    browser.wait_for("document.querySelectorAll('#services tbody tr').length === 50");
+    browser.run("document.querySelector('[data-page=services][data-by=\"1\"]').click()");
+    browser.wait_for("document.querySelector('#services tbody a').innerText === 's0050'");
+    browser.run("const box = document.getElementById('filter'); box.value = '77'; box.dispatchEvent(new Event('input', { bubbles: true }))");
+    browser.wait_for("document.querySelectorAll('#services tbody tr').length === 19");
+    assert!(browser.complaints().is_empty(), "{:#?}", browser.complaints());
+}
