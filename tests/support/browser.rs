@@ -75,6 +75,7 @@ impl Browser {
         for domain in ["Page", "Runtime", "Log"] {
             browser.call(&format!("{domain}.enable"), json!({}));
         }
+        browser.call("Emulation.setFocusEmulationEnabled", json!({ "enabled": true }));
         browser.call("Emulation.setLocaleOverride", json!({ "locale": language }));
         let agent = json!({ "userAgent": "test", "acceptLanguage": language });
         browser.call("Emulation.setUserAgentOverride", agent);

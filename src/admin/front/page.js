@@ -463,7 +463,7 @@ function pager(name, from, shown, total) {
 		button("page", t("next"), { "data-page": name, "data-by": 1, disabled: from + shown >= total }));
 }
 const section = (key, title, more, ...kids) =>
-	h("section", { "data-k": key, id: key, "aria-label": title }, h("div.bar", null, h("h3", null, title), more), kids);
+	h("section", { "data-k": key, id: key, "aria-label": title }, h("div.bar", null, h("h2", null, title), more), kids);
 
 // ---- what is known
 const S = {
@@ -822,7 +822,7 @@ function serviceView() {
 	const isAlone = S.services && S.services.total === 1;
 	return [
 		h("section", { "data-k": "head", "aria-label": one.name },
-			h("div.bar", null, isAlone ? null : h("a", { href: "#/" }, "← ", t("all_services")), h("h2", null, one.name), tagOf(one), h("span.soft.mono", null, one.listen_addrs.join(", ")), h("span.grow"),
+			h("div.bar", null, isAlone ? null : h("a", { href: "#/" }, "← ", t("all_services")), h("h2.name", null, one.name), tagOf(one), h("span.soft.mono", null, one.listen_addrs.join(", ")), h("span.grow"),
 				mayWrite() ? button("probe-all", t("probe_all")) : null),
 			hint ? h("p", null, hint) : null,
 			h("dl.stats", null, stat(t("members"), number(one.members.length)), stat(t("connections"), number(one.connections)),
@@ -892,8 +892,9 @@ function askToken() {
 	dialog.showModal();
 }
 document.getElementById("ask").addEventListener("submit", async () => {
-	S.token = document.getElementById("token").value;
-	document.getElementById("ask").replaceChildren();
+	const typed = document.getElementById("token");
+	S.token = typed.value;
+	typed.value = "";
 	try {
 		S.status = await call("status");
 		if (!mayWrite()) throw new Error("wrong");
