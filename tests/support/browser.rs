@@ -1,4 +1,4 @@
-//! Chromium without a window, driven by its DevTools protocol over a pipe: messages in JSON, each with a zero byte behind it.
+//! Chromium without a window, driven by its protocol for developers over a pipe: messages in JSON, each with a zero byte behind it.
 
 #![allow(dead_code, reason = "each test binary uses its part of it")]
 
@@ -68,21 +68,21 @@ impl Browser {
             complaints: Vec::new(),
             _home: home,
         };
-        let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }));
+        let target = browser.call("Target.createTarget", &json!({ "url": "about:blank" }));
         let asked = json!({ "targetId": target["targetId"], "flatten": true });
-        let session = browser.call("Target.attachToTarget", asked);
+        let session = browser.call("Target.attachToTarget", &asked);
         browser.session = Some(session["sessionId"].as_str().unwrap().to_owned());
         for domain in ["Page", "Runtime", "Log"] {
-            browser.call(&format!("{domain}.enable"), json!({}));
+            browser.call(&format!("{domain}.enable"), &json!({}));
         }
-        browser.call("Emulation.setFocusEmulationEnabled", json!({ "enabled": true }));
-        browser.call("Emulation.setLocaleOverride", json!({ "locale": language }));
+        browser.call("Emulation.setFocusEmulationEnabled", &json!({ "enabled": true }));
+        browser.call("Emulation.setLocaleOverride", &json!({ "locale": language }));
         let agent = json!({ "userAgent": "test", "acceptLanguage": language });
-        browser.call("Emulation.setUserAgentOverride", agent);
+        browser.call("Emulation.setUserAgentOverride", &agent);
         browser
     }
 
-    fn call(&mut self, method: &str, parameters: Value) -> Value {
+    fn call(&mut self, method: &str, parameters: &Value) -> Value {
         self.sent += 1;
         let mut order = json!({ "id": self.sent, "method": method, "params": parameters });
         if let Some(session) = &self.session {
@@ -100,11 +100,13 @@ impl Browser {
                 assert!(answer["error"].is_null(), "{method}: {answer}");
                 return answer["result"].take();
             }
-            match answer["method"].as_str() {
-                Some("Runtime.exceptionThrown" | "Log.entryAdded" | "Runtime.consoleAPICalled") => {
-                    self.complaints.push(answer["params"].to_string());
-                }
-                _ => {}
+            let kinds = [
+                "Runtime.exceptionThrown",
+                "Log.entryAdded",
+                "Runtime.consoleAPICalled",
+            ];
+            if kinds.iter().any(|kind| answer["method"] == *kind) {
+                self.complaints.push(answer["params"].to_string());
             }
         }
     }
@@ -112,14 +114,14 @@ impl Browser {
     /// Opens a page.
     pub fn open(&mut self, url: &str) {
         // From another page, so that all of it is loaded anew.
-        self.call("Page.navigate", json!({ "url": "about:blank" }));
-        self.call("Page.navigate", json!({ "url": url }));
+        self.call("Page.navigate", &json!({ "url": "about:blank" }));
+        self.call("Page.navigate", &json!({ "url": url }));
     }
 
     /// Runs a script in the page, and waits for what it promises.
     pub fn run(&mut self, script: &str) -> Value {
         let asked = json!({ "expression": script, "awaitPromise": true, "returnByValue": true });
-        let mut answer = self.call("Runtime.evaluate", asked);
+        let mut answer = self.call("Runtime.evaluate", &asked);
         assert!(answer["exceptionDetails"].is_null(), "{script}: {answer}");
         answer["result"]["value"].take()
     }
@@ -140,9 +142,9 @@ impl Browser {
     /// Gives the page a width and a theme.
     pub fn resize(&mut self, width: u32, theme: &str) {
         let size = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500 });
-        self.call("Emulation.setDeviceMetricsOverride", size);
+        self.call("Emulation.setDeviceMetricsOverride", &size);
         let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": theme }] });
-        self.call("Emulation.setEmulatedMedia", media);
+        self.call("Emulation.setEmulatedMedia", &media);
         // What hangs on the width is drawn a moment later.
         self.run("new Promise(done => setTimeout(done, 300))");
     }
@@ -152,7 +154,7 @@ impl Browser {
         for kind in ["keyDown", "keyUp"] {
             self.call(
                 "Input.dispatchKeyEvent",
-                json!({ "type": kind, "key": key, "code": key }),
+                &json!({ "type": kind, "key": key, "code": key }),
             );
         }
     }
@@ -160,7 +162,7 @@ impl Browser {
     /// Takes a picture of the whole page.
     pub fn picture(&mut self, file: &Path) {
         let asked = json!({ "format": "png", "captureBeyondViewport": true });
-        let picture = self.call("Page.captureScreenshot", asked);
+        let picture = self.call("Page.captureScreenshot", &asked);
         std::fs::write(file, decoded(picture["data"].as_str().unwrap())).unwrap();
     }
 
