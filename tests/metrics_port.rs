@@ -254,7 +254,7 @@ fn pipelined_requests_are_answered_in_order() {
     for i in 0..60 {
         let (head, body) = read_response(&mut stream);
         let (status, words) = [
-            ("200", "metrics: /metrics\n"),
+            ("200", "</html>\n"),
             ("200", "tcp_forwarder_build_info{"),
             ("404", "404 Not Found\n"),
         ][i % 3];
@@ -274,7 +274,7 @@ fn a_request_in_single_bytes_and_a_half_close_are_served() {
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.ends_with("metrics: /metrics\n"), "{answer}");
+    assert!(answer.ends_with("</html>\n"), "{answer}");
 }
 
 #[test]
