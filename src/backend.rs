@@ -28,6 +28,10 @@ pub struct Backend {
     live: AtomicU32,
     /// Highest `live` since [`take_peak`](Self::take_peak).
     peak: AtomicU32,
+    /// Places that are taken: connections to it that it has not finished, warm ones and dials included, over all reactors.
+    taken: AtomicU32,
+    /// Places that there are. Written by the selector.
+    places: Limit,
     /// How soon its answers begin, in microseconds; 0: not known. Written by the scorer.
     time_micros: AtomicU32,
     /// What the pools thread wants as the size of the pool over all reactors; what it counts depends on the
@@ -282,6 +286,8 @@ impl Backend {
             joined_at,
             live: AtomicU32::new(0),
             peak: AtomicU32::new(0),
+            taken: AtomicU32::new(0),
+            places: Limit::default(),
             time_micros: AtomicU32::new(0),
             target: AtomicU32::new(0),
             recent_peak: AtomicU32::new(0),
@@ -322,6 +328,58 @@ impl Backend {
         self.time_micros.store(micros, Ordering::Relaxed);
     }
 
+    /// Connections that it takes at once, over all reactors; none: as many as come.
+    pub fn max_connections(&self) -> Option<NonZeroU32> {
+        let places = self.places.get();
+        NonZeroU32::new(places).filter(|_| places != u32::MAX)
+    }
+
+    /// Says how many that are; for the selector alone. What is open beyond them goes on.
+    pub fn set_max_connections(&self, max: Option<NonZeroU32>) {
+        self.places.set(max.map(NonZeroU32::get));
+    }
+
+    /// Connections to it that it has not finished: in use, warm and dialled, over all reactors.
+    pub fn open(&self) -> u32 {
+        self.taken.load(Ordering::SeqCst)
+    }
+
+    /// Whether a client of this reactor would find a connection: a place for one, or a warm one.
+    pub fn has_room(&self, reactor: usize) -> bool {
+        let warm = || {
+            self.shares
+                .get(reactor)
+                .map(|share| share.warm.load(Ordering::Relaxed))
+        };
+        self.open() < self.places.get() || warm() > Some(0)
+    }
+
+    /// Places that may be taken by warm connections: half of what is free, so that clients of other reactors, who cannot
+    /// have them, find some; none where there is one place only.
+    pub fn spare(&self) -> u32 {
+        match self.max_connections() {
+            None => u32::MAX,
+            Some(max) => {
+                let live = self.live();
+                let kept = self.open().saturating_sub(live);
+                (max.get().saturating_sub(live) / 2).saturating_sub(kept)
+            }
+        }
+    }
+
+    /// Takes a place, if one is free.
+    fn occupy(&self) -> bool {
+        let places = self.places.get();
+        if places == u32::MAX {
+            self.taken.fetch_add(1, Ordering::SeqCst);
+            return true;
+        }
+        let one_more = |taken: u32| (taken < places).then(|| taken + 1);
+        self.taken
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
+            .is_ok()
+    }
+
     /// Whether any reactor has a warm connection.
     pub fn has_warm(&self) -> bool {
         self.shares
@@ -341,6 +399,27 @@ impl Backend {
     }
 }
 
+/// A place at a backend: whoever opens a connection to it has one, as long as the connection is open and the backend has not
+/// finished it. Free again when it is dropped.
+#[derive(Debug)]
+pub struct Place(Arc<Backend>);
+
+impl Place {
+    /// Takes one; none if all are taken. Never more are taken than there are, however many reactors ask at once; only those
+    /// that were before a limit was lowered stay.
+    #[must_use]
+    pub fn take(backend: &Arc<Backend>) -> Option<Self> {
+        backend.occupy().then(|| Self(Arc::clone(backend)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let before = self.0.taken.fetch_sub(1, Ordering::SeqCst);
+        debug_assert!(before > 0, "who leaves a place has taken it");
+    }
+}
+
 /// The members that connections go to now.
 #[derive(Debug, Default)]
 pub struct ActiveSet {
@@ -350,6 +429,8 @@ pub struct ActiveSet {
     pub footing: Footing,
     /// What each member weighs.
     weights: Weights,
+    /// How many connections each takes at once; none if all take as many as come.
+    limits: Option<Box<[Option<NonZeroU32>]>>,
     /// Until when somebody has not started who joined others.
     starts_until: Option<Instant>,
     /// Whom those turn to whom all members have failed: members of the tier behind, which are no members of this one.
@@ -363,6 +444,7 @@ impl ActiveSet {
         let weights = Weights::even(backends.len());
         Self {
             starts_until: slow_start::until(backends.iter().map(|backend| backend.joined_at)),
+            limits: limits(&backends),
             backends,
             footing,
             weights,
@@ -408,12 +490,31 @@ impl ActiveSet {
         let pairs = || self.backends.iter().zip(&other.backends);
         self.footing == other.footing
             && self.weights == other.weights
+            && self.limits == other.limits
             && pairs().all(|(one, its)| Arc::ptr_eq(one, its))
             && match (self.reserve(), other.reserve()) {
                 (Some(one), Some(its)) => one.is_like(its),
                 (None, None) => true,
                 (Some(_), None) | (None, Some(_)) => false,
             }
+    }
+
+    /// Whether any of the members has a limit of connections.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.limits.is_some()
+    }
+
+    /// Whether anybody has, the reserve included.
+    #[must_use]
+    pub fn has_limits(&self) -> bool {
+        self.is_limited() || self.reserve().is_some_and(Self::is_limited)
+    }
+
+    /// Whether a client of this reactor would find a connection to a member.
+    #[must_use]
+    pub fn has_room(&self, reactor: usize) -> bool {
+        self.backends.iter().any(|backend| backend.has_room(reactor))
     }
 
     /// Whether the address is a member.
@@ -441,5 +542,99 @@ impl ActiveSet {
         backend.map_or(FULL, |backend| {
             slow_start::growth(now.saturating_duration_since(backend.joined_at))
         })
+    }
+}
+
+/// The limits of backends, if any has one.
+fn limits(backends: &[Arc<Backend>]) -> Option<Box<[Option<NonZeroU32>]>> {
+    let limits: Box<[_]> = backends.iter().map(|backend| backend.max_connections()).collect();
+    limits.iter().any(Option::is_some).then_some(limits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock;
+    use std::sync::atomic::AtomicBool;
+
+    fn backend(max: u32) -> Arc<Backend> {
+        let backend = Backend::new("192.0.2.1:80".parse().expect("address"), clock::now(), 3);
+        backend.set_max_connections(NonZeroU32::new(max));
+        Arc::new(backend)
+    }
+
+    #[test]
+    fn never_more_places_are_taken_than_there_are() {
+        const PLACES: u32 = 3;
+        let backend = backend(PLACES);
+        let (taken, most) = (AtomicU32::new(0), AtomicU32::new(0));
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| {
+                    let mut got = 0_u32;
+                    while got < 2_000 {
+                        let Some(place) = Place::take(&backend) else {
+                            std::thread::yield_now();
+                            continue;
+                        };
+                        let now = taken.fetch_add(1, Ordering::SeqCst) + 1;
+                        most.fetch_max(now, Ordering::SeqCst);
+                        is_over.fetch_or(now > PLACES, Ordering::SeqCst);
+                        std::thread::yield_now();
+                        taken.fetch_sub(1, Ordering::SeqCst);
+                        drop(place);
+                        got += 1;
+                    }
+                });
+            }
+        });
+        assert!(!is_over.load(Ordering::SeqCst), "{most:?} of {PLACES}");
+        assert_eq!((backend.open(), most.load(Ordering::SeqCst)), (0, PLACES));
+    }
+
+    #[test]
+    fn who_has_no_place_may_have_what_is_warm() {
+        let backend = backend(1);
+        let place = Place::take(&backend).expect("one place");
+        assert!(Place::take(&backend).is_none());
+        assert!(!backend.has_room(0) && !backend.has_room(1));
+        backend.shares[1].warm.store(1, Ordering::Relaxed);
+        assert!(!backend.has_room(0) && backend.has_room(1) && !backend.has_room(9));
+        drop(place);
+        assert!(backend.has_room(0));
+        backend.set_max_connections(None);
+        let many: Vec<_> = (0..9).map(|_| Place::take(&backend)).collect();
+        backend.set_max_connections(NonZeroU32::new(2));
+        assert_eq!(backend.open(), 9, "who is there stays");
+        assert!(many.iter().all(Option::is_some) && Place::take(&backend).is_none());
+    }
+
+    #[test]
+    fn warm_connections_leave_half_of_what_is_free() {
+        assert_eq!(backend(0).spare(), u32::MAX, "no limit");
+        assert_eq!(backend(1).spare(), 0, "the one place is for clients");
+        let backend = backend(10);
+        assert_eq!(backend.spare(), 5);
+        let warm: Vec<_> = (0..3).map(|_| Place::take(&backend)).collect();
+        assert_eq!(backend.spare(), 2);
+        backend.join();
+        let used = Place::take(&backend);
+        assert_eq!(backend.spare(), 1, "(10 - 1) / 2 - 3");
+        drop((warm, used));
+        assert_eq!(backend.spare(), 4);
+    }
+
+    #[test]
+    fn sets_with_other_limits_are_others() {
+        let one = backend(0);
+        let set = || ActiveSet::new(vec![Arc::clone(&one)], Footing::Good);
+        let before = set();
+        assert!(before.is_like(&set()) && !before.has_limits());
+        one.set_max_connections(NonZeroU32::new(4));
+        let after = set();
+        assert!(!before.is_like(&after) && after.is_like(&set()) && after.is_limited());
+        let front = ActiveSet::new(vec![backend(0)], Footing::Good).with_reserve(set());
+        assert!(front.has_limits() && !front.is_limited());
     }
 }

@@ -229,6 +229,7 @@ fn round_robin_is_exact_over_all_threads_while_the_set_is_published_anew() {
                 client: addr(1),
                 failed: &[],
                 tries: 3,
+                reactor: 0,
             };
             for _ in 0..3 * ROUNDS {
                 reader.refresh();

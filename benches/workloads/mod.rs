@@ -117,6 +117,7 @@ impl Workload for Pick {
             client: address(7),
             failed: &[],
             tries: 3,
+            reactor: 0,
         };
         let chosen = self
             .balancer

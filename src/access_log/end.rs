@@ -84,7 +84,7 @@ impl By {
 pub enum Phase {
     /// It had not said yet what is awaited of it before it gets a backend.
     Preface,
-    /// It waited for a descriptor, a port, or the first active set.
+    /// It waited for a descriptor, a port, the first active set, or a place at a backend.
     Queue,
     /// It was dialled for.
     Connect,
@@ -204,6 +204,7 @@ fn by(ending: Ending, standing: Standing) -> By {
             Some(DialFailure::TimedOut) => By::BackendTimeout,
             Some(DialFailure::Ours) | None => By::Resources,
         },
+        CloseReason::QueueTimeout => By::BackendTimeout,
         CloseReason::Drained => By::Stop,
         CloseReason::BackendRemoved => By::Removal,
         CloseReason::HandshakeFailed if standing.has_left => By::Client,
@@ -244,14 +245,14 @@ mod tests {
     fn every_reason_has_somebody() {
         use CloseReason::{
             BackendRemoved, BackendReset, ClientReset, DialFailed, Drained, Error, Finished,
-            HalfCloseTimeout, HandshakeFailed, HandshakeTimeout, IdleTimeout, Refused, Routed,
+            HalfCloseTimeout, HandshakeFailed, HandshakeTimeout, IdleTimeout, QueueTimeout, Refused, Routed,
         };
         for reason in CloseReason::ALL {
             let expected = match reason {
                 Finished => "--",
                 ClientReset => "CD",
                 BackendReset | DialFailed => "SD",
-                IdleTimeout | HalfCloseTimeout => "sD",
+                IdleTimeout | HalfCloseTimeout | QueueTimeout => "sD",
                 Drained => "KD",
                 BackendRemoved => "DD",
                 HandshakeFailed | Refused | Routed => "PD",
@@ -273,6 +274,8 @@ mod tests {
             "RQ",
             "whatever was dialled before"
         );
+        let full = Ending::quiet(QueueTimeout);
+        assert_eq!(code(full, Phase::Queue, Side::Client), "sQ");
     }
 
     #[test]

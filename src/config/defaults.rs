@@ -325,6 +325,7 @@ impl Default for Pools {
             algorithm: Algorithm::LeastConnections,
             rescue: Rescue::Safe,
             dial_timeout: Duration::from_secs(1),
+            queue_timeout: Duration::from_secs(1),
             idle_timeout: None,
             race: Race {
                 width: 2,

@@ -14,6 +14,8 @@ pub struct Pools {
     /// A warm connection older than this is replaced; none: what each backend is found to allow, and no more warm
     /// connections than are used.
     pub idle_timeout: Option<Duration>,
+    /// How long a client waits for a place where all backends are full; zero: not at all.
+    pub queue_timeout: Duration,
     /// When a client gets a second dial.
     pub race: Race,
     /// How long relays may finish at a stop.

@@ -16,6 +16,9 @@
 //!   Transactions on Parallel and Distributed Systems 12 (2001); latency times load is what Finagle and linkerd compare. Load
 //!   is counted by weight and the connection that comes is not, so that a weight is not counted twice where nobody is busy;
 //! - `source_hash`: whoever the client belongs to ([`rendezvous`]).
+//!
+//! Who is full (`max_connections` of its entry) takes no part, unless a warm connection to it is at hand, which has its place
+//! already. Where all are full there is no choice.
 
 pub mod rendezvous;
 pub mod slow_start;
@@ -48,6 +51,8 @@ pub struct Seeker<'a> {
     pub failed: &'a [SocketAddr],
     /// Tries that it has left, this one included.
     pub tries: usize,
+    /// In which reactor: only that one's warm connections are at hand.
+    pub reactor: usize,
 }
 
 impl Seeker<'_> {
@@ -65,9 +70,11 @@ impl LoadBalancer {
         Self { algorithm, turn }
     }
 
-    /// The member for the next connection, as an index into [`ActiveSet::everybody`]; `None` only for an empty set.
+    /// The member for the next connection, as an index into [`ActiveSet::everybody`]; `None` only for an empty set, and
+    /// where all members are full.
     ///
-    /// Whom all members have failed gets one of the reserve, and so does whoever has one try left and was failed before.
+    /// Whom all members have failed gets one of the reserve that is not full, and so does whoever has one try left and was
+    /// failed before. That members are full is no reason to turn to the reserve.
     pub fn choose(
         &self,
         set: &ActiveSet,
@@ -76,16 +83,24 @@ impl LoadBalancer {
         now: Instant,
     ) -> Option<usize> {
         let count = set.backends.len();
-        if let Some(reserve) = set.reserve().filter(|reserve| seeker.turns_to(reserve, set)) {
-            let behind = self.choose(reserve, seeker, rng, now);
-            return behind.map(|behind| count + behind);
+        let reserve = set.reserve().filter(|reserve| seeker.turns_to(reserve, set));
+        if let Some(behind) = reserve.and_then(|reserve| self.choose(reserve, seeker, rng, now)) {
+            return Some(count + behind);
         }
-        if count <= 1 {
-            return (count == 1).then_some(0);
+        match &set.backends[..] {
+            [] => return None,
+            [only] => return (!set.is_limited() || only.has_room(seeker.reactor)).then_some(0),
+            _ => {}
         }
-        let chosen = self.choose_of(&Field::of(set, seeker.failed, now), seeker.client, rng);
+        let chosen = self.choose_of(&Field::of(set, seeker, now), seeker.client, rng);
         // One that has failed is better than none.
-        chosen.or_else(|| self.choose_of(&Field::of(set, &[], now), seeker.client, rng))
+        chosen.or_else(|| {
+            let seeker = Seeker {
+                failed: &[],
+                ..*seeker
+            };
+            self.choose_of(&Field::of(set, &seeker, now), seeker.client, rng)
+        })
     }
 
     /// The choice among those who take part; nobody if nobody does.
@@ -128,6 +143,7 @@ impl LoadBalancer {
 struct Field<'a> {
     set: &'a ActiveSet,
     failed: &'a [SocketAddr],
+    reactor: usize,
     now: Instant,
     /// Whether nobody starts slowly.
     is_settled: bool,
@@ -138,14 +154,15 @@ struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    fn of(set: &'a ActiveSet, failed: &'a [SocketAddr], now: Instant) -> Self {
+    fn of(set: &'a ActiveSet, seeker: &Seeker<'a>, now: Instant) -> Self {
         let is_settled = set.is_settled(now);
         Self {
             set,
-            failed,
+            failed: seeker.failed,
+            reactor: seeker.reactor,
             now,
             is_settled,
-            is_whole: is_settled && failed.is_empty(),
+            is_whole: is_settled && seeker.failed.is_empty() && !set.is_limited(),
             mean_time: OnceCell::new(),
         }
     }
@@ -169,7 +186,9 @@ impl<'a> Field<'a> {
 
     fn takes_part(&self, index: usize) -> bool {
         let backend = self.backend(index);
-        backend.is_some_and(|backend| !self.failed.contains(&backend.addr))
+        backend.is_some_and(|backend| {
+            !self.failed.contains(&backend.addr) && (!self.set.is_limited() || backend.has_room(self.reactor))
+        })
     }
 
     fn live(&self, index: usize) -> u64 {

@@ -59,6 +59,7 @@ impl Chooser {
             client,
             failed,
             tries: 3,
+            reactor: 0,
         };
         self.balancer.choose(set, &seeker, &mut self.rng, self.now)
     }
@@ -257,6 +258,7 @@ fn whom_all_members_have_failed_gets_one_of_the_reserve() {
                 client: CLIENT,
                 failed,
                 tries,
+                reactor: 0,
             };
             let chosen = chooser.balancer.choose(&set, &seeker, &mut chooser.rng, now);
             chosen.expect("not empty")

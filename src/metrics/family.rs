@@ -158,6 +158,10 @@ families! {
         "Client connections that a backend has not finished, and those that wait for it.";
     DIAL_DURATION = Histogram "tcp_forwarder_dial_duration_seconds" SERVER,
         "Connect time of successful dials for clients and pools.";
+    QUEUED_CONNECTIONS = Gauge "tcp_forwarder_queued_connections" SERVICE,
+        "Client connections that wait for a place, for all backends have their max_connections.";
+    QUEUE_DURATION = Histogram "tcp_forwarder_queue_duration_seconds" SERVICE,
+        "Time that client connections waited for a place and got one.";
     RACE_DIALS = Counter "tcp_forwarder_race_dials_total" &["service", "result"],
         "Second dials beside ones that took too long; result is won or lost.";
     POOL_CONNECTIONS = Gauge "tcp_forwarder_pool_connections" &["service", "server", "state"],

@@ -79,6 +79,12 @@ fn traffic(name: &str, reactors: &[Traffic], output: &mut Output) {
     output.count(&family::RESCUED_CONNECTIONS, &[name], total(|r| &r.rescued));
     output.count(&family::RACE_DIALS, &[name, "won"], total(|r| &r.races_won));
     output.count(&family::RACE_DIALS, &[name, "lost"], total(|r| &r.races_lost));
+    output.count(&family::QUEUED_CONNECTIONS, &[name], total(|r| &r.queued));
+    let mut queued = HistogramReading::empty();
+    for reactor in reactors {
+        reactor.queue_durations.add_to(&mut queued);
+    }
+    output.histogram(&family::QUEUE_DURATION, &[name], &queued);
     let to_backend = total(|r| &r.bytes_to_backend);
     output.count(&family::BYTES_TRANSFERRED, &[name, "to_backend"], to_backend);
     let to_client = total(|r| &r.bytes_to_client);

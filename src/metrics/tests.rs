@@ -24,7 +24,7 @@ mod movements;
 const REACTORS: usize = 2;
 
 /// The names that the specification fixes, with their labels, and `process_*`.
-const SPECIFIED: [(&str, &str); 59] = [
+const SPECIFIED: [(&str, &str); 61] = [
     ("new_connections_total", "service"),
     ("active_connections", "service"),
     ("connection_duration_seconds", "service"),
@@ -67,6 +67,8 @@ const SPECIFIED: [(&str, &str); 59] = [
     ("dial_duration_seconds", "service,server"),
     ("unserved_connections_total", "service"),
     ("checks_total", "service,result"),
+    ("queued_connections", "service"),
+    ("queue_duration_seconds", "service"),
     ("race_dials_total", "service,result"),
     ("server_trusted", "service,server"),
     ("pool_lifetime_seconds", "service,server"),

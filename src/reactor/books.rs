@@ -74,7 +74,7 @@ impl Reactor {
                 continue;
             };
             let count = counts.entry(upstream.pool).or_default();
-            count.unloaded += u32::from(upstream.is_unloaded);
+            count.unloaded += u32::from(upstream.is_unloaded());
             match upstream.state {
                 State::Dialling { client: None, .. } => count.dialling += 1,
                 State::Dialling {
@@ -168,6 +168,12 @@ impl Reactor {
                     "the heir is the last one"
                 );
             }
+            let waiting = tenant
+                .queue
+                .keys()
+                .filter(|key| self.clients.get(*key).is_some_and(Client::waits_for_place));
+            let waiting = waiting.count();
+            assert_eq!(waiting, tenant.queue.waiting(), "who waits stands in the queue");
             let current = self.current.get(&tenant.service.live.id);
             match tenant.standing {
                 Standing::Current => assert_eq!(current, Some(&key), "who is current is found"),

@@ -11,6 +11,7 @@
 //! Each stage has one deadline of its own; what it means is the stage's. A client may be closed from any of them.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use super::opening::Opening;
 use super::story::Story;
@@ -63,6 +64,8 @@ pub(super) enum Wait {
     Socket,
     /// The first active set of its service. The deadline: it has waited for too long.
     Set,
+    /// A place at a backend, all of which are full. The deadline: it has waited for `pools.common.queue_timeout`.
+    Place,
 }
 
 /// The backend's side of a client.
@@ -84,6 +87,8 @@ pub(super) struct Search {
     /// Whether it has been counted as rescued.
     pub(super) is_rescued: bool,
     pub(super) race: Race,
+    /// Since when it stands in the queue for a place, if it did.
+    pub(super) queued: Option<Queued>,
     /// What the line in the access log needs, if there is one.
     pub(super) story: Option<Box<Story>>,
 }
@@ -104,6 +109,15 @@ pub(super) enum Race {
     Rival(Attachment),
     /// It is that of the client's stage.
     SecondAlone,
+}
+
+/// Where a client stands in the queue for a place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Queued {
+    /// When it first came there, as all reactors count: microseconds from the start of the process. Who comes back keeps that.
+    pub(super) stamp: u64,
+    /// Since when it waits; none of one that has had a place since.
+    pub(super) since: Option<Instant>,
 }
 
 /// How a client takes warm connections.
@@ -163,6 +177,18 @@ impl Client {
         self.search.as_ref().map_or(&[], |search| &search.failed)
     }
 
+    /// Whether it has had nothing of a backend yet, nor waited for a place: it stands behind those who did.
+    pub(super) fn is_newcomer(&self) -> bool {
+        self.search.as_ref().is_none_or(|search| {
+            search.failed.is_empty() && search.trust == Trust::Full && search.queued.is_none()
+        })
+    }
+
+    /// Whether it waits for a place at a backend.
+    pub(super) fn waits_for_place(&self) -> bool {
+        matches!(self.stage, Stage::Seeking(Wait::Place))
+    }
+
     /// How far its race has come.
     pub(super) fn race(&self) -> Race {
         self.search.as_ref().map_or(Race::Nobody, |search| search.race)
@@ -190,7 +216,9 @@ impl Client {
     pub(super) fn pool(&self) -> Option<Key> {
         match self.stage {
             Stage::Seeking(Wait::Dial { pool, .. }) => Some(pool),
-            Stage::Opening(_) | Stage::Seeking(Wait::Nothing | Wait::Socket | Wait::Set) => None,
+            Stage::Opening(_) | Stage::Seeking(Wait::Nothing | Wait::Socket | Wait::Set | Wait::Place) => {
+                None
+            }
             Stage::Relaying(seat) | Stage::Leaving(seat, _) => Some(seat.pool),
         }
     }

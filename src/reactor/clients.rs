@@ -81,8 +81,10 @@ impl Reactor {
             if client.relay.is_half_closed() && !was_half_closed {
                 let until = self.now + tenant.spec().server.half_close_timeout;
                 self.client_timers.set(key.index(), until);
-                if client.relay.has_backend_finished() {
-                    unload(upstream, &mut self.pools);
+                if client.relay.has_backend_finished()
+                    && let Some(tenant) = unload(upstream, &mut self.pools)
+                {
+                    self.due_places.push(tenant);
                 }
             }
             if let Some(at) = client.relay.resumes_at() {
@@ -145,6 +147,7 @@ impl Reactor {
             Stage::Opening(preface) => self.on_opening_deadline(key, preface),
             Stage::Seeking(Wait::Socket) => self.try_again(key),
             Stage::Seeking(Wait::Set) => self.close(key, Ending::quiet(CloseReason::DialFailed)),
+            Stage::Seeking(Wait::Place) => self.refuse_place(key),
             Stage::Seeking(Wait::Dial { .. }) => self.begin_rival(key),
             Stage::Seeking(Wait::Nothing) => debug_assert!(false, "who waits for nothing has no deadline"),
             Stage::Relaying(_) => self.on_relay_deadline(key),
@@ -272,6 +275,7 @@ impl Reactor {
                 }
             }
             Stage::Seeking(Wait::Dial { upstream, .. }) => self.orphan_dial(upstream),
+            Stage::Seeking(Wait::Place) => self.leave_queue(client.tenant),
             Stage::Opening(_) | Stage::Seeking(Wait::Nothing | Wait::Socket | Wait::Set) => {}
         }
         if ending.reset.is_of(Side::Client) {
@@ -303,12 +307,12 @@ impl Reactor {
     }
 }
 
-/// The backend of a connection has finished it.
-fn unload(upstream: &mut Upstream, pools: &mut Slots<Pool<Key>>) {
-    if let Some(pool) = pools.get_mut(upstream.pool).filter(|_| !upstream.is_unloaded) {
-        upstream.is_unloaded = true;
-        pool.unload();
-    }
+/// The backend of a connection has finished it; whose place is free then, if anybody may wait for it.
+fn unload(upstream: &mut Upstream, pools: &mut Slots<Pool<Key>>) -> Option<Key> {
+    let pool = pools.get_mut(upstream.pool)?;
+    upstream.place.take()?;
+    pool.unload();
+    pool.backend.max_connections().map(|_| pool.tenant)
 }
 
 /// Tells the log of a client that has been closed.

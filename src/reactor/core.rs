@@ -42,6 +42,8 @@ pub struct Bursts {
     pub failures: Burst,
     /// TLS handshakes with backends that failed.
     pub handshakes: Burst,
+    /// Clients that found all backends full, for too long.
+    pub full: Burst,
 }
 
 impl Bursts {
@@ -53,6 +55,7 @@ impl Bursts {
             shortages: Burst::new(origin),
             failures: Burst::new(origin),
             handshakes: Burst::new(origin),
+            full: Burst::new(origin),
         }
     }
 }
@@ -98,6 +101,10 @@ pub struct Reactor {
     pub(super) due_handshakes: VecDeque<Due>,
     /// Pools that are to be brought to their size.
     pub(super) due_pools: Queue<Key>,
+    /// Tenants at whose backends a place may be free.
+    pub(super) due_places: Queue<Key>,
+    /// Tenants for whose clients a place is waited for.
+    pub(super) queueing: Vec<Key>,
     /// Retired pools whose warm connections are to be closed.
     pub(super) closing_pools: Queue<Key>,
     pub(super) scratch: Box<[u8]>,
@@ -160,6 +167,8 @@ impl Reactor {
             due_clients: Queue::default(),
             due_handshakes: VecDeque::new(),
             due_pools: Queue::default(),
+            due_places: Queue::default(),
+            queueing: Vec::new(),
             closing_pools: Queue::default(),
             scratch: vec![0; SCRATCH_BYTES].into(),
             line: Vec::new(),

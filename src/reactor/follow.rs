@@ -104,6 +104,7 @@ impl Reactor {
         let members = std::mem::take(&mut before.members);
         let pools = std::mem::take(&mut before.pools);
         let ancestors = std::mem::take(&mut before.ancestors);
+        let queue = std::mem::take(&mut before.queue);
         if ancestors > 0 {
             let all: Vec<Key> = self.tenants.keys().collect();
             for key in all {
@@ -116,6 +117,7 @@ impl Reactor {
             heir.ancestors = ancestors + 1;
             heir.members = members;
             heir.pools.clone_from(&pools);
+            heir.queue = queue;
         }
         pools
     }
@@ -135,6 +137,7 @@ impl Reactor {
             if tenant.active.refresh() || tenant.members.len() != tenant.active.everybody().count() {
                 self.adopt_active_set(key);
             }
+            self.follow_limits(key);
             let count = self.tenants.get(key).map_or(0, |tenant| tenant.members.len());
             for place in 0..count {
                 if let Some(pool) = self

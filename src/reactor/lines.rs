@@ -97,7 +97,7 @@ fn standing(client: &Client, story: &Story) -> Standing {
     let has_client_finished = relay.client.ready.has_finished();
     let phase = match client.stage {
         Stage::Opening(_) => Phase::Preface,
-        Stage::Seeking(Wait::Socket | Wait::Set) => Phase::Queue,
+        Stage::Seeking(Wait::Socket | Wait::Set | Wait::Place) => Phase::Queue,
         Stage::Seeking(Wait::Dial { .. } | Wait::Nothing) => Phase::Connect,
         Stage::Relaying(_) | Stage::Leaving(..) if relay.bytes_to_client == 0 => Phase::FirstByte,
         Stage::Relaying(_) | Stage::Leaving(..) if has_client_finished || relay.has_backend_finished() => {

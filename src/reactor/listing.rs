@@ -27,7 +27,7 @@ impl Reactor {
         debug_assert!(tenant.is_some(), "a client has a tenant");
         let (stage, upstream) = match client.stage {
             Stage::Opening(_) => (listed::Stage::Opening, None),
-            Stage::Seeking(Wait::Socket | Wait::Set) => (listed::Stage::Queued, None),
+            Stage::Seeking(Wait::Socket | Wait::Set | Wait::Place) => (listed::Stage::Queued, None),
             Stage::Seeking(Wait::Dial { .. } | Wait::Nothing) => (listed::Stage::Dialling, None),
             Stage::Relaying(attached) if relay.is_half_closed() => {
                 (listed::Stage::HalfClosed, Some(attached.upstream))

@@ -41,6 +41,8 @@ mod listing; // what is told of clients
 pub mod mailbox; // what a reactor is to own
 mod opening; // what a client has said before it gets a backend
 mod openings; // what stands before a backend: each preface is read
+mod place_queue; // who waits for a place, in order
+mod places; // places at backends that take only so many connections
 mod pools; // pools brought to their size
 mod queue; // what is due, round by round
 mod race; // a second dial beside one that takes too long

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::core::Reactor;
 use super::upstream::{State, Upstream};
+use crate::backend::Place;
 use crate::base::slots::Key;
 use crate::pools::sizing;
 
@@ -95,17 +96,23 @@ impl Reactor {
             // Who lets them live need not be asked again and again.
             let must_earn =
                 tenant.spec().pools.idle_timeout.is_none() && pool.backend.learned.shortened_life().is_some();
+            let spare = if tenant.is_anybody_queued() {
+                0
+            } else {
+                pool.backend.spare()
+            };
+            let place = Place::take(&pool.backend).filter(|_| spare > 0);
             let mut paused = pool.retry_at(self.now);
-            if must_earn && room > 0 && paused.is_none() {
+            if must_earn && room > 0 && place.is_some() && paused.is_none() {
                 paused = pool.take_refill(self.now).err();
             }
-            if room == 0 || paused.is_some() {
-                // Descriptors come back without an event of this reactor: look again before long.
+            let Some(place) = place.filter(|_| room > 0 && paused.is_none()) else {
+                // Descriptors and places come back without an event of this reactor: look again before long.
                 let again = paused.unwrap_or(self.now + Duration::from_secs(1));
                 return self.pool_timers.set(key.index(), again);
-            }
+            };
             room -= 1;
-            if let Err(error) = self.dial(key, None) {
+            if let Err(error) = self.dial(key, None, place) {
                 self.count_failed_dial(key, self.now, &error);
                 if let Some(pool) = self.pools.get_mut(key) {
                     pool.refused(self.now, &mut self.rng);

@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::client::{Attachment, Client, Race, Stage, Trust, Wait};
 use super::core::Reactor;
 use super::seek::Choice;
+use crate::backend::Place;
 use crate::base::counters::Cell;
 use crate::base::slots::Key;
 use crate::net;
@@ -62,6 +63,10 @@ impl Reactor {
         let Some(rival) = self.choose_rival(key) else {
             return false;
         };
+        if self.is_waited_for(rival) {
+            // A place is a client's first.
+            return false;
+        }
         let Some(pool) = self.pools.get_mut(rival) else {
             return false;
         };
@@ -69,11 +74,19 @@ impl Reactor {
             Some(Trust::Full) => pool.checkout(),
             Some(Trust::AfterALook | Trust::None) | None => None,
         };
+        let place = match warm {
+            Some(_) => None,
+            None => Place::take(&pool.backend),
+        };
+        if warm.is_none() && place.is_none() {
+            return false;
+        }
         pool.join();
         self.pool_is_due(rival);
-        let dialled = match warm {
-            Some(warm) => Ok(warm),
-            None => self.dial(rival, Some(key)),
+        let dialled = match (warm, place) {
+            (Some(warm), _) => Ok(warm),
+            (None, Some(place)) => self.dial(rival, Some(key), place),
+            (None, None) => return false,
         };
         let upstream = match dialled {
             Ok(upstream) => upstream,

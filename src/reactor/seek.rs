@@ -14,6 +14,7 @@ use super::tenant::{Standing, Tenant};
 use super::token;
 use super::upstream::{KEEPALIVE_AFTER, State, Upstream};
 use crate::access_log::Via;
+use crate::backend::Place;
 use crate::base::slots::Key;
 use crate::config::{ProxySend, Rescue};
 use crate::loadbalancer::Seeker;
@@ -25,6 +26,9 @@ use crate::relay::close::{CloseReason, Ending};
 use crate::relay::readiness::Readiness;
 use crate::relay::{Peer, Replaceable};
 
+/// Places that others may take from a client before it waits for one.
+const PLACES_LOST: u32 = 3;
+
 /// What the balancer says to a client.
 pub(super) enum Choice {
     /// This pool.
@@ -33,6 +37,18 @@ pub(super) enum Choice {
     Nobody,
     /// There is no active set yet.
     NoSet,
+    /// All backends are full, or others wait for a place already.
+    Full,
+}
+
+/// What a client gets of a pool.
+enum Got {
+    /// A warm connection.
+    Warm(Key),
+    /// A place for a dial of its own.
+    Place(Place),
+    /// Nothing: another reactor has just taken the last place.
+    Nothing,
 }
 
 impl Reactor {
@@ -51,6 +67,7 @@ impl Reactor {
     /// The same; those that were passed over for want of a local port are among the failed of the client until
     /// the caller takes them out again.
     fn find_backend_with_port(&mut self, key: Key, without_port: &mut Vec<SocketAddr>) {
+        let mut lost = 0;
         loop {
             self.wait(key, Wait::Nothing);
             let pool_key = match self.choose(key) {
@@ -62,12 +79,20 @@ impl Reactor {
                     return self.wait_for_socket(key, "no local port is free towards the backends");
                 }
                 Some(Choice::NoSet) => return self.wait_for_set(key),
+                Some(Choice::Full) => return self.wait_for_place(key),
                 None => return,
             };
-            if let Some(warm) = self.check_out(key, pool_key) {
-                return self.attach(key, warm);
-            }
-            match self.dial(pool_key, Some(key)) {
+            let place = match self.check_out(key, pool_key) {
+                Got::Warm(warm) => return self.attach(key, warm),
+                Got::Place(place) => place,
+                // Others were faster; or it has a limit that the set here does not tell of yet.
+                Got::Nothing if lost >= PLACES_LOST => return self.wait_for_place(key),
+                Got::Nothing => {
+                    lost += 1;
+                    continue;
+                }
+            };
+            match self.dial(pool_key, Some(key), place) {
                 Ok(upstream) => {
                     let pool = pool_key;
                     self.wait(key, Wait::Dial { upstream, pool });
@@ -95,6 +120,10 @@ impl Reactor {
         if tries == 0 {
             return Some(Choice::Nobody);
         }
+        let is_limited = heir.active.has_limits();
+        if is_limited && client.is_newcomer() && heir.is_anybody_queued() {
+            return Some(Choice::Full);
+        }
         debug_assert_eq!(
             heir.members.len(),
             heir.active.everybody().count(),
@@ -105,40 +134,58 @@ impl Reactor {
             client: client.relay.client_addr,
             failed: client.failed(),
             tries,
+            reactor: self.index,
         };
         let index = balancer.choose(&heir.active, &seeker, &mut self.rng, self.time.clock());
         let pool = index.and_then(|index| heir.members.get(index)).copied();
-        Some(pool.map_or(Choice::Nobody, Choice::Pool))
+        let nobody = if is_limited { Choice::Full } else { Choice::Nobody };
+        Some(pool.map_or(nobody, Choice::Pool))
     }
 
-    /// Counts a client as one of a pool's, and takes a warm connection for it, if it wants one and there is one.
-    fn check_out(&mut self, key: Key, pool_key: Key) -> Option<Key> {
-        let client = self.clients.get(key)?;
+    /// Counts a client as one of a pool's, and takes a warm connection for it, if it wants one and there is one; else a place
+    /// for a dial, without which it is not counted.
+    fn check_out(&mut self, key: Key, pool_key: Key) -> Got {
+        let Some(client) = self.clients.get(key) else {
+            return Got::Nothing;
+        };
         let trust = client.trust();
         let (addr, failed) = (client.relay.client_addr, client.failed().len());
         if trust == Trust::AfterALook {
             self.drop_dead(pool_key);
         }
-        let pool = self.pools.get_mut(pool_key)?;
+        let Some(pool) = self.pools.get_mut(pool_key) else {
+            return Got::Nothing;
+        };
+        let warm = match trust {
+            Trust::Full | Trust::AfterALook => pool.checkout(),
+            Trust::None => None,
+        };
+        let got = match warm {
+            Some(warm) => Got::Warm(warm),
+            None => self.take_place(pool_key).map_or(Got::Nothing, Got::Place),
+        };
+        let Some(pool) = self.pools.get_mut(pool_key) else {
+            return Got::Nothing;
+        };
+        if matches!(got, Got::Nothing) {
+            return got;
+        }
         trace!(
             target: "tcp_forwarder::loadbalancer",
             client:% = addr, backend:% = pool.backend.addr, failed;
             "backend chosen"
         );
         pool.join();
-        let warm = match trust {
-            Trust::Full | Trust::AfterALook => pool.checkout(),
-            Trust::None => None,
-        };
         if trust == Trust::Full {
             pool.count_request(warm);
         }
         self.pool_is_due(pool_key);
-        warm
+        self.note_place(key);
+        got
     }
 
     /// What a client that has no backend waits for from now on; its deadline is the caller's.
-    fn wait(&mut self, key: Key, wait: Wait) {
+    pub(super) fn wait(&mut self, key: Key, wait: Wait) {
         if let Some(client) = self.clients.get_mut(key) {
             client.stage = Stage::Seeking(wait);
             self.client_timers.clear(key.index());
@@ -356,7 +403,7 @@ impl Reactor {
     /// The same, if it had this connection to it.
     pub(super) fn leave_pool_by(&mut self, upstream: Option<&Upstream>, key: Key) -> Option<SocketAddr> {
         let pool = self.pools.get_mut(key)?;
-        if upstream.is_some_and(|upstream| upstream.is_unloaded) {
+        if upstream.is_some_and(Upstream::is_unloaded) {
             pool.leave_unloaded();
         } else {
             pool.leave();
@@ -368,7 +415,15 @@ impl Reactor {
     }
 
     /// Begins a dial for a client, or for the pool.
-    pub(super) fn dial(&mut self, pool_key: Key, client: Option<Key>) -> io::Result<Key> {
+    pub(super) fn dial(&mut self, pool_key: Key, client: Option<Key>, place: Place) -> io::Result<Key> {
+        let dialled = self.dial_with(pool_key, client, place);
+        if dialled.is_err() {
+            self.place_is_due(pool_key);
+        }
+        dialled
+    }
+
+    fn dial_with(&mut self, pool_key: Key, client: Option<Key>, place: Place) -> io::Result<Key> {
         let Some(pool) = self.pools.get(pool_key) else {
             return Err(io::ErrorKind::NotFound.into());
         };
@@ -394,7 +449,7 @@ impl Reactor {
             },
             is_kept_alive: false,
             is_queued: false,
-            is_unloaded: false,
+            place: Some(place),
         };
         let Ok(key) = self.upstreams.insert(upstream) else {
             return Err(io::ErrorKind::OutOfMemory.into());

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::place_queue::PlaceQueue;
 use crate::backend::ActiveSet;
 use crate::base::published::Reader;
 use crate::base::slots::Key;
@@ -33,6 +34,8 @@ pub(super) struct Tenant {
     pub(super) heir: Option<Key>,
     /// Tenants whose heir this one is.
     pub(super) ancestors: usize,
+    /// Its clients, and those of tenants whose heir it is, that wait for a place at a backend.
+    pub(super) queue: PlaceQueue,
     /// How many second dials its clients may make.
     pub(super) race_budget: Budget,
 }
@@ -63,6 +66,7 @@ impl Tenant {
             standing: Standing::Current,
             heir: None,
             ancestors: 0,
+            queue: PlaceQueue::default(),
             race_budget,
         }
     }
@@ -84,6 +88,11 @@ impl Tenant {
                 hub.bells.pools.ring();
             }
         }
+    }
+
+    /// Whether anybody waits for a place at its backends, in whichever reactor.
+    pub(super) fn is_anybody_queued(&self) -> bool {
+        self.active.has_limits() && self.service.live.longest_queued().is_some()
     }
 
     /// What the reactor with this index counts for it.

@@ -57,6 +57,7 @@ impl Reactor {
         self.run_handshakes();
         self.accept_all();
         self.fire_timers();
+        self.serve_queues();
         self.tend_pools();
         #[cfg(debug_assertions)]
         self.audit_in_turns();
@@ -76,6 +77,7 @@ impl Reactor {
             let _heard = done.send(());
         }
         self.follow_active_sets();
+        self.look_at_queues();
         self.forgive_after_an_outage();
     }
 
@@ -103,6 +105,7 @@ impl Reactor {
             || !self.due_listeners.is_empty()
             || !self.due_handshakes.is_empty()
             || !self.due_pools.is_empty()
+            || !self.due_places.is_empty()
             || !self.closing_pools.is_empty();
         if is_due {
             return Some(Duration::ZERO);

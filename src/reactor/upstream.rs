@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use crate::access_log::Via;
+use crate::backend::Place;
 use crate::base::slots::Key;
 use crate::relay::Peer;
 use crate::tls::Channel;
@@ -22,8 +23,16 @@ pub(super) struct Upstream {
     pub(super) is_kept_alive: bool,
     /// Whether it is in the queue of handshakes.
     pub(super) is_queued: bool,
-    /// Whether its backend has finished, so that it is no load of it any more.
-    pub(super) is_unloaded: bool,
+    /// Its place at the backend, until that has finished it: it is no load of it any more then. Behind the socket, which is
+    /// closed before the place is free.
+    pub(super) place: Option<Place>,
+}
+
+impl Upstream {
+    /// Whether its backend has finished it.
+    pub(super) fn is_unloaded(&self) -> bool {
+        self.place.is_none()
+    }
 }
 
 /// What it is for.

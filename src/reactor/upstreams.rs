@@ -35,6 +35,7 @@ impl Reactor {
         }
         self.upstream_timers.clear(key.index());
         self.gauges().upstreams.sub(1);
+        self.place_is_due(upstream.pool);
         Some(upstream)
     }
 
@@ -146,7 +147,7 @@ impl Reactor {
 
     /// A connection that was dialled for its pool is warm now; unless that has retired meanwhile.
     fn add_warm(&mut self, key: Key, pool_key: Key) {
-        let (Some(upstream), Some(pool)) = (self.upstreams.get_mut(key), self.pools.get_mut(pool_key)) else {
+        let Some(pool) = self.pools.get_mut(pool_key) else {
             debug_assert!(false, "a pool stays as long as its dials");
             return;
         };
@@ -156,6 +157,10 @@ impl Reactor {
             return self.drop_pool_if_done(pool_key);
         }
         pool.add(key);
+        self.place_is_due(pool_key);
+        let Some(upstream) = self.upstreams.get_mut(key) else {
+            return;
+        };
         upstream.state = State::Warm { since: self.now };
         upstream.peer.settle();
         if upstream.peer.ready.is_read_closed() || self.is_secured_otherwise(key) {

@@ -14,6 +14,7 @@
 //! | idle, half-close time-out | close on both sides | the time-out |
 //! | before there is a backend: what was awaited is wrong, or did not come in time | reset | `handshake_failed`, `handshake_timeout` |
 //! | the client that a PROXY header names may not connect | reset | `refused` |
+//! | before there is a backend: all are full for too long | close | `queue_timeout` |
 //! | cut: the end of the time to drain, of a backend that left | reset on both sides | `drained`, `backend_removed` |
 //!
 //! A reset is passed on only for a reset: never after a stream that finished, and never on top of bytes
@@ -42,6 +43,8 @@ pub enum CloseReason {
     HalfCloseTimeout,
     /// No backend could be reached in `dial_attempts` dials.
     DialFailed,
+    /// All backends were full for `pools.common.queue_timeout`.
+    QueueTimeout,
     /// Cut at the end of `drain_timeout` at a stop.
     Drained,
     /// Its backend left the active set, with `reset_on_removal`.
@@ -61,13 +64,14 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in label order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Finished,
         Self::ClientReset,
         Self::BackendReset,
         Self::IdleTimeout,
         Self::HalfCloseTimeout,
         Self::DialFailed,
+        Self::QueueTimeout,
         Self::Drained,
         Self::BackendRemoved,
         Self::HandshakeFailed,
@@ -87,6 +91,7 @@ impl CloseReason {
             Self::IdleTimeout => "idle_timeout",
             Self::HalfCloseTimeout => "half_close_timeout",
             Self::DialFailed => "dial_failed",
+            Self::QueueTimeout => "queue_timeout",
             Self::Drained => "drained",
             Self::BackendRemoved => "backend_removed",
             Self::HandshakeFailed => "handshake_failed",
@@ -149,6 +154,7 @@ impl Ending {
             | CloseReason::IdleTimeout
             | CloseReason::HalfCloseTimeout
             | CloseReason::DialFailed
+            | CloseReason::QueueTimeout
             | CloseReason::Drained
             | CloseReason::BackendRemoved
             | CloseReason::HandshakeFailed

@@ -462,11 +462,12 @@ impl Choice {
             .replace(|present| (!present.is_like(&set)).then(|| Arc::new(set)));
     }
 
-    /// Backends with what they weigh.
+    /// Backends with what they weigh, and told how many connections they take.
     fn weigh(&self, backends: Vec<Arc<Backend>>) -> Vec<(Arc<Backend>, NonZeroU16)> {
         let weigh = |backend: Arc<Backend>| {
-            let weight = self.candidates.options_of(&backend.addr).weight;
-            (backend, weight)
+            let options = self.candidates.options_of(&backend.addr);
+            backend.set_max_connections(options.max_connections);
+            (backend, options.weight)
         };
         backends.into_iter().map(weigh).collect()
     }

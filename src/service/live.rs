@@ -163,6 +163,22 @@ impl Live {
         self
     }
 
+    /// The reactor in which somebody waits for a place at a backend for longest; none if nobody does.
+    #[must_use]
+    pub fn longest_queued(&self) -> Option<usize> {
+        let head = |traffic: &Traffic| traffic.queue_head.load(Ordering::SeqCst);
+        let heads = self.traffic.iter().map(head).enumerate();
+        let waiting = heads.filter(|(_, head)| *head > 0).min_by_key(|(_, head)| *head);
+        waiting.map(|(reactor, _)| reactor)
+    }
+
+    /// Clients that wait for a place at a backend, in all reactors.
+    #[must_use]
+    pub fn queued(&self) -> u64 {
+        let waiting = self.traffic.iter().map(|traffic| traffic.queued.value());
+        waiting.fold(0, u64::wrapping_add)
+    }
+
     /// How long a backend may be silent after its client spoke; none: for ever.
     #[must_use]
     pub fn patience(&self) -> Option<Duration> {

@@ -3,7 +3,11 @@
 //! Each counter has one writer, its reactor.
 
 use crate::admission::RejectReason;
-use crate::base::counters::{CONNECTION_BOUNDS_MICROS, Cell, ConnectionHistogram};
+use std::sync::atomic::AtomicU64;
+
+use crate::base::counters::{
+    CONNECT_BOUNDS_MICROS, CONNECTION_BOUNDS_MICROS, Cell, ConnectHistogram, ConnectionHistogram,
+};
 use crate::preface::Failure;
 use crate::relay::close::CloseReason;
 
@@ -107,6 +111,12 @@ pub struct Traffic {
     pub accept_paused: Cell,
     /// Clients that got another connection to a backend for a warm one that turned out dead.
     pub rescued: Cell,
+    /// Clients that wait for a place at a backend now.
+    pub queued: Cell,
+    /// When the first of those came, in microseconds since the process started, plus one; 0: nobody waits.
+    pub queue_head: AtomicU64,
+    /// How long those waited that got one.
+    pub queue_durations: ConnectHistogram,
     /// Second dials that were through before the first ones, or found a warm connection.
     pub races_won: Cell,
     /// Second dials that were not, or failed, or whose client left.
@@ -139,6 +149,9 @@ impl Default for Traffic {
             bytes_to_client: Cell::default(),
             accept_paused: Cell::default(),
             rescued: Cell::default(),
+            queued: Cell::default(),
+            queue_head: AtomicU64::new(0),
+            queue_durations: ConnectHistogram::new(&CONNECT_BOUNDS_MICROS),
             races_won: Cell::default(),
             races_lost: Cell::default(),
             closed: Default::default(),

@@ -184,6 +184,17 @@ fn in_the_queue() {
     wait_for("it is in", || scene.rig.active() == 1);
     reset(client);
     scene.expect("CQ", ("client", "queue", "client_reset"));
+
+    let scene = Scene::of(&[TestBackend::echo().addr], |spec| {
+        spec.pools.queue_timeout = SOON;
+    });
+    let backend = std::sync::Arc::clone(&scene.rig.set().backends[0]);
+    backend.set_max_connections(std::num::NonZeroU32::new(1));
+    let _place = tcp_forwarder::backend::Place::take(&backend).expect("nobody else has it");
+    // Before the set tells of the limit, and after it.
+    wait_for_end(&mut scene.rig.connect());
+    let line = scene.expect("sQ", ("backend_timeout", "queue", "queue_timeout"));
+    assert!(line["backend"].is_null(), "{line}");
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod ends;
 mod fickle;
 mod limits;
 mod listeners;
+mod places;
 mod process;
 mod proxy;
 mod race_rig;

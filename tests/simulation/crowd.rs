@@ -132,6 +132,7 @@ impl Crowd {
             client: SocketAddr::from(([192, 0, 2, 1], 1024)),
             failed,
             tries: 3,
+            reactor: 0,
         };
         let index = service.balancer.choose(&set, &seeker, &mut self.rng, core.now());
         let backend = index

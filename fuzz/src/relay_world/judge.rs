@@ -212,6 +212,7 @@ impl World<'_> {
             CloseReason::IdleTimeout
             | CloseReason::HalfCloseTimeout
             | CloseReason::DialFailed
+            | CloseReason::QueueTimeout
             | CloseReason::Drained
             | CloseReason::BackendRemoved
             | CloseReason::HandshakeFailed

@@ -54,6 +54,11 @@ pub(super) const POOLS: &[Key] = &[
         "a dial that takes longer has failed",
     ),
     of_service(
+        "pools.common.queue_timeout",
+        Time((ms(0), hours(1)), |d| &mut d.pools.queue_timeout),
+        "how long a client waits while all backends have their max_connections; 0s: it is closed at once",
+    ),
+    of_service(
         "pools.common.idle_timeout",
         DurationOrAuto((ms(10), hours(24)), |d| &mut d.pools.idle_timeout),
         "a warm connection older than this is replaced; auto: as old as each backend is found to allow, at most 10m",

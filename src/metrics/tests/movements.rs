@@ -97,6 +97,20 @@ pub(super) const ALL: &[Movement] = &[
         1.0,
     ),
     (
+        |w, _| w.live.traffic[1].queued.add(4),
+        "queued_connections{service=\"web\"}",
+        4.0,
+    ),
+    (
+        |w, _| {
+            w.live.traffic[0]
+                .queue_durations
+                .observe(Duration::from_millis(3));
+        },
+        "queue_duration_seconds_count{service=\"web\"}",
+        1.0,
+    ),
+    (
         |w, _| w.live.traffic[0].races_won.add(2),
         "race_dials_total{service=\"web\",result=\"won\"}",
         2.0,
