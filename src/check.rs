@@ -185,16 +185,20 @@ impl fmt::Display for Remotes<'_> {
         let (set, accounts) = *listed;
         let account = |provider: &Provider| accounts.get(&provider.file()?.path);
         if let [only] = &spec.remotes.providers[..] {
-            writeln!(f, "{indent}candidates: {} ({})", Size(&set.union), Named(only))?;
+            if only.is_asked() {
+                writeln!(f, "{indent}candidates: asked for at run time ({})", Named(only))?;
+            } else {
+                writeln!(f, "{indent}candidates: {} ({})", Size(&set.union), Named(only))?;
+            }
             if let Some(account) = account(only) {
                 writeln!(f, "{indent}list: {}", account.counts)?;
             }
         } else {
             writeln!(f, "{indent}candidates: {}", Size(&set.union))?;
             for (index, provider) in spec.remotes.providers.iter().enumerate() {
-                match set.part(index) {
-                    Some(part) => writeln!(f, "{indent}  {} ({})", Size(part), Named(provider))?,
-                    None => writeln!(f, "{indent}  not asked yet ({})", Named(provider))?,
+                match set.part(index).and_then(|part| part.own.as_ref()) {
+                    Some(own) => writeln!(f, "{indent}  {} ({})", Size(own), Named(provider))?,
+                    None => writeln!(f, "{indent}  asked for at run time ({})", Named(provider))?,
                 }
                 if let Some(account) = account(provider) {
                     writeln!(f, "{indent}    list: {}", account.counts)?;
@@ -293,6 +297,8 @@ impl fmt::Display for Named<'_> {
                 write!(f, "{}{watch}", file.path.display())
             }
             Provider::Inline(_) => write!(f, "inline"),
+            Provider::Dns(dns) => write!(f, "dns {}", dns.name),
+            Provider::Srv(srv) => write!(f, "srv {}", srv.name),
         }
     }
 }
@@ -378,6 +384,7 @@ impl fmt::Display for Pools<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::Part;
     use std::sync::Arc;
 
     /// The same list for each service of a configuration.
@@ -385,7 +392,7 @@ mod tests {
         let set = Arc::new(CandidateSet::parse(text, 80).expect("a good list"));
         let names = config.services.keys();
         names
-            .map(|name| (name.clone(), Listed::of(vec![Some(Arc::clone(&set))])))
+            .map(|name| (name.clone(), Listed::of(vec![Part::holding(&set)])))
             .collect()
     }
 

@@ -37,6 +37,7 @@ pub mod service;
 pub mod tls; // certificates, and wires that are encrypted // what the file says of a service, what outlives a reload, and all services as one value
 
 pub mod probing; // who is probed next, and a batch of connects on one poll
+pub mod providers; // whom to ask for candidates, and what they say: DNS
 pub mod scorer; // sample -> score, and the bounded score board
 pub mod selector; // scores -> active set
 

@@ -1,5 +1,6 @@
 //! The ordered start.
 
+use std::hash::RandomState;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ use crate::handover::{Claim, Predecessor};
 use crate::net;
 use crate::pools::Scaler;
 use crate::probing::Prober;
+use crate::providers::Providers;
 use crate::reactor::limits::{self, Limits};
 use crate::reactor::{Bursts, Farewell, Mailbox, Reactor};
 use crate::scorer::Scorer;
@@ -131,6 +133,7 @@ struct Made {
     mailboxes: Arc<[Arc<Mailbox>]>,
     reactors: Vec<Reactor>,
     prober: Prober,
+    providers: Providers,
     admin: Admin,
     room: usize,
 }
@@ -152,7 +155,7 @@ fn start(
     let notifier = Arc::new(Notifier::from_env());
     let spawner = made.spawner.clone();
     let (admin_thread, admin) = made.admin.start(&spawner)?;
-    let mut background = start_control(&spawner, made.prober)?;
+    let mut background = start_control(&spawner, made.prober, made.providers)?;
     let mut keeper = Keeper::new(Arc::clone(&hub), &boot.config.process.state);
     let (state, elapsed) = keeper.recall(clock::wall());
     let past = Past { state, elapsed };
@@ -239,6 +242,11 @@ fn make(handle: Handle, config: &Config, inherited: &mut Inherited) -> Result<Ma
         what: "poll for probing",
         source,
     })?;
+    let ids = RandomState::new();
+    let providers = Providers::new(Arc::clone(&hub), rng.fork(), ids).map_err(|source| AppError::System {
+        what: "poll for providers",
+        source,
+    })?;
     let room = room_for_connections(descriptors, reactors)?;
     let limits = Limits::of(room, config.process.max_connections);
     // A stop that has begun already stays.
@@ -271,13 +279,18 @@ fn make(handle: Handle, config: &Config, inherited: &mut Inherited) -> Result<Ma
         mailboxes,
         reactors,
         prober,
+        providers,
         admin,
         room,
     })
 }
 
 /// The threads that decide: one of each for all services.
-fn start_control(spawner: &Spawner, prober: Prober) -> Result<Vec<JoinHandle<Option<()>>>, AppError> {
+fn start_control(
+    spawner: &Spawner,
+    prober: Prober,
+    providers: Providers,
+) -> Result<Vec<JoinHandle<Option<()>>>, AppError> {
     let hub = || Arc::clone(&spawner.hub);
     let (scorer, selector, scaler) = (Scorer::new(hub()), Selector::new(hub()), Scaler::new(hub()));
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
@@ -288,6 +301,7 @@ fn start_control(spawner: &Spawner, prober: Prober) -> Result<Vec<JoinHandle<Opt
     };
     Ok(vec![
         spawn("prober", Box::new(move || prober.run()))?,
+        spawn("providers", Box::new(move || providers.run()))?,
         spawn("scorer", Box::new(move || scorer.run()))?,
         spawn("selector", Box::new(move || selector.run()))?,
         spawn("pools", Box::new(move || scaler.run()))?,
@@ -306,7 +320,8 @@ fn start_reactors(
     reactors.into_iter().enumerate().map(start).collect()
 }
 
-/// Waits until each service has its first active set, or the process is to stop.
+/// Waits until each service has its first active set, or the process is to stop. A service whose providers have not named
+/// anybody yet is not waited for: its clients wait, and are served as soon as there is somebody.
 fn wait_for_sets(hub: &Hub, occurrences: &Receiver<Occurrence>) -> Result<(), AppError> {
     loop {
         match occurrences.try_recv() {
@@ -315,7 +330,10 @@ fn wait_for_sets(hub: &Hub, occurrences: &Receiver<Occurrence>) -> Result<(), Ap
             Ok(Occurrence::Stop) | Err(_) => {}
         }
         let directory = hub.directory.load();
-        let has_set = |service: &Arc<Service>| !service.live.active.load().backends.is_empty();
+        let has_set = |service: &Arc<Service>| {
+            let live = &service.live;
+            !live.active.load().backends.is_empty() || live.candidates.load().is_empty()
+        };
         if directory.phase == Phase::Stopping || directory.services.iter().all(has_set) {
             return Ok(());
         }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use log::warn;
 
 use crate::base::file_watch::must_be_regular;
-use crate::candidates::{Account, CandidateSet, HostNames, LoadError, Rules, list_file};
-use crate::config::{Config, FileProvider, Provider, ServiceName};
+use crate::candidates::{Account, CandidateSet, Host, HostNames, List, LoadError, Rules, list_file};
+use crate::config::{Config, Family, FileProvider, Provider, ServiceName};
+use crate::service::provided::{Ask, Question};
 
 /// The candidates of each service.
 pub type Lists = BTreeMap<ServiceName, Listed>;
@@ -17,44 +18,144 @@ pub type Lists = BTreeMap<ServiceName, Listed>;
 /// The candidates of one service.
 #[derive(Debug, Clone)]
 pub struct Listed {
-    /// What each of its providers has said last, in their order; none has not said anything yet.
-    parts: Vec<Option<Arc<CandidateSet>>>,
+    /// What each of its providers has said last, in their order.
+    parts: Vec<Part>,
     /// All of it.
     pub union: Arc<CandidateSet>,
+}
+
+/// What one provider has said last.
+#[derive(Debug, Clone, Default)]
+pub struct Part {
+    /// The addresses that it holds itself; none has not said anything yet.
+    pub own: Option<Arc<CandidateSet>>,
+    /// The host names that it holds, whose addresses others know.
+    pub hosts: Arc<[Host]>,
+    /// What others have said when they were asked for it.
+    pub found: Option<Arc<CandidateSet>>,
+}
+
+impl Part {
+    /// A provider that holds these addresses.
+    #[must_use]
+    pub fn holding(own: &Arc<CandidateSet>) -> Self {
+        Self {
+            own: Some(Arc::clone(own)),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<List> for Part {
+    fn from(list: List) -> Self {
+        Self {
+            own: Some(Arc::new(list.set)),
+            hosts: list.hosts.into(),
+            found: None,
+        }
+    }
 }
 
 impl Listed {
     /// What each provider of a service says, in their order.
     #[must_use]
-    pub fn of(parts: Vec<Option<Arc<CandidateSet>>>) -> Self {
+    pub fn of(parts: Vec<Part>) -> Self {
         let union = unite(&parts);
         Self { parts, union }
     }
 
     /// What a provider has said last.
     #[must_use]
-    pub fn part(&self, index: usize) -> Option<&Arc<CandidateSet>> {
-        self.parts.get(index)?.as_ref()
+    pub fn part(&self, index: usize) -> Option<&Part> {
+        self.parts.get(index)
     }
 
-    /// Takes in what some of the providers say now.
-    pub(super) fn say(&mut self, said: impl IntoIterator<Item = (usize, Arc<CandidateSet>)>) {
-        for (index, set) in said {
+    /// Takes in what some of the providers hold now; what was found for the host names of before stays until there is news
+    /// of those of now, unless there are none.
+    pub(super) fn hold(&mut self, held: impl IntoIterator<Item = (usize, Part)>) {
+        for (index, part) in held {
             debug_assert!(index < self.parts.len(), "a place for each provider");
-            if let Some(part) = self.parts.get_mut(index) {
-                *part = Some(set);
+            if let Some(known) = self.parts.get_mut(index) {
+                let found = known.found.take().filter(|_| !part.hosts.is_empty());
+                *known = Part { found, ..part };
             }
+        }
+        self.union = unite(&self.parts);
+    }
+
+    /// Takes in what was found for one of the providers.
+    pub(super) fn find(&mut self, index: usize, found: Arc<CandidateSet>) {
+        if let Some(part) = self.parts.get_mut(index) {
+            part.found = Some(found);
         }
         self.union = unite(&self.parts);
     }
 }
 
 /// All candidates. Those of the only provider are not copied.
-fn unite(parts: &[Option<Arc<CandidateSet>>]) -> Arc<CandidateSet> {
-    let said: Vec<&Arc<CandidateSet>> = parts.iter().flatten().collect();
+fn unite(parts: &[Part]) -> Arc<CandidateSet> {
+    let said = parts.iter().flat_map(|part| [&part.own, &part.found]);
+    let said: Vec<&Arc<CandidateSet>> = said.flatten().filter(|set| !set.is_empty()).collect();
     match said[..] {
         [one] => Arc::clone(one),
         _ => Arc::new(CandidateSet::union(said.into_iter().map(|set| &**set))),
+    }
+}
+
+/// What is to be asked for the providers of a configuration, with the host names that they hold.
+pub(super) fn questions(config: &Config, lists: &Lists) -> Vec<Question> {
+    let mut all = Vec::new();
+    for (name, spec) in &config.services {
+        let remotes = &spec.remotes;
+        let dns = Arc::new(remotes.dns.clone());
+        for (index, provider) in remotes.providers.iter().enumerate() {
+            let ask = match provider {
+                Provider::File(_) | Provider::Inline(_) => {
+                    let part = lists.get(name).and_then(|listed| listed.part(index));
+                    let hosts = part.map(|part| Arc::clone(&part.hosts));
+                    let hosts = hosts.filter(|hosts| !hosts.is_empty());
+                    hosts.map(|hosts| Ask::Hosts(hosts, Family::Any))
+                }
+                Provider::Dns(dns) => {
+                    let port = if dns.port == 0 {
+                        remotes.default_remote_port
+                    } else {
+                        dns.port
+                    };
+                    let host = Host::of(dns.name.clone(), port);
+                    Some(Ask::Hosts(Arc::from([host]), dns.family))
+                }
+                Provider::Srv(srv) => Some(Ask::Service(srv.name.clone(), srv.family)),
+            };
+            all.extend(ask.map(|ask| Question {
+                place: (name.clone(), index),
+                kind: provider.kind(),
+                ask,
+                dns: Arc::clone(&dns),
+            }));
+        }
+    }
+    all
+}
+
+/// Takes over what was found before for what is asked still.
+pub(super) fn carry(lists: &mut Lists, before: &Lists, asked: &[Arc<Question>], now: &[Question]) {
+    for question in now {
+        let is_alike = |old: &&Arc<Question>| {
+            let is_same = old.place.0 == question.place.0 && old.kind == question.kind;
+            is_same && old.ask == question.ask
+        };
+        let Some(old) = asked.iter().find(is_alike) else {
+            continue;
+        };
+        let part = before
+            .get(&old.place.0)
+            .and_then(|listed| listed.part(old.place.1));
+        if let Some(found) = part.and_then(|part| part.found.clone())
+            && let Some(listed) = lists.get_mut(&question.place.0)
+        {
+            listed.find(question.place.1, found);
+        }
     }
 }
 
@@ -113,7 +214,7 @@ pub(super) fn rules(file: &FileProvider, default_port: u16) -> Rules {
     Rules {
         default_port,
         on_bad_line: file.on_bad_line,
-        host_names: HostNames::Refused,
+        host_names: HostNames::Collected,
     }
 }
 
@@ -139,27 +240,32 @@ pub fn load(config: &Config) -> Result<Lists, ListError> {
 /// # Errors
 /// All lists that cannot be read or used.
 pub fn read(config: &Config, mut understood: impl FnMut(&Path, &Account)) -> Result<Lists, ListError> {
-    let mut read: BTreeMap<(PathBuf, Rules), Option<Arc<CandidateSet>>> = BTreeMap::new();
+    let mut read: BTreeMap<(PathBuf, Rules), Part> = BTreeMap::new();
     let mut lists = Lists::new();
     let mut errors = Vec::new();
     for (name, spec) in &config.services {
         let port = spec.remotes.default_remote_port;
         let mut part = |provider: &Provider| match provider {
             Provider::File(file) => {
-                let set = read.entry((file.path.clone(), rules(file, port)));
-                let set = set.or_insert_with_key(|(path, rules)| {
-                    let list = list_file::load(path, *rules).map_err(|error| errors.push(error));
-                    let list = list.ok()?;
-                    understood(path, &list.account);
-                    Some(Arc::new(list.set))
+                let part = read.entry((file.path.clone(), rules(file, port)));
+                let part = part.or_insert_with_key(|(path, rules)| match list_file::load(path, *rules) {
+                    Ok(list) => {
+                        understood(path, &list.account);
+                        list.into()
+                    }
+                    Err(error) => {
+                        errors.push(error);
+                        Part::default()
+                    }
                 });
-                set.clone()
+                part.clone()
             }
             Provider::Inline(entries) => {
-                let set = list_file::parse(&entries.join("\n"), port);
-                debug_assert!(set.is_ok(), "checked with the configuration");
-                set.ok().map(Arc::new)
+                let list = list_file::read_entries(entries, port);
+                debug_assert!(list.is_ok(), "checked with the configuration");
+                list.map_or_else(|_| Part::default(), Part::from)
             }
+            Provider::Dns(_) | Provider::Srv(_) => Part::default(),
         };
         let parts = spec.remotes.providers.iter().map(&mut part).collect();
         lists.insert(name.clone(), Listed::of(parts));

@@ -31,5 +31,5 @@ pub use certificates::{
 pub use error::AppError;
 pub use handle::{Errand, Handle};
 pub use inherited::Inherited;
-pub use lists::{ListError, Listed, Lists, load as load_lists, read as read_lists, tell as tell_list};
+pub use lists::{ListError, Listed, Lists, Part, load as load_lists, read as read_lists, tell as tell_list};
 pub use run::App;

@@ -21,7 +21,7 @@ use super::faults;
 use super::handle::{self, Errand, Handle};
 use super::inherited::Inherited;
 use super::journals::{self, Journals};
-use super::lists::{self, Listed, Lists};
+use super::lists::{self, Listed, Lists, Part};
 use super::ports::{self, Port};
 #[cfg(unix)]
 use super::takeover;
@@ -37,6 +37,7 @@ use crate::logging;
 use crate::reactor::limits::Limits;
 use crate::reactor::{Letter, Mailbox};
 use crate::service::events::What;
+use crate::service::provided::Said;
 use crate::service::reloads::{Fault, Outcome};
 use crate::service::{Directory, Hub, Phase, Service};
 use crate::state::Keeper;
@@ -127,6 +128,7 @@ impl Worker {
                 admin::Errand::Takeover(guest) => self.offer(guest),
             }
         }
+        self.take_said();
         self.keeper.step(now);
         if self
             .watches
@@ -244,7 +246,7 @@ impl Worker {
     }
 
     /// Puts a configuration in force, or nothing of it; what changes, in words.
-    fn apply(&mut self, config: Config, lists: Lists) -> Result<Vec<String>, Vec<Fault>> {
+    fn apply(&mut self, config: Config, mut lists: Lists) -> Result<Vec<String>, Vec<Fault>> {
         let refused = |error: &dyn std::fmt::Display| vec![Fault::of(error)];
         let mut nothing = Inherited::default();
         let plan = config::plan(&self.config, &config);
@@ -272,6 +274,13 @@ impl Worker {
         admin.make(&self.admin.handle, &mut self.admin.doors);
         let before = std::mem::replace(&mut self.ports, opened.deliver(&self.mailboxes));
         self.needs_restart = self.started_reactors != config.process.reactors;
+        let questions = lists::questions(&config, &lists);
+        lists::carry(
+            &mut lists,
+            &self.lists,
+            &self.hub.provided.questions.load(),
+            &questions,
+        );
         self.config = config;
         self.lists = lists;
         self.certificates = certificates;
@@ -317,6 +326,7 @@ impl Worker {
             (present.phase == Phase::Serving).then(next)
         });
         self.keeper.follow(&self.hub.directory.load());
+        self.ask();
     }
 
     /// Says what people should know of certificates that are new.
@@ -381,21 +391,22 @@ impl Worker {
             match watch.look() {
                 Ok(None) => {}
                 Ok(Some(list)) => {
-                    let set = Arc::new(list.set);
+                    let account = list.account.clone();
+                    let part = Part::from(list);
                     let mut has_changed = false;
                     for service in &directory.services {
                         let places = places_of(service, (path, *rules));
                         if let Some(listed) = self.lists.get_mut(&service.name)
                             && !places.is_empty()
                         {
-                            listed.say(places.into_iter().map(|place| (place, Arc::clone(&set))));
+                            listed.hold(places.into_iter().map(|place| (place, part.clone())));
                             has_changed |= service.live.candidates.load() != listed.union;
                             tell_change(service, listed);
                         }
                     }
                     // What was told of the list at the start is not told again by the first look.
                     if has_changed {
-                        lists::tell(path, &list.account);
+                        lists::tell(path, &account);
                     }
                 }
                 Err(error) => {
@@ -406,6 +417,40 @@ impl Worker {
                         }
                     }
                     error!("the changed candidate list is not used, the last good one stays: {error}");
+                }
+            }
+        }
+        publish_lists(&directory, &self.lists);
+        self.ask();
+    }
+
+    /// Has asked what is to be asked, if that is something else than before.
+    fn ask(&self) {
+        let questions = lists::questions(&self.config, &self.lists);
+        let present = self.hub.provided.questions.load();
+        if present.iter().map(|known| &**known).ne(&questions) {
+            let questions = questions.into_iter().map(Arc::new).collect();
+            self.hub.provided.questions.publish(Arc::new(questions));
+        }
+    }
+
+    /// Takes up what providers say.
+    fn take_said(&mut self) {
+        let said = self.hub.provided.take();
+        if said.is_empty() {
+            return;
+        }
+        let directory = self.hub.directory.load();
+        let questions = self.hub.provided.questions.load();
+        for Said { question, set } in said {
+            // What is not asked any more is nobody's.
+            let (name, index) = &question.place;
+            if let Some(listed) = self.lists.get_mut(name)
+                && questions.contains(&question)
+            {
+                listed.find(*index, set);
+                if let Some(service) = directory.service(name.as_str()) {
+                    tell_change(service, listed);
                 }
             }
         }

@@ -66,6 +66,20 @@ pub struct Host {
     pub line: u64,
 }
 
+impl Host {
+    /// A name of which nothing else is said.
+    #[must_use]
+    pub fn of(name: String, port: u16) -> Self {
+        Self {
+            name,
+            port,
+            stated: Stated::default(),
+            remark: None,
+            line: 1,
+        }
+    }
+}
+
 /// What is wrong with the text of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListErrors {

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use super::lines;
-use super::list::{List, ListErrors, Rules};
+use super::list::{HostNames, List, ListErrors, Rules};
 use super::reading::Reading;
 use super::set::CandidateSet;
 
@@ -79,6 +79,18 @@ pub fn parse(text: &str, default_port: u16) -> Result<CandidateSet, ListErrors> 
     // Reading from memory cannot fail; an error would count as the end of the text.
     let read = read(text.as_bytes(), Rules::strict(default_port)).unwrap_or(Err(ListErrors::Empty));
     read.map(|list| list.set)
+}
+
+/// Reads entries that stand in memory, host names among them.
+///
+/// # Errors
+/// The same.
+pub fn read_entries(entries: &[String], default_port: u16) -> Result<List, ListErrors> {
+    let rules = Rules {
+        host_names: HostNames::Collected,
+        ..Rules::strict(default_port)
+    };
+    read(entries.join("\n").as_bytes(), rules).unwrap_or(Err(ListErrors::Empty))
 }
 
 /// Reads a list file.

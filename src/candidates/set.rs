@@ -28,6 +28,19 @@ impl CandidateSet {
         Builder::default().build()
     }
 
+    /// Single addresses, each with what is said of it and how people call it, as if they were lines of a list.
+    pub fn of_entries<'a>(entries: impl IntoIterator<Item = (SocketAddr, Stated, Option<&'a str>)>) -> Self {
+        let mut builder = Builder::default();
+        for (addr, stated, name) in entries {
+            let stretch = match addr.ip() {
+                IpAddr::V4(ip) => Stretch::V4(ip, ip),
+                IpAddr::V6(ip) => Stretch::V6(ip, ip),
+            };
+            builder.add(stretch, addr.port(), stated, name);
+        }
+        builder.build()
+    }
+
     /// All candidates of several sets, each once. What a later set says of an address counts more than what one before
     /// it says, as with the lines of a list.
     pub fn union<'a>(sets: impl IntoIterator<Item = &'a Self>) -> Self {

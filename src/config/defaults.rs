@@ -9,7 +9,9 @@ use super::check::{Check, CheckKind, HttpCheck, Method, Pattern, Select, Statuse
 use super::client_tls::ClientTls;
 use super::pools::{Algorithm, Dynamic, Pools, Race, Rescue, Strategy};
 use super::process::{LogFormat, LogOutput, Logging, Metrics, Process, Reload, StateFile};
-use super::providers::{FileProvider, OnBadLine, Provider, ProviderDraft, ProviderKind};
+use super::providers::{
+    Dns, DnsProvider, Family, FileProvider, OnBadLine, Provider, ProviderDraft, ProviderKind, SrvProvider,
+};
 use super::remote_tls::RemoteTls;
 use super::remotes::{
     Bind, FailurePenalty, HistoricalBonus, InitialProbing, JitterScoring, LatencyScoring, LatencySource,
@@ -126,6 +128,7 @@ impl Default for Remotes {
         Self {
             default_remote_port: 80,
             providers: vec![Provider::File(FileProvider::default())],
+            dns: Dns::default(),
             tls: RemoteTls::default(),
             bind: Bind::default(),
             probing: Probing::default(),
@@ -142,6 +145,38 @@ impl Default for ProviderDraft {
             kind: ProviderKind::File,
             file: FileProvider::default(),
             entries: Vec::new(),
+            dns: DnsProvider::default(),
+            srv: SrvProvider::default(),
+        }
+    }
+}
+
+impl Default for DnsProvider {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            port: 0,
+            family: Family::Any,
+        }
+    }
+}
+
+impl Default for SrvProvider {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            family: Family::Any,
+        }
+    }
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self {
+            resolver: Vec::new(),
+            timeout: Duration::from_secs(2),
+            min_ttl: Duration::from_secs(5),
+            max_ttl: Duration::from_secs(3600),
         }
     }
 }

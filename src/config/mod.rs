@@ -78,7 +78,7 @@ pub use error::{ConfigError, ConfigErrors, LoadError};
 pub use plan::{Plan, plan};
 pub use pools::{Algorithm, Dynamic, Pools, Race, Rescue, Strategy};
 pub use process::{LogFormat, LogOutput, Logging, Metrics, Process, Reload, StateFile};
-pub use providers::{FileProvider, OnBadLine, Provider, ProviderKind};
+pub use providers::{Dns, DnsProvider, Family, FileProvider, OnBadLine, Provider, ProviderKind, SrvProvider};
 pub use reference::{KeyDoc, MobileDoc, Scope, reference};
 pub use remote_tls::RemoteTls;
 pub use remotes::{

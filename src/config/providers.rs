@@ -1,6 +1,8 @@
 //! `remotes.provider`: where candidates come from, checked. One, or a list of them.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Where candidates come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +11,75 @@ pub enum Provider {
     File(FileProvider),
     /// The configuration itself: these entries.
     Inline(Vec<String>),
+    /// The addresses of a name.
+    Dns(DnsProvider),
+    /// The places of a service, as SRV records name them.
+    Srv(SrvProvider),
+}
+
+/// `remotes.provider` of type `dns`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsProvider {
+    /// The name.
+    pub name: String,
+    /// The port of its addresses; 0 is `remotes.default_remote_port`.
+    pub port: u16,
+    /// Which addresses count.
+    pub family: Family,
+}
+
+/// `remotes.provider` of type `srv`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SrvProvider {
+    /// The name of the service, such as `_http._tcp.example.org`.
+    pub name: String,
+    /// Which addresses of its places count.
+    pub family: Family,
+}
+
+/// `remotes.provider.dns.family`, `remotes.provider.srv.family`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Both.
+    Any,
+    /// IPv4 only.
+    Ipv4,
+    /// IPv6 only.
+    Ipv6,
+}
+
+impl Family {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Any, Self::Ipv4, Self::Ipv6];
+
+    /// The name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
+        }
+    }
+
+    /// The one of this name; `any` for any other.
+    pub(super) fn of(name: &str) -> Self {
+        let named = Self::ALL.into_iter().find(|family| family.name() == name);
+        named.unwrap_or(Self::Any)
+    }
+}
+
+/// `remotes.dns`: how names are looked up, for all providers of a service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Dns {
+    /// The servers that are asked, in this order; empty: those of `/etc/resolv.conf`.
+    pub resolver: Vec<SocketAddr>,
+    /// How long an answer of one server is waited for.
+    pub timeout: Duration,
+    /// An answer holds for no less than this, whatever it says itself.
+    pub min_ttl: Duration,
+    /// And for no more than this.
+    pub max_ttl: Duration,
 }
 
 /// `remotes.provider` of type `file`.
@@ -61,7 +132,16 @@ impl Provider {
     pub fn file(&self) -> Option<&FileProvider> {
         match self {
             Self::File(file) => Some(file),
-            Self::Inline(_) => None,
+            Self::Inline(_) | Self::Dns(_) | Self::Srv(_) => None,
+        }
+    }
+
+    /// Whether others are asked for its candidates while the process runs.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        match self {
+            Self::File(_) | Self::Inline(_) => false,
+            Self::Dns(_) | Self::Srv(_) => true,
         }
     }
 
@@ -71,6 +151,8 @@ impl Provider {
         match self {
             Self::File(_) => ProviderKind::File,
             Self::Inline(_) => ProviderKind::Inline,
+            Self::Dns(_) => ProviderKind::Dns,
+            Self::Srv(_) => ProviderKind::Srv,
         }
     }
 }
@@ -82,11 +164,21 @@ pub enum ProviderKind {
     File,
     /// Entries in the configuration.
     Inline,
+    /// The addresses of a name.
+    Dns,
+    /// SRV records.
+    Srv,
 }
 
 impl ProviderKind {
+    /// A provider in one word: its place in the list of its service, from 0, and its type.
+    #[must_use]
+    pub fn at(self, index: usize) -> String {
+        format!("{index}:{}", self.name())
+    }
+
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::File, Self::Inline];
+    pub const ALL: [Self; 4] = [Self::File, Self::Inline, Self::Dns, Self::Srv];
 
     /// The name in the configuration.
     #[must_use]
@@ -94,6 +186,8 @@ impl ProviderKind {
         match self {
             Self::File => "file",
             Self::Inline => "inline",
+            Self::Dns => "dns",
+            Self::Srv => "srv",
         }
     }
 }
@@ -104,6 +198,8 @@ pub(super) struct ProviderDraft {
     pub(super) kind: ProviderKind,
     pub(super) file: FileProvider,
     pub(super) entries: Vec<String>,
+    pub(super) dns: DnsProvider,
+    pub(super) srv: SrvProvider,
 }
 
 impl ProviderDraft {
@@ -116,6 +212,8 @@ impl ProviderDraft {
         match provider {
             Provider::File(file) => draft.file = file.clone(),
             Provider::Inline(entries) => draft.entries.clone_from(entries),
+            Provider::Dns(dns) => draft.dns = dns.clone(),
+            Provider::Srv(srv) => draft.srv = srv.clone(),
         }
         draft
     }
@@ -125,6 +223,8 @@ impl ProviderDraft {
         match self.kind {
             ProviderKind::File => Provider::File(self.file),
             ProviderKind::Inline => Provider::Inline(self.entries),
+            ProviderKind::Dns => Provider::Dns(self.dns),
+            ProviderKind::Srv => Provider::Srv(self.srv),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::check::Check;
-use super::providers::Provider;
+use super::providers::{Dns, Provider};
 use super::remote_tls::RemoteTls;
 
 /// `remotes`: the candidates.
@@ -14,6 +14,8 @@ pub struct Remotes {
     pub default_remote_port: u16,
     /// Where candidates come from; at least one, and the candidates are those of all.
     pub providers: Vec<Provider>,
+    /// `remotes.dns`.
+    pub dns: Dns,
     /// Whether connections to them are encrypted, and how.
     pub tls: RemoteTls,
     /// Where connections to candidates leave from.

@@ -42,30 +42,82 @@ pub(super) const OF_PROCESS: &[Rule<Process>] = &[Rule {
 }];
 
 /// Rules about one provider; where there is a list, each of it is asked about in the place of the only one.
-pub(super) const OF_PROVIDER: &[Rule<Draft>] = &[Rule {
-    keys: &["remotes.provider.inline.entries", "remotes.provider.type"],
-    broken: |draft, _| {
-        if draft.provider.kind != ProviderKind::Inline {
-            return Vec::new();
-        }
-        let text = draft.provider.entries.join("\n");
-        match list_file::parse(&text, draft.remotes.default_remote_port) {
-            Ok(_) => Vec::new(),
-            Err(ListErrors::Empty) => {
-                vec!["there is no entry; allowed with type inline: inline.entries, at least one".to_owned()]
+pub(super) const OF_PROVIDER: &[Rule<Draft>] = &[
+    Rule {
+        keys: &["remotes.provider.inline.entries", "remotes.provider.type"],
+        broken: |draft, _| {
+            if draft.provider.kind != ProviderKind::Inline {
+                return Vec::new();
             }
-            Err(ListErrors::Lines { bad, .. }) => {
-                let said = bad
-                    .iter()
-                    .map(|line| format!("`{}`: {}", line.text, line.problem));
-                said.collect()
+            match list_file::read_entries(&draft.provider.entries, draft.remotes.default_remote_port) {
+                Ok(_) => Vec::new(),
+                Err(ListErrors::Empty) => {
+                    vec![
+                        "there is no entry; allowed with type inline: inline.entries, at least one"
+                            .to_owned(),
+                    ]
+                }
+                Err(ListErrors::Lines { bad, .. }) => {
+                    let said = bad
+                        .iter()
+                        .map(|line| format!("`{}`: {}", line.text, line.problem));
+                    said.collect()
+                }
             }
-        }
+        },
     },
-}];
+    Rule {
+        keys: &["remotes.provider.dns.name", "remotes.provider.type"],
+        broken: |draft, _| {
+            let provider = &draft.provider;
+            unless(
+                provider.kind != ProviderKind::Dns || is_name(&provider.dns.name),
+                || {
+                    format!(
+                        "\"{}\" is no name; allowed with type dns: a name, such as backends.example.org",
+                        provider.dns.name
+                    )
+                },
+            )
+        },
+    },
+    Rule {
+        keys: &["remotes.provider.srv.name", "remotes.provider.type"],
+        broken: |draft, _| {
+            let provider = &draft.provider;
+            unless(
+                provider.kind != ProviderKind::Srv || is_name(&provider.srv.name),
+                || {
+                    format!(
+                        "\"{}\" is no name; allowed with type srv: the name of a service, such as _http._tcp.example.org",
+                        provider.srv.name
+                    )
+                },
+            )
+        },
+    },
+];
+
+/// Whether a name can be looked up; it may end with a dot.
+fn is_name(text: &str) -> bool {
+    is_host_name(text.strip_suffix('.').unwrap_or(text))
+}
 
 /// Rules about a service.
 pub(super) const OF_SERVICE: &[Rule<Draft>] = &[
+    Rule {
+        keys: &["remotes.dns.min_ttl", "remotes.dns.max_ttl"],
+        broken: |draft, _| {
+            let dns = &draft.remotes.dns;
+            unless(dns.min_ttl <= dns.max_ttl, || {
+                format!(
+                    "{} is more than max_ttl ({}); allowed: no more than that",
+                    show_duration(dns.min_ttl),
+                    show_duration(dns.max_ttl)
+                )
+            })
+        },
+    },
     Rule {
         keys: &["server.splice"],
         broken: |draft, platform| {

@@ -18,9 +18,9 @@ use super::server_tls::CertificateFiles;
 use super::service_name::ServiceName;
 use super::tree::Node;
 use super::value::{
-    MASK, MAX_ADDRESSES, MAX_ENTRIES, MAX_SECRET_CHARS, MAX_TEXT_BYTES, Refusal, address, addresses,
-    duration, file_name, file_or_none, flag, integer, interface_or_none, line, lines, number, pattern,
-    secret, show_duration, text, url_path,
+    MASK, MAX_ADDRESSES, MAX_ENTRIES, MAX_SECRET_CHARS, MAX_SERVERS, MAX_TEXT_BYTES, Refusal, address,
+    addresses, duration, file_name, file_or_none, flag, integer, interface_or_none, line, lines, number,
+    pattern, secret, servers, show_duration, text, url_path,
 };
 use super::{access_fields, addresses as own, byte_rate, certificates, networks, routes, statuses};
 
@@ -40,6 +40,8 @@ pub(super) enum Slot<D> {
     Choice(Choice<D>),
     Address(Field<D, SocketAddr>),
     Addresses(Field<D, Vec<SocketAddr>>),
+    /// Addresses of servers of DNS; none is allowed.
+    Servers(Field<D, Vec<SocketAddr>>),
     OwnAddresses(Field<D, Vec<IpAddr>>),
     Networks(Field<D, Vec<IpNet>>),
     Routes(Field<D, Vec<Route>>),
@@ -104,6 +106,7 @@ impl<D> Slot<D> {
             }
             Self::Address(field) => *field(draft) = address(node)?,
             Self::Addresses(field) => *field(draft) = addresses(node)?,
+            Self::Servers(field) => *field(draft) = servers(node)?,
             Self::OwnAddresses(field) => *field(draft) = own::read(node)?,
             Self::Networks(field) => *field(draft) = networks::read(node)?,
             Self::Routes(field) => *field(draft) = routes::read(node)?,
@@ -141,6 +144,7 @@ impl<D> Slot<D> {
             Self::Choice(_) => "choice",
             Self::Address(_) => "address",
             Self::Addresses(_) => "address or list",
+            Self::Servers(_) => "server or list",
             Self::OwnAddresses(_) => "own address or list",
             Self::InterfaceOrNone(_) => "interface",
             Self::Networks(_) => "network or list",
@@ -177,6 +181,9 @@ impl<D> Slot<D> {
             Self::Address(_) => "IPv4:port or [IPv6]:port, such as 127.0.0.1:9099".to_owned(),
             Self::Addresses(_) => format!(
                 "IPv4:port or [IPv6]:port, such as 127.0.0.1:1234, or a list of 1 to {MAX_ADDRESSES} of them"
+            ),
+            Self::Servers(_) => format!(
+                "IPv4, IPv6, IPv4:port or [IPv6]:port (without one: 53), or a list of up to {MAX_SERVERS} of them"
             ),
             Self::OwnAddresses(_) => own::allowed(),
             Self::InterfaceOrNone(_) => "empty, or 1 to 15 visible characters without / and :".to_owned(),
@@ -235,6 +242,13 @@ impl<D> Slot<D> {
             Self::DurationOrAuto(_, field) => field(draft).map_or_else(|| "auto".to_owned(), show_duration),
             Self::Choice(choice) => (choice.name)(draft).to_owned(),
             Self::Address(field) => field(draft).to_string(),
+            Self::Servers(field) => match &field(draft)[..] {
+                [one] => one.to_string(),
+                all => {
+                    let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+                    format!("[{}]", all.join(", "))
+                }
+            },
             Self::Addresses(field) => {
                 let all: Vec<String> = field(draft).iter().map(ToString::to_string).collect();
                 all.join(", ")

@@ -132,6 +132,7 @@ fn given(key: &KeyDoc, value: &str) -> String {
         | "list of certificates"
         | "list of fields"
         | "list of entries"
+        | "server or list"
         | "list of names" => yaml(key.path, value),
         _ => yaml(key.path, &format!("{value:?}")),
     }
@@ -182,6 +183,7 @@ fn every_key_has_a_field_of_its_own() {
             "choice" => allowed.split(", ").map(|name| format!("{name:?}")).collect(),
             "address" | "address or list" => vec!["127.0.0.9:4321".to_owned()],
             "interface" => vec!["eth1".to_owned()],
+            "server or list" => vec!["['192.0.2.1:54', '2001:db8::1']".to_owned()],
             "own address or list" => vec!["[192.0.2.1, '2001:db8::1']".to_owned()],
             "network or list" => vec!["[192.0.2.0/24, '::1']".to_owned()],
             "status or list" => vec!["[204, '300-305']".to_owned()],
@@ -263,6 +265,7 @@ fn outside(key: &KeyDoc) -> Vec<String> {
         "duration" | "duration or auto" => &["-1s", "15", "''", "99999999999999999999 years", "15 parsecs"],
         "flag" => &["yes", "1", "'true'"],
         "choice" => &["neither", "1", "''"],
+        "server or list" => &["localhost", "12", "127.0.0.1:0", "0.0.0.0", "''"],
         "address" | "address or list" => &["localhost:80", "127.0.0.1", "[]", "1234"],
         "own address or list" => &["localhost", "192.0.2.0/24", "0.0.0.0", "''", "12"],
         "network or list" => &[

@@ -14,6 +14,10 @@ const SHOWN_CHARS: usize = 60;
 /// Addresses in one list.
 pub(super) const MAX_ADDRESSES: usize = 64;
 
+/// Servers of DNS in one list, and their port.
+pub(super) const MAX_SERVERS: usize = 8;
+const DNS_PORT: u16 = 53;
+
 /// Lines in one list of entries.
 pub(super) const MAX_ENTRIES: usize = 1000;
 
@@ -237,6 +241,25 @@ pub(super) fn addresses(node: &Node) -> Result<Vec<SocketAddr>, Vec<Refusal>> {
         seen.push(address);
         Ok(address)
     })
+}
+
+/// Servers of DNS, or none.
+pub(super) fn servers(node: &Node) -> Result<Vec<SocketAddr>, Vec<Refusal>> {
+    let one = |node: &Node| {
+        let said = text(node).ok();
+        let ip = |said: &str| Some(SocketAddr::new(said.parse().ok()?, DNS_PORT));
+        let server = said.and_then(|said| said.parse().ok().or_else(|| ip(said)));
+        let server = server.filter(|server| server.port() != 0 && !server.ip().is_unspecified());
+        server.ok_or_else(|| Refusal::because(node, "is not the address of a server"))
+    };
+    let Node::List(items) = node else {
+        return Ok(vec![one(node)?]);
+    };
+    if items.len() > MAX_SERVERS {
+        let what = format!("a list of {} servers is out of range", items.len());
+        return Err(vec![Refusal { item: None, what }]);
+    }
+    every_item(items, one)
 }
 
 /// Reads each item of a list, or says all that is wrong with them.

@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::app::{Listed, Lists};
+use crate::app::{Listed, Lists, Part};
 use crate::candidates::CandidateSet;
 use crate::config::{
     CheckKind, Config, Dynamic, LatencySource, LogOutput, Process, Provider, ServiceName, Spec, Strategy,
@@ -82,7 +82,7 @@ pub fn run<T, E: From<io::Error>>(
     let lists: Lists = config
         .services
         .keys()
-        .map(|name| (name.clone(), Listed::of(vec![Some(Arc::clone(&candidates))])))
+        .map(|name| (name.clone(), Listed::of(vec![Part::holding(&candidates)])))
         .collect();
     let next = (self::config((web, solo), metrics, 2), lists.clone());
     serve(Setup {

@@ -17,6 +17,8 @@ pub struct Doorbells {
     pub pools: Arc<Doorbell>,
     /// Makes calls that block.
     pub worker: Arc<Doorbell>,
+    /// Asks providers.
+    pub providers: Arc<Doorbell>,
     /// The main thread, which waits for the first sets, and for the end.
     pub main: Arc<Doorbell>,
     /// The admin port.
@@ -37,6 +39,7 @@ impl Doorbells {
             selector: Arc::default(),
             pools: Arc::default(),
             worker: Arc::default(),
+            providers: Arc::default(),
             main: Arc::default(),
             admin: Arc::default(),
             supervisor: Arc::default(),
@@ -53,6 +56,7 @@ impl Doorbells {
             &self.selector,
             &self.pools,
             &self.worker,
+            &self.providers,
             &self.main,
             &self.supervisor,
         ];

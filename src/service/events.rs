@@ -77,6 +77,25 @@ pub enum What {
     },
     /// Somebody wants a probe.
     Probe(ProbeRequest),
+    /// What a provider says has changed.
+    ProviderSaid {
+        /// Which one of its service: its place and type.
+        provider: String,
+        /// Candidates that it names now.
+        candidates: u128,
+    },
+    /// A provider has begun to fail.
+    ProviderFails {
+        /// Which one.
+        provider: String,
+        /// Why.
+        why: String,
+    },
+    /// It has ceased to.
+    ProviderBack {
+        /// Which one.
+        provider: String,
+    },
     /// Somebody has changed the level of the log.
     LogLevel(log::LevelFilter),
 }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::directory::{Directory, Phase};
 use super::doorbells::Doorbells;
 use super::events::Events;
+use super::provided::Provided;
 use super::reloads::Reloads;
 use super::traffic::Gauges;
 use super::uplink::Uplink;
@@ -37,6 +38,8 @@ pub struct Hub {
     pub events: Arc<Events>,
     /// Where probes and dials are reported; the scorer takes them out.
     pub samples: SampleInbox,
+    /// What is asked of providers, what they say, and how they fare.
+    pub provided: Provided,
     /// How threads are woken.
     pub bells: Doorbells,
     /// Sockets that each reactor holds.
@@ -80,6 +83,7 @@ impl Hub {
             config: Published::new(None),
             events: Arc::new(Events::heard_at(Arc::clone(&bells.admin))),
             samples: SampleInbox::new(Arc::clone(&bells.scorer)),
+            provided: Provided::new(Arc::clone(&bells.worker), Arc::clone(&bells.providers)),
             heartbeats: Heartbeats::new(reactors),
             gauges: (0..reactors).map(|_| Gauges::default()).collect(),
             state: StateWrites::default(),

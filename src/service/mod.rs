@@ -13,6 +13,7 @@ pub mod hub; // what all threads share
 pub mod id; // which service
 pub mod live; // what of a service outlives a reload
 pub mod probe_requests; // whom somebody wants probed before the time
+pub mod provided; // what is asked of providers, and what they say
 pub mod reloads; // what became of reloads
 pub mod slumber; // whether a service is asleep
 #[cfg(test)]

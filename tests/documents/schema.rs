@@ -82,6 +82,7 @@ fn type_of(key: &KeyDoc) -> Value {
         "choice" => choice(&key.allowed),
         "address" => address,
         "address or list" => or_list(&address, 1, 64),
+        "server or list" => or_list(&text, 0, 8),
         "own address or list" => or_list(&text, 0, 2),
         "network or list" => or_list(
             &json!({ "type": "string", "pattern": "^[0-9a-fA-F:.]+(/[0-9]+)?$" }),

@@ -65,6 +65,9 @@ fn kind(what: &What) -> &'static str {
         What::ReloadRefused { .. } => "reload_refused",
         What::Admin { .. } => "admin_state",
         What::Probe(_) => "probe",
+        What::ProviderSaid { .. } => "provider",
+        What::ProviderFails { .. } => "provider_fails",
+        What::ProviderBack { .. } => "provider_back",
         What::LogLevel(_) => "log_level",
     }
 }
@@ -92,6 +95,13 @@ fn text(what: &What) -> String {
         What::Admin { backend, state } => format!("{backend} is {} by hand", state.label()),
         What::Probe(ProbeRequest::One(backend)) => format!("{backend} is probed by hand"),
         What::Probe(ProbeRequest::All) => "all are probed anew by hand".to_owned(),
+        What::ProviderSaid { provider, candidates } => {
+            format!("provider {provider} names {candidates} candidates now")
+        }
+        What::ProviderFails { provider, why } => {
+            format!("provider {provider} fails, what it said last stays in force: {why}")
+        }
+        What::ProviderBack { provider } => format!("provider {provider} answers again"),
         What::LogLevel(level) => format!("the log is at level {}", level.as_str().to_lowercase()),
     }
 }
@@ -133,6 +143,12 @@ fn details(what: &What) -> Value {
         What::Admin { backend, state } => json!({ "backend": backend, "state": state.label() }),
         What::Probe(ProbeRequest::One(backend)) => json!({ "backend": backend }),
         What::Probe(ProbeRequest::All) => json!({ "backend": null }),
+        What::ProviderSaid { provider, candidates } => {
+            let candidates = u64::try_from(*candidates).unwrap_or(u64::MAX);
+            json!({ "provider": provider, "candidates": candidates })
+        }
+        What::ProviderFails { provider, why } => json!({ "provider": provider, "why": why }),
+        What::ProviderBack { provider } => json!({ "provider": provider }),
         What::LogLevel(level) => json!({ "level": level.as_str().to_lowercase() }),
     }
 }

@@ -1,15 +1,17 @@
 //! The rows of `remotes.provider`: of one provider, or of each in a list.
 
-use super::super::providers::{OnBadLine, ProviderKind};
+use super::super::providers::{Family, OnBadLine, ProviderKind};
 use super::super::slot::{Choice, Slot};
 use super::key::{Key, of_provider};
-use Slot::{Entries, File, Flag};
+use Slot::{Entries, File, Flag, Port};
+
+const FAMILIES: &[&str] = &["any", "ipv4", "ipv6"];
 
 pub(super) const PROVIDERS: &[Key] = &[
     of_provider(
         "remotes.provider.type",
         Slot::Choice(Choice {
-            names: &["file", "inline"],
+            names: &["file", "inline", "dns", "srv"],
             name: |d| d.kind.name(),
             choose: |d, name| {
                 let named = ProviderKind::ALL.into_iter().find(|kind| kind.name() == name);
@@ -34,6 +36,39 @@ pub(super) const PROVIDERS: &[Key] = &[
         "remotes.provider.inline.entries",
         Entries(|d| &mut d.entries),
         "the candidates themselves, as lines of a list",
+    ),
+    of_provider(
+        "remotes.provider.dns.name",
+        Slot::Text(|d| &mut d.dns.name),
+        "the name whose addresses are candidates",
+    ),
+    of_provider(
+        "remotes.provider.dns.port",
+        Port((0, u16::MAX), |d| &mut d.dns.port),
+        "their port; 0 = default_remote_port",
+    ),
+    of_provider(
+        "remotes.provider.dns.family",
+        Slot::Choice(Choice {
+            names: FAMILIES,
+            name: |d| d.dns.family.name(),
+            choose: |d, name| d.dns.family = Family::of(name),
+        }),
+        "which of them count",
+    ),
+    of_provider(
+        "remotes.provider.srv.name",
+        Slot::Text(|d| &mut d.srv.name),
+        "the name whose SRV records name candidates: their priority is the tier, their weight the weight",
+    ),
+    of_provider(
+        "remotes.provider.srv.family",
+        Slot::Choice(Choice {
+            names: FAMILIES,
+            name: |d| d.srv.family.name(),
+            choose: |d, name| d.srv.family = Family::of(name),
+        }),
+        "which of the addresses that they lead to count",
     ),
     of_provider(
         "remotes.provider.on_bad_line",

@@ -14,6 +14,26 @@ pub(super) const REMOTES: &[Key] = &[of_service(
 
 pub(super) const PROBING: &[Key] = &[
     of_service(
+        "remotes.dns.resolver",
+        Slot::Servers(|d| &mut d.remotes.dns.resolver),
+        "DNS servers that are asked for names, in this order; an empty list = those of /etc/resolv.conf, as it is then",
+    ),
+    of_service(
+        "remotes.dns.timeout",
+        Time((ms(10), secs(60)), |d| &mut d.remotes.dns.timeout),
+        "a server that takes longer is not waited for; each is asked twice",
+    ),
+    of_service(
+        "remotes.dns.min_ttl",
+        Time((secs(1), hours(24)), |d| &mut d.remotes.dns.min_ttl),
+        "an answer is kept for no less than this, whatever it says of itself",
+    ),
+    of_service(
+        "remotes.dns.max_ttl",
+        Time((secs(1), hours(24 * 7)), |d| &mut d.remotes.dns.max_ttl),
+        "an answer is kept for no more than this",
+    ),
+    of_service(
         "remotes.tls.enabled",
         Flag(|d| &mut d.remotes.tls.enabled),
         "whether connections to backends are encrypted",

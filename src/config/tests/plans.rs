@@ -186,7 +186,7 @@ proptest! {
             }
             "address" | "address or list" => "127.0.0.9:4321".to_owned(),
             "interface" => "eth1".to_owned(),
-            "own address or list" => "192.0.2.1".to_owned(),
+            "server or list" | "own address or list" => "192.0.2.1".to_owned(),
             "network or list" => "192.0.2.0/24".to_owned(),
             "text" => "/elsewhere".to_owned(),
             "route or list" => "{ to: default }".to_owned(),
@@ -207,7 +207,8 @@ proptest! {
         // The most is no partner for some of the others.
         let Ok(new) = read(&text) else { return Ok(()); };
         let changes = plan(&defaults(), &new).changes;
-        let is_unused = key.path.starts_with("remotes.provider.inline") || key.path.starts_with("pools.strategy.static");
+        let other_types = ["remotes.provider.inline", "remotes.provider.dns", "remotes.provider.srv"];
+        let is_unused = other_types.iter().any(|other| key.path.starts_with(other)) || key.path.starts_with("pools.strategy.static");
         let named = key.path.replace(".weights.latency", ".latency.max_score")
             .replace(".weights.jitter", ".jitter.max_score")
             .replace(".weights.success_rate", ".success_rate.max_score");

@@ -101,6 +101,7 @@ fn every_key_of_a_service_is_taken_in_it_and_every_other_is_not() {
             | "list of certificates"
             | "list of fields"
             | "list of entries"
+            | "server or list"
             | "list of names" => shown.to_owned(),
             _ => format!("{shown:?}"),
         };
@@ -171,7 +172,7 @@ server:
             "6: services.web.server: what is in server at the top level stands in the service itself; allowed: \
              listen_addr, idle_timeout, half_close_timeout, keepalive, splice, max_connections_per_ip, \
              connection_rate_per_ip, connection_burst_per_ip, allow, deny, bandwidth, handshake_timeout, proxy_protocol, routes, no_match, plain, tls, remotes, pools, sleep, access_log",
-            "7: services.web.remotes.metrics: unknown key; allowed: default_remote_port, provider, tls, bind, \
+            "7: services.web.remotes.metrics: unknown key; allowed: default_remote_port, provider, dns, tls, bind, \
              probing, passive, scoring, selector",
             "9: server.listen_addr: each service has its own; allowed: services.NAME.listen_addr",
         ],

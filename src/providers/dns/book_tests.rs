@@ -1,0 +1,255 @@
+use crate::base::clock;
+use crate::candidates::Host;
+use crate::config::{ProviderKind, ServiceName};
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn name(text: &str) -> DnsName {
+    name_of(text).expect("a name")
+}
+
+fn host(name: &str) -> Host {
+    Host {
+        name: name.to_owned(),
+        port: 80,
+        stated: Stated::default(),
+        remark: None,
+        line: 1,
+    }
+}
+
+fn question(ask: Ask) -> Arc<Question> {
+    Arc::new(Question {
+        place: (ServiceName::default_service(), 0),
+        kind: ProviderKind::Dns,
+        ask,
+        dns: Arc::new(Dns {
+            min_ttl: 5 * SECOND,
+            max_ttl: 100 * SECOND,
+            ..Dns::default()
+        }),
+    })
+}
+
+fn hosts(names: &[&str], family: Family) -> Arc<Question> {
+    let hosts: Vec<Host> = names.iter().map(|name| host(name)).collect();
+    question(Ask::Hosts(hosts.into(), family))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "what a server may answer is a result")]
+fn records(addresses: &[&str], ttl: u64) -> Result<Answer, Failure> {
+    let data = addresses
+        .iter()
+        .map(|ip| Data::Address(ip.parse().expect("an address")));
+    Ok(Answer::Records(data.collect(), Duration::from_secs(ttl)))
+}
+
+const NO_SUCH_NAME: Result<Answer, Failure> = Ok(Answer::Nothing {
+    exists: false,
+    ttl: None,
+});
+
+/// Whatever is due, each with the answer that `answer` gives.
+fn answer(
+    book: &mut Book,
+    now: Instant,
+    mut answer: impl FnMut(&Wanted) -> Result<Answer, Failure>,
+) -> usize {
+    let mut count = 0;
+    while let Some(wanted) = book.take(now) {
+        let result = answer(&wanted);
+        book.end(&wanted, result, now, 0.5);
+        count += 1;
+    }
+    count
+}
+
+fn told(book: &mut Book, now: Instant) -> Option<Vec<String>> {
+    let mut news = book.news(now);
+    let said = news.pop()?;
+    assert!(news.is_empty(), "one question");
+    let set = said.set;
+    Some(
+        (0..set.len())
+            .filter_map(|i| set.at(i))
+            .map(|addr| addr.to_string())
+            .collect(),
+    )
+}
+
+#[test]
+fn both_families_of_a_name_are_asked_for_and_told_together() {
+    let (mut book, now) = (Book::default(), clock::now());
+    book.follow(&[hosts(&["a.example"], Family::Any)], now);
+    let first = book.take(now).expect("due");
+    book.end(&first, records(&["192.0.2.1"], 60), now, 0.5);
+    assert_eq!(told(&mut book, now), None, "the other family may come at once");
+    assert_eq!(answer(&mut book, now, |_| records(&["2001:db8::1"], 60)), 1);
+    let both = ["192.0.2.1:80", "[2001:db8::1]:80"].map(str::to_owned);
+    assert_eq!(told(&mut book, now), Some(both.to_vec()));
+    assert_eq!(told(&mut book, now), None, "told once");
+}
+
+#[test]
+fn a_server_that_is_silent_for_one_family_holds_the_other_up_for_a_moment_only() {
+    let (mut book, now) = (Book::default(), clock::now());
+    book.follow(&[hosts(&["a.example"], Family::Any)], now);
+    let first = book.take(now).expect("due");
+    book.end(&first, records(&["192.0.2.1"], 60), now, 0.5);
+    let later = book.news_at().expect("to be told");
+    assert_eq!(told(&mut book, later), Some(vec!["192.0.2.1:80".to_owned()]));
+}
+
+#[test]
+fn times_to_live_are_kept_within_bounds() {
+    let (mut book, now) = (Book::default(), clock::now());
+    book.follow(&[hosts(&["a.example"], Family::Ipv4)], now);
+    for (ttl, kept) in [(0, 5), (60, 60), (100_000, 100)] {
+        let mut at = now;
+        while book.take(at).is_none() {
+            at += SECOND;
+        }
+        let wanted = Arc::new(book.wanted_by(0).remove(0));
+        book.end(&wanted, records(&["192.0.2.1"], ttl), at, 0.5);
+        book.news(at);
+        assert_eq!(book.due_at(), Some(at + Duration::from_secs(kept)), "{ttl}");
+    }
+}
+
+#[test]
+fn what_fails_keeps_its_last_answer_and_is_asked_less_and_less() {
+    let (mut book, mut now) = (Book::default(), clock::now());
+    book.follow(&[hosts(&["a.example"], Family::Ipv4)], now);
+    answer(&mut book, now, |_| records(&["192.0.2.1"], 5));
+    assert!(told(&mut book, now).is_some());
+    let mut pauses = Vec::new();
+    for _ in 0..9 {
+        now = book.due_at().expect("due");
+        let silent = Failure::Silent(SocketAddr::from(([127, 0, 0, 1], 53)));
+        assert_eq!(answer(&mut book, now, |_| Err(silent.clone())), 1);
+        assert_eq!(told(&mut book, now), None, "the last answer stays");
+        pauses.push((book.due_at().expect("due") - now).as_secs());
+    }
+    assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+    let standing = book.standings().into_values().next().expect("one provider");
+    assert_eq!((standing.candidates, standing.errors), (1, 9));
+    let error = standing.error.expect("it fails");
+    assert_eq!(error, "A a.example: 127.0.0.1:53 does not answer in time");
+    // And one good answer makes all good.
+    now = book.due_at().expect("due");
+    answer(&mut book, now, |_| records(&["192.0.2.2"], 50));
+    assert_eq!(told(&mut book, now), Some(vec!["192.0.2.2:80".to_owned()]));
+    let standing = book.standings().into_values().next().expect("one provider");
+    assert_eq!((standing.error, standing.answered_at), (None, Some(now)));
+}
+
+#[test]
+fn a_name_that_is_gone_keeps_its_addresses_and_one_without_a_family_has_none_of_it() {
+    let (mut book, now) = (Book::default(), clock::now());
+    book.follow(&[hosts(&["a.example"], Family::Any)], now);
+    let both = |wanted: &Wanted| match wanted.kind {
+        RecordType::A => records(&["192.0.2.1"], 5),
+        RecordType::Aaaa | RecordType::Srv => records(&["2001:db8::1"], 5),
+    };
+    answer(&mut book, now, both);
+    assert_eq!(told(&mut book, now).map(|all| all.len()), Some(2));
+    let later = now + 5 * SECOND;
+    assert_eq!(answer(&mut book, later, |_| NO_SUCH_NAME), 2);
+    assert_eq!(told(&mut book, later), None);
+    let standing = book.standings().into_values().next().expect("one provider");
+    assert_eq!(standing.error.as_deref(), Some("there is no a.example"));
+    let later = later + 5 * SECOND;
+    let only_v4 = |wanted: &Wanted| match wanted.kind {
+        RecordType::A => records(&["192.0.2.1"], 5),
+        RecordType::Aaaa | RecordType::Srv => Ok(Answer::Nothing {
+            exists: true,
+            ttl: None,
+        }),
+    };
+    assert_eq!(answer(&mut book, later, only_v4), 2);
+    assert_eq!(told(&mut book, later), Some(vec!["192.0.2.1:80".to_owned()]));
+    let standing = book.standings().into_values().next().expect("one provider");
+    assert_eq!(standing.error, None, "a name needs no address of each family");
+}
+
+#[test]
+fn a_service_has_the_addresses_of_its_places_with_tier_and_weight() {
+    let (mut book, now) = (Book::default(), clock::now());
+    book.follow(
+        &[question(Ask::Service(
+            "_http._tcp.example".to_owned(),
+            Family::Ipv4,
+        ))],
+        now,
+    );
+    let target = |host: &str, priority, weight, port| {
+        let name = name(host);
+        Data::Service(Target {
+            priority,
+            weight,
+            port,
+            name,
+        })
+    };
+    let targets = vec![target("a.example", 0, 3, 8080), target("b.example", 10, 0, 8081)];
+    let reply = |wanted: &Wanted| match shown(&wanted.name).as_str() {
+        "a.example" => records(&["192.0.2.1", "192.0.2.2"], 50),
+        "b.example" => records(&["192.0.2.3"], 50),
+        _ => Ok(Answer::Records(targets.clone(), 50 * SECOND)),
+    };
+    assert_eq!(answer(&mut book, now, reply), 3);
+    let said = book.news(now).pop().expect("said");
+    let options = |addr: &str| said.set.options_of(&addr.parse().expect("valid"));
+    assert_eq!(said.set.len(), 3);
+    for first in ["192.0.2.1:8080", "192.0.2.2:8080"] {
+        assert_eq!((options(first).tier, options(first).weight.get()), (0, 3));
+    }
+    assert_eq!(
+        (
+            options("192.0.2.3:8081").tier,
+            options("192.0.2.3:8081").weight.get()
+        ),
+        (10, 1)
+    );
+    // A place that leaves is not asked for any more.
+    let later = now + 50 * SECOND;
+    let only_b = |wanted: &Wanted| match shown(&wanted.name).as_str() {
+        "b.example" => records(&["192.0.2.3"], 50),
+        "a.example" => Err(Failure::NoServer),
+        _ => Ok(Answer::Records(
+            vec![target("b.example", 10, 0, 8081)],
+            50 * SECOND,
+        )),
+    };
+    answer(&mut book, later, only_b);
+    assert_eq!(told(&mut book, later), Some(vec!["192.0.2.3:8081".to_owned()]));
+    assert_eq!(book.records.len(), 2);
+}
+
+#[test]
+fn a_record_that_many_want_is_asked_for_once_and_forgotten_with_the_last() {
+    let (mut book, now) = (Book::default(), clock::now());
+    let mut other = (*hosts(&["A.example", "b.example"], Family::Ipv4)).clone();
+    other.place.1 = 1;
+    let questions = [hosts(&["a.example"], Family::Ipv4), Arc::new(other)];
+    book.follow(&questions, now);
+    assert_eq!(answer(&mut book, now, |_| records(&["192.0.2.1"], 50)), 2);
+    assert_eq!(book.news(now).len(), 2);
+    book.follow(&questions[..1], now);
+    assert_eq!((book.records.len(), book.agenda.len()), (1, 1));
+    assert_eq!(answer(&mut book, now, |_| records(&[], 1)), 0, "it is known");
+    book.follow(&[], now);
+    assert_eq!((book.due_at(), book.records.len()), (None, 0));
+}
+
+#[test]
+fn an_answer_that_nobody_wants_any_more_is_dropped() {
+    let (mut book, now) = (Book::default(), clock::now());
+    book.follow(&[hosts(&["a.example"], Family::Ipv4)], now);
+    let wanted = book.take(now).expect("due");
+    book.follow(&[], now);
+    book.end(&wanted, records(&["192.0.2.1"], 50), now, 0.5);
+    assert!(book.news(now).is_empty() && book.agenda.is_empty());
+}

@@ -1,0 +1,214 @@
+//! The thread of the providers: the book of DNS with sockets.
+
+use std::fs::File;
+use std::hash::RandomState;
+use std::io::{self, ErrorKind, Read};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Poll, Token, Waker};
+
+use super::dns::book::Book;
+use super::dns::{Ended, Flights, MOST_FLIGHTS, servers};
+use crate::base::clock;
+use crate::base::doorbell::Doorbell;
+use crate::base::published::Reader;
+use crate::service::events::What;
+use crate::service::hub::Hub;
+use crate::service::provided::{Place, Question, Standing};
+
+/// The poll's token of whoever rings.
+const BELL: Token = Token(0);
+
+/// Events that one look at the poll takes.
+const EVENTS: usize = 128;
+
+/// Longest time between what happens and what is told of it: many answers are told at once.
+const TELLING: Duration = Duration::from_millis(50);
+
+/// For how long the system's choice of servers is remembered.
+const SERVERS_KEPT: Duration = Duration::from_secs(2);
+
+/// Where the system names its servers.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// Bytes of that file that count.
+const LONGEST_RESOLV_CONF: u64 = 64 * 1024;
+
+/// Pause after an error of the poll, which no retry is known to heal.
+const POLL_FAILED_PAUSE: Duration = Duration::from_secs(1);
+
+/// Asks all providers that have to be asked: made on any thread, run on one of its own.
+#[derive(Debug)]
+pub struct Providers {
+    hub: Arc<Hub>,
+    bell: Arc<Doorbell>,
+    poll: Poll,
+    questions: Reader<Vec<Arc<Question>>>,
+    book: Book,
+    flights: Flights,
+    rng: fastrand::Rng,
+    /// The servers that the system names, and when it was asked.
+    servers: Option<(Instant, Vec<SocketAddr>)>,
+    /// When something is told that has happened.
+    telling: Option<Instant>,
+}
+
+impl Providers {
+    /// Nothing is asked yet; `ids` has a key that nobody can know.
+    ///
+    /// # Errors
+    /// When the system has no poll to give.
+    pub fn new(hub: Arc<Hub>, rng: fastrand::Rng, ids: RandomState) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let bell = Arc::clone(&hub.bells.providers);
+        bell.attach(Waker::new(poll.registry(), BELL)?);
+        Ok(Self {
+            questions: Reader::unaware(Arc::clone(&hub.provided.questions)),
+            flights: Flights::new(poll.registry().try_clone()?, BELL.0 + 1, ids),
+            book: Book::default(),
+            hub,
+            bell,
+            poll,
+            rng,
+            servers: None,
+            telling: None,
+        })
+    }
+
+    /// The body of the thread; returns when the stop begins.
+    pub fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS);
+        loop {
+            let now = clock::now();
+            self.bell.answer();
+            if self.hub.is_stopping() {
+                return;
+            }
+            if self.questions.refresh() {
+                self.book.follow(&self.questions, now);
+                self.telling = Some(now);
+            }
+            self.begin(now);
+            if self.telling.is_some_and(|at| at <= now) {
+                self.tell(now);
+            }
+            self.wait(&mut events, now);
+            let now = clock::now();
+            for event in &events {
+                if event.token() != BELL {
+                    let ended = self.flights.on_event(event.token(), now);
+                    self.end(ended, now);
+                }
+            }
+            let ended = self.flights.expire(now);
+            self.end(ended, now);
+        }
+    }
+
+    /// Asks for what is due.
+    fn begin(&mut self, now: Instant) {
+        while self.flights.len() < MOST_FLIGHTS
+            && let Some(wanted) = self.book.take(now)
+        {
+            let servers = match &wanted.dns.resolver[..] {
+                [] => self.servers(now),
+                named => named.to_vec(),
+            };
+            let ended = self.flights.begin(wanted, servers, now);
+            self.end(ended, now);
+        }
+        let news = self.book.news_at();
+        self.telling = self.telling.into_iter().chain(news).min();
+    }
+
+    fn end(&mut self, ended: impl IntoIterator<Item = Ended>, now: Instant) {
+        for (wanted, result) in ended {
+            self.book.end(&wanted, result, now, self.rng.f64());
+            self.telling.get_or_insert(now + TELLING);
+        }
+    }
+
+    /// The servers that the system names, as it does lately.
+    fn servers(&mut self, now: Instant) -> Vec<SocketAddr> {
+        if let Some((at, known)) = &self.servers
+            && *at + SERVERS_KEPT > now
+        {
+            return known.clone();
+        }
+        let mut text = String::new();
+        let read =
+            File::open(RESOLV_CONF).and_then(|file| file.take(LONGEST_RESOLV_CONF).read_to_string(&mut text));
+        if let Err(error) = read {
+            log::debug!(target: "tcp_forwarder::providers", "{RESOLV_CONF} names no DNS server: {error}");
+        }
+        let found = servers(&text);
+        self.servers = Some((now, found.clone()));
+        found
+    }
+
+    /// Says of a provider that it has begun to fail, or has ceased to.
+    fn report(&self, (service, index): &Place, standing: &Standing, before: Option<&String>) {
+        let provider = standing.name(*index);
+        let what = match (before, &standing.error) {
+            (None, Some(why)) => {
+                log::warn!(
+                    target: "tcp_forwarder::providers", service = service.as_str();
+                    "provider {provider} fails, what it said last stays in force: {why}"
+                );
+                let why = why.clone();
+                What::ProviderFails { provider, why }
+            }
+            (Some(_), None) => {
+                log::info!(
+                    target: "tcp_forwarder::providers", service = service.as_str();
+                    "provider {provider} answers again"
+                );
+                What::ProviderBack { provider }
+            }
+            (None, None) | (Some(_), Some(_)) => return,
+        };
+        self.hub.events.tell(Some(service), what);
+    }
+
+    /// Tells the worker what is said now, and everybody how the providers fare.
+    fn tell(&mut self, now: Instant) {
+        self.telling = None;
+        for said in self.book.news(now) {
+            let (service, index) = &said.question.place;
+            let what = What::ProviderSaid {
+                provider: said.question.kind.at(*index),
+                candidates: said.set.len(),
+            };
+            self.hub.events.tell(Some(service), what);
+            self.hub.provided.say(said);
+        }
+        let standings = self.book.standings();
+        let before = self.hub.provided.standings.load();
+        for (place, standing) in &standings {
+            let known = before.get(place).and_then(|known| known.error.as_ref());
+            self.report(place, standing, known);
+        }
+        if standings != *before {
+            self.hub.provided.standings.publish(Arc::new(standings));
+        }
+    }
+
+    /// Sleeps until something happens, or is to be done.
+    fn wait(&mut self, events: &mut Events, now: Instant) {
+        // What is due while there is no room begins when a flight has ended.
+        let due = self.book.due_at().filter(|_| self.flights.len() < MOST_FLIGHTS);
+        let next = [due, self.telling, self.flights.next_at()];
+        let next = next.into_iter().flatten().min();
+        let timeout = next.map(|at| at.saturating_duration_since(now));
+        events.clear();
+        match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => {
+                log::error!(target: "tcp_forwarder::providers", "providers pause: the poll failed: {error}");
+                std::thread::park_timeout(POLL_FAILED_PAUSE);
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
