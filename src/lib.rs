@@ -46,6 +46,7 @@ pub mod state; // what outlives the process: a file, written whole or not at all
 pub mod pools; // demand -> pool size
 pub mod reactor; // poll loop: accept, checkout, dial, relay, close
 
+pub mod fleet; // forwarders that share what they know
 pub mod metrics; // every family with its help text
 
 pub mod admin; // what the process tells and takes over HTTP

@@ -136,6 +136,8 @@ struct Made {
     providers: Providers,
     admin: Admin,
     room: usize,
+    /// The number of this process in a fleet.
+    node: u64,
 }
 
 fn start(
@@ -158,7 +160,6 @@ fn start(
     let mut background = start_control(&spawner, made.prober, made.providers)?;
     let mut keeper = Keeper::new(Arc::clone(&hub), &boot.config.process.state);
     let (state, elapsed) = keeper.recall(clock::wall());
-    let past = Past { state, elapsed };
     let mut worker = Worker {
         hub: Arc::clone(&hub),
         mailboxes: made.mailboxes,
@@ -177,8 +178,10 @@ fn start(
         notifier: Arc::clone(&notifier),
         watches: Watches::default(),
         keeper,
+        node: Some(made.node),
     };
-    worker.publish(&past);
+    worker.publish(&Past { state, elapsed });
+    worker.start_sharing()?;
     let reactors = start_reactors(&spawner, made.reactors)?;
     wait_for_sets(&hub, &occurrences)?;
     let adopted = reserved.adopted();
@@ -282,6 +285,7 @@ fn make(handle: Handle, config: &Config, inherited: &mut Inherited) -> Result<Ma
         providers,
         admin,
         room,
+        node: rng.u64(1..),
     })
 }
 

@@ -17,6 +17,7 @@ use super::admin::{AdminChange, AdminPort};
 use super::assemble::{Past, assemble, publish_lists};
 use super::certificates::{self, Certificates};
 use super::circular::ask_all;
+use super::error::AppError;
 use super::faults;
 use super::handle::{self, Errand, Handle};
 use super::inherited::Inherited;
@@ -31,6 +32,7 @@ use crate::base::file_watch::{FileWatch, LAZY_LOOK_INTERVAL, LOOK_INTERVAL, must
 use crate::candidates::Rules;
 use crate::candidates::watch::Watch;
 use crate::config::{self, Config, Provider, ServiceName};
+use crate::fleet::Sharer;
 #[cfg(unix)]
 use crate::handover::Claimed;
 use crate::logging;
@@ -68,6 +70,8 @@ pub(super) struct Worker {
     pub(super) notifier: Arc<Notifier>,
     pub(super) watches: Watches,
     pub(super) keeper: Keeper,
+    /// The number of this process in a fleet, until there is a thread that has it.
+    pub(super) node: Option<u64>,
 }
 
 /// The files that are followed.
@@ -286,6 +290,9 @@ impl Worker {
         self.certificates = certificates;
         self.journals = journals;
         self.publish(&Past::default());
+        if let Err(error) = self.start_sharing() {
+            error!("nothing is shared: {error}");
+        }
         self.keeper.adopt(&self.config.process.state, clock::now());
         self.wait_until_closed(&before);
         self.watches.follow(&self.config, self.file.as_ref());
@@ -293,6 +300,22 @@ impl Worker {
             warn!("server.reactors takes effect in a new process only; the rest is in force");
         }
         Ok(plan.changes)
+    }
+
+    /// Starts the thread that shares with a fleet, once the configuration wants that; it follows the configuration by itself.
+    pub(super) fn start_sharing(&mut self) -> Result<(), AppError> {
+        if self.config.process.cluster.url.is_none() {
+            return Ok(());
+        }
+        if let Some(node) = self.node.take() {
+            let sharer = Sharer::new(Arc::clone(&self.hub), node);
+            // Nobody awaits its end: it may wait for a Redis, and leaves nothing behind.
+            drop(self.handle.spawner.spawn("fleet".to_owned(), move || {
+                sharer.run();
+                Ok(())
+            })?);
+        }
+        Ok(())
     }
 
     /// Waits until the listeners that have left are closed: whoever hears that the reload is done may listen there, this

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::access_log::AccessLog;
 use super::check::{Check, CheckKind, HttpCheck, Method, Pattern, Select, Statuses};
 use super::client_tls::ClientTls;
+use super::cluster::Cluster;
 use super::pools::{Algorithm, Dynamic, Pools, Race, Rescue, Strategy};
 use super::process::{LogFormat, LogOutput, Logging, Metrics, Process, Reload, StateFile};
 use super::providers::{
@@ -37,6 +38,20 @@ impl Default for Process {
                 path: None,
                 interval: Duration::from_secs(300),
             },
+            cluster: Cluster::default(),
+        }
+    }
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self {
+            url: None,
+            name: "default".to_owned(),
+            node: String::new(),
+            interval: Duration::from_secs(5),
+            vantage: String::new(),
+            tls: ClientTls::default(),
         }
     }
 }

@@ -189,6 +189,7 @@ mod tests {
         unix_sockets: true,
         interfaces: true,
         tls: true,
+        cluster: true,
     };
 
     #[test]

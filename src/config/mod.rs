@@ -7,7 +7,7 @@
 //! What the settings are:
 //! - `configuration.rs`: a [`Config`]: the process and its services.
 //! - `process.rs`, `server.rs`, `server_tls.rs`, `remotes.rs`, `providers.rs`, `remote_tls.rs`, `pools.rs`, `sleep.rs`,
-//!   `access_log.rs`: the sections, checked; `client_tls.rs`: TLS to others; `service_name.rs`: names.
+//!   `access_log.rs`: the sections, checked; `cluster.rs`: the fleet; `client_tls.rs`: TLS to others; `service_name.rs`: names.
 //! - `defaults.rs`: every default; `mobile.rs`: what phones have otherwise.
 //! - `reference.rs`: what the documentation says about each key.
 //!
@@ -33,6 +33,7 @@ mod byte_rate;
 mod certificates;
 mod check;
 mod client_tls;
+mod cluster;
 mod configuration;
 mod defaults;
 mod draft;
@@ -73,6 +74,7 @@ use std::path::Path;
 pub use access_log::{AccessField, AccessLog};
 pub use check::{Check, CheckKind, HttpCheck, Method, Pattern, Select, Statuses};
 pub use client_tls::ClientTls;
+pub use cluster::{Cluster, Endpoint};
 pub use configuration::{Config, Spec};
 pub use error::{ConfigError, ConfigErrors, LoadError};
 pub use plan::{Plan, plan};

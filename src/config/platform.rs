@@ -15,6 +15,8 @@ pub(super) struct Platform {
     pub(super) interfaces: bool,
     /// Whether this build has TLS.
     pub(super) tls: bool,
+    /// Whether this build can share.
+    pub(super) cluster: bool,
 }
 
 impl Platform {
@@ -25,6 +27,7 @@ impl Platform {
             unix_sockets: crate::net::LOCAL_SOCKETS,
             interfaces: crate::net::BINDS_TO_INTERFACES,
             tls: cfg!(feature = "tls"),
+            cluster: cfg!(feature = "cluster"),
         }
     }
 }

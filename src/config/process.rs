@@ -1,9 +1,12 @@
-//! What is the process's alone, checked: threads and connections in all, the log, the metrics port, reloads, the state file.
+//! What is the process's alone, checked: threads and connections in all, the log, the metrics port, reloads, the state file,
+//! the fleet.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use super::cluster::Cluster;
 
 /// What of the configuration is the process's alone.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +25,8 @@ pub struct Process {
     pub reload: Reload,
     /// What the next process is to know.
     pub state: StateFile,
+    /// With whom it is shared.
+    pub cluster: Cluster,
 }
 
 /// `state`.

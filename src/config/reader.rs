@@ -741,6 +741,8 @@ fn finish_process(mut process: Process, file: &Path) -> Process {
     }
     process.control_socket = process.control_socket.map(|path| beside(file, &path));
     process.state.path = process.state.path.map(|path| beside(file, &path));
+    let authorities = &mut process.cluster.tls.ca;
+    *authorities = authorities.take().map(|path| beside(file, &path));
     process
 }
 

@@ -8,6 +8,7 @@ use regex_lite::Regex;
 use super::byte_rate;
 use super::check::{Check, CheckKind, Method};
 use super::client_tls::{ClientTls, is_host_name};
+use super::cluster::{is_label, is_name};
 use super::draft::Draft;
 use super::networks;
 use super::platform::Platform;
@@ -31,15 +32,74 @@ pub(super) struct Rule<D> {
 const NO_TLS: &str = "this build has no TLS (it was made without the feature tls)";
 
 /// Rules about the process.
-pub(super) const OF_PROCESS: &[Rule<Process>] = &[Rule {
-    keys: &["server.control_socket"],
-    broken: |process, platform| {
-        let is_possible = process.control_socket.is_none() || platform.unix_sockets;
-        unless(is_possible, || {
-            "this system has no Unix sockets; allowed here: empty".to_owned()
-        })
+pub(super) const OF_PROCESS: &[Rule<Process>] = &[
+    Rule {
+        keys: &["server.control_socket"],
+        broken: |process, platform| {
+            let is_possible = process.control_socket.is_none() || platform.unix_sockets;
+            unless(is_possible, || {
+                "this system has no Unix sockets; allowed here: empty".to_owned()
+            })
+        },
     },
-}];
+    Rule {
+        keys: &["cluster.url"],
+        broken: |process, platform| {
+            unless(platform.cluster || process.cluster.url.is_none(), || {
+                "this build shares nothing (it was made without the feature cluster); allowed here: empty"
+                    .to_owned()
+            })
+        },
+    },
+    Rule {
+        keys: &["cluster.url"],
+        broken: |process, platform| {
+            let endpoint = process.cluster.endpoint();
+            unless(
+                platform.tls || !endpoint.is_some_and(|endpoint| endpoint.tls),
+                || format!("{NO_TLS}; allowed here: redis://"),
+            )
+        },
+    },
+    Rule {
+        keys: &["cluster.url"],
+        broken: |process, _| {
+            unless(
+                process.cluster.url.is_none() || process.cluster.endpoint().is_some(),
+                || {
+                    "is no such URL; allowed: redis://[[user]:password@]host[:port][/database], or rediss:// for TLS"
+                    .to_owned()
+                },
+            )
+        },
+    },
+    Rule {
+        keys: &["cluster.name"],
+        broken: |process, _| {
+            unless(is_name(&process.cluster.name), || {
+                "is no name; allowed: 1 to 64 letters, digits, -, _ and .".to_owned()
+            })
+        },
+    },
+    Rule {
+        keys: &["cluster.node", "cluster.vantage"],
+        broken: |process, _| {
+            let labels = [&process.cluster.node, &process.cluster.vantage];
+            unless(labels.into_iter().all(|text| is_label(text)), || {
+                "is no label; allowed: up to 64 visible ASCII characters without blanks".to_owned()
+            })
+        },
+    },
+    Rule {
+        keys: &["cluster.tls.sni"],
+        broken: |process, _| {
+            let sni = &process.cluster.tls.sni;
+            unless(sni.is_empty() || is_host_name(sni), || {
+                "is no name of a host; allowed: empty, or a name".to_owned()
+            })
+        },
+    },
+];
 
 /// Rules about one provider; where there is a list, each of it is asked about in the place of the only one.
 pub(super) const OF_PROVIDER: &[Rule<Draft>] = &[
@@ -71,7 +131,7 @@ pub(super) const OF_PROVIDER: &[Rule<Draft>] = &[
         broken: |draft, _| {
             let provider = &draft.provider;
             unless(
-                provider.kind != ProviderKind::Dns || is_name(&provider.dns.name),
+                provider.kind != ProviderKind::Dns || can_be_looked_up(&provider.dns.name),
                 || {
                     format!(
                         "\"{}\" is no name; allowed with type dns: a name, such as backends.example.org",
@@ -86,7 +146,7 @@ pub(super) const OF_PROVIDER: &[Rule<Draft>] = &[
         broken: |draft, _| {
             let provider = &draft.provider;
             unless(
-                provider.kind != ProviderKind::Srv || is_name(&provider.srv.name),
+                provider.kind != ProviderKind::Srv || can_be_looked_up(&provider.srv.name),
                 || {
                     format!(
                         "\"{}\" is no name; allowed with type srv: the name of a service, such as _http._tcp.example.org",
@@ -99,7 +159,7 @@ pub(super) const OF_PROVIDER: &[Rule<Draft>] = &[
 ];
 
 /// Whether a name can be looked up; it may end with a dot.
-fn is_name(text: &str) -> bool {
+fn can_be_looked_up(text: &str) -> bool {
     is_host_name(text.strip_suffix('.').unwrap_or(text))
 }
 

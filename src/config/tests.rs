@@ -145,6 +145,7 @@ fn platform(splice: bool, unix_sockets: bool) -> reader::Surroundings<'static> {
             unix_sockets,
             interfaces: true,
             tls: true,
+            cluster: true,
         },
         variables: &|_| None,
     }

@@ -116,6 +116,16 @@ families! {
         "When the state file was last written, in seconds since 1970; 0 if it was not.";
     STATE_WRITE_FAILURES = Counter "tcp_forwarder_state_write_failures_total" NONE,
         "Times that the state file could not be written.";
+    CLUSTER_UP = Gauge "tcp_forwarder_cluster_up" NONE,
+        "1 while the last exchange with the fleet's Redis succeeded, else 0.";
+    CLUSTER_NODES = Gauge "tcp_forwarder_cluster_nodes" NONE,
+        "Other forwarders of the fleet that live, as far as is known.";
+    CLUSTER_FAILURES = Counter "tcp_forwarder_cluster_failures_total" NONE,
+        "Exchanges with the fleet's Redis that failed.";
+    CLUSTER_SAMPLES = Counter "tcp_forwarder_cluster_samples_total" &["result"],
+        "Samples shared with the fleet; result is told, heard, or refused for what is broken, out of range, late or too much.";
+    CLUSTER_BYTES = Counter "tcp_forwarder_cluster_bytes_total" &["direction"],
+        "Bytes exchanged with the fleet's Redis; direction is sent or received.";
     ACCESS_LOG_LOST = Counter "tcp_forwarder_access_log_lost_lines_total" NONE,
         "Lines of access logs that could not be written: the output was full, failed, or took nothing for too long.";
     UPTIME = Gauge "tcp_forwarder_uptime_seconds" NONE,

@@ -21,6 +21,7 @@ use crate::scorer::link::Phase;
 use crate::scorer::probe_stats::ProbeReading;
 use crate::selector::decide::SwitchReason;
 use crate::service::Service;
+use crate::service::fleet::Fleet;
 use crate::service::traffic::{ErrorKind, HandshakeResult, ProxyKind, Traffic};
 
 /// Adds every series but `process_*`.
@@ -46,8 +47,27 @@ pub(super) fn collect(sources: &Sources, now: Instant, output: &mut Output) {
     output.count(&family::ERRORS, &["", family::METRICS_REQUEST], bad_requests);
     let dropped = hub.samples.dropped();
     output.count(&family::ERRORS, &["", family::SAMPLE_DROPPED], dropped);
+    fleet(&hub.fleet, output);
     for service in &hub.directory.load().services {
         of_service(service, output);
+    }
+}
+
+fn fleet(fleet: &Fleet, output: &mut Output) {
+    let (view, counts) = (fleet.view.load(), &fleet.counts);
+    output.count(&family::CLUSTER_UP, &[], u64::from(view.is_connected));
+    let nodes = u64::try_from(view.others.len()).unwrap_or(u64::MAX);
+    output.count(&family::CLUSTER_NODES, &[], nodes);
+    output.count(&family::CLUSTER_FAILURES, &[], counts.failures.load(Relaxed));
+    for (result, count) in [
+        ("told", &counts.told),
+        ("heard", &counts.heard),
+        ("refused", &counts.refused),
+    ] {
+        output.count(&family::CLUSTER_SAMPLES, &[result], count.load(Relaxed));
+    }
+    for (direction, count) in [("sent", &counts.sent_bytes), ("received", &counts.received_bytes)] {
+        output.count(&family::CLUSTER_BYTES, &[direction], count.load(Relaxed));
     }
 }
 

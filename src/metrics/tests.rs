@@ -24,7 +24,7 @@ mod movements;
 const REACTORS: usize = 2;
 
 /// The names that the specification fixes, with their labels, and `process_*`.
-const SPECIFIED: [(&str, &str); 61] = [
+const SPECIFIED: &[(&str, &str)] = &[
     ("new_connections_total", "service"),
     ("active_connections", "service"),
     ("connection_duration_seconds", "service"),
@@ -78,6 +78,11 @@ const SPECIFIED: [(&str, &str); 61] = [
     ("config_restart_needed", ""),
     ("state_written_timestamp_seconds", ""),
     ("state_write_failures_total", ""),
+    ("cluster_up", ""),
+    ("cluster_nodes", ""),
+    ("cluster_failures_total", ""),
+    ("cluster_samples_total", "result"),
+    ("cluster_bytes_total", "direction"),
     ("access_log_lost_lines_total", ""),
     ("process_cpu_seconds_total", ""),
     ("process_open_fds", ""),

@@ -35,6 +35,7 @@ use crate::scorer::sample::{Sample, Touched};
 use crate::scorer::score;
 use crate::search::Space;
 use crate::service::admin_state::AdminStates;
+use crate::service::fleet::Share;
 use crate::service::id::{Candidate, ServiceId};
 
 /// End of a sweep that cannot get on, for want of descriptors or of room beside other services.
@@ -73,6 +74,10 @@ pub struct Agenda {
     /// How our own link stands.
     link: Phase,
     in_flight: usize,
+    /// Whom others of the fleet probe.
+    share: Share,
+    /// Probes that may still confirm what others have found: whoever is to be a member is seen by each.
+    confirmations: f64,
     initial: Initial,
     state: State,
 }
@@ -112,6 +117,18 @@ struct Proof {
     /// Who is to be asked again.
     finalists: Vec<SocketAddr>,
     looked_at: Instant,
+}
+
+/// Of the probes of a round, this share confirms what others of the fleet have found.
+const CONFIRMING_SHARE: f64 = 0.05;
+/// A member that is somebody else's to ask is asked here all the same after so many intervals without a word of it.
+const STALE_ROUNDS: u32 = 3;
+/// And else once in so many rounds, times the nodes that share.
+const OWN_LOOK: usize = 20;
+
+/// Probes that confirm at once: enough for a whole set.
+fn confirmations_at_once(wanted: usize) -> f64 {
+    f64::from(u32::try_from(wanted * 3).unwrap_or(u32::MAX))
 }
 
 /// One in so many probes of a search proves.
@@ -197,6 +214,8 @@ impl Agenda {
             aims: Aims::of(remotes),
             link: Phase::Up,
             in_flight: 0,
+            share: Share::default(),
+            confirmations: confirmations_at_once(remotes.selector.active_set_size),
             initial: Initial::UnderWay,
             state: State::Rounds(Rounds {
                 queue: VecDeque::new(),
@@ -205,6 +224,24 @@ impl Agenda {
         };
         agenda.begin_anew(now);
         agenda
+    }
+
+    /// Follows the fleet: these share the probes of rounds, and those of a sweep that begins from now on.
+    pub fn follow_fleet(&mut self, share: Share) {
+        if let State::Sweep(sweep) = &mut self.state
+            && self.strangers.are_searched()
+            && self.share != share
+            && self.in_flight == 0
+        {
+            sweep.left = budget(&self.config, &self.strangers).div_ceil(share.nodes());
+        }
+        self.share = share;
+    }
+
+    /// Learns from what another process of the fleet has seen.
+    pub fn overhear(&mut self, sample: &Sample, rng: &mut fastrand::Rng) {
+        // Others alone never put all that is known in doubt.
+        self.strangers.learn(sample, self.aims.source, rng);
     }
 
     /// How many candidates are on the list.
@@ -271,11 +308,12 @@ impl Agenda {
     /// Follows a changed list: whoever was never touched is probed.
     pub fn relist(&mut self, list: Arc<CandidateSet>, now: Instant, rng: &mut fastrand::Rng) {
         self.strangers.relist(list, now, rng);
+        let left = self.budget();
         let list = self.strangers.list();
         match &mut self.state {
             // Its time is not prolonged: somebody may wait for its end.
             State::Sweep(sweep) => {
-                sweep.left = budget(&self.config, &self.strangers);
+                sweep.left = left;
                 sweep.put_off.retain(|addr| list.contains(addr));
                 sweep.proof.finalists.retain(|addr| list.contains(addr));
             }
@@ -300,9 +338,10 @@ impl Agenda {
         }
         self.config = config.clone();
         self.strangers.adopt(&config.search, now, rng);
+        let left = self.budget();
         match &mut self.state {
             State::Sweep(sweep) if self.config.initial.enabled => {
-                sweep.left = sweep.left.min(budget(&self.config, &self.strangers));
+                sweep.left = sweep.left.min(left);
             }
             State::Sweep(_) | State::Rounds(_) => self.begin_rounds(now),
         }
@@ -453,6 +492,16 @@ impl Agenda {
         self.ended(now);
     }
 
+    /// How many probes a sweep makes. A list that is not looked at whole is a budget that is shared.
+    fn budget(&self) -> usize {
+        let all = budget(&self.config, &self.strangers);
+        if self.strangers.are_searched() {
+            all.div_ceil(self.share.nodes())
+        } else {
+            all
+        }
+    }
+
     fn grid(&self) -> Grid {
         Grid::new(self.frame.origin, self.config.interval)
     }
@@ -463,7 +512,7 @@ impl Agenda {
             self.begin_rounds(now);
             return;
         }
-        let left = budget(&self.config, &self.strangers);
+        let left = self.budget();
         let initial = &self.config.initial;
         let waves = left.div_ceil(initial.max_concurrency.max(1)) + 1;
         let longest = initial.timeout * u32::try_from(waves).unwrap_or(u32::MAX);
@@ -518,7 +567,10 @@ impl Agenda {
         if sweep.left == 0 {
             return None;
         }
-        let is_known = |addr: &SocketAddr| facts.board.is_fresh(addr) || sweep.recalled.contains(addr);
+        let share = &self.share;
+        let is_known = |addr: &SocketAddr| {
+            facts.board.is_fresh(addr) || sweep.recalled.contains(addr) || !share.is_mine(addr)
+        };
         let proof = if self.strangers.are_searched() {
             sweep.proof.next(now, facts, self.aims)
         } else {
@@ -576,14 +628,32 @@ impl Agenda {
         let draining = facts.admin.draining().take(self.aims.wanted);
         let draining = draining.filter(|addr| self.strangers.list().contains(addr));
         let draining = draining.filter(|addr| !facts.active.contains(addr));
-        let active: Vec<SocketAddr> = members.chain(draining).collect();
+        let mut active: Vec<SocketAddr> = members.chain(draining).collect();
         let number = self.grid().number(now);
+        let nodes = self.share.nodes();
+        let others = self.config.probe_candidate_count.saturating_sub(active.len());
+        let mut count = self.config.probe_candidate_count;
+        let mut confirmed_here = Vec::new();
+        if nodes > 1 {
+            confirmed_here = self.unconfirmed(facts);
+            let interval = self.config.interval;
+            active.retain(|addr| {
+                let at = facts.board.sampled_at(addr);
+                // Whoever should have asked it does not; or each looks for itself once in a while.
+                let is_stale =
+                    at.is_none_or(|at| now.saturating_duration_since(at) > interval * STALE_ROUNDS);
+                self.share.is_mine(addr) || is_stale || rng.usize(0..nodes * OWN_LOOK) == 0
+            });
+            let part = others / nodes + usize::from(rng.usize(0..nodes) < others % nodes);
+            count = active.len() + part;
+        }
+        let share = &self.share;
         let round = Round {
             now,
             grid: self.grid(),
             number,
             places: self.frame.places,
-            count: self.config.probe_candidate_count,
+            count,
             active: &active,
             best_score: score::ceiling(facts.board.rules()),
             wanted: self.aims.wanted,
@@ -592,15 +662,54 @@ impl Agenda {
         // Who never answered is remembered by the model, for as long as that is worth anything.
         let is_searched = self.strangers.are_searched();
         let is_known = |addr: &SocketAddr| {
-            facts.board.contains(addr) && (!is_searched || facts.board.rating(*addr).successes > 0)
+            let is_known =
+                facts.board.contains(addr) && (!is_searched || facts.board.rating(*addr).successes > 0);
+            is_known || !share.is_mine(addr)
         };
         let touched = facts.board.touched();
         let touched = touched.filter(|row| !facts.admin.is_in_maintenance(&row.addr));
+        let touched = touched.filter(|row| share.is_mine(&row.addr) || active.contains(&row.addr));
         let planned = schedule::plan(&round, touched, is_known, &mut self.strangers, rng);
+        let mut queue = VecDeque::from(planned);
+        for addr in confirmed_here {
+            if !queue.iter().any(|planned| planned.addr == addr) {
+                queue.push_front(Planned { at: now, addr });
+            }
+        }
         Rounds {
-            queue: planned.into(),
+            queue,
             number: number + 1,
         }
+    }
+
+    /// Who is to be a member by the word of others, and is asked here before it is believed; so many that the fleet makes hardly
+    /// more probes by that.
+    fn unconfirmed(&mut self, facts: &Facts<'_>) -> Vec<SocketAddr> {
+        let nodes = f64::from(u32::try_from(self.share.nodes()).unwrap_or(u32::MAX));
+        let count = f64::from(u32::try_from(self.config.probe_candidate_count).unwrap_or(u32::MAX));
+        let most = confirmations_at_once(self.aims.wanted);
+        self.confirmations = (self.confirmations + count * CONFIRMING_SHARE / nodes).min(most);
+        let mut finalists = Finalists::among(self.aims.wanted, self.aims.confirmed);
+        for touched in facts.board.touched() {
+            let addr = &touched.addr;
+            if !self.share.is_mine(addr)
+                && !facts.active.contains(addr)
+                && !facts.admin.is_in_maintenance(addr)
+                && self.strangers.list().contains(addr)
+            {
+                finalists.consider(&touched);
+            }
+        }
+        let mut chosen = finalists.of(self.aims.wanted, |_| true);
+        let mut left = self.confirmations;
+        chosen.retain(|_| {
+            left -= 1.0;
+            left >= 0.0
+        });
+        for _ in &chosen {
+            self.confirmations -= 1.0;
+        }
+        chosen
     }
 
     /// Whether a probe of a round asks for more than a connect.

@@ -33,6 +33,7 @@ use crate::scorer::link::{LinkView, Phase as LinkPhase};
 use crate::scorer::sample::Touched;
 use crate::service::admin_state::AdminStates;
 use crate::service::directory::{Directory, Phase, Service};
+use crate::service::fleet::FleetView;
 use crate::service::hub::Hub;
 use crate::service::id::{Candidate, ServiceId};
 use crate::service::probe_requests::ProbeRequest;
@@ -58,6 +59,7 @@ pub struct Dispatch {
     hub: Arc<Hub>,
     directory: Reader<Directory>,
     link: Reader<LinkView>,
+    fleet: Reader<FleetView>,
     /// How often everybody was looked at anew.
     sweeps: u64,
     /// To whom our way to the network is looked at; none until it is worked out for the present candidates.
@@ -188,6 +190,7 @@ impl Dispatch {
         Self {
             directory: Reader::unaware(Arc::clone(&hub.directory)),
             link: Reader::unaware(Arc::clone(&hub.link)),
+            fleet: Reader::unaware(Arc::clone(&hub.fleet.view)),
             sweeps: 0,
             landmarks: None,
             max_in_flight: max_in_flight.max(1),
@@ -234,6 +237,7 @@ impl Dispatch {
 
     /// Follows what was published; to be called at first, and whenever the prober is rung.
     pub fn hear(&mut self, now: Instant) {
+        let is_other_fleet = self.fleet.refresh();
         if self.directory.refresh() {
             self.adopt(now);
             self.landmarks = None;
@@ -253,6 +257,13 @@ impl Dispatch {
             entry.follow_slumber(self.hub.started_at, now);
             entry.hear_requests(&mut self.rng, now);
         }
+        if is_other_fleet {
+            for entry in self.services.values_mut() {
+                let share = self.fleet.share(entry.service.key);
+                entry.agenda.follow_fleet(share);
+            }
+        }
+        self.overhear();
         if self.link.refresh() {
             self.sentinels.adopt(&self.link, now);
             for entry in self.services.values_mut() {
@@ -268,6 +279,15 @@ impl Dispatch {
         let ids: Vec<ServiceId> = self.services.keys().copied().collect();
         for id in ids {
             self.enlist(id, now);
+        }
+    }
+
+    /// Learns from what others of the fleet have seen.
+    fn overhear(&mut self) {
+        for sample in self.hub.fleet.take_heard() {
+            if let Some(entry) = self.services.get_mut(&sample.candidate.service) {
+                entry.agenda.overhear(&sample, &mut self.rng);
+            }
         }
     }
 
@@ -513,6 +533,7 @@ impl Dispatch {
                 Some(known) => known,
                 None => self.entry(service, now),
             };
+            entry.agenda.follow_fleet(self.fleet.share(service.key));
             entry.agenda.adopt(&service.spec.remotes, now, &mut self.rng);
             entry
                 .agenda
@@ -548,6 +569,7 @@ impl Dispatch {
         let remotes = &service.spec.remotes;
         let mut agenda = Agenda::new(frame, remotes, candidates.shared(), now, &mut self.rng);
         agenda.follow_link(self.link.phase, now);
+        agenda.follow_fleet(self.fleet.share(service.key));
         agenda.remember(read(&service.live.board).touched(), &mut self.rng);
         agenda.begin_with(recalled(service).into_iter());
         let entry = Entry {

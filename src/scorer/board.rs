@@ -26,6 +26,8 @@ pub const BOARD_BOUND: usize = 8192;
 pub struct ScoreBoard {
     rules: Scoring,
     rows: Lru<SocketAddr, Row>,
+    /// Rows beside those of the active.
+    bound: usize,
     /// How soon they answer.
     expected: Expected,
     /// How many rows there are whose last sample was a success.
@@ -56,6 +58,19 @@ enum Standing {
     Disbelieved,
 }
 
+/// What another process's sample is worth beside what is known here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heeded {
+    /// Nothing was measured here: it guides.
+    Taken,
+    /// It is as what was measured here.
+    Agrees,
+    /// It is not.
+    Differs,
+    /// There is no room for it.
+    Ignored,
+}
+
 /// A row as it outlives the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,6 +96,7 @@ impl ScoreBoard {
         Self {
             rules,
             rows: Lru::new(bound),
+            bound,
             expected: Expected::default(),
             answering: 0,
             changes: 0,
@@ -103,6 +119,46 @@ impl ScoreBoard {
         let gone = usize::from(forgotten.is_some_and(|row| row.history.answers()));
         debug_assert!(self.answering >= before + gone, "who answered was counted");
         self.answering -= before + gone;
+    }
+
+    /// Takes in what another process of the fleet says of a candidate. What was measured here never changes by that: it guides
+    /// where nothing was, and says how old what is known is; and it makes way for every sample of our own.
+    pub fn hear(&mut self, sample: &Sample) -> Heeded {
+        let addr = sample.candidate.addr;
+        if self.is_fresh(&addr) {
+            let agrees = self.rows.change(&addr, |row| {
+                let agrees = row.history.agrees_with(sample.outcome);
+                if agrees {
+                    row.last_sample_at = row.last_sample_at.max(Some(sample.at));
+                }
+                agrees
+            });
+            return if agrees == Some(true) {
+                Heeded::Agrees
+            } else {
+                Heeded::Differs
+            };
+        }
+        // Whoever tells much does not have forgotten what was found out here.
+        if !self.contains(&addr) && self.rows.len() >= self.bound / 2 {
+            return Heeded::Ignored;
+        }
+        self.changes += 1;
+        let (row, forgotten) = self.rows.touch(addr);
+        let before = usize::from(row.history.answers());
+        row.history.take(sample, &self.rules);
+        row.history.unconfirm();
+        row.last_sample_at = row.last_sample_at.max(Some(sample.at));
+        row.standing = Standing::Recalled;
+        self.answering += usize::from(row.history.answers());
+        self.answering -= before + usize::from(forgotten.is_some_and(|row| row.history.answers()));
+        Heeded::Taken
+    }
+
+    /// When the last sample of a candidate ended, whosever it was.
+    #[must_use]
+    pub fn sampled_at(&self, addr: &SocketAddr) -> Option<Instant> {
+        self.rows.value(addr).and_then(|row| row.last_sample_at)
     }
 
     /// Takes in what clients got of a candidate, if it is remembered.

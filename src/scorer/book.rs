@@ -13,7 +13,7 @@ use log::{debug, info, trace};
 
 use super::answer_time::AnswerTime;
 use super::aside::Aside;
-use super::board::ScoreBoard;
+use super::board::{Heeded, ScoreBoard};
 use super::conduct::Conduct;
 use super::failing::FailingDials;
 use super::link::Evidence;
@@ -25,7 +25,12 @@ use crate::candidates::CandidateSet;
 use crate::config::CheckKind;
 use crate::service::directory::{Directory, Service};
 use crate::service::id::{Candidate, ServiceId};
+use crate::service::probe_requests::ProbeRequest;
 use crate::service::uplink::Uplink;
+
+/// How often others' word that a member fails counts, once it fails here, too; and for how long that is waited for.
+const MOST_ACCUSATIONS: u8 = 8;
+const ACCUSED_FOR: Duration = Duration::from_secs(60);
 
 /// What the scorer keeps of one service.
 #[derive(Debug)]
@@ -49,6 +54,8 @@ pub(super) struct Book {
     aside: Aside,
     /// What began before is of another way, or of before a sleep.
     since: Instant,
+    /// Members of whom others say that they fail, how often, and when that was heard.
+    accused: HashMap<SocketAddr, (u8, Instant)>,
     /// Whether the way is a new one, on which enough is to be known before the set changes.
     awaits_sweep: bool,
 }
@@ -66,6 +73,7 @@ impl Book {
             told: Vec::new(),
             aside: Aside::default(),
             since: uplink.since,
+            accused: HashMap::new(),
             awaits_sweep: false,
             service,
         };
@@ -137,6 +145,7 @@ impl Book {
         self.failing.retain(|addr| active.contains(addr));
         self.conduct.retain(|addr| active.contains(addr));
         self.times.retain(|addr, _| active.contains(addr));
+        self.accused.retain(|addr, _| active.contains(addr));
         self.tallies.follow(&self.active);
     }
 
@@ -169,8 +178,13 @@ impl Book {
         if sample.began_at < self.since {
             return;
         }
-        let addr = sample.candidate.addr;
         let sample = &self.as_asked(sample);
+        self.take(sample);
+        self.hear_out(sample);
+    }
+
+    fn take(&mut self, sample: &Sample) {
+        let addr = sample.candidate.addr;
         let Heard::Wrong(why) = sample.heard else {
             return self.write(|board| board.record(sample));
         };
@@ -181,6 +195,40 @@ impl Book {
             if self.active.contains(&addr) {
                 self.service.live.evaluation.ask();
             }
+        }
+    }
+
+    /// Takes in what another process of the fleet has seen; whether that counts for anything. A member of which it differs from
+    /// what was seen here is asked at once.
+    pub(super) fn hear(&mut self, sample: &Sample, now: Instant) -> bool {
+        let addr = sample.candidate.addr;
+        let is_known = self.candidates.contains(&addr) || self.active.contains(&addr);
+        if sample.at < self.since || !is_known {
+            return false;
+        }
+        let sample = self.as_asked(sample);
+        let board = self.service.live.board.write();
+        let heeded = board.unwrap_or_else(PoisonError::into_inner).hear(&sample);
+        if heeded == Heeded::Differs && self.active.contains(&addr) {
+            if !sample.outcome.is_success() {
+                let accused = self.accused.entry(addr).or_insert((0, now));
+                *accused = (accused.0.saturating_add(1).min(MOST_ACCUSATIONS), now);
+            }
+            self.service.live.probe_requests.ask(ProbeRequest::One(addr));
+        }
+        heeded != Heeded::Ignored
+    }
+
+    /// Once a sample of our own is on the board: others who have said before that this member fails were right, and what
+    /// they saw counts as if it had been seen here; or they were not.
+    fn hear_out(&mut self, sample: &Sample) {
+        let Some((times, at)) = self.accused.remove(&sample.candidate.addr) else {
+            return;
+        };
+        let is_recent = sample.at.saturating_duration_since(at) < ACCUSED_FOR;
+        if !sample.outcome.is_success() && is_recent {
+            self.write(|board| (0..times).for_each(|_| board.record(sample)));
+            self.service.live.evaluation.ask();
         }
     }
 
@@ -314,6 +362,11 @@ impl Book {
         if self.active.contains(&addr) {
             self.service.live.evaluation.ask();
         }
+    }
+
+    /// Whether it is a member of the active set.
+    pub(super) fn has_active(&self, addr: &SocketAddr) -> bool {
+        self.active.contains(addr)
     }
 
     fn is_trusted(&self, addr: &SocketAddr) -> bool {

@@ -172,6 +172,8 @@ pub enum Source {
     Probe,
     /// A dial for a client or for a pool.
     Dial,
+    /// Another process of the fleet, whatever it was.
+    Peer,
 }
 
 /// A candidate of which something is known: one row of a service's score board, as probing sees it.

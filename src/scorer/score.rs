@@ -232,6 +232,23 @@ impl History {
         self.penalty = (self.penalty - rules.failure_penalty.recovery_per_check).max(0.0);
     }
 
+    /// Whether what somebody else has seen is about what was seen here: an answer, half to twice as fast as ours, give or take 5 ms.
+    #[must_use]
+    pub fn agrees_with(&self, outcome: Outcome) -> bool {
+        const SLACK: f64 = 0.005;
+        let (Some(theirs), Some(ours)) = (outcome.latency(), self.connect.mean.value()) else {
+            return !outcome.is_success() && !self.answers();
+        };
+        let theirs = theirs.as_secs_f64();
+        self.answers() && theirs <= ours * 2.0 + SLACK && theirs + SLACK >= ours / 2.0
+    }
+
+    /// What is known so far was not seen here: it proves nothing.
+    pub fn unconfirm(&mut self) {
+        self.successes = 0;
+        self.consecutive_successes = self.consecutive_successes.min(1);
+    }
+
     /// It served clients: they end a run of failures, and count as successes, but not as checks that earn a bonus.
     pub fn served(&mut self, served: &Served, rules: &Scoring) {
         if served.clients > 0 {

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::book::Books;
@@ -134,7 +135,7 @@ impl Scorer {
         let mut swept = Vec::new();
         for report in batch {
             match report {
-                Report::Sample(sample) => self.judge(sample, &mut cleared),
+                Report::Sample(sample) => self.judge(sample, now, &mut cleared),
                 Report::Unserved(unserved) => self.hear(unserved),
                 Report::Swept(service) => swept.push(*service),
                 Report::Doubted(service) => {
@@ -168,11 +169,22 @@ impl Scorer {
     }
 
     /// Counts a sample, and puts on the boards what is the candidates' own doing: this one, or others that it clears.
-    fn judge(&mut self, sample: &Sample, cleared: &mut Vec<Sample>) {
+    fn judge(&mut self, sample: &Sample, now: Instant, cleared: &mut Vec<Sample>) {
         let Some(book) = self.books.of(sample.candidate.service) else {
             // Of a service that left.
             return;
         };
+        if sample.source == Source::Peer {
+            // It says nothing of our own link.
+            let counts = &self.hub.fleet.counts;
+            let counter = if book.hear(sample, now) {
+                &counts.heard
+            } else {
+                &counts.refused
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         if sample.source == Source::Probe {
             book.count_probe(sample);
         }
@@ -217,6 +229,12 @@ impl Scorer {
         for sample in cleared {
             if let Some(book) = self.books.of(sample.candidate.service) {
                 book.record(sample);
+                // Dials that succeed are many, and probes tell the same.
+                let fails = !sample.outcome.is_success();
+                if fails || sample.source == Source::Probe {
+                    let urgent = fails && book.has_active(&sample.candidate.addr);
+                    self.hub.fleet.tell(sample, urgent);
+                }
             }
         }
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use super::fleet::service_key;
 use super::front::Front;
 use super::live::Live;
 use crate::access_log::Journal;
@@ -23,6 +24,8 @@ use crate::tls::Credentials;
 pub struct Service {
     /// Its name.
     pub name: ServiceName,
+    /// Which service it is in other processes of a fleet.
+    pub key: u32,
     /// What the file says of it.
     pub spec: Arc<Spec>,
     /// What outlives a reload.
@@ -52,6 +55,7 @@ impl Service {
             tls: Credentials::default(),
             journal: None,
             balancer: LoadBalancer::new(spec.pools.algorithm, Arc::clone(&live.turn)),
+            key: service_key(name.as_str(), &spec.remotes),
             name,
             spec,
             live,
@@ -65,6 +69,7 @@ impl Service {
         let (before, after) = (&self.spec.server, &spec.server);
         Self {
             name: self.name.clone(),
+            key: service_key(self.name.as_str(), &spec.remotes),
             live: Arc::clone(&self.live),
             admission: Admission::after(self.admission.as_deref(), after, now).map(Arc::new),
             front: Front::of(after).map(Arc::new),

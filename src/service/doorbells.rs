@@ -25,6 +25,8 @@ pub struct Doorbells {
     pub admin: Arc<Doorbell>,
     /// Tells the service manager that the process is well.
     pub supervisor: Arc<Doorbell>,
+    /// Shares with other processes.
+    pub fleet: Arc<Doorbell>,
     /// The reactors, in their order.
     pub reactors: Listeners,
 }
@@ -43,6 +45,7 @@ impl Doorbells {
             main: Arc::default(),
             admin: Arc::default(),
             supervisor: Arc::default(),
+            fleet: Arc::default(),
             reactors: (0..reactors).map(|_| Arc::default()).collect(),
         }
     }
@@ -59,6 +62,7 @@ impl Doorbells {
             &self.providers,
             &self.main,
             &self.supervisor,
+            &self.fleet,
         ];
         control.into_iter().chain(self.reactors.iter()).cloned().collect()
     }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::directory::{Directory, Phase};
 use super::doorbells::Doorbells;
 use super::events::Events;
+use super::fleet::Fleet;
 use super::provided::Provided;
 use super::reloads::Reloads;
 use super::traffic::Gauges;
@@ -40,6 +41,8 @@ pub struct Hub {
     pub samples: SampleInbox,
     /// What is asked of providers, what they say, and how they fare.
     pub provided: Provided,
+    /// What forwarders tell one another.
+    pub fleet: Fleet,
     /// How threads are woken.
     pub bells: Doorbells,
     /// Sockets that each reactor holds.
@@ -84,6 +87,7 @@ impl Hub {
             events: Arc::new(Events::heard_at(Arc::clone(&bells.admin))),
             samples: SampleInbox::new(Arc::clone(&bells.scorer)),
             provided: Provided::new(Arc::clone(&bells.worker), Arc::clone(&bells.providers)),
+            fleet: Fleet::new(Arc::clone(&bells.fleet), Arc::clone(&bells.prober)),
             heartbeats: Heartbeats::new(reactors),
             gauges: (0..reactors).map(|_| Gauges::default()).collect(),
             state: StateWrites::default(),

@@ -8,6 +8,7 @@ pub mod admin_state; // whom somebody has taken out by hand
 pub mod directory; // all services of one configuration, and who listens where
 pub mod doorbells; // how each thread is woken
 pub mod events; // what has happened lately
+pub mod fleet; // what forwarders tell one another
 pub mod front; // what stands before its backends
 pub mod hub; // what all threads share
 pub mod id; // which service

@@ -68,6 +68,11 @@ impl Server {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
     }
 
+    pub fn signal(&self, signal: Signal) {
+        let group = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process_group(group, signal).unwrap();
+    }
+
     /// A candidate list of it alone.
     pub fn list(&self) -> String {
         format!("{}\n", self.addr)

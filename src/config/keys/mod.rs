@@ -21,6 +21,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
         process::METRICS,
         process::RELOAD,
         process::STATE,
+        process::CLUSTER,
         remotes::REMOTES,
         providers::PROVIDERS,
         remotes::PROBING,

@@ -3,7 +3,7 @@
 
 use super::super::process::LogFormat;
 use super::super::slot::{Choice, Slot};
-use super::key::{Key, hours, ms, of_process};
+use super::key::{Key, hours, ms, of_process, secs};
 use Slot::{Address, Duration as Time, Flag, Output, UrlPath};
 
 pub(super) const LOGGING: &[Key] = &[
@@ -90,5 +90,50 @@ pub(super) const STATE: &[Key] = &[
         "state.interval",
         Time((ms(100), hours(24)), |d| &mut d.state.interval),
         "time between two writes of that file, if something has changed",
+    ),
+];
+
+pub(super) const CLUSTER: &[Key] = &[
+    of_process(
+        "cluster.url",
+        Slot::Secret(|d| &mut d.cluster.url),
+        "the Redis through which forwarders share what they know, as redis://[user:password@]host[:port][/database], or \
+         rediss:// for TLS; empty = nothing is shared",
+    ),
+    of_process(
+        "cluster.name",
+        Slot::Text(|d| &mut d.cluster.name),
+        "who has the same name there shares with each other",
+    ),
+    of_process(
+        "cluster.node",
+        Slot::Text(|d| &mut d.cluster.node),
+        "what others call this process; empty = a number of its own",
+    ),
+    of_process(
+        "cluster.interval",
+        Time((ms(500), secs(60)), |d| &mut d.cluster.interval),
+        "time between two exchanges",
+    ),
+    of_process(
+        "cluster.vantage",
+        Slot::Text(|d| &mut d.cluster.vantage),
+        "from where candidates are looked at: those of one vantage share probes; empty = the public network that connections \
+         leave by, and where that is a private one, nobody else's",
+    ),
+    of_process(
+        "cluster.tls.sni",
+        Slot::Text(|d| &mut d.cluster.tls.sni),
+        "name that the Redis's certificate must have; empty = the host of the URL",
+    ),
+    of_process(
+        "cluster.tls.verify",
+        Flag(|d| &mut d.cluster.tls.verify),
+        "whether its certificate must be good",
+    ),
+    of_process(
+        "cluster.tls.ca",
+        Slot::FileOrNone(|d| &mut d.cluster.tls.ca),
+        "authorities that vouch for it, in PEM; empty = those of the system",
     ),
 ];

@@ -33,6 +33,7 @@ fn read(text: &str) -> Result<Config, ConfigErrors> {
             unix_sockets: true,
             interfaces: true,
             tls: true,
+            cluster: true,
         },
         variables: &variables,
     };

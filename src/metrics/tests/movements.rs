@@ -189,6 +189,32 @@ pub(super) const ALL: &[Movement] = &[
         1.5,
     ),
     (|_, _| (), "state_write_failures_total", 4.0),
+    (
+        |w, _| {
+            let fleet = &w.sources.hub.fleet;
+            let node = crate::service::fleet::Node {
+                id: 2,
+                name: "other".to_owned(),
+                vantage: String::new(),
+                services: Vec::new(),
+                seen_at: w.sources.hub.started_at,
+            };
+            fleet.view.publish(Arc::new(crate::service::fleet::FleetView {
+                is_connected: true,
+                others: vec![node],
+                ..Default::default()
+            }));
+            fleet.counts.failures.store(2, Relaxed);
+            fleet.counts.told.store(3, Relaxed);
+            fleet.counts.sent_bytes.store(4, Relaxed);
+        },
+        "cluster_up",
+        1.0,
+    ),
+    (|_, _| (), "cluster_nodes", 1.0),
+    (|_, _| (), "cluster_failures_total", 2.0),
+    (|_, _| (), "cluster_samples_total{result=\"told\"}", 3.0),
+    (|_, _| (), "cluster_bytes_total{direction=\"sent\"}", 4.0),
     #[cfg(target_os = "linux")]
     (
         |_, _| {

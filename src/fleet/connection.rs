@@ -1,0 +1,251 @@
+//! One connection to a Redis, each step of which has a deadline.
+//!
+//! A peer that answers byte by byte, for ever or with anything at all costs this thread until the deadline, and
+//! [`MOST_BYTES`](super::resp::MOST_BYTES).
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Instant;
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+
+use super::resp::{self, Value};
+use crate::base::clock;
+use crate::config::{ClientTls, Cluster, Endpoint};
+use crate::relay::readiness::{Closure, Readiness};
+use crate::tls::{Channel, Handshake, Origination, Resume, Session};
+
+/// Bytes that are read at once.
+const READ_AT_ONCE: usize = 16 * 1024;
+
+/// Why an exchange came to nothing.
+#[derive(Debug)]
+pub enum Fault {
+    /// The connection failed.
+    Io(io::Error),
+    /// It took too long.
+    Late,
+    /// The answer is none of a Redis, or too long.
+    NoAnswer,
+    /// It refuses: with its own words, cut short.
+    Refused(String),
+    /// TLS cannot be spoken.
+    Tls(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "the connection fails: {error}"),
+            Self::Late => f.write_str("it takes too long"),
+            Self::NoAnswer => f.write_str("what answers is no Redis, or says too much"),
+            Self::Refused(why) => write!(f, "it refuses: {why}"),
+            Self::Tls(why) => write!(f, "TLS: {why}"),
+        }
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Connection {
+    poll: Poll,
+    channel: Channel<TcpStream>,
+    /// What has come and is not read yet.
+    come: Vec<u8>,
+    /// Bytes that were sent and received.
+    pub moved: (u64, u64),
+}
+
+impl Connection {
+    /// Connects, and says who asks.
+    ///
+    /// # Errors
+    /// What goes wrong until the deadline.
+    pub fn open(cluster: &Cluster, endpoint: &Endpoint, until: Instant) -> Result<Self, Fault> {
+        let mut addrs = (endpoint.host.as_str(), endpoint.port).to_socket_addrs()?;
+        let addr = addrs.next().ok_or(Fault::Io(ErrorKind::NotFound.into()))?;
+        let poll = Poll::new()?;
+        let mut stream = TcpStream::connect(addr)?;
+        let both = Interest::READABLE | Interest::WRITABLE;
+        poll.registry().register(&mut stream, Token(0), both)?;
+        let mut connection = Self {
+            poll,
+            channel: stream.into(),
+            come: Vec::new(),
+            moved: (0, 0),
+        };
+        connection.await_established(until)?;
+        if endpoint.tls {
+            connection.secure(cluster, endpoint, addr, until)?;
+        }
+        connection.introduce(endpoint, until)?;
+        Ok(connection)
+    }
+
+    fn await_established(&mut self, until: Instant) -> Result<(), Fault> {
+        loop {
+            self.wait(until)?;
+            if let Some(error) = self.channel.wire().take_error()? {
+                return Err(error.into());
+            }
+            match self.channel.wire().peer_addr() {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::NotConnected => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn secure(
+        &mut self,
+        cluster: &Cluster,
+        endpoint: &Endpoint,
+        addr: SocketAddr,
+        until: Instant,
+    ) -> Result<(), Fault> {
+        let is_name = endpoint.host.parse::<std::net::IpAddr>().is_err();
+        let tls = ClientTls {
+            sni: if cluster.tls.sni.is_empty() && is_name {
+                endpoint.host.clone()
+            } else {
+                cluster.tls.sni.clone()
+            },
+            ..cluster.tls.clone()
+        };
+        let made = Origination::load(Some(&tls), Resume::No, None);
+        let made = made.map_err(|fault| Fault::Tls(fault.to_string()))?;
+        let Some(origination) = made else {
+            return Err(Fault::Tls("this build has none".to_owned()));
+        };
+        self.channel.secure(Session::connect(&origination, addr)?);
+        while self.channel.handshake(anything())? == Handshake::Blocked {
+            self.wait(until)?;
+        }
+        Ok(())
+    }
+
+    fn introduce(&mut self, endpoint: &Endpoint, until: Instant) -> Result<(), Fault> {
+        let mut out = Vec::new();
+        let mut asked = 0;
+        if let Some(password) = &endpoint.password {
+            match &endpoint.user {
+                Some(user) => resp::command(&mut out, &[b"AUTH", user.as_bytes(), password.as_bytes()]),
+                None => resp::command(&mut out, &[b"AUTH", password.as_bytes()]),
+            }
+            asked += 1;
+        }
+        if endpoint.database > 0 {
+            resp::command(&mut out, &[b"SELECT", endpoint.database.to_string().as_bytes()]);
+            asked += 1;
+        }
+        for answer in self.ask(&out, asked, until)? {
+            refuse_error(&answer)?;
+        }
+        Ok(())
+    }
+
+    /// Sends commands and reads as many answers.
+    ///
+    /// # Errors
+    /// What goes wrong until the deadline; the connection is of no use then.
+    pub fn ask(&mut self, commands: &[u8], answers: usize, until: Instant) -> Result<Vec<Value>, Fault> {
+        self.say(commands, until)?;
+        let mut all = Vec::with_capacity(answers);
+        let (mut room, mut total) = (vec![0; READ_AT_ONCE], 0);
+        while all.len() < answers {
+            if let Some((value, length)) = resp::parse(&self.come).map_err(|_| Fault::NoAnswer)? {
+                self.come.drain(..length);
+                all.push(value);
+                continue;
+            }
+            let count = self.read(&mut room, until)?;
+            total += count;
+            if total > resp::MOST_BYTES {
+                return Err(Fault::NoAnswer);
+            }
+            self.come.extend(room.get(..count).unwrap_or_default());
+        }
+        // Whoever says more than it was asked is out of step.
+        if self.come.is_empty() {
+            Ok(all)
+        } else {
+            Err(Fault::NoAnswer)
+        }
+    }
+
+    fn say(&mut self, mut bytes: &[u8], until: Instant) -> Result<(), Fault> {
+        while !bytes.is_empty() {
+            crate::relay::wire::Wire::begin(&mut self.channel, anything());
+            match self.channel.write(bytes) {
+                Ok(0) => return Err(Fault::Io(ErrorKind::WriteZero.into())),
+                Ok(count) => {
+                    bytes = bytes.get(count..).unwrap_or_default();
+                    self.moved.0 += count as u64;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(until)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, room: &mut [u8], until: Instant) -> Result<usize, Fault> {
+        loop {
+            if until <= clock::now() {
+                return Err(Fault::Late);
+            }
+            crate::relay::wire::Wire::begin(&mut self.channel, anything());
+            match self.channel.read(room) {
+                Ok(0) => return Err(Fault::Io(ErrorKind::UnexpectedEof.into())),
+                Ok(count) => {
+                    self.moved.1 += count as u64;
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(until)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn wait(&mut self, until: Instant) -> Result<(), Fault> {
+        let left = until.saturating_duration_since(clock::now());
+        if left.is_zero() {
+            return Err(Fault::Late);
+        }
+        match self.poll.poll(&mut Events::with_capacity(4), Some(left)) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => Err(error.into()),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// What a Redis refuses, as a fault.
+///
+/// # Errors
+/// If it is one.
+pub fn refuse_error(answer: &Value) -> Result<(), Fault> {
+    const MOST_CHARS: usize = 100;
+    match answer {
+        Value::Error(why) => Err(Fault::Refused(
+            why.chars().filter(|c| !c.is_control()).take(MOST_CHARS).collect(),
+        )),
+        Value::Null | Value::Number(_) | Value::Bytes(_) | Value::List(_) => Ok(()),
+    }
+}
+
+/// Everything is tried until it would block.
+fn anything() -> Readiness {
+    let mut ready = Readiness::FRESH;
+    ready.set_closure(Closure::Finished);
+    ready
+}
