@@ -65,6 +65,9 @@ pub(crate) const PAGES: [(&str, &str); 16] = [
 /// The most that a readme may have: it is read to the end.
 const README_BYTES: usize = 8000;
 
+/// The most that the page of the architecture may have: details have pages of their own.
+const ARCHITECTURE_BYTES: usize = 10_000;
+
 const ALL: &[&str] = &[
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -81,7 +84,9 @@ const ALL: &[&str] = &[
     "docs/LIMITS.md",
     "docs/LISTS.md",
     "docs/MAP.md",
+    "docs/MEMORY.md",
     "docs/SEARCH.md",
+    "docs/WRITERS.md",
     "docs/reference/configuration.md",
     "docs/reference/limits.md",
     "docs/reference/metrics.md",
@@ -255,4 +260,10 @@ fn the_readmes_are_short() {
         let bytes = read(name).len();
         assert!(bytes <= README_BYTES, "{name} has {bytes} bytes");
     }
+}
+
+#[test]
+fn the_architecture_is_short() {
+    let bytes = read("ARCHITECTURE.md").len();
+    assert!(bytes <= ARCHITECTURE_BYTES, "ARCHITECTURE.md has {bytes} bytes");
 }
