@@ -252,6 +252,8 @@ impl Page {
             | Content::List(_)
             | Content::Prometheus(_)
             | Content::HaProxy
+            | Content::Nginx
+            | Content::Envoy
             | Content::Sysctl
             | Content::LogLine
             | Content::Diagram => {}

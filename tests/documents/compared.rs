@@ -1,4 +1,4 @@
-//! What `docs/COMPARED.md` shows for `HAProxy` and for us serves the same backends in the same shares.
+//! What `docs/COMPARED.md` shows for `HAProxy`, nginx and us serves the same backends in the same shares.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -80,17 +80,14 @@ fn shares(addr: SocketAddr) -> BTreeMap<String, usize> {
     shares
 }
 
-#[test]
-fn a_configuration_of_haproxy_and_its_counterpart_serve_alike() {
-    let Some(haproxy) = program("haproxy") else {
-        return skipped("HAProxy and its counterpart in docs/COMPARED.md: no haproxy");
-    };
+/// Serves the same backends by what the page shows for a peer and by its counterpart, and compares.
+fn serve_alike(who: &str, shown_as: &Content<'_>, arguments: &[&str], program: &Path, prefix: &str) {
     let blocks = markdown::blocks(&read("docs/COMPARED.md"));
     let text = |wanted: &Content<'_>| -> String {
         let block = blocks.iter().find(|block: &&Block| content(block) == *wanted);
         block.expect("shown").text.clone()
     };
-    let mut theirs = text(&Content::HaProxy);
+    let mut theirs = prefix.to_owned() + &text(shown_as);
     let mut list = text(&Content::List("from-haproxy.txt"));
     for (name, shown) in SERVERS {
         let addr = server(name).to_string();
@@ -104,20 +101,61 @@ fn a_configuration_of_haproxy_and_its_counterpart_serve_alike() {
         + "metrics: { enabled: false }\n";
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in [
-        ("haproxy.cfg", &theirs),
+        ("theirs.cfg", &theirs),
         ("from-haproxy.yaml", &ours),
         ("from-haproxy.txt", &list),
     ] {
         fs::write(folder.path().join(name), text).unwrap();
     }
-    let _theirs = run(&haproxy, &["-db", "-f", "haproxy.cfg"], folder.path());
+    let folder_name = folder.path().to_str().unwrap();
+    let file = format!("{folder_name}/theirs.cfg");
+    let arguments: Vec<&str> = arguments
+        .iter()
+        .map(|argument| match *argument {
+            "FILE" => file.as_str(),
+            "FOLDER" => folder_name,
+            other => other,
+        })
+        .collect();
+    if who == "nginx" {
+        let tested = Command::new(program).args(&arguments).arg("-t").output().unwrap();
+        let said = String::from_utf8_lossy(&tested.stderr);
+        assert!(tested.status.success(), "{said}");
+    }
+    let _theirs = run(program, &arguments, folder.path());
     let us = Path::new(env!("CARGO_BIN_EXE_tcp-forwarder"));
     let _ours = run(us, &["--config", "from-haproxy.yaml"], folder.path());
-    for (who, addr) in [("HAProxy", their_port), ("tcp-forwarder", our_port)] {
+    for (who, addr) in [(who, their_port), ("tcp-forwarder", our_port)] {
         let shares = shares(addr);
         assert_eq!(shares.get("c"), None, "{who}: the backup serves: {shares:?}");
         let of = |name: &str| shares.get(name).copied().unwrap_or_default();
         // Three of four by weight; a backend that has just joined starts slowly.
         assert!(of("a") > of("b") && of("b") > 0, "{who}: {shares:?}");
     }
+}
+
+#[test]
+fn a_configuration_of_haproxy_and_its_counterpart_serve_alike() {
+    let Some(haproxy) = program("haproxy") else {
+        return skipped("HAProxy and its counterpart in docs/COMPARED.md: no haproxy");
+    };
+    serve_alike("HAProxy", &Content::HaProxy, &["-db", "-f", "FILE"], &haproxy, "");
+}
+
+/// Where Debian keeps the module, which other builds have inside.
+const STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+
+#[test]
+fn a_configuration_of_nginx_and_its_counterpart_serve_alike() {
+    let Some(nginx) = program("nginx") else {
+        return skipped("nginx and its counterpart in docs/COMPARED.md: no nginx");
+    };
+    let mut prefix = String::from("daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr;\n");
+    if Path::new(STREAM_MODULE).exists() {
+        prefix.push_str("load_module ");
+        prefix.push_str(STREAM_MODULE);
+        prefix.push_str(";\n");
+    }
+    let arguments = ["-p", "FOLDER", "-c", "FILE"];
+    serve_alike("nginx", &Content::Nginx, &arguments, &nginx, &prefix);
 }

@@ -23,6 +23,10 @@ pub(crate) enum Content<'a> {
     Sysctl,
     /// `text haproxy`: a configuration of `HAProxy`.
     HaProxy,
+    /// `text nginx`: a configuration of nginx.
+    Nginx,
+    /// `yaml envoy`: a configuration of Envoy.
+    Envoy,
     /// `json`: a log line.
     LogLine,
     /// `sh`, and how it is run.
@@ -37,9 +41,11 @@ pub(crate) fn content(block: &Block) -> Content<'_> {
     let words: Vec<&str> = block.info.split_whitespace().collect();
     match words[..] {
         ["yaml", kind @ ("prometheus" | "rules")] => Content::Prometheus(kind),
+        ["yaml", "envoy"] => Content::Envoy,
         ["yaml", name] => Content::Configuration(name),
         ["text", "list", name] => Content::List(name),
         ["text", "haproxy"] => Content::HaProxy,
+        ["text", "nginx"] => Content::Nginx,
         ["ini", "sysctl"] => Content::Sysctl,
         ["json"] => Content::LogLine,
         ["sh"] => Content::Shell(""),
@@ -73,7 +79,12 @@ fn every_configuration_and_list_is_valid() {
                 CandidateSet::parse(&block.text, 80).unwrap_or_else(|errors| panic!("{name}: {errors}"));
                 loaded += 1;
             }
+            Content::Envoy => {
+                let parsed: serde_yaml::Value = serde_yaml::from_str(&block.text).expect("YAML");
+                assert_eq!(parsed["static_resources"]["clusters"][0]["name"], "web");
+            }
             Content::Prometheus(_)
+            | Content::Nginx
             | Content::Sysctl
             | Content::LogLine
             | Content::HaProxy
