@@ -2,6 +2,7 @@
 #![cfg(all(unix, feature = "cluster"))]
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::tests_outside_test_module,
     unreachable_pub,
     reason = "a test crate: a failure is a panic, and every wait has a deadline"
@@ -48,9 +49,8 @@ fn probes(forwarder: &Forwarder) -> f64 {
 
 /// Five candidates on addresses of this machine.
 fn list() -> String {
-    (1..=5)
-        .map(|last| format!("{}\n", echo_on(Ipv4Addr::new(127, 0, 9, last))))
-        .collect()
+    let lines = (1..=5).map(|last| echo_on(Ipv4Addr::new(127, 0, 9, last)).to_string());
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_redis_that_stands_still_or_goes_harms_nobody() {
     drop(redis);
     wait_for("it is missed", || one.metric("cluster_up") < 0.5);
     ping(&mut one.connect(), b"forwarding goes on");
-    let (before, _) = (probes(&one), ());
+    let before = probes(&one);
     wait_for("probing goes on", || probes(&one) > before);
     wait_for("the log says so", || {
         one.log().contains("this forwarder goes on by itself")

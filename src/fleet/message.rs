@@ -279,7 +279,7 @@ mod tests {
                         .is_none_or(|latency| latency < Duration::from_secs(17))
                 );
             }
-            read_hello(&bytes);
+            drop(read_hello(&bytes));
         }
         assert!(read > 1_000, "seed {seed}: {read}");
         let many: Vec<Word> = words().into_iter().cycle().take(100).collect();

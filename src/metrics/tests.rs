@@ -231,7 +231,7 @@ fn every_specified_family_is_there_with_help_text() {
         let name = full_name(name);
         let family = family::ALL.iter().find(|family| family.name == name);
         let family = family.unwrap_or_else(|| panic!("{name} is not defined"));
-        assert_eq!(family.labels.join(","), labels, "{name}");
+        assert_eq!(family.labels.join(","), *labels, "{name}");
         let is_without_tls = name.contains("tls_certificate") && !cfg!(feature = "tls");
         if name.starts_with("process_") && !is_linux || is_without_tls {
             continue;

@@ -194,7 +194,7 @@ impl Process {
             at: self.now,
         };
         match connect.source {
-            Source::Probe => self.endings.push(Ending::Ended(sample)),
+            Source::Probe | Source::Peer => self.endings.push(Ending::Ended(sample)),
             Source::Dial => self.hub.samples.push(sample),
         }
     }
