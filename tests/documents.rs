@@ -79,6 +79,7 @@ const ALL: &[&str] = &[
     "docs/COMMANDS.md",
     "docs/DATA-PATH.md",
     "docs/DECISIONS.md",
+    "docs/FLEET.md",
     "docs/FRONT.md",
     "docs/GLOSSARY.md",
     "docs/LIMITS.md",

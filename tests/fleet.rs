@@ -9,7 +9,7 @@
 )]
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -84,6 +84,39 @@ fn nodes_of_a_vantage_divide_their_probes_and_others_do_not() {
         "{both} probes of two, {alone} of one"
     );
     assert!(a.metric("cluster_samples_total{result=\"heard\"}") > 0.0);
+}
+
+/// The line of the document that makes a user of the Redis gives it enough, and it is told by its name and password.
+#[test]
+fn a_user_needs_no_more_than_the_document_says() {
+    let Some([program]) = programs("fleet", ["redis-server"]) else {
+        return;
+    };
+    let folder = TempDir::new().unwrap();
+    let redis = redis(&program, folder.path(), &[]);
+    let document =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/FLEET.md")).unwrap();
+    let rule = document
+        .lines()
+        .find(|line| line.starts_with("ACL SETUSER "))
+        .unwrap();
+    let mut admin = TcpStream::connect(redis.addr).unwrap();
+    admin.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    admin.write_all(format!("{rule}\r\n").as_bytes()).unwrap();
+    let mut reply = [0; 5];
+    admin.read_exact(&mut reply).unwrap();
+    assert_eq!(reply, *b"+OK\r\n");
+
+    let list = list();
+    let start = |node: &str| {
+        let mut config = of_fleet(&format!("redis://fleet:secret@{}", redis.addr), node, "here");
+        config["cluster"]["name"] = "edges".into();
+        Forwarder::start(&config, &list)
+    };
+    let (a, b) = (start("a"), start("b"));
+    let heard = "cluster_samples_total{result=\"heard\"}";
+    wait_for("both hear", || a.metric(heard) > 0.0 && b.metric(heard) > 0.0);
+    assert!(a.metric("cluster_failures_total") + b.metric("cluster_failures_total") < 0.5);
 }
 
 #[test]

@@ -2,9 +2,9 @@
 //! Redis's.
 //!
 //! ```text
-//! NAME:nodes          sorted set: node -> when it last spoke, in milliseconds of the Redis
-//! NAME:node:ID        who it is; expires
-//! NAME:samples:HASH   stream of what those of one vantage have seen; of bounded length, expires
+//! tcp-forwarder:NAME:nodes          sorted set: node -> when it last spoke, in milliseconds of the Redis
+//! tcp-forwarder:NAME:node:ID        who it is; expires
+//! tcp-forwarder:NAME:samples:HASH   stream of what those of one vantage have seen; of bounded length, expires
 //! ```
 //!
 //! Invariants: at most [`MOST_NODES`] are known; of one node at most [`MOST_OF_ONE`] samples are taken in one exchange; nothing is
