@@ -193,11 +193,15 @@ fn a_name_is_looked_up_and_followed_and_what_fails_stays_what_it_was() {
             forwarder.log().contains("provider 0:dns fails")
         });
         serves(&forwarder);
+        assert!(forwarder.metric("provider_failing{provider=\"0:dns\"}") > 0.5);
+        assert!((forwarder.metric("provider_candidates{provider=\"0:dns\"}") - 1.0).abs() < 0.1);
     }
+    assert!(forwarder.metric("provider_errors_total{provider=\"0:dns\"}") > 0.0);
     dns.now(Manner::Well(41));
     wait_for("the answer", || {
         forwarder.log().contains("provider 0:dns answers again")
     });
+    assert!(forwarder.metric("provider_failing{provider=\"0:dns\"}") < 0.5);
     serves(&forwarder);
     assert!(!forwarder.log().contains("127.0.0.66"), "{}", forwarder.log());
     forwarder.stop();

@@ -116,6 +116,14 @@ families! {
         "When the state file was last written, in seconds since 1970; 0 if it was not.";
     STATE_WRITE_FAILURES = Counter "tcp_forwarder_state_write_failures_total" NONE,
         "Times that the state file could not be written.";
+    PROVIDER_CANDIDATES = Gauge "tcp_forwarder_provider_candidates" &["service", "provider"],
+        "Candidates that a provider which is asked over the network has named; provider is its place in the list and its type.";
+    PROVIDER_FAILING = Gauge "tcp_forwarder_provider_failing" &["service", "provider"],
+        "1 while the last look at a part of what a provider says failed, so that what it said before stays, else 0.";
+    PROVIDER_ANSWER_AGE = Gauge "tcp_forwarder_provider_answer_age_seconds" &["service", "provider"],
+        "Time since the oldest part of what a provider has said was said or confirmed; no series before it has answered.";
+    PROVIDER_ERRORS = Counter "tcp_forwarder_provider_errors_total" &["service", "provider"],
+        "Looks at a provider that failed.";
     CLUSTER_UP = Gauge "tcp_forwarder_cluster_up" NONE,
         "1 while the last exchange with the fleet's Redis succeeded, else 0.";
     CLUSTER_NODES = Gauge "tcp_forwarder_cluster_nodes" NONE,

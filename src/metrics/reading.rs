@@ -22,6 +22,7 @@ use crate::scorer::probe_stats::ProbeReading;
 use crate::selector::decide::SwitchReason;
 use crate::service::Service;
 use crate::service::fleet::Fleet;
+use crate::service::provided::{Place, Standing};
 use crate::service::traffic::{ErrorKind, HandshakeResult, ProxyKind, Traffic};
 
 /// Adds every series but `process_*`.
@@ -48,8 +49,27 @@ pub(super) fn collect(sources: &Sources, now: Instant, output: &mut Output) {
     let dropped = hub.samples.dropped();
     output.count(&family::ERRORS, &["", family::SAMPLE_DROPPED], dropped);
     fleet(&hub.fleet, output);
+    let standings = hub.provided.standings.load();
     for service in &hub.directory.load().services {
         of_service(service, output);
+        providers(service, &standings, now, output);
+    }
+}
+
+fn providers(service: &Service, standings: &BTreeMap<Place, Standing>, now: Instant, output: &mut Output) {
+    let its_own = standings.range((service.name.clone(), 0)..=(service.name.clone(), usize::MAX));
+    for ((_, index), standing) in its_own {
+        let provider = standing.name(*index);
+        let labels = [service.name.as_str(), provider.as_str()];
+        let candidates = u64::try_from(standing.candidates).unwrap_or(u64::MAX);
+        output.count(&family::PROVIDER_CANDIDATES, &labels, candidates);
+        let is_failing = standing.error.is_some();
+        output.count(&family::PROVIDER_FAILING, &labels, u64::from(is_failing));
+        if let Some(answered_at) = standing.answered_at {
+            let age = now.saturating_duration_since(answered_at);
+            output.number(&family::PROVIDER_ANSWER_AGE, &labels, age.as_secs_f64());
+        }
+        output.count(&family::PROVIDER_ERRORS, &labels, standing.errors);
     }
 }
 

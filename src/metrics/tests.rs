@@ -4,11 +4,13 @@ use super::*;
 use crate::admission::RejectReason;
 use crate::backend::{ActiveSet, Backend};
 use crate::base::clock;
-use crate::config::ServerTls;
+use crate::config::{ProviderKind, ServerTls, ServiceName};
 use crate::relay::close::CloseReason;
 use crate::scorer::inbox::INBOX_CAPACITY;
 use crate::scorer::{Outcome, Sample, Source};
 use crate::selector::decide::{Footing, SwitchReason};
+use crate::service::hub::Hub;
+use crate::service::provided::Standing;
 use crate::service::traffic::ErrorKind;
 use crate::service::{Candidate, Service, stage};
 use crate::tls::{Credentials, Termination};
@@ -78,6 +80,10 @@ const SPECIFIED: &[(&str, &str)] = &[
     ("config_restart_needed", ""),
     ("state_written_timestamp_seconds", ""),
     ("state_write_failures_total", ""),
+    ("provider_candidates", "service,provider"),
+    ("provider_failing", "service,provider"),
+    ("provider_answer_age_seconds", "service,provider"),
+    ("provider_errors_total", "service,provider"),
     ("cluster_up", ""),
     ("cluster_nodes", ""),
     ("cluster_failures_total", ""),
@@ -127,6 +133,20 @@ fn termination() -> Option<Arc<Termination>> {
     Termination::load(&tls, None).expect("good files")
 }
 
+/// How the one provider fares that is asked over the network.
+fn provider(hub: &Hub, candidates: u128, error: Option<&str>, errors: u64) {
+    let standing = Standing {
+        kind: ProviderKind::Dns,
+        candidates,
+        answered_at: Some(hub.started_at),
+        error: error.map(str::to_owned),
+        errors,
+    };
+    let place = (ServiceName::parse("web").expect("a name"), 1);
+    let standings = BTreeMap::from([(place, standing)]);
+    hub.provided.standings.publish(Arc::new(standings));
+}
+
 impl World {
     pub(crate) fn new(backends: &[Arc<Backend>]) -> Self {
         let hub = stage::hub();
@@ -142,6 +162,7 @@ impl World {
             .active
             .publish(Arc::new(ActiveSet::new(backends.to_vec(), Footing::Good)));
         stage::publish(&hub, &[&service]);
+        provider(&hub, 0, None, 0);
         let sources = Sources {
             hub,
             bad_requests: Arc::default(),

@@ -211,6 +211,21 @@ pub(super) const ALL: &[Movement] = &[
         "cluster_up",
         1.0,
     ),
+    (
+        |w, _| provider(&w.sources.hub, 5, Some("nobody answers"), 6),
+        "provider_candidates{service=\"web\",provider=\"1:dns\"}",
+        5.0,
+    ),
+    (
+        |_, _| (),
+        "provider_failing{service=\"web\",provider=\"1:dns\"}",
+        1.0,
+    ),
+    (
+        |_, _| (),
+        "provider_errors_total{service=\"web\",provider=\"1:dns\"}",
+        6.0,
+    ),
     (|_, _| (), "cluster_nodes", 1.0),
     (|_, _| (), "cluster_failures_total", 2.0),
     (|_, _| (), "cluster_samples_total{result=\"told\"}", 3.0),
@@ -420,6 +435,8 @@ fn every_series_moves_with_its_counter() {
     };
     assert_eq!(expiries(&after), expected);
     assert!(after.value("uptime_seconds") > before.value("uptime_seconds"));
+    let age = "provider_answer_age_seconds{service=\"web\",provider=\"1:dns\"}";
+    assert!(after.value(age) > before.value(age) && before.value(age) > Some(0.0));
     let version = format!("build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
     assert_eq!(after.value(&version), Some(1.0));
     // Every family that is no constant or process value is moved by the table above.
@@ -427,6 +444,7 @@ fn every_series_moves_with_its_counter() {
         let name = family.name.trim_start_matches("tcp_forwarder_");
         let elsewhere = [
             "uptime_seconds",
+            "provider_answer_age_seconds",
             "build_info",
             "tls_certificate_expiry_timestamp_seconds",
             "connections_closed_total",
