@@ -8,8 +8,6 @@
     reason = "a test crate: a failure is a panic, and every wait has a deadline"
 )]
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -20,7 +18,7 @@ mod server;
 mod support;
 
 use server::{programs, run};
-use support::{Forwarder, patient};
+use support::Forwarder;
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -60,10 +58,7 @@ fn each_alert_fires_when_it_should() {
 fn alerts_ask_for_what_a_process_tells() {
     let backend = support::echo_on(std::net::Ipv4Addr::LOCALHOST);
     let forwarder = Forwarder::start(&json!({}), &format!("{backend}\n"));
-    let mut port = patient(TcpStream::connect(forwarder.metrics_addr()).unwrap());
-    port.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
-    let mut scrape = String::new();
-    port.read_to_string(&mut scrape).unwrap();
+    let scrape = forwarder.scrape();
     let rules = std::fs::read_to_string(file("alerts.yml")).unwrap();
     let is_of_a_name = |c: char| c.is_ascii_lowercase() || c == '_';
     let mut names = 0;

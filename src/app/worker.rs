@@ -410,10 +410,12 @@ impl Worker {
 
     fn look_at_lists(&mut self) {
         let directory = self.hub.directory.load();
+        let mut is_news = false;
         for ((path, rules), watch) in &mut self.watches.lists {
             match watch.look() {
                 Ok(None) => {}
                 Ok(Some(list)) => {
+                    is_news = true;
                     let account = list.account.clone();
                     let part = Part::from(list);
                     let mut has_changed = false;
@@ -444,7 +446,9 @@ impl Worker {
             }
         }
         publish_lists(&directory, &self.lists);
-        self.ask();
+        if is_news {
+            self.ask();
+        }
     }
 
     /// Has asked what is to be asked, if that is something else than before.

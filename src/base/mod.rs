@@ -7,7 +7,9 @@ pub mod doorbell; // wakes one sleeping thread, from any thread
 pub mod file_identity; // which file stands at a path
 pub mod file_watch; // whether a file has changed
 pub mod grid; // multiples of an interval: what is due together
+pub mod hash; // hashes that are the same on all machines
 pub mod lru; // a bounded table that forgets what was not touched for longest
+pub mod percent; // percent-encoding, undone
 pub mod published; // one writer, many readers, a version; rings whoever listens
 pub mod slots; // a slab with generational keys
 pub mod timers; // deadlines by slab index

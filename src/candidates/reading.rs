@@ -12,6 +12,7 @@ use super::list::{Host, HostNames, List, ListErrors, Rules};
 use super::problem::Problem;
 use super::set::{Builder, Stretch};
 use super::table::{Header, Table, is_heading, may_be_row, separator_of};
+use crate::base::percent;
 use crate::config::OnBadLine;
 
 /// Bad lines that are reported one by one; of more, the number is given.
@@ -262,19 +263,5 @@ fn decoded(fragment: &str) -> Cow<'_, str> {
     if !fragment.contains('%') {
         return fragment.into();
     }
-    let mut bytes = Vec::with_capacity(fragment.len());
-    let mut rest = fragment;
-    while let Some((before, behind)) = rest.split_once('%') {
-        bytes.extend_from_slice(before.as_bytes());
-        let escaped = behind
-            .get(..2)
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match escaped {
-            Some(byte) => bytes.push(byte),
-            None => return fragment.into(),
-        }
-        rest = behind.get(2..).unwrap_or_default();
-    }
-    bytes.extend_from_slice(rest.as_bytes());
-    String::from_utf8(bytes).map_or(fragment.into(), Cow::Owned)
+    percent::decode(fragment).map_or(fragment.into(), Cow::Owned)
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::client_tls::{ClientTls, is_host_name};
+use crate::base::percent::decode;
 
 /// The port of a Redis whose URL names none.
 const DEFAULT_PORT: u16 = 6379;
@@ -135,23 +136,6 @@ impl Endpoint {
             database,
         })
     }
-}
-
-/// A part of a URL as it is meant.
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, behind)) = rest.split_first() {
-        rest = behind;
-        if *byte == b'%' {
-            let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
-            bytes.push(u8::from_str_radix(digits, 16).ok()?);
-            rest = rest.get(2..)?;
-        } else {
-            bytes.push(*byte);
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// Whether a text can name a cluster.

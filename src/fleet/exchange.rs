@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use super::connection::{Fault, refuse_error};
 use super::message::{self, Hello, MOST_SAMPLES, Word};
 use super::resp::{Value, command};
+use crate::base::hash;
 use crate::service::fleet::{FleetView, Node, NodeId};
 
 /// The most other nodes that are known.
@@ -64,7 +65,8 @@ pub struct Exchange {
     number: u64,
     /// Up to where the stream is read.
     last_id: String,
-    nodes: BTreeMap<NodeId, (Option<Hello>, Instant)>,
+    /// Those that live, and who they are, as far as they were asked.
+    nodes: BTreeMap<NodeId, Option<Hello>>,
     /// How many answers there will be to messages.
     sent: usize,
     cares: bool,
@@ -154,13 +156,7 @@ impl Exchange {
     }
 
     fn stream(&self) -> String {
-        let hash = self
-            .hello
-            .vantage
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            });
+        let hash = hash::fnv1a(self.hello.vantage.bytes());
         format!("{}:samples:{hash:016x}", self.prefix)
     }
 
@@ -285,8 +281,7 @@ impl Exchange {
             .collect();
         self.nodes.retain(|id, _| ids.contains(id));
         for id in ids.into_iter().take(MOST_NODES) {
-            let node = self.nodes.entry(id).or_insert((None, now));
-            node.1 = now;
+            self.nodes.entry(id).or_default();
         }
         Ok(self.read(stream, now))
     }
@@ -295,9 +290,8 @@ impl Exchange {
     /// all are asked for.
     #[must_use]
     pub fn ask_names(&self) -> Option<(Vec<u8>, Vec<NodeId>)> {
-        let is_asked = |(id, node): (&NodeId, &(Option<Hello>, Instant))| {
-            (self.cares || node.0.is_none()).then_some(*id)
-        };
+        let is_asked =
+            |(id, hello): (&NodeId, &Option<Hello>)| (self.cares || hello.is_none()).then_some(*id);
         let ids: Vec<NodeId> = self.nodes.iter().filter_map(is_asked).collect();
         if ids.is_empty() {
             return None;
@@ -323,7 +317,7 @@ impl Exchange {
             let hello = value.bytes().and_then(message::read_hello);
             self.refused += u64::from(hello.is_none() && *value != Value::Null);
             if let Some(node) = self.nodes.get_mut(id) {
-                node.0 = hello;
+                *node = hello;
             }
         }
         Ok(())
@@ -332,14 +326,13 @@ impl Exchange {
     /// The fleet as it is known.
     #[must_use]
     pub fn view(&self, is_connected: bool) -> FleetView {
-        let node = |(id, (hello, seen_at)): (&NodeId, &(Option<Hello>, Instant))| {
+        let node = |(id, hello): (&NodeId, &Option<Hello>)| {
             let hello = hello.clone()?;
             Some(Node {
                 id: *id,
                 name: hello.name,
                 vantage: hello.vantage,
                 services: hello.services,
-                seen_at: *seen_at,
             })
         };
         FleetView {

@@ -135,7 +135,7 @@ impl Sharer {
         let Some((cluster, _)) = &self.state else {
             return;
         };
-        let hello = self.hello(&cluster.clone(), directory);
+        let hello = self.hello(cluster, directory);
         let outcome = self.exchange(directory, hello, now);
         let counts = &self.hub.fleet.counts;
         if let Some(connection) = &mut self.connection {
@@ -271,23 +271,10 @@ impl Sharer {
                 "another forwarder of the fleet is called {}, too (cluster.node)", view.name
             );
         }
-        self.hub.fleet.view.replace(|present| {
-            let ids = |view: &crate::service::fleet::FleetView| {
-                let others = view.others.iter();
-                let others: Vec<_> = others
-                    .map(|node| {
-                        (
-                            node.id,
-                            node.name.clone(),
-                            node.vantage.clone(),
-                            node.services.clone(),
-                        )
-                    })
-                    .collect();
-                (view.me, view.vantage.clone(), view.is_connected, others)
-            };
-            (ids(present) != ids(&view)).then(|| Arc::new(view))
-        });
+        self.hub
+            .fleet
+            .view
+            .replace(|present| (*present != view).then(|| Arc::new(view)));
     }
 }
 

@@ -10,13 +10,15 @@
 //! Warm connections have places, too, but none that a client waits for: while anybody waits, none is made, and reactors that
 //! hold some give them up.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use log::warn;
 
 use super::client::{Client, Queued, Wait};
 use super::core::Reactor;
-use crate::backend::Place;
+use crate::backend::{Backend, Place};
 use crate::base::slots::Key;
 use crate::pools::warm::Pool;
 use crate::relay::close::{CloseReason, Ending};
@@ -216,36 +218,27 @@ impl Reactor {
         }
     }
 
-    /// Whether another reactor holds warm connections that have places.
+    /// Whether any reactor holds warm connections that have places.
     fn is_anything_warm(&self, tenant: Key) -> bool {
-        let Some(tenant) = self.tenants.get(tenant) else {
-            return false;
-        };
-        let mut limited = tenant
-            .active
-            .backends
-            .iter()
-            .filter(|one| one.max_connections().is_some());
-        limited.any(|backend| backend.has_warm())
+        self.limited(tenant).any(|backend| backend.has_warm())
     }
 
     /// Rings the reactors that hold warm connections which have places.
     fn ask_for_warm(&self, tenant: Key) {
-        let Some(tenant) = self.tenants.get(tenant) else {
-            return;
-        };
-        for backend in tenant
-            .active
-            .backends
-            .iter()
-            .filter(|one| one.max_connections().is_some())
-        {
+        for backend in self.limited(tenant) {
             for (share, bell) in backend.shares.iter().zip(self.hub.bells.reactors.iter()) {
-                if share.warm.load(std::sync::atomic::Ordering::Relaxed) > 0 {
+                if share.warm.load(Ordering::Relaxed) > 0 {
                     bell.ring();
                 }
             }
         }
+    }
+
+    /// The members of a tenant's set that have a limit.
+    fn limited(&self, tenant: Key) -> impl Iterator<Item = &Arc<Backend>> {
+        let members = self.tenants.get(tenant).into_iter();
+        let members = members.flat_map(|tenant| &tenant.active.backends);
+        members.filter(|backend| backend.max_connections().is_some())
     }
 
     /// Tells the other reactors since when somebody waits in this one.
@@ -258,9 +251,7 @@ impl Reactor {
             .queued
             .set(u64::try_from(tenant.queue.waiting()).unwrap_or(u64::MAX));
         let head = tenant.queue.head().map_or(0, |stamp| stamp + 1);
-        traffic
-            .queue_head
-            .store(head, std::sync::atomic::Ordering::SeqCst);
+        traffic.queue_head.store(head, Ordering::SeqCst);
     }
 
     /// Now, as all reactors count.

@@ -207,8 +207,7 @@ impl Book {
             return false;
         }
         let sample = self.as_asked(sample);
-        let board = self.service.live.board.write();
-        let heeded = board.unwrap_or_else(PoisonError::into_inner).hear(&sample);
+        let heeded = self.write(|board| board.hear(&sample));
         if heeded == Heeded::Differs && self.active.contains(&addr) {
             if !sample.outcome.is_success() {
                 let accused = self.accused.entry(addr).or_insert((0, now));
@@ -432,9 +431,9 @@ impl Book {
         board.unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, change: impl FnOnce(&mut ScoreBoard)) {
+    fn write<T>(&self, change: impl FnOnce(&mut ScoreBoard) -> T) -> T {
         let board = self.service.live.board.write();
-        change(&mut board.unwrap_or_else(PoisonError::into_inner));
+        change(&mut board.unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -5,12 +5,12 @@
 //! Nobody ever waits here for longer than another push takes, and where nothing is shared nobody is asked at all.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use crate::base::doorbell::{Doorbell, Listeners};
+use crate::base::hash::{self, mix};
 use crate::base::published::Published;
 use crate::config::Remotes;
 use crate::scorer::sample::{Sample, Source};
@@ -35,8 +35,6 @@ pub struct Node {
     pub vantage: String,
     /// What it serves, by [`service_key`].
     pub services: Vec<u32>,
-    /// When it was last heard of.
-    pub seen_at: Instant,
 }
 
 /// The fleet as it is known.
@@ -100,7 +98,7 @@ impl Share {
     /// Whose a candidate is.
     #[must_use]
     pub fn owner(&self, addr: &SocketAddr) -> NodeId {
-        let key = hash_of(addr);
+        let key = hash::of_addr(addr);
         let all = std::iter::once(&self.me).chain(&self.others);
         let weight = |node: &NodeId| (mix(key ^ mix(*node)), *node);
         all.copied().max_by_key(weight).unwrap_or(self.me)
@@ -112,29 +110,8 @@ impl Share {
 pub fn service_key(name: &str, remotes: &Remotes) -> u32 {
     // Latencies of other questions are other latencies.
     let meaning = format!("{:?} {:?}", remotes.probing.check, remotes.tls);
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in name.bytes().chain([0]).chain(meaning.bytes()) {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
+    let hash = hash::fnv1a(name.bytes().chain([0]).chain(meaning.bytes()));
     u32::try_from(mix(hash) >> 32).unwrap_or_default()
-}
-
-fn hash_of(addr: &SocketAddr) -> u64 {
-    let bits = match addr.ip() {
-        IpAddr::V4(ip) => u128::from(ip.to_bits()),
-        IpAddr::V6(ip) => ip.to_bits(),
-    };
-    let low = u64::try_from(bits & u128::from(u64::MAX)).unwrap_or_default();
-    let high = u64::try_from(bits >> 64).unwrap_or_default();
-    mix(mix(low).wrapping_add(high) ^ (u64::from(addr.port()) << 48))
-}
-
-/// The finalizer of `SplitMix64`.
-fn mix(mut value: u64) -> u64 {
-    value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
 }
 
 /// What is counted of the fleet; all written by its thread.
@@ -288,7 +265,6 @@ mod tests {
             name: String::new(),
             vantage: vantage.to_owned(),
             services: services.to_vec(),
-            seen_at: crate::base::clock::now(),
         };
         let view = FleetView {
             me: 1,

@@ -21,6 +21,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::snapshot::{MAX_MEMBERS, MAX_ROWS, SavedLifetime, ServiceState, State};
+use crate::base::hash;
 use crate::scorer::board::SavedRow;
 
 /// The version that is written, and the only one that is read.
@@ -215,11 +216,8 @@ fn body_of(bytes: &[u8]) -> Result<&[u8], Broken> {
     Ok(body)
 }
 
-/// FNV-1a of 64 bits. Each step is a bijection of the sum, so that no single changed byte goes unseen.
 fn checksum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
-        (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    hash::fnv1a(bytes.iter().copied())
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
+use crate::base::percent;
+
 /// The most rows that anybody gets at once.
 pub(super) const MOST_ROWS: usize = 10_000;
 
@@ -162,22 +164,7 @@ impl Query {
 
 /// Percent-encoding undone, `+` as a blank; `None` where that is no text.
 pub(super) fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut left = text.bytes();
-    while let Some(byte) = left.next() {
-        bytes.push(match byte {
-            b'%' => hex(left.next()?)? << 4 | hex(left.next()?)?,
-            b'+' => b' ',
-            plain => plain,
-        });
-    }
-    String::from_utf8(bytes).ok()
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
+    percent::decode(&text.replace('+', " "))
 }
 
 #[cfg(test)]

@@ -197,7 +197,6 @@ pub(super) const ALL: &[Movement] = &[
                 name: "other".to_owned(),
                 vantage: String::new(),
                 services: Vec::new(),
-                seen_at: w.sources.hub.started_at,
             };
             fleet.view.publish(Arc::new(crate::service::fleet::FleetView {
                 is_connected: true,
