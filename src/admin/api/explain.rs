@@ -210,7 +210,12 @@ impl Words<'_> {
                         because(*reason)
                     ));
                 }
-                text.extend(contests.iter().map(|contest| self.contest(contest)));
+                for said in contests.iter().map(|contest| self.contest(contest)) {
+                    // Two contests may end alike.
+                    if !text.contains(&said) {
+                        text.push(said);
+                    }
+                }
             }
         }
         text

@@ -173,6 +173,13 @@ fn the_first_set_and_then_nobody_better() {
     assert_eq!(told["contests"][0]["outcome"], "same");
     assert!(told["switch"].is_null());
     says(&told, "The best candidates are the members.");
+    let contests = told["contests"].as_array().expect("a list");
+    assert!(contests.len() > 1, "by score and by latency");
+    assert_eq!(
+        told["text"].as_array().map(Vec::len),
+        Some(2),
+        "said once: {told:#}"
+    );
     says(&scene.of(1), "In for 12 s");
 }
 
