@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+#[path = "support/tools.rs"]
+mod tools;
 #[path = "support/waiting.rs"]
 mod waiting;
 
@@ -28,7 +30,6 @@ mod documents {
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use documents::markdown::{self, Block};
@@ -127,23 +128,6 @@ pub(crate) fn hold(name: &str, made: &str) {
         "{name} is not what the sources say (line {}): UPDATE_DOCS=1 cargo test --test documents",
         differs.map_or(0, |line| line + 1)
     );
-}
-
-/// Where a program is, looked for as a shell does.
-pub(crate) fn program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/sbin".into()])
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
-}
-
-#[expect(
-    clippy::explicit_write,
-    reason = "eprintln would be kept from the reader by the harness"
-)]
-pub(crate) fn skipped(what: &str) {
-    writeln!(std::io::stderr(), "skipped: {what}").unwrap();
 }
 
 /// Every `.rs` file below a folder, relative to the root, with `/` in it.

@@ -9,7 +9,6 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -17,6 +16,9 @@ use argh_complete::Generator;
 use argh_complete::{bash::Bash, fish::Fish, zsh::Zsh};
 use argh_shared::{CommandInfoWithArgs, FlagInfo, FlagInfoKind, Optionality, PositionalInfo};
 use tcp_forwarder::cli;
+
+#[path = "support/tools.rs"]
+mod tools;
 
 const PROGRAM: &str = "tcp-forwarder";
 /// Options whose value is a file.
@@ -43,13 +45,14 @@ fn hold(name: &str, made: &str) {
 
 /// Runs a program that has nothing to complain of; whether it is there.
 fn is_content(program: &str, arguments: &[&str]) -> bool {
-    let Ok(output) = Command::new(program).args(arguments).env("LC_ALL", "C").output() else {
-        drop(writeln!(
-            std::io::stdout(),
-            "skipped: what {program} says of a file that is made, {program} is missing"
-        ));
+    if tools::wanted(program, "what it says of a file that is made").is_none() {
         return false;
-    };
+    }
+    let output = Command::new(program)
+        .args(arguments)
+        .env("LC_ALL", "C")
+        .output()
+        .unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success() && complaint.is_empty(),

@@ -9,7 +9,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,7 +19,7 @@ use serde_json::{Value, json};
 #[expect(unreachable_pub, reason = "shared with other test binaries")]
 mod support;
 
-use support::{Files, Forwarder, echo_on, ping, settings, wait_for};
+use support::{Files, Forwarder, echo_on, ping, settings, tools, wait_for};
 
 /// Rotations under load.
 const ROTATIONS: usize = 5;
@@ -99,22 +98,8 @@ fn lose_nobody(forwarder: Forwarder, folder: &Path, mut rotate: impl FnMut(&Forw
     assert!(lost.is_empty(), "{} of {} are lost", lost.len(), came.len());
 }
 
-/// logrotate as the system has it; `None` where it has none.
-fn logrotate() -> Option<&'static str> {
-    let found = ["/usr/sbin/logrotate", "/usr/bin/logrotate"]
-        .into_iter()
-        .find(|path| Path::new(path).exists());
-    if found.is_none() {
-        drop(writeln!(
-            std::io::stdout(),
-            "skipped: rotation of logs, logrotate is missing"
-        ));
-    }
-    found
-}
-
 /// Rotates once, with `how` in the configuration of logrotate.
-fn rotate(logrotate: &str, folder: &Path, how: &str) {
+fn rotate(logrotate: &Path, folder: &Path, how: &str) {
     let log = folder.join("forwarder.log");
     let config = folder.join("logrotate.conf");
     let text = format!("{} {{\n rotate 100\n nocompress\n {how}\n}}\n", log.display());
@@ -134,7 +119,9 @@ fn rotate(logrotate: &str, folder: &Path, how: &str) {
 
 #[test]
 fn logrotate_with_a_signal_loses_no_line() {
-    let Some(program) = logrotate() else { return };
+    let Some(program) = tools::wanted("logrotate", "rotation of logs") else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     let forwarder = forwarder(folder.path());
     lose_nobody(forwarder, folder.path(), |forwarder| {
@@ -142,7 +129,7 @@ fn logrotate_with_a_signal_loses_no_line() {
             "nocreate\n postrotate\n  kill -USR1 {}\n endscript",
             forwarder.pid()
         );
-        rotate(program, folder.path(), &how);
+        rotate(&program, folder.path(), &how);
     });
 }
 
@@ -150,7 +137,9 @@ fn logrotate_with_a_signal_loses_no_line() {
 /// meanwhile here.
 #[test]
 fn logrotate_with_copytruncate_leaves_a_file_that_is_appended_to() {
-    let Some(program) = logrotate() else { return };
+    let Some(program) = tools::wanted("logrotate", "rotation of logs") else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("forwarder.log");
     let forwarder = forwarder(folder.path());
@@ -160,7 +149,7 @@ fn logrotate_with_copytruncate_leaves_a_file_that_is_appended_to() {
         came.extend(clients(&addr, 20));
         wait_for("all are in the log", || gone(folder.path()) == came);
         let pid = forwarder.pid();
-        rotate(program, folder.path(), "copytruncate");
+        rotate(&program, folder.path(), "copytruncate");
         assert_eq!(pid, forwarder.pid());
         came.extend(clients(&addr, 20));
         wait_for("all are in the log", || gone(folder.path()).len() == came.len());

@@ -201,7 +201,7 @@ fn nginx_before_says_who_the_client_is() {
     };
     let module = Path::new("/usr/lib/nginx/modules/ngx_stream_module.so");
     if !module.exists() {
-        return server::say("skipped: nginx_before_says_who_the_client_is: nginx has no stream module");
+        return support::tools::say("skipped: nginx_before_says_who_the_client_is: nginx has no stream module");
     }
     let (folder, place) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let server = told_nginx(&program, folder.path(), 17);

@@ -9,7 +9,6 @@
     reason = "a test crate: a failure is a panic"
 )]
 
-use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -20,7 +19,7 @@ use serde_json::{Value, json};
 
 mod support;
 
-use support::{Files, Forwarder, PATIENCE, comes_true, echo_on, patient, ping, settings};
+use support::{Files, Forwarder, PATIENCE, comes_true, echo_on, patient, ping, settings, tools};
 
 /// A service manager's ear.
 struct Manager {
@@ -193,22 +192,6 @@ fn the_manager_hears_who_is_the_service_after_a_hand_over() {
     assert!(new.wait().unwrap().success());
 }
 
-/// systemd's own program; none where it is missing, which is said, and an error where everything has to be there.
-fn activate() -> Option<&'static str> {
-    let found = ["/usr/bin/systemd-socket-activate", "/bin/systemd-socket-activate"]
-        .into_iter()
-        .find(|path| Path::new(path).exists());
-    if found.is_none() {
-        let is_required = std::env::var("CI").is_ok_and(|value| value == "true");
-        assert!(!is_required, "systemd-socket-activate is missing");
-        drop(writeln!(
-            std::io::stderr(),
-            "skipped: socket activation of the whole program, systemd-socket-activate is missing"
-        ));
-    }
-    found
-}
-
 /// Whether anybody listens there, without a connection, which would be taken for a client.
 fn listens(addr: SocketAddr) -> bool {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
@@ -222,7 +205,10 @@ fn listens(addr: SocketAddr) -> bool {
 
 #[test]
 fn sockets_that_systemd_opened_are_served_by_their_names() {
-    let Some(activate) = activate() else { return };
+    let test = "socket activation of the whole program";
+    let Some(activate) = tools::wanted("systemd-socket-activate", test) else {
+        return;
+    };
     // It binds by itself, so ports that were free a moment ago; on an address of this process, so nobody takes them.
     let block = 128 + std::process::id() % 96;
     let free = |place: u32| {
@@ -237,7 +223,7 @@ fn sockets_that_systemd_opened_are_served_by_their_names() {
     settings["server"].as_object_mut().unwrap().remove("listen_addr");
     let files = Files::new(&settings, &format!("{}\n", echo_on(Ipv4Addr::LOCALHOST)));
     let program = files.command();
-    let mut command = Command::new(activate);
+    let mut command = Command::new(&activate);
     command
         .args(["--listen", &redis.to_string(), "--listen", &web.to_string()])
         .args(["--fdname", "redis:web"])

@@ -15,7 +15,7 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 
 use serde_json::json;
-use support::{Files, Forwarder, echo_on, ping, settings, wait_for};
+use support::{Files, Forwarder, echo_on, ping, settings, tools, wait_for};
 
 const REQUESTS: usize = 50;
 const WARM: u32 = 2;
@@ -78,22 +78,10 @@ fn trace_of_requests() -> String {
     read()
 }
 
-/// Whether there is an `strace`; says so if there is none.
-fn can_trace() -> bool {
-    let is_there = Command::new("strace").arg("-V").output().is_ok();
-    if !is_there {
-        drop(writeln!(
-            std::io::stderr(),
-            "skipped: system calls are not counted: strace is not installed"
-        ));
-    }
-    is_there
-}
-
 /// A PROXY header costs a client no call of its own: neither that which comes with its first bytes, nor that which goes.
 #[test]
 fn a_proxy_header_comes_and_goes_with_the_first_bytes() {
-    if !can_trace() {
+    if tools::wanted("strace", "system calls are counted").is_none() {
         return;
     }
     let proxy = json!({ "accept": "v1", "from": "127.0.0.0/8", "send": "v1" });
@@ -126,7 +114,7 @@ fn a_proxy_header_comes_and_goes_with_the_first_bytes() {
 
 #[test]
 fn a_request_costs_four_data_calls_and_a_pool_hit_costs_none() {
-    if !can_trace() {
+    if tools::wanted("strace", "system calls are counted").is_none() {
         return;
     }
     let trace = trace_of_requests();

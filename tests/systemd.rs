@@ -5,13 +5,15 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use tcp_forwarder::config::Keepalive;
 use tcp_forwarder::net;
 use tcp_forwarder::systemd::{Wanted, claim, inherit};
 
+#[path = "support/tools.rs"]
+mod tools;
 #[path = "support/waiting.rs"]
 mod waiting;
 
@@ -175,21 +177,14 @@ impl Drop for Killed {
 
 #[test]
 fn systemd_passes_a_socket() {
-    let Some(activate) = ["/usr/bin/systemd-socket-activate", "/bin/systemd-socket-activate"]
-        .into_iter()
-        .find(|path| Path::new(path).exists())
-    else {
-        drop(writeln!(
-            std::io::stdout(),
-            "skipped: socket activation, systemd-socket-activate is missing"
-        ));
+    let Some(activate) = tools::wanted("systemd-socket-activate", "socket activation") else {
         return;
     };
     // It binds by itself, and does not say which port; so one that was free a moment ago, and another if it is not any more.
     for _ in 0..5 {
         let (free, addr) = open();
         drop(free);
-        let child = Command::new(activate)
+        let child = Command::new(&activate)
             .args(["--listen", &addr.to_string(), "--fdname", "web"])
             .arg(format!("--setenv={CHILD}=web={addr}"))
             .arg(this_program())

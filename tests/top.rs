@@ -10,7 +10,6 @@
 )]
 
 use std::fs;
-use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
@@ -21,7 +20,7 @@ use tempfile::TempDir;
 
 mod support;
 
-use support::{Forwarder, program, wait_for};
+use support::{Forwarder, program, tools, wait_for};
 
 /// A terminal of a server of its own, in which a shell runs the program.
 struct Terminal {
@@ -31,13 +30,7 @@ struct Terminal {
 impl Terminal {
     /// Runs the program with these words in a terminal of this size. Then the shell says its status, and stays.
     fn run(environment: &str, words: &str, (columns, rows): (usize, usize)) -> Option<Self> {
-        if Command::new("tmux").arg("-V").output().is_err() {
-            drop(writeln!(
-                std::io::stdout(),
-                "skipped: top in a terminal, tmux is missing"
-            ));
-            return None;
-        }
+        tools::wanted("tmux", "top in a terminal")?;
         let this = Self {
             folder: TempDir::new().unwrap(),
         };

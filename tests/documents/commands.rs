@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use super::configurations::{BROKEN, Content, content};
 use super::markdown::{self, Block};
 use crate::waiting::{PATIENCE, comes_true};
-use crate::{program, read, root, skipped};
+use crate::{read, root, tools};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tcp-forwarder");
 
@@ -176,7 +176,8 @@ fn scene(blocks: &[Block], ports: &Ports) -> tempfile::TempDir {
 fn missing(script: &str) -> Option<&'static str> {
     OPTIONAL
         .into_iter()
-        .find(|name| script.split_whitespace().any(|word| word == *name) && program(name).is_none())
+        .filter(|name| script.split_whitespace().any(|word| word == *name))
+        .find(|name| tools::wanted(name, "a command of the documents").is_none())
 }
 
 fn text_of(output: &Output) -> String {
@@ -212,8 +213,8 @@ impl Page {
         }
         let script = self.ports.put_into(command);
         self.said = None;
-        if let Some(name) = missing(&script) {
-            return skipped(&format!("a command of {}: no {name}", self.name));
+        if missing(&script).is_some() {
+            return;
         }
         let output = shell(&script, self.scene.path()).output().expect("sh");
         let status = mark.strip_prefix("status=").unwrap_or("0");

@@ -11,7 +11,7 @@ use std::thread;
 use super::configurations::{Content, content};
 use super::markdown::{self, Block};
 use crate::waiting::{PATIENCE, comes_true};
-use crate::{program, read, skipped};
+use crate::{read, tools};
 
 /// Names of the servers in the page, and the addresses that it gives them.
 const SERVERS: [(&str, &str); 3] = [("a", "192.0.2.11"), ("b", "192.0.2.12"), ("c", "192.0.2.13")];
@@ -136,8 +136,8 @@ fn serve_alike(who: &str, shown_as: &Content<'_>, arguments: &[&str], program: &
 
 #[test]
 fn a_configuration_of_haproxy_and_its_counterpart_serve_alike() {
-    let Some(haproxy) = program("haproxy") else {
-        return skipped("HAProxy and its counterpart in docs/COMPARED.md: no haproxy");
+    let Some(haproxy) = tools::wanted("haproxy", "HAProxy and its counterpart in docs/COMPARED.md") else {
+        return;
     };
     serve_alike("HAProxy", &Content::HaProxy, &["-db", "-f", "FILE"], &haproxy, "");
 }
@@ -147,8 +147,8 @@ const STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
 #[test]
 fn a_configuration_of_nginx_and_its_counterpart_serve_alike() {
-    let Some(nginx) = program("nginx") else {
-        return skipped("nginx and its counterpart in docs/COMPARED.md: no nginx");
+    let Some(nginx) = tools::wanted("nginx", "nginx and its counterpart in docs/COMPARED.md") else {
+        return;
     };
     let mut prefix = String::from("daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr;\n");
     if Path::new(STREAM_MODULE).exists() {

@@ -8,7 +8,7 @@ use tcp_forwarder::candidates::CandidateSet;
 use tcp_forwarder::config;
 
 use super::markdown::{self, Block};
-use crate::{program, read, skipped};
+use crate::{read, tools};
 
 /// What a block is, by what stands behind its fence.
 #[derive(Debug, PartialEq, Eq)]
@@ -129,8 +129,8 @@ fn every_form_of_an_entry_is_one() {
 
 #[test]
 fn prometheus_takes_its_files() {
-    let Some(promtool) = program("promtool") else {
-        return skipped("Prometheus files of the readme: no promtool");
+    let Some(promtool) = tools::wanted("promtool", "Prometheus files of the readme") else {
+        return;
     };
     let folder = tempfile::tempdir().expect("folder");
     let mut checked = 0;
@@ -195,7 +195,7 @@ fn the_log_line_has_the_fields_of_a_log_line() {
 #[test]
 fn the_kernel_knows_its_settings() {
     if !Path::new("/proc/sys/net/core/somaxconn").exists() {
-        return skipped("kernel settings of the readme: this system does not show them");
+        return tools::say("skipped: kernel settings of the readme: this system does not show them");
     }
     let blocks = markdown::blocks(&read("docs/guide/service.md"));
     assert!(blocks.iter().any(|block| content(block) == Content::Sysctl));
@@ -213,8 +213,8 @@ fn the_kernel_knows_its_settings() {
 
 #[test]
 fn haproxy_takes_its_configuration() {
-    let Some(haproxy) = program("haproxy") else {
-        return skipped("the configuration of HAProxy in docs/COMPARED.md: no haproxy");
+    let Some(haproxy) = tools::wanted("haproxy", "the configuration of HAProxy in docs/COMPARED.md") else {
+        return;
     };
     let folder = tempfile::tempdir().expect("folder");
     let blocks = markdown::blocks(&read("docs/COMPARED.md"));

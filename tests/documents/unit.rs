@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::{program, read, root, skipped};
+use crate::{read, root, tools};
 
 #[test]
 fn the_unit_starts_what_the_readme_installs() {
@@ -49,8 +49,8 @@ fn the_socket_unit_listens_where_the_shipped_configuration_does() {
 #[cfg(target_os = "linux")]
 #[test]
 fn systemd_understands_the_units() {
-    let Some(analyze) = program("systemd-analyze") else {
-        return skipped("contrib/tcp-forwarder.service: no systemd-analyze");
+    let Some(analyze) = tools::wanted("systemd-analyze", "contrib/tcp-forwarder.service") else {
+        return;
     };
     // Verified with a program that is there: the unit's own is not installed here.
     let folder = tempfile::tempdir().expect("folder");

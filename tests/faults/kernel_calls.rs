@@ -3,7 +3,6 @@
 //! Not injected is what no kernel does: `EAGAIN` from a socket that has just been said to be ready, or a write that
 //! fails for a peer that is well.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use crate::peers::client::{Conduct, Outcome, Plan};
 use crate::peers::rig::{ROOM_KB, Rig};
 use crate::peers::stream::Order;
 use crate::scaled;
-use crate::support::{comes_true, wait_for};
+use crate::support::{comes_true, tools, wait_for};
 
 /// What one failure may cost.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -166,21 +165,18 @@ pub(crate) fn injections(trace: &Path) -> usize {
 
 /// Whether processes can be traced here at all.
 pub(crate) fn can_trace(rig: &Rig) -> bool {
-    let version = Command::new("strace").arg("-V").output();
-    let why = if version.is_err() {
-        "strace is not installed"
-    } else {
-        let tried = Command::new("timeout")
-            .args(["0.3", "strace", "-p", &rig.forwarder.pid().to_string()])
-            .output()
-            .unwrap();
-        if String::from_utf8_lossy(&tried.stderr).contains("attached") {
-            return true;
-        }
-        "processes cannot be traced"
-    };
-    let _ = writeln!(std::io::stderr(), "skipped: system calls that fail: {why}");
-    false
+    if tools::wanted("strace", "system calls that fail").is_none() {
+        return false;
+    }
+    let tried = Command::new("timeout")
+        .args(["0.3", "strace", "-p", &rig.forwarder.pid().to_string()])
+        .output()
+        .unwrap();
+    let is_traced = String::from_utf8_lossy(&tried.stderr).contains("attached");
+    if !is_traced {
+        tools::say("skipped: system calls that fail: processes cannot be traced");
+    }
+    is_traced
 }
 
 /// Enough each way for a pipe.

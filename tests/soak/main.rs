@@ -30,6 +30,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use run::{Length, soak};
+use support::tools::{self, say};
 
 fn number(name: &str) -> Option<f64> {
     let value = std::env::var(name).ok()?;
@@ -68,22 +69,15 @@ fn seconds_of_everything_harm_nobody() {
     assert!(summary["faults"].as_array().unwrap().len() > 2, "{summary}");
     assert!(written("samples.csv").lines().count() > 4);
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/soak");
-    let render = Command::new("python3")
-        .args([script, "--render", "--out"])
-        .arg(out.path())
-        .output();
-    let Ok(rendered) = render else {
-        say("skipped: the report of a soak, python3 is not installed");
+    let Some(python) = tools::wanted("python3", "the report of a soak") else {
         return;
     };
+    let rendered = Command::new(python)
+        .args([script, "--render", "--out"])
+        .arg(out.path())
+        .output()
+        .unwrap();
     assert!(rendered.status.success(), "{rendered:?}");
     assert!(written("report.md").contains(": nothing was wrong\n"));
     assert!(written("plot.svg").ends_with("</svg>\n"));
-}
-
-/// Says something to whoever runs it, though the harness keeps what a test prints.
-fn say(words: &str) {
-    use std::io::Write;
-    // Nobody reads it: then it need not be said.
-    let _ = writeln!(std::io::stderr(), "{words}");
 }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tempfile::TempDir;
 
+pub mod tools;
 mod waiting;
 
 pub use waiting::{PATIENCE, comes_to_rest, comes_true, pause, wait_for};

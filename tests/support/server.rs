@@ -1,6 +1,6 @@
-//! Real programs: where they are, servers that run and end with a test, clients that run to their end.
+//! Real programs: servers that run and end with a test, clients that run to their end.
 
-#![allow(dead_code, reason = "each test binary uses its part of it")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses its part of it")]
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -10,27 +10,13 @@ use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::support::{PATIENCE, comes_true};
+pub use crate::support::tools::{find, say};
+use crate::support::{PATIENCE, comes_true, tools};
 
-pub fn say(words: &str) {
-    // Nobody reads it: then it need not be said.
-    let _ = writeln!(std::io::stderr(), "{words}");
-}
-
-/// Where a program is installed; those of administrators are not on everybody's path.
-pub fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
-    folders
-        .map(|folder| folder.join(program))
-        .find(|file| file.is_file())
-}
-
-/// Where these programs are; none when one is missing, which is said.
+/// Where these programs are; none when one is missing, as [`tools::wanted`] has it.
 pub fn programs<const N: usize>(test: &str, names: [&str; N]) -> Option<[PathBuf; N]> {
-    let found = names.map(find);
-    if let Some(missing) = names.iter().zip(&found).find(|(_, found)| found.is_none()) {
-        say(&format!("skipped: {test}: {} is not installed", missing.0));
+    let found = names.map(|name| tools::wanted(name, test));
+    if found.contains(&None) {
         return None;
     }
     Some(found.map(|found| found.expect("none is missing")))
