@@ -11,7 +11,7 @@
     reason = "a test crate: a failure is a panic, waiting has a deadline, and metrics count in whole numbers"
 )]
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
@@ -201,7 +201,9 @@ fn nginx_before_says_who_the_client_is() {
     };
     let module = Path::new("/usr/lib/nginx/modules/ngx_stream_module.so");
     if !module.exists() {
-        return support::tools::say("skipped: nginx_before_says_who_the_client_is: nginx has no stream module");
+        return support::tools::say(
+            "skipped: nginx_before_says_who_the_client_is: nginx has no stream module",
+        );
     }
     let (folder, place) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let server = told_nginx(&program, folder.path(), 17);
@@ -256,6 +258,82 @@ fn curl_before_says_who_the_client_is() {
     ]);
     let said = run(&mut command, b"");
     assert!(said.starts_with("127.0.0.77 "), "{said}");
+}
+
+/// A Dovecot for IMAP that expects a PROXY header, takes one password from anybody, and keeps no mail.
+fn dovecot(program: &Path, folder: &Path, last: u8) -> Server {
+    let addr = free_addr(last);
+    let at = folder.display();
+    let config = format!(
+        "base_dir = {at}/run\nstate_dir = {at}/state\nlog_path = /dev/stderr\nprotocols = imap\nssl = no\n\
+         disable_plaintext_auth = no\nhaproxy_trusted_networks = 127.0.0.0/8\nmail_location = maildir:{at}/mail\n\
+         first_valid_uid = 1\n\
+         passdb {{\n driver = static\n args = password=secret\n}}\n\
+         userdb {{\n driver = static\n args = uid=www-data gid=www-data home={at}/home\n}}\n\
+         service imap-login {{\n inet_listener imap {{\n address = {}\n port = {}\n haproxy = yes\n }}\n\
+         inet_listener imaps {{\n port = 0\n }}\n}}\n",
+        addr.ip(),
+        addr.port()
+    );
+    std::fs::write(folder.join("dovecot.conf"), config).unwrap();
+    // Whoever logs in has a process that is not root, and looks into the folder.
+    let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(folder, everybody).unwrap();
+    let mut command = Command::new(program);
+    command.arg("-F").arg("-c").arg(folder.join("dovecot.conf"));
+    Server::start(command, addr, folder)
+}
+
+/// A server that greets, but not before it knows who the client is: the header must not wait for the client's first byte.
+#[test]
+fn dovecot_behind_greets_whom_it_is_told() {
+    let Some([program]) = programs("dovecot_behind_greets_whom_it_is_told", ["dovecot"]) else {
+        return;
+    };
+    let folder = TempDir::new().unwrap();
+    let server = dovecot(&program, folder.path(), 31);
+    let mut logins = 0;
+    for version in ["v1", "v2"] {
+        for pool in pools() {
+            let forwarder = Forwarder::start(&settings(&json!({ "send": version }), &pool), &server.list());
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.bind(&SocketAddr::from((CLIENT, 0)).into()).unwrap();
+            socket.connect(&forwarder.addr().into()).unwrap();
+            let mut stream = BufReader::new(patient(TcpStream::from(socket)));
+            let mut line = String::new();
+            stream.read_line(&mut line).unwrap();
+            assert!(line.starts_with("* OK"), "{version}: {line}: {}", server.log());
+            let mut ask = |words: &str| {
+                stream
+                    .get_mut()
+                    .write_all(format!("a {words}\r\n").as_bytes())
+                    .unwrap();
+                loop {
+                    let mut line = String::new();
+                    assert!(
+                        stream.read_line(&mut line).unwrap() > 0,
+                        "{words}: {}",
+                        server.log()
+                    );
+                    if let Some(answer) = line.strip_prefix("a ") {
+                        break answer.to_owned();
+                    }
+                }
+            };
+            for words in ["LOGIN me secret", "SELECT INBOX", "LOGOUT"] {
+                let answer = ask(words);
+                assert!(
+                    answer.starts_with("OK"),
+                    "{version}: {words}: {answer}: {}",
+                    server.log()
+                );
+            }
+            logins += 1;
+            wait_for("the login in its log", || {
+                server.log().matches(&format!("rip={CLIENT},")).count() == logins
+            });
+        }
+    }
 }
 
 /// A certificate for this name and its key, in files of these names.
