@@ -89,6 +89,7 @@ const ALL: &[&str] = &[
     "docs/MEMORY.md",
     "docs/SEARCH.md",
     "docs/WRITERS.md",
+    "docs/internals/promises.md",
     "docs/reference/configuration.md",
     "docs/reference/limits.md",
     "docs/reference/metrics.md",
