@@ -40,6 +40,9 @@ const BY_HAND: [(&str, &str); 6] = [
 /// Programs that blocks need and a machine may lack.
 const OPTIONAL: [&str; 2] = ["curl", "ss"];
 
+/// The process of this configuration is asked by a page, and its candidates are nobody's: the one that runs is asked.
+const NOT_RUN: &str = "-c first.yaml";
+
 /// The two ports of the documents, and what they are here.
 #[derive(Debug, Clone)]
 struct Ports {
@@ -212,6 +215,8 @@ impl Page {
             self.start("tcp-forwarder --config config.yaml\n");
         }
         let script = self.ports.put_into(command);
+        let whom = format!("--url http://127.0.0.1:{}", self.ports.metrics);
+        let script = script.replace(NOT_RUN, &whom);
         self.said = None;
         if missing(&script).is_some() {
             return;
@@ -255,6 +260,7 @@ impl Page {
             | Content::HaProxy
             | Content::Nginx
             | Content::Envoy
+            | Content::Theirs(_)
             | Content::Sysctl
             | Content::LogLine
             | Content::Diagram => {}

@@ -27,6 +27,8 @@ pub(crate) enum Content<'a> {
     Nginx,
     /// `yaml envoy`: a configuration of Envoy.
     Envoy,
+    /// `text cfnat`, `text realm`: how others are told what to do.
+    Theirs(&'a str),
     /// `json`: a log line.
     LogLine,
     /// `sh`, and how it is run.
@@ -46,6 +48,7 @@ pub(crate) fn content(block: &Block) -> Content<'_> {
         ["text", "list", name] => Content::List(name),
         ["text", "haproxy"] => Content::HaProxy,
         ["text", "nginx"] => Content::Nginx,
+        ["text", who @ ("cfnat" | "realm")] => Content::Theirs(who),
         ["ini", "sysctl"] => Content::Sysctl,
         ["json"] => Content::LogLine,
         ["sh"] => Content::Shell(""),
@@ -88,6 +91,7 @@ fn every_configuration_and_list_is_valid() {
             | Content::Sysctl
             | Content::LogLine
             | Content::HaProxy
+            | Content::Theirs(_)
             | Content::Shell(_)
             | Content::Output
             | Content::Diagram => {}
