@@ -371,6 +371,11 @@ fn bad_config(error: &config::LoadError) -> Failure {
             }
         }
     }
+    if let config::LoadError::Unreadable { file, .. } = error
+        && file == Path::new(cli::DEFAULT_CONFIG)
+    {
+        text.push_str("; another one is named by --config FILE");
+    }
     Failure {
         text,
         status: error.exit_status(),

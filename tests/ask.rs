@@ -203,6 +203,19 @@ fn what_goes_wrong_is_said_with_its_exit_status() {
             .contains("\n\ntwo, evaluated ")
     );
     assert_eq!(said(&["status", "-c", "nowhere.yaml"]).status, Some(1));
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut without = program();
+    without.arg("status").current_dir(elsewhere.path());
+    let without = run(without);
+    assert_eq!(without.status, Some(1));
+    assert!(without.err.contains("by --config FILE"), "{}", without.err);
+    let portless = said(&["drain", "-c", &config, "192.0.2.7"]);
+    assert_eq!(portless.status, Some(2));
+    assert!(
+        portless.err.contains("not an address with its port, such as"),
+        "{}",
+        portless.err
+    );
     forwarder.stop();
     for words in [["status", "--socket", &socket], ["status", "-c", &config]] {
         let nobody = said(&words);

@@ -93,7 +93,7 @@ command! {
     #[argh(subcommand, name = "drain")]
     Drain {
         /// the candidate with its port, such as 192.0.2.7:443
-        #[argh(positional)]
+        #[argh(positional, from_str_fn(candidate))]
         candidate: SocketAddr,
 
         /// service (default: the only one)
@@ -107,7 +107,7 @@ command! {
     #[argh(subcommand, name = "maintenance")]
     Maintenance {
         /// the candidate with its port, such as 192.0.2.7:443
-        #[argh(positional)]
+        #[argh(positional, from_str_fn(candidate))]
         candidate: SocketAddr,
 
         /// service (default: the only one)
@@ -121,7 +121,7 @@ command! {
     #[argh(subcommand, name = "ready")]
     Ready {
         /// the candidate with its port, such as 192.0.2.7:443
-        #[argh(positional)]
+        #[argh(positional, from_str_fn(candidate))]
         candidate: SocketAddr,
 
         /// service (default: the only one)
@@ -198,6 +198,11 @@ impl Ready {
 
 fn url(text: &str) -> Result<Url, String> {
     Url::parse(text)
+}
+
+fn candidate(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "not an address with its port, such as 192.0.2.7:443 or [2001:db8::7]:443".to_owned())
 }
 
 fn address(

@@ -173,6 +173,7 @@ impl Narrator {
         }
         let scores = |metrics| format!("  curl -s http://{metrics}/metrics | grep server_score");
         lines.extend(metrics.map(scores));
+        lines.extend(metrics.map(|metrics| format!("  open http://{metrics}/ in a browser")));
         lines.push(format!(
             "After {} s the configuration is reloaded. Ctrl+C stops.\n\nScores:\n",
             RELOAD_AFTER.as_secs()
