@@ -75,6 +75,7 @@ const ALL: &[&str] = &[
     "MOBILE.md",
     "PROMISES.md",
     "contrib/README.md",
+    "contrib/windows/README.md",
     "docs/ACCESS-LOG.md",
     "docs/API.md",
     "docs/COMMANDS.md",
@@ -98,6 +99,7 @@ const ALL: &[&str] = &[
     "docs/zh-CN/reference/limits.md",
     "docs/zh-CN/reference/metrics.md",
     "docs/zh-CN/reference/reasons.md",
+    "fuzz/README.md",
     "scripts/bench/README.md",
 ];
 
@@ -131,13 +133,18 @@ pub(crate) fn hold(name: &str, made: &str) {
     );
 }
 
-/// Every `.rs` file below a folder, relative to the root, with `/` in it.
-fn sources(folder: &Path, found: &mut BTreeSet<String>) {
+/// Every file with this extension below a folder, relative to the root, with `/` in it; but for what is built, fetched or hidden.
+fn files(folder: &Path, wanted: &str, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+        let entry = entry.unwrap();
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        if name.starts_with('.') || ["target", "dist", "node_modules"].contains(&&*name) {
+            continue;
+        }
         if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files(&path, wanted, found);
+        } else if path.extension().is_some_and(|extension| extension == wanted) {
             let relative = path.strip_prefix(root()).unwrap();
             found.insert(relative.to_string_lossy().replace('\\', "/"));
         }
@@ -157,13 +164,22 @@ fn the_map_names_every_source_file_and_no_other() {
     let unique: BTreeSet<String> = mapped.iter().cloned().collect();
     assert_eq!(unique.len(), mapped.len(), "the map names a file twice");
     let mut existing = BTreeSet::new();
-    sources(&root().join("src"), &mut existing);
+    files(&root().join("src"), "rs", &mut existing);
     let missing: Vec<_> = existing.difference(&unique).collect();
     let gone: Vec<_> = unique.difference(&existing).collect();
     assert!(
         missing.is_empty() && gone.is_empty(),
         "docs/MAP.md: files without a line: {missing:?}; lines without a file: {gone:?}"
     );
+}
+
+#[test]
+fn every_document_is_held_to_what_it_says() {
+    let mut existing = BTreeSet::new();
+    files(&root(), "md", &mut existing);
+    let held: BTreeSet<String> = all().map(str::to_owned).collect();
+    let missing: Vec<_> = existing.difference(&held).collect();
+    assert!(missing.is_empty(), "in neither list: {missing:?}");
 }
 
 #[test]
