@@ -344,6 +344,11 @@ impl Backend {
         self.taken.load(Ordering::SeqCst)
     }
 
+    /// Whether more places are taken than there are, for there were more before.
+    pub fn is_beyond(&self) -> bool {
+        self.open() > self.places.get()
+    }
+
     /// Whether a client of this reactor would find a connection: a place for one, or a warm one.
     pub fn has_room(&self, reactor: usize) -> bool {
         let warm = || {

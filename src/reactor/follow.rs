@@ -105,6 +105,10 @@ impl Reactor {
         let pools = std::mem::take(&mut before.pools);
         let ancestors = std::mem::take(&mut before.ancestors);
         let queue = std::mem::take(&mut before.queue);
+        if queue.waiting() > 0 {
+            // Who rings for those who wait rings for whoever has the queue.
+            self.queueing.push(new);
+        }
         if ancestors > 0 {
             let all: Vec<Key> = self.tenants.keys().collect();
             for key in all {

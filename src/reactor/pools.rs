@@ -64,7 +64,8 @@ impl Reactor {
                 return;
             };
             let Some(share) = pool.share() else { return };
-            if sizing::surplus(&tenant.spec().pools.strategy, share) == 0 {
+            let is_surplus = sizing::surplus(&tenant.spec().pools.strategy, share) > 0;
+            if !is_surplus && !pool.backend.is_beyond() {
                 return;
             }
             if *closes == 0 {

@@ -466,7 +466,10 @@ impl Choice {
     fn weigh(&self, backends: Vec<Arc<Backend>>) -> Vec<(Arc<Backend>, NonZeroU16)> {
         let weigh = |backend: Arc<Backend>| {
             let options = self.candidates.options_of(&backend.addr);
-            backend.set_max_connections(options.max_connections);
+            // Who is on the list no more keeps what it had: it is about to leave, and not for as many as wait.
+            if self.candidates.contains(&backend.addr) {
+                backend.set_max_connections(options.max_connections);
+            }
             (backend, options.weight)
         };
         backends.into_iter().map(weigh).collect()
