@@ -30,6 +30,8 @@ pub struct Backend {
     peak: AtomicU32,
     /// Places that are taken: connections to it that it has not finished, warm ones and dials included, over all reactors.
     taken: AtomicU32,
+    /// Those of them that probes have.
+    probed: AtomicU32,
     /// Places that there are. Written by the selector.
     places: Limit,
     /// How soon its answers begin, in microseconds; 0: not known. Written by the scorer.
@@ -287,6 +289,7 @@ impl Backend {
             live: AtomicU32::new(0),
             peak: AtomicU32::new(0),
             taken: AtomicU32::new(0),
+            probed: AtomicU32::new(0),
             places: Limit::default(),
             time_micros: AtomicU32::new(0),
             target: AtomicU32::new(0),
@@ -339,9 +342,14 @@ impl Backend {
         self.places.set(max.map(NonZeroU32::get));
     }
 
-    /// Connections to it that it has not finished: in use, warm and dialled, over all reactors.
+    /// Connections to it that it has not finished: in use, warm and dialled, over all reactors, and those of probes.
     pub fn open(&self) -> u32 {
         self.taken.load(Ordering::SeqCst)
+    }
+
+    /// Whether all places are taken: clients find a connection only where one is warm.
+    pub fn is_full(&self) -> bool {
+        self.open() >= self.places.get()
     }
 
     /// Whether more places are taken than there are, for there were more before.
@@ -356,7 +364,7 @@ impl Backend {
                 .get(reactor)
                 .map(|share| share.warm.load(Ordering::Relaxed))
         };
-        self.open() < self.places.get() || warm() > Some(0)
+        !self.is_full() || warm() > Some(0)
     }
 
     /// Places that may be taken by warm connections: half of what is free, so that clients of other reactors, who cannot
@@ -392,6 +400,11 @@ impl Backend {
             .any(|share| share.warm.load(Ordering::Relaxed) > 0)
     }
 
+    /// Whether a probe has a place, which is free again before long.
+    pub fn is_probed(&self) -> bool {
+        self.probed.load(Ordering::Relaxed) > 0
+    }
+
     /// Counts one relay less.
     pub fn leave(&self) {
         self.live.fetch_sub(1, Ordering::Relaxed);
@@ -422,6 +435,27 @@ impl Drop for Place {
     fn drop(&mut self) {
         let before = self.0.taken.fetch_sub(1, Ordering::SeqCst);
         debug_assert!(before > 0, "who leaves a place has taken it");
+    }
+}
+
+/// The place of a probe, which has one as any other connection has. Whoever drops it sees to those who wait.
+#[derive(Debug)]
+pub struct ProbePlace(Place);
+
+impl ProbePlace {
+    /// Takes one; none if all are taken.
+    #[must_use]
+    pub fn take(backend: &Arc<Backend>) -> Option<Self> {
+        let place = Place::take(backend)?;
+        backend.probed.fetch_add(1, Ordering::Relaxed);
+        Some(Self(place))
+    }
+}
+
+impl Drop for ProbePlace {
+    fn drop(&mut self) {
+        // Before the place is free.
+        self.0.0.probed.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -514,6 +548,12 @@ impl ActiveSet {
     #[must_use]
     pub fn has_limits(&self) -> bool {
         self.is_limited() || self.reserve().is_some_and(Self::is_limited)
+    }
+
+    /// Members that are full.
+    #[must_use]
+    pub fn full(&self) -> usize {
+        self.backends.iter().filter(|backend| backend.is_full()).count()
     }
 
     /// Whether a client of this reactor would find a connection to a member.
@@ -613,6 +653,19 @@ mod tests {
         backend.set_max_connections(NonZeroU32::new(2));
         assert_eq!(backend.open(), 9, "who is there stays");
         assert!(many.iter().all(Option::is_some) && Place::take(&backend).is_none());
+    }
+
+    #[test]
+    fn a_probe_has_a_place_like_any_other_connection() {
+        let backend = backend(2);
+        let probe = ProbePlace::take(&backend).expect("free");
+        assert!(backend.is_probed() && !backend.is_full());
+        let place = Place::take(&backend).expect("free");
+        assert!(backend.is_full() && ProbePlace::take(&backend).is_none());
+        drop(probe);
+        assert!(!backend.is_probed() && !backend.is_full());
+        drop(place);
+        assert_eq!(backend.open(), 0);
     }
 
     #[test]

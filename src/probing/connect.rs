@@ -29,6 +29,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use super::check::Plan;
 use super::probe::Probe;
 use super::talk::Talk;
+use crate::backend::ProbePlace;
 use crate::base::clock;
 use crate::base::doorbell::Doorbell;
 use crate::config::Bind;
@@ -64,6 +65,8 @@ struct Flight {
     deadline: Instant,
     timeout: Duration,
     stage: Stage,
+    /// Its place, at a backend that takes only so many connections. Behind the socket, which is closed before that is free.
+    _place: Option<ProbePlace>,
 }
 
 /// How far a probe has come.
@@ -113,6 +116,17 @@ impl Connector {
 
     /// Begins a probe from where it is to leave, which asks according to a plan, if there is one; it fails after its time-out.
     pub fn start(&mut self, probe: &Probe, plan: Option<Arc<Plan>>, bind: &Bind) -> Start {
+        self.start_at(None, probe, plan, bind)
+    }
+
+    /// The same, with a place at a backend that takes only so many connections; it is given back when the probe has ended.
+    pub fn start_at(
+        &mut self,
+        place: Option<ProbePlace>,
+        probe: &Probe,
+        plan: Option<Arc<Plan>>,
+        bind: &Bind,
+    ) -> Start {
         let Probe {
             candidate, timeout, ..
         } = *probe;
@@ -141,6 +155,7 @@ impl Connector {
                         deadline: began_at + timeout,
                         timeout,
                         stage: Stage::Connecting(plan),
+                        _place: place,
                     });
                 }
                 Start::Begun

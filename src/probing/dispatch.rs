@@ -23,6 +23,7 @@ use super::places::Places;
 use super::probe::{Ending, Errand, Probe};
 use super::sentinels::{Manners, Others, Sentinels};
 use super::uplinks::{Landmarks, is_landmark};
+use crate::backend::ProbePlace;
 use crate::base::burst::Burst;
 use crate::base::grid::Grid;
 use crate::base::published::Reader;
@@ -52,6 +53,10 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// Between two pictures of the searched space, which are for people to look at; and before the first one.
 const SPACE_PAUSE: Duration = Duration::from_secs(10);
 const FIRST_SPACE_PAUSE: Duration = Duration::from_secs(1);
+
+/// No place is free for a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
 
 /// The prober without its sockets.
 #[derive(Debug)]
@@ -233,6 +238,28 @@ impl Dispatch {
     pub fn bind(&self, probe: &Probe) -> Option<&Bind> {
         let entry = self.services.get(&probe.candidate.service)?;
         Some(&entry.service.spec.remotes.bind)
+    }
+
+    /// The place that a probe needs: of a member that takes only so many connections a probe is one. None if it needs none.
+    ///
+    /// # Errors
+    /// All are taken, or clients wait for one, who go first. What serves so many needs no probe to show that it does.
+    pub fn place(&self, probe: &Probe) -> Result<Option<ProbePlace>, Full> {
+        let Some(entry) = self.services.get(&probe.candidate.service) else {
+            return Ok(None);
+        };
+        let live = &entry.service.live;
+        let active = live.active.load();
+        if !active.has_limits() {
+            return Ok(None);
+        }
+        // A probe of another port is a connection to somebody else.
+        let mut limited = active.everybody().filter(|one| one.max_connections().is_some());
+        match limited.find(|one| one.addr == probe.to()) {
+            None => Ok(None),
+            Some(_) if live.longest_queued().is_some() => Err(Full),
+            Some(backend) => ProbePlace::take(backend).map(Some).ok_or(Full),
+        }
     }
 
     /// Follows what was published; to be called at first, and whenever the prober is rung.
@@ -435,6 +462,11 @@ impl Dispatch {
         };
         match ending {
             Ending::Ended(sample) => {
+                // The place that it had, if it had one, is somebody else's.
+                let longest = entry.service.live.longest_queued();
+                if let Some(bell) = longest.and_then(|reactor| self.hub.bells.reactors.get(reactor)) {
+                    bell.ring();
+                }
                 self.hub.samples.push(sample);
                 if entry.agenda.learn(&sample, &mut self.rng) {
                     tell_doubt(entry);

@@ -54,7 +54,7 @@ pub enum Ending {
     /// It could not begin, for want of descriptors or memory: says nothing of the candidate, which is to be asked
     /// later.
     PutOff(Probe),
-    /// It could not begin, for want of a local port towards this candidate, or of what it is to leave from: that says nothing
-    /// of it, nor of others. It has its turn in a later round; those behind it need not wait for that.
+    /// It could not begin, for want of a local port towards this candidate, or of what it is to leave from, or of a place at it,
+    /// which takes only so many connections: that says nothing of it, nor of others. It has its turn in a later round; those behind it need not wait for that.
     LeftOut(Probe),
 }

@@ -110,7 +110,12 @@ impl Prober {
                 self.endings.push(Ending::LeftOut(probe));
                 continue;
             };
-            match self.connector.start(&probe, self.dispatch.plan(&probe), bind) {
+            let Ok(place) = self.dispatch.place(&probe) else {
+                self.endings.push(Ending::LeftOut(probe));
+                continue;
+            };
+            let plan = self.dispatch.plan(&probe);
+            match self.connector.start_at(place, &probe, plan, bind) {
                 Start::Begun => {}
                 Start::Ended(sample) => self.endings.push(Ending::Ended(sample)),
                 Start::NoSource(error) => {

@@ -8,7 +8,8 @@
 //! looks at the times; both in one order for all (`SeqCst`), so that at least one of the two sees the other.
 //!
 //! Warm connections have places, too, but none that a client waits for: while anybody waits, none is made, and reactors that
-//! hold some give them up.
+//! hold some give them up. Probes have places as well (`probing/dispatch.rs`), for as long as they take, and none while anybody
+//! waits.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,7 +27,7 @@ use crate::relay::close::{CloseReason, Ending};
 /// Clients that one turn serves of one queue.
 const SERVED_PER_TURN: usize = 64;
 
-/// How long a client waits at least where another reactor has a warm connection to give up for it.
+/// How long a client waits at least where another reactor has a warm connection to give up for it, or a probe has a place.
 const RECLAIM: Duration = Duration::from_millis(100);
 
 impl Reactor {
@@ -80,7 +81,7 @@ impl Reactor {
             .get_or_insert(Queued { stamp, since: None });
         let since = *queued.since.get_or_insert(now);
         let stamp = queued.stamp;
-        if self.is_anything_warm(heir) {
+        if self.is_anything_about_to_be_free(heir) {
             timeout = timeout.max(RECLAIM);
         }
         if since + timeout <= now {
@@ -218,9 +219,10 @@ impl Reactor {
         }
     }
 
-    /// Whether any reactor holds warm connections that have places.
-    fn is_anything_warm(&self, tenant: Key) -> bool {
-        self.limited(tenant).any(|backend| backend.has_warm())
+    /// Whether any reactor holds warm connections that have places, or the prober.
+    fn is_anything_about_to_be_free(&self, tenant: Key) -> bool {
+        self.limited(tenant)
+            .any(|backend| backend.has_warm() || backend.is_probed())
     }
 
     /// Rings the reactors that hold warm connections which have places.

@@ -3,12 +3,16 @@
 mod asleep;
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::atomic::Ordering;
 
 use super::*;
+use crate::backend::{ActiveSet, Backend};
 use crate::candidates::CandidateSet;
 use crate::config::Spec;
 use crate::scorer::link::Phase as LinkPhase;
 use crate::scorer::sample::{Outcome, Report, Sample, Source};
+use crate::selector::decide::Footing;
 use crate::service::stage;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -452,4 +456,44 @@ fn landmarks_are_beyond_this_machine() {
         landmarks[0].is_some_and(|addr| addr.is_ipv4()) && landmarks[1].is_some_and(|addr| addr.is_ipv6())
     );
     assert_eq!(bench.dispatch.landmarks(), landmarks);
+}
+
+#[test]
+fn a_probe_of_a_member_has_one_of_its_places_and_none_that_a_client_waits_for() {
+    let mut bench = bench(100);
+    let id = bench.open(&in_rounds(), "10.0.0.1\n10.0.0.2");
+    let live = Arc::clone(&bench.services[0].live);
+    let addr: SocketAddr = "10.0.0.1:80".parse().expect("an address");
+    let probe = Probe {
+        candidate: Candidate { service: id, addr },
+        timeout: SECOND,
+        errand: Errand::Round { at: bench.now },
+        port: 0,
+        asks: false,
+    };
+    let needs = |bench: &Bench, probe: &Probe| bench.dispatch.place(probe).map(|place| place.is_some());
+    bench.step();
+    assert_eq!(needs(&bench, &probe), Ok(false), "no member");
+    let member = Arc::new(Backend::new(addr, bench.now, 1));
+    let set = || ActiveSet::new(vec![Arc::clone(&member)], Footing::Good);
+    live.active.publish(Arc::new(set()));
+    assert_eq!(needs(&bench, &probe), Ok(false), "it takes as many as come");
+    member.set_max_connections(NonZeroU32::new(1));
+    live.active.publish(Arc::new(set()));
+    let place = bench.dispatch.place(&probe).expect("free").expect("limited");
+    assert_eq!(needs(&bench, &probe), Err(Full));
+    assert_eq!(
+        needs(&bench, &Probe { port: 81, ..probe }),
+        Ok(false),
+        "somebody else"
+    );
+    drop(place);
+    assert_eq!(needs(&bench, &probe), Ok(true));
+    live.traffic[0].queue_head.store(1, Ordering::SeqCst);
+    assert_eq!(needs(&bench, &probe), Err(Full), "somebody waits");
+    // Who is left out has its turn later, and whoever waits hears of the end of another probe.
+    bench.hub.bells.reactors[0].answer();
+    assert!(!bench.hub.bells.reactors[0].answer());
+    bench.pass(bench.now + SECOND * 60);
+    assert!(bench.hub.bells.reactors[0].answer());
 }
