@@ -9,7 +9,7 @@ use crate::app::{Listed, Lists};
 use crate::candidates::{Account, CandidateSet, unreached};
 use crate::config::{
     BandwidthLimits, Bind, ClientAuth, ClientTls, Config, LogOutput, Process, Provider, Server, ServiceName,
-    Spec, Strategy, TlsVersion,
+    Spec, Strategy, Supply, TlsVersion,
 };
 use crate::tls::Credentials;
 
@@ -183,9 +183,9 @@ impl fmt::Display for Remotes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { spec, listed, indent } = self;
         let (set, accounts) = *listed;
-        let account = |provider: &Provider| accounts.get(&provider.file()?.path);
+        let account = |supply: &Supply| accounts.get(&supply.file()?.path);
         if let [only] = &spec.remotes.providers[..] {
-            if only.is_asked() {
+            if only.provider.is_asked() {
                 writeln!(f, "{indent}candidates: asked for at run time ({})", Named(only))?;
             } else {
                 writeln!(f, "{indent}candidates: {} ({})", Size(&set.union), Named(only))?;
@@ -287,11 +287,12 @@ impl fmt::Display for Size<'_> {
 }
 
 /// Which provider it is.
-struct Named<'a>(&'a Provider);
+struct Named<'a>(&'a Supply);
 
 impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
+        let Self(supply) = self;
+        match &supply.provider {
             Provider::File(file) => {
                 let watch = if file.watch { ", watched" } else { "" };
                 write!(f, "{}{watch}", file.path.display())
@@ -299,6 +300,10 @@ impl fmt::Display for Named<'_> {
             Provider::Inline(_) => write!(f, "inline"),
             Provider::Dns(dns) => write!(f, "dns {}", dns.name),
             Provider::Srv(srv) => write!(f, "srv {}", srv.name),
+        }?;
+        match supply.max_connections {
+            Some(max) => write!(f, ", {max} connections each at once"),
+            None => Ok(()),
         }
     }
 }

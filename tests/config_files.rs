@@ -13,6 +13,7 @@ use std::time::Duration;
 use tcp_forwarder::candidates::CandidateSet;
 use tcp_forwarder::config::{
     self, Algorithm, Config, LoadError, LogFormat, LogOutput, Provider, ServiceName, Spec, Splice, Strategy,
+    Supply,
 };
 
 fn folder(kind: &str) -> PathBuf {
@@ -33,7 +34,7 @@ fn spec(name: &str) -> Spec {
 fn defaults() -> Config {
     let mut config = Config::default();
     config.edit(|spec| {
-        if let Some(Provider::File(list)) = spec.remotes.providers.first_mut() {
+        if let Some(Provider::File(list)) = spec.remotes.providers.first_mut().map(|one| &mut one.provider) {
             list.path = folder("good").join("ip_list.txt");
         }
     });
@@ -155,7 +156,7 @@ fn services_inherit_and_differ() {
     assert_eq!(spec("redis").remotes.default_remote_port, 6379);
     assert_eq!(spec("web").remotes, spec("web-2").remotes, "an alias");
     let web = spec("web");
-    let file = web.remotes.providers.first().and_then(Provider::file);
+    let file = web.remotes.providers.first().and_then(Supply::file);
     assert_eq!(file.expect("a file").path, folder("good").join("web.txt"));
     assert_eq!(
         config.process.control_socket,

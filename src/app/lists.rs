@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use log::warn;
 
 use crate::base::file_watch::must_be_regular;
 use crate::candidates::{Account, CandidateSet, Host, HostNames, List, LoadError, Rules, list_file};
-use crate::config::{Config, Family, FileProvider, Provider, ServiceName};
+use crate::config::{Config, Family, FileProvider, Provider, ServiceName, Supply};
 use crate::service::provided::{Ask, Question};
 
 /// The candidates of each service.
@@ -33,6 +34,8 @@ pub struct Part {
     pub hosts: Arc<[Host]>,
     /// What others have said when they were asked for it.
     pub found: Option<Arc<CandidateSet>>,
+    /// Connections that each of its candidates takes at once, unless its entry says otherwise.
+    pub max_connections: Option<NonZeroU32>,
 }
 
 impl Part {
@@ -51,7 +54,7 @@ impl From<List> for Part {
         Self {
             own: Some(Arc::new(list.set)),
             hosts: list.hosts.into(),
-            found: None,
+            ..Self::default()
         }
     }
 }
@@ -77,7 +80,12 @@ impl Listed {
             debug_assert!(index < self.parts.len(), "a place for each provider");
             if let Some(known) = self.parts.get_mut(index) {
                 let found = known.found.take().filter(|_| !part.hosts.is_empty());
-                *known = Part { found, ..part };
+                let max_connections = known.max_connections;
+                *known = Part {
+                    found,
+                    max_connections,
+                    ..part
+                };
             }
         }
         self.union = unite(&self.parts);
@@ -92,13 +100,19 @@ impl Listed {
     }
 }
 
-/// All candidates. Those of the only provider are not copied.
+/// All candidates. Those of the only provider are not copied, unless it has a limit for them.
 fn unite(parts: &[Part]) -> Arc<CandidateSet> {
-    let said = parts.iter().flat_map(|part| [&part.own, &part.found]);
-    let said: Vec<&Arc<CandidateSet>> = said.flatten().filter(|set| !set.is_empty()).collect();
+    let said = parts.iter().flat_map(|part| {
+        let sets = [&part.own, &part.found].into_iter().flatten();
+        let sets = sets.filter(|set| !set.is_empty());
+        sets.map(|set| (set, part.max_connections))
+    });
+    let said: Vec<_> = said.collect();
     match said[..] {
-        [one] => Arc::clone(one),
-        _ => Arc::new(CandidateSet::union(said.into_iter().map(|set| &**set))),
+        [(one, None)] => Arc::clone(one),
+        _ => Arc::new(CandidateSet::union_with_limits(
+            said.into_iter().map(|(set, max)| (&**set, max)),
+        )),
     }
 }
 
@@ -108,7 +122,8 @@ pub(super) fn questions(config: &Config, lists: &Lists) -> Vec<Question> {
     for (name, spec) in &config.services {
         let remotes = &spec.remotes;
         let dns = Arc::new(remotes.dns.clone());
-        for (index, provider) in remotes.providers.iter().enumerate() {
+        for (index, supply) in remotes.providers.iter().enumerate() {
+            let provider = &supply.provider;
             let ask = match provider {
                 Provider::File(_) | Provider::Inline(_) => {
                     let part = lists.get(name).and_then(|listed| listed.part(index));
@@ -194,7 +209,7 @@ impl std::error::Error for ListError {}
 /// All lists that cannot be read or used.
 pub(super) fn reload(config: &Config) -> Result<Lists, ListError> {
     let specs = config.services.values();
-    let files = specs.flat_map(|spec| spec.remotes.providers.iter().filter_map(Provider::file));
+    let files = specs.flat_map(|spec| spec.remotes.providers.iter().filter_map(Supply::file));
     let paths: BTreeSet<&PathBuf> = files.map(|file| &file.path).collect();
     let unreadable = |path: &PathBuf| {
         let source = must_be_regular(path).err()?;
@@ -267,7 +282,11 @@ pub fn read(config: &Config, mut understood: impl FnMut(&Path, &Account)) -> Res
             }
             Provider::Dns(_) | Provider::Srv(_) => Part::default(),
         };
-        let parts = spec.remotes.providers.iter().map(&mut part).collect();
+        let parts = spec.remotes.providers.iter().map(|supply| Part {
+            max_connections: supply.max_connections,
+            ..part(&supply.provider)
+        });
+        let parts = parts.collect();
         lists.insert(name.clone(), Listed::of(parts));
     }
     if errors.is_empty() {

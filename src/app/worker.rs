@@ -31,7 +31,7 @@ use crate::base::clock;
 use crate::base::file_watch::{FileWatch, LAZY_LOOK_INTERVAL, LOOK_INTERVAL, must_be_regular};
 use crate::candidates::Rules;
 use crate::candidates::watch::Watch;
-use crate::config::{self, Config, Provider, ServiceName};
+use crate::config::{self, Config, ServiceName, Supply};
 use crate::fleet::Sharer;
 #[cfg(unix)]
 use crate::handover::Claimed;
@@ -494,7 +494,7 @@ impl Watches {
         }
         let mut before = std::mem::take(&mut self.lists);
         let files = config.services.values().flat_map(|spec| {
-            let files = spec.remotes.providers.iter().filter_map(Provider::file);
+            let files = spec.remotes.providers.iter().filter_map(Supply::file);
             files.map(|file| (file, spec.remotes.default_remote_port))
         });
         for (file, port) in files.filter(|(file, _)| file.watch) {
@@ -538,12 +538,12 @@ impl Watches {
 fn places_of(service: &Service, (path, rules): (&PathBuf, Rules)) -> Vec<usize> {
     let remotes = &service.spec.remotes;
     let port = remotes.default_remote_port;
-    let is_it = |provider: &Provider| {
-        let file = provider.file();
+    let is_it = |supply: &Supply| {
+        let file = supply.file();
         file.is_some_and(|file| file.path == *path && lists::rules(file, port) == rules)
     };
     let places = remotes.providers.iter().enumerate();
-    let places = places.filter(|(_, provider)| is_it(provider));
+    let places = places.filter(|(_, supply)| is_it(supply));
     places.map(|(place, _)| place).collect()
 }
 

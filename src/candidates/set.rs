@@ -3,6 +3,7 @@
 //! Knows nothing of text.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
 
 use super::notes::{Note, Notes, NotesBuilder};
 use super::options::{EntryOptions, Stated};
@@ -44,8 +45,20 @@ impl CandidateSet {
     /// All candidates of several sets, each once. What a later set says of an address counts more than what one before
     /// it says, as with the lines of a list.
     pub fn union<'a>(sets: impl IntoIterator<Item = &'a Self>) -> Self {
+        Self::union_with_limits(sets.into_iter().map(|set| (set, None)))
+    }
+
+    /// The same of sets that may each have a limit for their candidates: connections that each takes at once unless an entry of
+    /// any set says another number.
+    pub fn union_with_limits<'a>(sets: impl IntoIterator<Item = (&'a Self, Option<NonZeroU32>)>) -> Self {
+        let sets: Vec<_> = sets.into_iter().collect();
         let mut builder = Builder::default();
-        for set in sets {
+        for (set, max) in &sets {
+            if let Some(max) = max {
+                builder.limit(set, *max);
+            }
+        }
+        for (set, _) in sets {
             builder.add_set(set);
         }
         builder.build()
@@ -180,6 +193,17 @@ impl Builder {
         }
     }
 
+    /// Says of the candidates of a set that each takes so many connections; what is said of them later counts more.
+    fn limit(&mut self, set: &CandidateSet, max: NonZeroU32) {
+        let stated = Stated {
+            max_connections: Some(max),
+            ..Stated::default()
+        };
+        let note = self.notes.keep(stated, None);
+        set.v4.iter().for_each(|range| self.notes.note_v4(*range, note));
+        set.v6.iter().for_each(|range| self.notes.note_v6(*range, note));
+    }
+
     fn add_v4(&mut self, range: Range<Ipv4Addr>, note: Note) {
         self.v4.push(range);
         self.notes.note_v4(range, note);
@@ -223,7 +247,6 @@ impl Builder {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-    use std::num::NonZeroU32;
 
     use proptest::prelude::*;
 
@@ -337,6 +360,31 @@ mod tests {
         let options = set.options_of(&addr(text));
         let limit = options.max_connections.map_or(0, NonZeroU32::get);
         (options.weight.get(), options.tier, limit)
+    }
+
+    #[test]
+    fn a_limit_for_all_is_one_for_those_whose_entries_say_none() {
+        let list = set("10.0.0.0/24 weight=3\n10.0.0.8 max_connections=20\n[::1]:81\n::ffff:10.0.0.9");
+        let max = NonZeroU32::new(4).expect("not 0");
+        let limited = CandidateSet::union_with_limits([(&list, Some(max))]);
+        assert_eq!(
+            (all(&limited), limited.range_count()),
+            (all(&list), list.range_count())
+        );
+        assert_eq!(options(&limited, "10.0.0.1:80"), (3, 0, 4));
+        assert_eq!(options(&limited, "10.0.0.8:80"), (3, 0, 20));
+        assert_eq!(options(&limited, "10.0.0.9:80"), (3, 0, 4));
+        assert_eq!(options(&limited, "[::1]:81"), (1, 0, 4));
+        assert_eq!(options(&limited, "[::1]:80"), (1, 0, 0), "no candidate");
+        assert_ne!(limited, list);
+        // Beside another set, each has its own; of two the later one counts, and what an entry says more than both.
+        let other = set("10.0.0.7-8\n10.1.0.1");
+        let both = |max| CandidateSet::union_with_limits([(&list, Some(NonZeroU32::MIN)), (&other, max)]);
+        assert_eq!(options(&both(None), "10.0.0.7:80"), (3, 0, 1));
+        assert_eq!(options(&both(None), "10.1.0.1:80"), (1, 0, 0));
+        assert_eq!(options(&both(Some(max)), "10.0.0.7:80"), (3, 0, 4));
+        assert_eq!(options(&both(Some(max)), "10.0.0.8:80"), (3, 0, 20));
+        assert_eq!(options(&both(Some(max)), "10.1.0.1:80"), (1, 0, 4));
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl Default for Remotes {
     fn default() -> Self {
         Self {
             default_remote_port: 80,
-            providers: vec![Provider::File(FileProvider::default())],
+            providers: vec![Provider::File(FileProvider::default()).into()],
             dns: Dns::default(),
             tls: RemoteTls::default(),
             bind: Bind::default(),
@@ -162,6 +162,7 @@ impl Default for ProviderDraft {
             entries: Vec::new(),
             dns: DnsProvider::default(),
             srv: SrvProvider::default(),
+            max_connections: 0,
         }
     }
 }

@@ -185,7 +185,7 @@ impl Draft {
             *path = beside(file, path);
         }
         for provider in &mut spec.remotes.providers {
-            if let Provider::File(list) = provider {
+            if let Provider::File(list) = &mut provider.provider {
                 list.path = beside(file, &list.path);
             }
         }

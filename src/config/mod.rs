@@ -80,7 +80,9 @@ pub use error::{ConfigError, ConfigErrors, LoadError};
 pub use plan::{Plan, plan};
 pub use pools::{Algorithm, Dynamic, Pools, Race, Rescue, Strategy};
 pub use process::{LogFormat, LogOutput, Logging, Metrics, Process, Reload, StateFile};
-pub use providers::{Dns, DnsProvider, Family, FileProvider, OnBadLine, Provider, ProviderKind, SrvProvider};
+pub use providers::{
+    Dns, DnsProvider, Family, FileProvider, OnBadLine, Provider, ProviderKind, SrvProvider, Supply,
+};
 pub use reference::{KeyDoc, MobileDoc, Scope, reference};
 pub use remote_tls::RemoteTls;
 pub use remotes::{

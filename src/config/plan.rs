@@ -119,10 +119,14 @@ fn service(changes: &mut Changes, (was, is): (&Spec, &Spec), written: impl Fn(&s
     }
 }
 
-/// Providers in words: of what types they are.
+/// Providers in words: of what types they are, and what each has as a limit.
 fn in_short(all: &[ProviderDraft]) -> String {
-    let kinds: Vec<&str> = all.iter().map(|one| one.kind.name()).collect();
-    format!("[{}]", kinds.join(", "))
+    let word = |one: &ProviderDraft| match one.max_connections {
+        0 => one.kind.name().to_owned(),
+        max => format!("{} max_connections={max}", one.kind.name()),
+    };
+    let words: Vec<String> = all.iter().map(word).collect();
+    format!("[{}]", words.join(", "))
 }
 
 fn changed(key: &str, (was, is): (String, String)) -> String {

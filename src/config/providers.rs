@@ -1,8 +1,36 @@
 //! `remotes.provider`: where candidates come from, checked. One, or a list of them.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// One provider of a service, and what holds for whom it names unless their entries say otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Supply {
+    /// Where its candidates come from.
+    pub provider: Provider,
+    /// Connections that each of them takes at once; none: as many as come.
+    pub max_connections: Option<NonZeroU32>,
+}
+
+impl From<Provider> for Supply {
+    /// A provider of which nothing else is said.
+    fn from(provider: Provider) -> Self {
+        Self {
+            provider,
+            max_connections: None,
+        }
+    }
+}
+
+impl Supply {
+    /// The file, if it is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&FileProvider> {
+        self.provider.file()
+    }
+}
 
 /// Where candidates come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,16 +228,19 @@ pub(super) struct ProviderDraft {
     pub(super) entries: Vec<String>,
     pub(super) dns: DnsProvider,
     pub(super) srv: SrvProvider,
+    /// 0: as many as come.
+    pub(super) max_connections: u32,
 }
 
 impl ProviderDraft {
     /// What a provider was made of; what it has no use for has its default.
-    pub(super) fn of(provider: &Provider) -> Self {
+    pub(super) fn of(supply: &Supply) -> Self {
         let mut draft = Self {
-            kind: provider.kind(),
+            kind: supply.provider.kind(),
+            max_connections: supply.max_connections.map_or(0, NonZeroU32::get),
             ..Self::default()
         };
-        match provider {
+        match &supply.provider {
             Provider::File(file) => draft.file = file.clone(),
             Provider::Inline(entries) => draft.entries.clone_from(entries),
             Provider::Dns(dns) => draft.dns = dns.clone(),
@@ -219,12 +250,17 @@ impl ProviderDraft {
     }
 
     /// The provider, with paths as they were given.
-    pub(super) fn compose(self) -> Provider {
-        match self.kind {
+    pub(super) fn compose(self) -> Supply {
+        let max_connections = NonZeroU32::new(self.max_connections);
+        let provider = match self.kind {
             ProviderKind::File => Provider::File(self.file),
             ProviderKind::Inline => Provider::Inline(self.entries),
             ProviderKind::Dns => Provider::Dns(self.dns),
             ProviderKind::Srv => Provider::Srv(self.srv),
+        };
+        Supply {
+            provider,
+            max_connections,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::check::Check;
-use super::providers::{Dns, Provider};
+use super::providers::{Dns, Supply};
 use super::remote_tls::RemoteTls;
 
 /// `remotes`: the candidates.
@@ -13,7 +13,7 @@ pub struct Remotes {
     /// Port of entries that name none; 1 to 65535.
     pub default_remote_port: u16,
     /// Where candidates come from; at least one, and the candidates are those of all.
-    pub providers: Vec<Provider>,
+    pub providers: Vec<Supply>,
     /// `remotes.dns`.
     pub dns: Dns,
     /// Whether connections to them are encrypted, and how.

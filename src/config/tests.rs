@@ -33,7 +33,7 @@ fn spec(text: &str) -> Spec {
 fn defaults() -> Config {
     let mut config = Config::default();
     config.edit(|spec| {
-        if let Some(Provider::File(list)) = spec.remotes.providers.first_mut() {
+        if let Some(Provider::File(list)) = spec.remotes.providers.first_mut().map(|one| &mut one.provider) {
             list.path = PathBuf::from("ip_list.txt");
         }
     });
@@ -221,7 +221,7 @@ fn every_key_has_a_field_of_its_own() {
 
 /// The file of the only provider.
 fn list_of(spec: &Spec) -> PathBuf {
-    let file = spec.remotes.providers.first().and_then(Provider::file);
+    let file = spec.remotes.providers.first().and_then(Supply::file);
     file.expect("a file").path.clone()
 }
 

@@ -107,7 +107,7 @@ pub fn config((web, solo): (SocketAddr, SocketAddr), metrics: SocketAddr, kept: 
         let mut spec = Spec::default();
         spec.server.listen_addrs = vec![listen];
         // Candidates are made here; a file of that name is somebody else's.
-        spec.remotes.providers = vec![Provider::of_file("demonstration".into())];
+        spec.remotes.providers = vec![Provider::of_file("demonstration".into()).into()];
         spec.remotes.probing.interval = Duration::from_secs(2);
         spec.remotes.probing.timeout = Duration::from_millis(500);
         spec.remotes.scoring.success_rate.ewma_alpha = 0.25;

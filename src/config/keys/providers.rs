@@ -3,7 +3,7 @@
 use super::super::providers::{Family, OnBadLine, ProviderKind};
 use super::super::slot::{Choice, Slot};
 use super::key::{Key, of_provider};
-use Slot::{Entries, File, Flag, Port};
+use Slot::{Count, Entries, File, Flag, Port};
 
 const FAMILIES: &[&str] = &["any", "ipv4", "ipv6"];
 
@@ -69,6 +69,11 @@ pub(super) const PROVIDERS: &[Key] = &[
             choose: |d, name| d.srv.family = Family::of(name),
         }),
         "which of the addresses that they lead to count",
+    ),
+    of_provider(
+        "remotes.provider.max_connections",
+        Count((0, 10_000_000), |d| &mut d.max_connections),
+        "connections that each of its backends gets at once, unless its entry says another number; 0 = as many as come",
     ),
     of_provider(
         "remotes.provider.on_bad_line",

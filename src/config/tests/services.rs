@@ -399,12 +399,15 @@ services:
             on_bad_line,
         })
     };
-    assert_eq!(providers("inherits"), [file("top.txt", false)]);
-    assert_eq!(providers("one"), [file("one.txt", false)], "key by key");
+    assert_eq!(providers("inherits"), [file("top.txt", false).into()]);
+    assert_eq!(providers("one"), [file("one.txt", false).into()], "key by key");
     let entries = ["127.0.0.1", "127.0.0.2:8080  # the second"].map(str::to_owned);
     assert_eq!(
         providers("list"),
-        [file("a.txt", true), Provider::Inline(entries.to_vec())],
+        [
+            file("a.txt", true).into(),
+            Provider::Inline(entries.to_vec()).into()
+        ],
         "a list begins with defaults"
     );
     let lists = "remotes: { provider: [{ file: { path: a.txt } }, { file: { path: 7 } }, { colour: red }] }";
@@ -412,6 +415,41 @@ services:
     assert_eq!(
         errors.lists,
         [PathBuf::from("a.txt"), PathBuf::from("ip_list.txt")]
+    );
+}
+
+#[test]
+fn providers_of_each_type_have_a_limit_of_their_own() {
+    let text = "remotes:
+  provider:
+    - { file: { path: a.txt }, max_connections: 20 }
+    - { type: inline, inline: { entries: [127.0.0.1] }, max_connections: 0 }
+    - { type: dns, dns: { name: a.example }, max_connections: 7 }
+    - { type: srv, srv: { name: _a._tcp.example }, max_connections: 10000000 }
+";
+    let limits = |text: &str| {
+        let config = read(text).expect("valid");
+        let spec = config.only().expect("one service");
+        let all = spec.remotes.providers.iter();
+        all.map(|one| one.max_connections.map_or(0, std::num::NonZeroU32::get))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(limits(text), [20, 0, 7, 10_000_000]);
+    assert_eq!(limits(""), [0]);
+    let one = "remotes: { provider: { max_connections: 5 } }";
+    assert_eq!(limits(one), [5]);
+    let changes = plan(&defaults(), &read(one).expect("valid")).changes;
+    assert_eq!(changes, ["remotes.provider.max_connections: from 0 to 5"]);
+    let changes = plan(
+        &read(text).expect("valid"),
+        &read(&text.replace("7 }", "8 }")).expect("valid"),
+    );
+    assert_eq!(
+        changes.changes,
+        [
+            "remotes.provider: from [file max_connections=20, inline, dns max_connections=7, srv max_connections=10000000] \
+             to [file max_connections=20, inline, dns max_connections=8, srv max_connections=10000000]"
+        ]
     );
 }
 
