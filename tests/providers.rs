@@ -207,6 +207,23 @@ fn a_name_is_looked_up_and_followed_and_what_fails_stays_what_it_was() {
     forwarder.stop();
 }
 
+/// The limits of all members, in the order of their addresses.
+fn limits(forwarder: &Forwarder) -> Vec<u64> {
+    let body = support::http_body(forwarder.metrics_addr(), "/api/v1/services/default").unwrap();
+    let body: Value = serde_json::from_str(&body).unwrap();
+    let members = body["members"].as_array().unwrap().iter();
+    let mut limits: Vec<_> = members
+        .map(|one| {
+            (
+                one["addr"].to_string(),
+                one["max_connections"].as_u64().unwrap_or(0),
+            )
+        })
+        .collect();
+    limits.sort();
+    limits.into_iter().map(|(_, max)| max).collect()
+}
+
 #[test]
 fn five_hundred_addresses_come_by_tcp() {
     let backend = echo_on(Ipv4Addr::new(127, 0, 0, 42));
@@ -222,16 +239,22 @@ fn five_hundred_addresses_come_by_tcp() {
 fn services_and_the_host_names_of_a_list_are_looked_up_beside_addresses() {
     let backend = echo_on(Ipv4Addr::new(127, 0, 0, 43));
     let dns = Dns::start(Manner::Well(43), backend.port());
-    let srv = json!({ "type": "srv", "srv": { "name": "_echo._tcp.example", "family": "ipv4" } });
+    let srv = json!({ "type": "srv", "srv": { "name": "_echo._tcp.example", "family": "ipv4" }, "max_connections": 7 });
     let forwarder = dns.forwarder(&srv, "");
     serves(&forwarder);
+    assert_eq!(limits(&forwarder), [7], "of the provider");
     forwarder.stop();
-    let both = json!([{ "file": { "path": "ip_list.txt" } }, { "type": "inline", "inline": { "entries": ["b.example"] } }]);
+    let both = json!([
+        { "file": { "path": "ip_list.txt" }, "max_connections": 4 },
+        { "type": "inline", "inline": { "entries": ["b.example"] }, "max_connections": 9 },
+    ]);
+    let other = echo_on(Ipv4Addr::new(127, 0, 0, 44));
     let forwarder = dns.forwarder(
         &both,
-        &format!("a.example # by name\n{}\n", echo_on(Ipv4Addr::new(127, 0, 0, 44))),
+        &format!("a.example max_connections=3 # by name\n{other}\n"),
     );
     wait_for("both", || forwarder.log().contains("2 candidates"));
     serves(&forwarder);
+    wait_for("their limits", || limits(&forwarder) == [3, 4]);
     forwarder.stop();
 }

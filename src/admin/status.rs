@@ -36,6 +36,10 @@ struct Service {
     is_fallback: bool,
     is_asleep: bool,
     connections: u64,
+    /// Clients of those that wait for a place at a backend.
+    queued: u64,
+    /// Members that are full.
+    full: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,6 +85,8 @@ fn services(directory: &Directory) -> Vec<Service> {
             is_fallback: active.footing.is_fallback(),
             is_asleep: service.live.slumber.load().is_asleep(),
             connections: connections.fold(0, u64::wrapping_add),
+            queued: service.live.queued(),
+            full: active.full(),
         }
     };
     directory.services.iter().map(service).collect()

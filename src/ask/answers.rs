@@ -26,6 +26,11 @@ pub(super) struct Standing {
     pub(super) is_fallback: bool,
     pub(super) is_asleep: bool,
     pub(super) connections: u64,
+    /// Not told by processes of before.
+    #[serde(default)]
+    pub(super) queued: u64,
+    #[serde(default)]
+    pub(super) full: u64,
 }
 
 /// The last reload.

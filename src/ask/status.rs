@@ -64,9 +64,20 @@ fn standing(layout: &mut Layout, service: &Standing) {
     };
     let members = count(service.active_set.len() as u64, "member");
     let connections = count(service.connections, "connection");
+    let queued = match service.queued {
+        0 => String::new(),
+        some => format!(" ({some} of them in the queue for a place)"),
+    };
+    let full = match service.full {
+        0 => String::new(),
+        some => format!(" ({some} of them full)"),
+    };
     layout.say(
         "",
-        &format!("{}: {connections}, {members}{fallback}{asleep}", service.name),
+        &format!(
+            "{}: {connections}{queued}, {members}{full}{fallback}{asleep}",
+            service.name
+        ),
     );
     layout.say("  listens  ", &list(&service.listen_addrs));
     layout.say("  members  ", &list(&service.active_set));
@@ -100,6 +111,10 @@ mod tests {
                     "name": "web", "listen_addrs": ["127.0.0.1:1234"], "is_fallback": true, "is_asleep": false,
                     "active_set": ["192.0.2.1:443", "192.0.2.2:443", "192.0.2.3:443"], "connections": 1,
                 },
+                {
+                    "name": "db", "listen_addrs": [], "is_fallback": false, "is_asleep": false,
+                    "active_set": ["192.0.2.1:443", "192.0.2.2:443"], "connections": 20, "queued": 5, "full": 2,
+                },
                 { "name": "old", "listen_addrs": [], "is_fallback": false, "is_asleep": true, "active_set": [], "connections": 0 },
             ],
         });
@@ -115,6 +130,8 @@ mod tests {
              something of the configuration waits for a new process\n\n\
              web: 1 connection, 3 members, none of which passes the threshold\n  listens  127.0.0.1:1234\n  \
              members  192.0.2.1:443 192.0.2.2:443 192.0.2.3:443\n\n\
+             db: 20 connections (5 of them in the queue for a place), 2 members (2 of them full)\n  listens  none\n  \
+             members  192.0.2.1:443 192.0.2.2:443\n\n\
              old: 0 connections, 0 members, asleep\n  listens  none\n  members  none\n"
         );
     }

@@ -174,6 +174,10 @@ families! {
         "Client connections sent to a backend.";
     LB_BACKEND_CONNECTIONS = Gauge "tcp_forwarder_lb_backend_connections" SERVER,
         "Client connections that a backend has not finished, and those that wait for it.";
+    LB_BACKEND_MAX_CONNECTIONS = Gauge "tcp_forwarder_lb_backend_max_connections" SERVER,
+        "Connections that a backend gets at once; of one that gets as many as come there is no such series.";
+    LB_BACKEND_OPEN_CONNECTIONS = Gauge "tcp_forwarder_lb_backend_open_connections" SERVER,
+        "Connections of those that it has not finished: in use, warm and dialled.";
     DIAL_DURATION = Histogram "tcp_forwarder_dial_duration_seconds" SERVER,
         "Connect time of successful dials for clients and pools.";
     QUEUED_CONNECTIONS = Gauge "tcp_forwarder_queued_connections" SERVICE,

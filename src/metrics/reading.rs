@@ -297,6 +297,14 @@ fn pool(labels: [&str; 2], backend: &Backend, algorithm: Algorithm, output: &mut
     let peak = backend.recent_peak.load(Relaxed).max(live);
     output.count(&family::POOL_PEAK, server, peak.into());
     output.count(&family::LB_BACKEND_CONNECTIONS, server, live.into());
+    if let Some(max) = backend.max_connections() {
+        output.count(&family::LB_BACKEND_MAX_CONNECTIONS, server, max.get().into());
+        output.count(
+            &family::LB_BACKEND_OPEN_CONNECTIONS,
+            server,
+            backend.open().into(),
+        );
+    }
     let requests = total(|share| share.requests.load(Relaxed));
     output.count(&family::LB_REQUESTS, &[name, algorithm.name(), addr], requests);
     let dials = connect_reading(&backend.dial_durations);

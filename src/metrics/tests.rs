@@ -47,6 +47,8 @@ const SPECIFIED: &[(&str, &str)] = &[
     ("pool_peak_concurrency", "service,server"),
     ("lb_requests_total", "service,algorithm,server"),
     ("lb_backend_connections", "service,server"),
+    ("lb_backend_max_connections", "service,server"),
+    ("lb_backend_open_connections", "service,server"),
     ("uptime_seconds", ""),
     ("errors_total", "service,kind"),
     ("health_checks_total", "service,result"),
@@ -244,7 +246,9 @@ fn backend(i: u8) -> Arc<Backend> {
 
 #[test]
 fn every_specified_family_is_there_with_help_text() {
-    let world = World::new(&[backend(2)]);
+    let limited = backend(2);
+    limited.set_max_connections(std::num::NonZeroU32::new(9));
+    let world = World::new(&[limited]);
     world.score("127.0.0.2:80".parse().expect("address"), Outcome::Failure);
     let scrape = world.scrape();
     let is_linux = std::path::Path::new("/proc/self/stat").exists();

@@ -1,5 +1,6 @@
 //! What is fetched, and what changed since the time before. Pure.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -28,6 +29,11 @@ pub(super) struct Service {
     pub(super) footing: String,
     pub(super) is_asleep: bool,
     pub(super) connections: u64,
+    /// Not told by processes of before.
+    #[serde(default)]
+    pub(super) queued: u64,
+    #[serde(default)]
+    pub(super) full: u64,
     /// May be as many as there are addresses of IPv6, which need not be exact here.
     pub(super) candidates: f64,
     pub(super) withdrawn: u64,
@@ -50,24 +56,42 @@ pub(super) struct Member {
     pub(super) score: f64,
     pub(super) latency_ms: Option<f64>,
     pub(super) connections: u64,
+    /// Not told by processes of before.
+    #[serde(default)]
+    pub(super) max_connections: Option<u64>,
+    #[serde(default)]
+    pub(super) open: u64,
+    #[serde(default)]
+    pub(super) is_full: bool,
     pub(super) warm: u64,
     pub(super) target: u64,
     pub(super) requests: u64,
 }
 
 impl Snapshot {
-    /// Requests a second that a member of the chosen service got since the time before; none: it is not known.
-    pub(super) fn rate(&self, member: &Member, before: Option<&Self>) -> Option<f64> {
-        let before = before?;
-        let (now_of, was_of) = (self.chosen.as_ref()?, before.chosen.as_ref()?);
-        if now_of.name != was_of.name {
-            return None;
-        }
-        let was = was_of.members.iter().find(|one| one.addr == member.addr)?;
+    /// Requests a second that members of the chosen service got since the time before; of whom that is not known there is none.
+    pub(super) fn rates(&self, before: Option<&Self>) -> HashMap<SocketAddr, f64> {
+        let Some(before) = before else {
+            return HashMap::new();
+        };
+        let (Some(now_of), Some(was_of)) = (&self.chosen, &before.chosen) else {
+            return HashMap::new();
+        };
         let passed = self.at.saturating_duration_since(before.at).as_secs_f64();
-        // Fewer than before: it left the set and came back as a new one.
-        let more = member.requests.checked_sub(was.requests)?;
-        #[expect(clippy::cast_precision_loss, reason = "for people")]
-        (passed > 0.0).then(|| more as f64 / passed)
+        if now_of.name != was_of.name || passed <= 0.0 {
+            return HashMap::new();
+        }
+        let was: HashMap<_, _> = was_of
+            .members
+            .iter()
+            .map(|one| (one.addr, one.requests))
+            .collect();
+        let rate = |member: &Member| {
+            // Fewer than before: it left the set and came back as a new one.
+            let more = member.requests.checked_sub(*was.get(&member.addr)?)?;
+            #[expect(clippy::cast_precision_loss, reason = "for people")]
+            Some((member.addr, more as f64 / passed))
+        };
+        now_of.members.iter().filter_map(rate).collect()
     }
 }

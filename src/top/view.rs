@@ -204,7 +204,8 @@ impl View {
     }
 
     fn members(&self, details: &Details, scene: &Scene<'_>, width: usize) -> Vec<Line> {
-        let rate = |member: &Member| scene.now.rate(member, scene.before);
+        let rates = scene.now.rates(scene.before);
+        let rate = |member: &Member| rates.get(&member.addr).copied();
         let mut members: Vec<&Member> = details.members.iter().collect();
         members.sort_by(|one, other| {
             let order = self.compare((one, rate(one)), (other, rate(other)));
@@ -221,7 +222,7 @@ impl View {
         let left = |title, cell: &dyn Fn(&Member) -> String| {
             Column::new(title, Align::Left, cells(cell).into_iter())
         };
-        let columns = [
+        let mut columns = vec![
             left("MEMBER", &|one| one.addr.to_string()),
             right("SCORE", &|one| format!("{:.1}", one.score)),
             right("LATENCY", &|one| {
@@ -232,8 +233,19 @@ impl View {
             right("REQ/S", &|one| {
                 or_dash(rate(one).map(|rate| format!("{rate:.1}")))
             }),
-            left("STATE", &|one| table::plain(&one.state)),
+            left("STATE", &|one| {
+                let full = if one.is_full { ", full" } else { "" };
+                table::plain(&format!("{}{full}", one.state))
+            }),
         ];
+        if details.members.iter().any(|one| one.max_connections.is_some()) {
+            let of = |max: Option<u64>| or_dash(max.map(|max| max.to_string()));
+            // Behind those that live.
+            columns.insert(
+                4,
+                right("OPEN", &|one| format!("{}/{}", one.open, of(one.max_connections))),
+            );
+        }
         let title = format!(
             "{} by {}: {} known, {} answering",
             details.name,
@@ -287,6 +299,12 @@ fn state(service: &Service) -> String {
     }
     if service.footing != "good" {
         words.push("below threshold".to_owned());
+    }
+    if service.queued > 0 {
+        words.push(format!("{} queued", service.queued));
+    }
+    if service.full > 0 {
+        words.push(format!("{} full", service.full));
     }
     if service.withdrawn > 0 {
         words.push(format!("{} out", service.withdrawn));

@@ -8,7 +8,8 @@ use std::time::Instant;
 use log::LevelFilter;
 use serde_json::json;
 
-use super::explain::{self, Pause};
+use super::explain::{self, Pause, Present};
+use super::places::Occupancy;
 use super::query::{MOST_ROWS, Query};
 use super::resource::Resource;
 use super::shapes::no_service;
@@ -149,7 +150,11 @@ fn explanation(hub: &Hub, service: &Service, now: Instant) -> Page {
         is_asleep.then_some(Pause::Asleep)
     };
     let record = service.live.record.load();
-    let explanation = explain::explain(service.name.as_str(), (*record).as_ref(), pause, now);
+    let present = Present {
+        pause,
+        occupancy: Occupancy::of(service),
+    };
+    let explanation = explain::explain(service.name.as_str(), (*record).as_ref(), &present, now);
     Page::json(200, &explanation)
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use serde::Serialize;
 
+use super::places::{Occupancy, Places};
 use super::query::{MOST_ROWS, Query};
 use super::shapes::{Parts, millis, rounded, seconds};
 use crate::scorer::board::ScoreBoard;
@@ -87,6 +88,8 @@ struct Row {
     success_rate: f64,
     answers: u16,
     consecutive_failures: u32,
+    #[serde(flatten)]
+    places: Places,
     is_trusted: bool,
     /// Whether that is known only from before this process, or before something happened.
     is_recalled: bool,
@@ -106,7 +109,10 @@ pub(super) fn page(service: &Service, asked: &Asked, now: Instant) -> Candidates
     let matching = rows.len();
     rows.sort_unstable_by(|a, b| order(asked.sort, a, b));
     rows.truncate(asked.limit);
-    let candidates = rows.chunks(AT_ONCE).flat_map(|some| told(service, some, now));
+    let occupancy = Occupancy::of(service);
+    let candidates = rows
+        .chunks(AT_ONCE)
+        .flat_map(|some| told(service, &occupancy, some, now));
     Candidates {
         service: service.name.to_string(),
         listed: service.live.candidates.load().len(),
@@ -116,7 +122,7 @@ pub(super) fn page(service: &Service, asked: &Asked, now: Instant) -> Candidates
     }
 }
 
-fn told(service: &Service, rows: &[Touched], now: Instant) -> Vec<Row> {
+fn told(service: &Service, occupancy: &Occupancy, rows: &[Touched], now: Instant) -> Vec<Row> {
     let (active, admin) = (service.live.active.load(), service.live.admin.load());
     let board = board(service);
     let row = |touched: &Touched| {
@@ -135,6 +141,7 @@ fn told(service: &Service, rows: &[Touched], now: Instant) -> Vec<Row> {
             success_rate: score.map_or(0.0, |score| rounded(score.success_rate)),
             answers: touched.successes,
             consecutive_failures: score.map_or(0, |score| score.consecutive_failures),
+            places: occupancy.at(&touched.addr),
             is_trusted: score.is_none_or(|score| score.is_trusted),
             is_recalled: !touched.is_fresh,
             sample_seconds_ago: seconds(age),

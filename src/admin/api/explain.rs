@@ -1,13 +1,15 @@
 //! Why the active set is what it is: the selector's record, as JSON and in words. Pure.
 //!
 //! Nothing is worked out anew: who is in or out and why stands in the [`Record`]; here it is put into words, with what
-//! would change it. The words are plain ASCII, a sentence each; whoever shows them breaks the lines.
+//! would change it. Beside that stands how full backends are just now, which no evaluation looks at. The words are plain ASCII, a
+//! sentence each; whoever shows them breaks the lines.
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use serde::Serialize;
 
+use super::places::{Occupancy, Places};
 use super::services::footing;
 use super::shapes::{Parts, millis, rounded, seconds};
 use crate::selector::decide::{Contest, Fault, Footing, Outcome, SwitchReason};
@@ -22,6 +24,15 @@ pub(super) enum Pause {
     Asleep,
 }
 
+/// What holds just now, beyond the record.
+#[derive(Debug)]
+pub(super) struct Present {
+    /// What keeps evaluations from taking place, if anything does.
+    pub(super) pause: Option<Pause>,
+    /// How full backends are.
+    pub(super) occupancy: Occupancy,
+}
+
 /// The explanation, as it is written.
 #[derive(Debug, Serialize)]
 pub(super) struct Explanation {
@@ -29,6 +40,8 @@ pub(super) struct Explanation {
     /// None: there was no evaluation yet.
     evaluated_seconds_ago: Option<f64>,
     pause: Option<&'static str>,
+    /// Clients that wait for a place at a backend.
+    queued: u64,
     /// `first_set`, `sweep` or `decided`; none before the first evaluation.
     course: Option<&'static str>,
     footing: Option<&'static str>,
@@ -74,6 +87,8 @@ struct Subject {
     answers: u16,
     is_trusted: bool,
     reason: &'static str,
+    #[serde(flatten)]
+    places: Places,
     /// Of a member: for how long it has been one.
     member_seconds: Option<f64>,
     /// Of a member of a fallback, or of somebody out: why it does not pass.
@@ -87,14 +102,17 @@ struct Subject {
 pub(super) fn explain(
     service: &str,
     record: Option<&Record>,
-    pause: Option<Pause>,
+    present: &Present,
     now: Instant,
 ) -> Explanation {
+    let Present { pause, occupancy } = present;
+    let pause = *pause;
     let Some(record) = record else {
         return Explanation {
             service: service.to_owned(),
             evaluated_seconds_ago: None,
             pause: pause.map(pause_word),
+            queued: occupancy.queued,
             course: None,
             footing: None,
             switch: None,
@@ -108,7 +126,11 @@ pub(super) fn explain(
                 .collect(),
         };
     };
-    let words = Words { record, now };
+    let words = Words {
+        record,
+        occupancy,
+        now,
+    };
     let (switch, stands, contests) = match &record.course {
         Course::AwaitsFirstSet | Course::AwaitsSweep => (None, None, [].as_slice()),
         Course::Decided {
@@ -126,6 +148,7 @@ pub(super) fn explain(
         service: service.to_owned(),
         evaluated_seconds_ago: Some(seconds(now.saturating_duration_since(record.at))),
         pause: pause.map(pause_word),
+        queued: occupancy.queued,
         course: Some(match record.course {
             Course::AwaitsFirstSet => "first_set",
             Course::AwaitsSweep => "sweep",
@@ -137,7 +160,12 @@ pub(super) fn explain(
         contests: contests.iter().map(|contest| words.weighed(contest)).collect(),
         members: subjects(true),
         others: subjects(false),
-        text: words.summary().into_iter().chain(pause.map(pause_text)).collect(),
+        text: words
+            .summary()
+            .into_iter()
+            .chain(pause.map(pause_text))
+            .chain(crowding(occupancy))
+            .collect(),
     }
 }
 
@@ -179,9 +207,31 @@ fn fault_word(fault: Fault) -> &'static str {
     }
 }
 
+/// How full the members are, in words, if any is.
+fn crowding(occupancy: &Occupancy) -> impl Iterator<Item = String> {
+    let (full, members, queued) = (occupancy.full, occupancy.members, occupancy.queued);
+    let passed = (full > 0).then(|| {
+        let (verb, them) = if full == 1 { ("is", "it") } else { ("are", "them") };
+        format!("{full} of {members} members {verb} full (max_connections): clients pass {them} over.")
+    });
+    let waiting = (queued > 0).then(|| {
+        let (clients, verb) = if queued == 1 {
+            ("client", "waits")
+        } else {
+            ("clients", "wait")
+        };
+        format!(
+            "{queued} {clients} {verb} for a place, each for up to {} s (queue_timeout).",
+            occupancy.queue_timeout.as_secs_f64()
+        )
+    });
+    passed.into_iter().chain(waiting)
+}
+
 /// The words for one record, at one time.
 struct Words<'a> {
     record: &'a Record,
+    occupancy: &'a Occupancy,
     now: Instant,
 }
 
@@ -298,8 +348,11 @@ impl Words<'_> {
             Verdict::Out(Bar::Fault(fault)) => (fault_word(fault), None, Some(fault)),
             Verdict::Out(bar) => (bar_word(bar), None, None),
         };
+        let places = self.occupancy.at(&rated.addr);
         let (text, change) = match row.verdict {
-            Verdict::In { by, since, fault } => (self.why_in(row, by, since, fault), None),
+            Verdict::In { by, since, fault } => {
+                (self.why_in(row, by, since, fault) + &passed_over(places), None)
+            }
             Verdict::Out(bar) => {
                 let (text, change) = self.why_out(row, bar);
                 (text, Some(change))
@@ -314,6 +367,7 @@ impl Words<'_> {
             answers: rated.successes,
             is_trusted: rated.is_trusted,
             reason,
+            places,
             member_seconds: since.map(|since| seconds(self.now.saturating_duration_since(since))),
             fault: fault.map(fault_word),
             text,
@@ -422,6 +476,16 @@ impl Words<'_> {
             ),
             Some(_) | None => "A higher rank, by enough.".to_owned(),
         }
+    }
+}
+
+/// Why clients pass a member over, if they do.
+fn passed_over(places: Places) -> String {
+    match (places.max_connections, places.open) {
+        (Some(max), Some(open)) if places.is_full => {
+            format!(" It is full ({open} of {max} connections): clients pass it over until one ends.")
+        }
+        _ => String::new(),
     }
 }
 

@@ -9,6 +9,7 @@ mod config;
 mod connections;
 mod events;
 mod explain;
+mod places;
 mod query;
 mod resource;
 mod services;

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::places::Places;
 use super::query::{MOST_ROWS, Query};
 use super::shapes::{Parts, Withdrawn, millis, rounded, seconds};
 use crate::backend::Backend;
@@ -26,6 +27,10 @@ pub(super) struct Short {
     footing: &'static str,
     is_asleep: bool,
     connections: u64,
+    /// Clients of those that wait for a place at a backend.
+    queued: u64,
+    /// Members that are full.
+    full: usize,
     candidates: u128,
     withdrawn: usize,
 }
@@ -52,6 +57,8 @@ struct Member {
     parts: Option<Parts>,
     latency_ms: Option<f64>,
     connections: u32,
+    #[serde(flatten)]
+    places: Places,
     warm: u32,
     target: u32,
     requests: u64,
@@ -154,6 +161,8 @@ impl Short {
             footing: footing(active.footing),
             is_asleep: live.slumber.load().is_asleep(),
             connections: connections.fold(0, u64::wrapping_add),
+            queued: live.queued(),
+            full: active.full(),
             candidates: live.candidates.load().len(),
             withdrawn: live.admin.load().len(),
         }
@@ -170,6 +179,7 @@ impl Member {
             parts: score.map(Parts::of),
             latency_ms: score.and_then(|score| score.latency).map(millis),
             connections: backend.live(),
+            places: Places::at(backend),
             warm: shares().map(|share| share.warm.load(Ordering::Relaxed)).sum(),
             target: backend.target.load(Ordering::Relaxed),
             requests: shares().map(|share| share.requests.load(Ordering::Relaxed)).sum(),

@@ -1,6 +1,9 @@
 //! What moves each family.
 
+use std::num::NonZeroU32;
+
 use super::*;
+use crate::backend::Place;
 use crate::candidates::CandidateSet;
 #[cfg(target_os = "linux")]
 use crate::config::LogOutput;
@@ -13,7 +16,7 @@ use crate::service::traffic::{HandshakeResult, ProxyKind};
 use crate::service::{Reloads, Slumber};
 
 /// One movement: what happens to the shared structures, the series that shows it, and its new value.
-pub(super) type Movement = (fn(&World, &Backend), &'static str, f64);
+pub(super) type Movement = (fn(&World, &Arc<Backend>), &'static str, f64);
 
 pub(super) const ALL: &[Movement] = &[
     (
@@ -391,6 +394,17 @@ pub(super) const ALL: &[Movement] = &[
     (
         |_, b| b.join(),
         "lb_backend_connections{service=\"web\",server=\"127.0.0.2:80\"}",
+        1.0,
+    ),
+    (
+        |_, b| b.set_max_connections(NonZeroU32::new(3)),
+        "lb_backend_max_connections{service=\"web\",server=\"127.0.0.2:80\"}",
+        3.0,
+    ),
+    (
+        // It stays open.
+        |_, b| std::mem::forget(Place::take(b)),
+        "lb_backend_open_connections{service=\"web\",server=\"127.0.0.2:80\"}",
         1.0,
     ),
     (

@@ -1,5 +1,6 @@
 //! What is shown, at which size.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -151,4 +152,64 @@ proptest! {
             prop_assert!(line.len() <= columns && line.is_ascii(), "{:?}", line);
         }
     }
+}
+
+#[test]
+fn places_are_shown_where_there_is_a_limit() {
+    let mut now = snapshot(clock::now(), [0; 3]);
+    let show = |now: &Snapshot| {
+        let scene = Scene {
+            now,
+            before: None,
+            problem: None,
+        };
+        let lines = web().lines(
+            &scene,
+            Size {
+                columns: 120,
+                rows: 24,
+            },
+        );
+        lines.into_iter().map(|line| line.text).collect::<Vec<_>>()
+    };
+    assert!(show(&now).iter().all(|line| !line.contains("OPEN")));
+    (now.services[1].queued, now.services[1].full) = (5, 1);
+    let members = &mut now.chosen.as_mut().expect("it is chosen").members;
+    (members[0].max_connections, members[0].open, members[0].is_full) = (Some(7), 7, true);
+    let lines = show(&now);
+    let with = |words: &str| lines.iter().find(|line| line.contains(words)).expect("a line");
+    assert!(
+        with("> web").contains("below threshold, 5 queued, 1 full, 1 out"),
+        "{lines:#?}"
+    );
+    assert!(with("MEMBER ").contains("LIVE  OPEN  WARM"), "{lines:#?}");
+    let full = with("192.0.2.1:443");
+    assert!(full.contains(" 7/7 ") && full.contains("ready, full"), "{full}");
+    assert!(with("192.0.2.2:443").contains(" 0/- "), "{lines:#?}");
+}
+
+#[test]
+fn a_thousand_members_are_quickly_compared_with_those_of_before() {
+    let many = |requests: u64| {
+        let mut one = snapshot(clock::now(), [0; 3]);
+        let details = one.chosen.as_mut().expect("it is chosen");
+        let first = details.members[0].clone();
+        details.members = (0..1000_u16)
+            .map(|place| Member {
+                addr: SocketAddr::from(([192, 0, 2, 1], place + 1)),
+                requests: requests * u64::from(place),
+                ..first.clone()
+            })
+            .collect();
+        one
+    };
+    let (before, mut now) = (many(1), many(3));
+    now.at = before.at + Duration::from_secs(2);
+    let rates = now.rates(Some(&before));
+    let all = now.chosen.as_ref().expect("it is chosen").members.iter();
+    assert!(all.zip(0_u16..).all(|(one, place)| {
+        rates
+            .get(&one.addr)
+            .is_some_and(|rate| (rate - f64::from(place)).abs() < 1e-9)
+    }));
 }

@@ -1,6 +1,7 @@
 //! Each situation, as the selector itself brings it about: words and JSON are those of its record.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::*;
+use crate::backend::Place;
 use crate::config::Spec;
 use crate::scorer::sample::{Outcome as Sampled, Source};
 use crate::selector::Selector;
@@ -74,7 +76,11 @@ impl Scene {
     /// The explanation, once it is what the record says.
     fn told(&self, pause: Option<Pause>) -> Value {
         let record = self.one.live.record.load();
-        let explanation = explain("one", (*record).as_ref(), pause, self.now);
+        let present = Present {
+            pause,
+            occupancy: Occupancy::of(&self.one),
+        };
+        let explanation = explain("one", (*record).as_ref(), &present, self.now);
         let told = serde_json::to_value(explanation).expect("JSON");
         if let Some(record) = &*record {
             let active = self.one.live.active.load();
@@ -445,4 +451,48 @@ fn too_few_are_confirmed() {
     let told = scene.told(None);
     assert_eq!(told["contests"][1]["outcome"], "too_few");
     says(&told, "only 2 confirmed candidates could take its place");
+}
+
+#[test]
+fn who_is_full_is_in_and_passed_over() {
+    let mut scene = Scene::settled(|_| ());
+    scene.answers(9, 3, 90);
+    scene.evaluate();
+    let active = scene.one.live.active.load();
+    let member = active.backends.first().expect("a member");
+    member.set_max_connections(NonZeroU32::new(2));
+    let one_place = Place::take(member).expect("free");
+    let port = member.addr.port();
+    let is_full = |told: &Value| {
+        let text = told["text"].as_str().expect("words");
+        let says = text.contains("It is full (2 of 2 connections): clients pass it over");
+        assert_eq!(told["is_full"], says, "{told}");
+        says
+    };
+    let told = scene.of(port);
+    assert!(!is_full(&told));
+    assert_eq!((&told["max_connections"], &told["open"]), (&2.into(), &1.into()));
+    let other = Place::take(member).expect("free");
+    assert!(is_full(&scene.of(port)));
+    scene.one.live.traffic[0].queued.add(3);
+    let told = scene.told(None);
+    assert_eq!(told["queued"], 3);
+    let said: Vec<&str> = told["text"]
+        .as_array()
+        .expect("words")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    let expected = [
+        "1 of 3 members is full (max_connections): clients pass it over.",
+        "3 clients wait for a place, each for up to 1 s (queue_timeout).",
+    ];
+    assert!(said.ends_with(&expected), "{said:?}");
+    drop((one_place, other));
+    assert!(!is_full(&scene.of(port)));
+    let stranger = scene.of(9);
+    assert_eq!(
+        (&stranger["max_connections"], &stranger["open"]),
+        (&Value::Null, &Value::Null)
+    );
 }
