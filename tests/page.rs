@@ -45,6 +45,18 @@ fn forwarder() -> Forwarder {
     Forwarder::spawn(files, command).listening()
 }
 
+/// A port that accepts at each address of this machine, and closes what it has accepted.
+fn accepting_everywhere() -> u16 {
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let any = std::net::SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, 0));
+    listener.bind(&any.into()).unwrap();
+    listener.listen(4096).unwrap();
+    let listener = std::net::TcpListener::from(listener);
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    port
+}
+
 /// What is wrong with the page by axe-core, if that is there.
 fn examined(browser: &mut Browser) -> Vec<String> {
     let Ok(axe) = std::env::var("AXE") else {
@@ -173,5 +185,59 @@ fn a_thousand_services_are_shown_by_the_page() {
     browser.wait_for("document.querySelector('#services tbody a').innerText === 's0050'");
     browser.run("const box = document.getElementById('filter'); box.value = '77'; box.dispatchEvent(new Event('input', { bubbles: true }))");
     browser.wait_for("document.querySelectorAll('#services tbody tr').length === 19");
+    assert!(browser.complaints().is_empty(), "{:#?}", browser.complaints());
+}
+
+/// A thousand members are shown, page by page, and the page stays quick: what it asks for, and what it draws in a round.
+#[test]
+fn a_thousand_members_are_shown_by_the_page() {
+    let Some([chromium]) = programs("a_thousand_members_are_shown_by_the_page", ["chromium"]) else {
+        return;
+    };
+    let port = accepting_everywhere();
+    let changes = json!({
+        "server": { "reactors": 1 },
+        "remotes": { "selector": { "active_set_size": 1000, "confirm_probes": 1 }, "probing": { "interval": "5s" } },
+        "pools": { "strategy": { "type": "off" } },
+    });
+    let list = format!("127.3.0.0-127.3.3.231:{port} max_connections=20\n");
+    let forwarder = Forwarder::start(&changes, &list);
+    wait_for("the port", || forwarder.log().contains("metrics on http://"));
+    let ask = |path: &str| support::http_body(forwarder.metrics_addr(), path).unwrap();
+    // A machine with other work may miss a few.
+    wait_for("a thousand members", || {
+        let one: Value = serde_json::from_str(&ask("/api/v1/services/default")).unwrap();
+        one["members"].as_array().is_some_and(|all| all.len() > 980)
+    });
+    for path in [
+        "services",
+        "services/default",
+        "services/default/explain",
+        "status",
+    ] {
+        println!("{path}: {} bytes", ask(&format!("/api/v1/{path}")).len());
+    }
+    let mut browser = Browser::start(&chromium, "en-US");
+    browser.open(&format!("http://{}/", forwarder.metrics_addr()));
+    browser.wait_for("document.querySelectorAll('#members tbody tr').length === 50");
+    browser.wait_for("Number(document.documentElement.dataset.rounds) >= 3");
+    browser.run("document.querySelector('[data-page=members][data-by=\"1\"]').click()");
+    browser.wait_for("document.querySelector('#members').innerText.includes('51–100 of ')");
+    browser.wait_for("document.querySelector('#members').innerText.includes('0 / 20')");
+    // As long as a round of drawing takes: of several the shortest, for this machine has other work.
+    let took = browser.run(
+        "(() => { const all = [...Array(5)].map(() => { const begun = performance.now(); render(); \
+         return performance.now() - begun; }); return Math.min(...all); })()",
+    );
+    let nodes = browser.run("document.querySelectorAll('*').length");
+    println!("drawn in {took} ms, {nodes} nodes");
+    assert!(took.as_f64().unwrap() < 1_000.0, "{took} ms to draw");
+    assert!(nodes.as_u64().unwrap() < 5_000, "{nodes} nodes");
+    if let Ok(folder) = std::env::var("SHOTS") {
+        for (width, theme) in [(360, "dark"), (1600, "light")] {
+            browser.resize(width, theme);
+            browser.picture(&Path::new(&folder).join(format!("thousand-{width}.png")));
+        }
+    }
     assert!(browser.complaints().is_empty(), "{:#?}", browser.complaints());
 }

@@ -32,6 +32,7 @@ last_good: "last good set",
 best_scored: "best there are",
 asleep: "asleep",
 no_members: "no members",
+full: "full",
 hint_last_good: "No candidate passes the threshold; the last set that did stays in use.",
 hint_best_scored: "No candidate passes the threshold, and none ever did; the best there are serve.",
 hint_asleep: "Nobody has used this service for long, so it rests; the first client wakes it.",
@@ -210,6 +211,7 @@ last_good: "沿用上一组",
 best_scored: "勉强可用",
 asleep: "休眠",
 no_members: "没有成员",
+full: "已满",
 hint_last_good: "没有候选达到门槛,继续使用上一组达标的成员。",
 hint_best_scored: "没有候选达到门槛,也从未有过;暂用其中最好的。",
 hint_asleep: "该服务很久没有客户端使用,正在休眠;第一个客户端会唤醒它。",
@@ -377,7 +379,7 @@ const word = (family, name) => WORDS[lang][family + "_" + name] || name;
 // ---- values in words
 const number = (value, digits = 0) =>
 	value.toLocaleString(lang === "zh" ? "zh-CN" : "en", { maximumFractionDigits: digits, minimumFractionDigits: digits });
-const ms = (value) => (value === null || value === undefined ? "–" : number(value, value < 10 ? 2 : value < 100 ? 1 : 0) + " ms");
+const ms = (value) => ((value ?? null) === null ? "–" : number(value, value < 10 ? 2 : value < 100 ? 1 : 0) + " ms");
 const percent = (share) => (share === null ? "–" : number(share * 100, share > 0 && share < 0.1 ? 1 : 0) + " %");
 const UNITS = { en: [" s", " min", " h", " d"], zh: [" 秒", " 分钟", " 小时", " 天"] };
 function span(seconds) {
@@ -394,7 +396,9 @@ function bytes(count) {
 	while (count >= 1000 && at < names.length - 1) { count /= 1000; at += 1; }
 	return number(count, at && count < 100 ? 1 : 0) + " " + names[at];
 }
-const list = (values) => (values.length ? values.join(", ") : t("nobody"));
+/** The first of many. */
+const some = (values, most) => values.slice(0, most).join(", ") + (values[most] ? ", …" : "");
+const list = (values) => some(values, 12) || t("nobody");
 
 // ---- nodes
 const DRAWN_TAGS = new Set(["svg", "g", "rect", "path", "line", "text"]);
@@ -404,11 +408,11 @@ function h(tag, attributes, ...kids) {
 	const node = DRAWN_TAGS.has(name) ? document.createElementNS(SPACE, name) : document.createElement(name);
 	if (classes.length) node.setAttribute("class", classes.join(" "));
 	for (const [key, value] of Object.entries(attributes || {}))
-		if (value !== null && value !== undefined && value !== false) node.setAttribute(key, value === true ? "" : value);
-	for (const kid of kids.flat(4)) if (kid !== null && kid !== undefined && kid !== false) node.append(kid);
+		if ((value ?? false) !== false) node.setAttribute(key, value === true ? "" : value);
+	for (const kid of kids.flat(4)) if ((kid ?? false) !== false) node.append(kid);
 	return node;
 }
-const keyOf = (node) => (node.dataset && node.dataset.k) || "";
+const keyOf = (node) => node.dataset?.k || "";
 const alike = (a, b) => a.nodeName === b.nodeName && keyOf(a) === keyOf(b);
 /** Makes a node like a fresh one, and leaves all that is alike in its place: focus, selection, what is open or typed. */
 function become(old, fresh) {
@@ -445,8 +449,9 @@ function show(id, ...kids) {
 	if (focused && focused !== document.activeElement && focused.isConnected) focused.focus();
 }
 
-/** A table; cells come as [class, content, attributes]. Roles are said, for narrow screens lay it out otherwise. */
+/** A table, if it has rows; cells come as [class, content, attributes]. Roles are said, for narrow screens lay it out otherwise. */
 function table(label, columns, rows) {
+	if (!rows.length) return h("p", null, t("none_yet"));
 	const cell = ([kind, content, more], at) =>
 		h("td" + (kind ? "." + kind.split(" ").join(".") : ""), { role: "cell", "data-l": columns[at][0], ...more }, content);
 	const head = columns.map(([name, kind]) => h("th" + (kind ? "." + kind : ""), { role: "columnheader", scope: "col" }, name));
@@ -514,7 +519,7 @@ async function look() {
 		if (!still()) return;
 		S.one = one;
 		remember(route, one);
-		if (nth(2) || !S.explained) S.explained = await call(at(route, "/explain"));
+		if (nth(one.members.length > 99 ? 9 : 2) || !S.explained) S.explained = await call(at(route, "/explain"));
 		if (still() && (nth(2) || !S.candidates)) await lookAtCandidates();
 		if (still() && (nth(5) || !S.space)) S.space = await call(at(route, "/space"));
 	}
@@ -697,7 +702,9 @@ const scoreKey = (most) => h("div", null,
 	h("p.small.soft", null, t("parts_note", most)));
 
 const STATES = { ready: "good", drain: "warn", maintenance: "bad" };
-const stateTag = (state) => (state === "ready" ? null : h("span.tag." + STATES[state], null, t(state)));
+const tag = (kind, name) => h("span.tag." + kind, null, t(name));
+const stateTag = (state) => (state === "ready" ? null : tag(STATES[state], state));
+const who = (row, ...tags) => ["head addr mono", [row.addr, " ", stateTag(row.state), tags]];
 function actions(row) {
 	if (!mayWrite()) return null;
 	const one = (act) => button("steer", t(act), { "data-to": act, "data-addr": row.addr, title: t(act + "_hint"), "aria-label": `${t(act)} ${row.addr}` });
@@ -713,31 +720,35 @@ const footing = (one) => {
 	if (one.is_asleep) return ["idle", "asleep"];
 	return [{ good: "good", last_good: "warn", best_scored: "bad" }[one.footing], one.footing];
 };
-const tagOf = (one) => { const [kind, name] = footing(one); return h("span.tag." + kind, null, t(name)); };
+const tagOf = (one) => tag(...footing(one));
+/** Connections, and how many of them wait for a place. */
+const crowd = (one) => number(one.connections) + (one.queued ? ` (${word("st", "queued")}: ${number(one.queued)})` : "");
 const stat = (name, value) => h("div", null, h("dt", null, name), h("dd", null, value));
 
 function overview() {
 	const all = S.services;
 	const rows = all.services.map((one) => [one.name, [
 		["head", h("a", { href: "#/" + one.name }, one.name)], ["", tagOf(one)],
-		["num", number(one.active_set.length)], ["num", number(one.connections)], ["num", number(one.candidates)],
-		["mono", one.listen_addrs.length > 3 ? `${one.listen_addrs.slice(0, 3).join(", ")} +${one.listen_addrs.length - 3}` : one.listen_addrs.join(", ") || "–"]]]);
+		["num", number(one.active_set.length)], ["num", crowd(one)], ["num", number(one.candidates)],
+		["mono", some(one.listen_addrs, 3) || "–"]]]);
 	const filter = h("label.small", null, h("span.soft", null, t("filter"), " "), h("input", { type: "search", id: "filter", size: 14, maxlength: 32, pattern: "[a-z0-9_\\-]*" }));
 	return [
 		section("services", t("services"), [h("span.grow"), all.total > 8 ? filter : null, pager("services", S.offset.services, all.services.length, all.matching)],
-			rows.length ? table(t("services"), [[t("service")], [t("state")], [t("members"), "num"], [t("connections"), "num"], [t("candidates"), "num"], [t("listens")]], rows) : h("p", null, t("none_yet"))),
+			table(t("services"), [[t("service")], [t("state")], [t("members"), "num"], [t("connections"), "num"], [t("candidates"), "num"], [t("listens")]], rows)),
 		connections(null), events(null)];
 }
 
+/** Connections; where there is a limit, of how many. */
+const taken = (row) => row.max_connections ? [row.is_full && tag("warn", "full"), ` ${number(row.open)} / ${number(row.max_connections)}`] : number(row.connections);
 function membersSection(one) {
 	const from = Math.min(S.offset.members, Math.max(0, one.members.length - 1));
 	const shown = one.members.slice(from, from + ROWS), most = scale(shown);
 	const rows = shown.map((row) => [row.addr, [
-		["head addr mono", [row.addr, " ", stateTag(row.state)]], ["", score(row, most)], ["num", ms(row.latency_ms)], ["num", number(row.connections)],
+		who(row), ["", score(row, most)], ["num", ms(row.latency_ms)], ["num", taken(row)],
 		["num", `${number(row.warm)} / ${number(row.target)}`], ["num", number(row.requests)], ["num", span(row.member_seconds)], ...actionCell(row)]]);
 	const columns = withActions([[t("address")], [t("score")], [t("latency"), "num"], [t("connections"), "num"], [t("warm"), "num"], [t("requests"), "num"], [t("member_for"), "num"]]);
 	return section("members", t("members"), [h("span.grow"), pager("members", from, shown.length, one.members.length)],
-		rows.length ? [table(t("members"), columns, rows), scoreKey(most)] : h("p", null, t("none_yet")),
+		table(t("members"), columns, rows), rows.length ? scoreKey(most) : null,
 		one.withdrawn_candidates.length ? h("div", null, h("h3", null, t("withdrawn")),
 			table(t("withdrawn"), withActions([[t("address")], [t("state")]]),
 				one.withdrawn_candidates.slice(0, 200).map((row) => ["out" + row.addr, [["head addr mono", row.addr], ["", stateTag(row.state)], ...actionCell(row)]]))) : null);
@@ -747,7 +758,7 @@ function why() {
 	const said = S.explained, rules = said.rules;
 	const english = lang === "en";
 	const rows = said.others.map((row) => [row.addr, [
-		["head addr mono", [row.addr, " ", stateTag(row.state)]], ["num", number(row.score, 1)], ["num", ms(row.latency_ms)],
+		who(row), ["num", number(row.score, 1)], ["num", ms(row.latency_ms)],
 		["text", english ? row.text : word("why", row.reason)], ["text", row.change ? h("span", { lang: "en" }, row.change) : "–"]]]);
 	const words = said.text.map((line) => h("p", { lang: "en" }, line));
 	return section("why", t("why"), null,
@@ -762,8 +773,7 @@ function why() {
 function candidates() {
 	const told = S.candidates, most = scale(told.candidates);
 	const rows = told.candidates.map((row) => [row.addr, [
-		["head addr mono", [row.addr, " ", row.is_member ? h("span.tag.good", null, t("member")) : null, stateTag(row.state),
-			row.is_trusted ? null : h("span.tag.bad", null, t("distrusted")), row.is_recalled ? h("span.tag", null, t("recalled")) : null]],
+		who(row, row.is_member && tag("good", "member"), !row.is_trusted && tag("bad", "distrusted"), row.is_recalled && tag("idle", "recalled")),
 		["", score(row, most)], ["num", ms(row.latency_ms)], ["num", ms(row.jitter_ms)],
 		["num", `${number(row.answers)} / ${percent(row.success_rate)}`], ["num", t("ago", span(row.sample_seconds_ago))], ...actionCell(row)]]);
 	const columns = withActions([[t("address")], [t("score")], [t("latency"), "num"], [t("jitter"), "num"], [t("success_rate"), "num"], [t("sampled"), "num"]]);
@@ -772,7 +782,7 @@ function candidates() {
 		h("span.soft.small", null, t("matching", number(told.matching), number(told.known))), h("span.grow"),
 		h("label.small", null, h("span.soft", null, t("sort"), " "), h("select", { id: "sort" }, ["score", "latency", "age", "addr"].map(option))),
 		h("input", { type: "search", id: "prefix", size: 22, placeholder: t("prefix"), "aria-label": t("prefix"), spellcheck: "false" })],
-		rows.length ? table(t("candidates"), columns, rows) : h("p", null, t("none_yet")),
+		table(t("candidates"), columns, rows),
 		told.matching > rows.length && S.limit < 1000 ? button("more", t("more"), null) : null);
 }
 
@@ -787,7 +797,7 @@ function connections(name) {
 	const columns = [[t("client")], ...(name === null ? [[t("service")]] : []), [t("backend")], [t("via")], [t("stage")], [t("age"), "num"], [t("idle"), "num"], [t("to_backend"), "num"], [t("to_client"), "num"]];
 	const words = name === null || all.length === mine.length ? "oldest" : "oldest_here";
 	return section("connections", t("connections"), h("span.soft.small", null, t(words, number(all.length), number(told.total))),
-		rows.length ? table(t("connections"), columns, rows.slice(0, ROWS)) : h("p", null, t("none_yet")));
+		table(t("connections"), columns, rows.slice(0, ROWS)));
 }
 
 /** What an event says; by its own words where a newer forwarder tells of something else. */
@@ -825,7 +835,7 @@ function serviceView() {
 			h("div.bar", null, isAlone ? null : h("a", { href: "#/" }, "← ", t("all_services")), h("h2.name", null, one.name), tagOf(one), h("span.soft.mono", null, one.listen_addrs.join(", ")), h("span.grow"),
 				mayWrite() ? button("probe-all", t("probe_all")) : null),
 			hint ? h("p", null, hint) : null,
-			h("dl.stats", null, stat(t("members"), number(one.members.length)), stat(t("connections"), number(one.connections)),
+			h("dl.stats", null, stat(t("members"), number(one.members.length)), stat(t("connections"), crowd(one)),
 				stat(t("known"), `${number(one.known)} / ${number(one.candidates)}`), stat(t("answering"), number(one.answering)),
 				stat(t("evaluated"), one.evaluated_seconds_ago === null ? "–" : t("ago", span(one.evaluated_seconds_ago))))),
 		membersSection(one), charts(one), S.explained && why(), S.space && heat(), S.candidates && candidates(), connections(one.name), events(one.name)];
@@ -835,7 +845,7 @@ function head() {
 	const status = S.status;
 	const login = () => {
 		if (S.byName) return button("token", t("token_give"));
-		if (!status || status.access === "read") return status && h("span.tag", null, t("read_only"));
+		if (!status || status.access === "read") return status && tag("idle", "read_only");
 		if (status.access === "needs_token") return button("token", t("token_give"));
 		return [button("reload", t("reload")), S.token ? button("forget", t("token_drop")) : null];
 	};
@@ -925,7 +935,7 @@ document.addEventListener("click", (event) => {
 	if (on) ACTS[on.dataset.act](on);
 });
 document.addEventListener("keydown", (event) => {
-	const on = event.target.closest && event.target.closest(".cell");
+	const on = event.target.closest?.(".cell");
 	const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: cellsAcross, ArrowUp: -cellsAcross, Home: -1e4, End: 1e4, Enter: 0, " ": 0 }[event.key];
 	if (!on || by === undefined) return;
 	event.preventDefault();
