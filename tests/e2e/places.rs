@@ -1,18 +1,21 @@
 //! Backends that take only so many connections at once.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tcp_forwarder::backend::Backend;
 use tcp_forwarder::config::{Algorithm, Spec, Strategy};
+use tcp_forwarder::net;
+use tcp_forwarder::reactor::limits::Limits;
 use tcp_forwarder::relay::close::CloseReason;
+use tcp_forwarder::service::Service;
 
-use crate::rig::{Rig, TestBackend, connect, member, publish_set, wait_for};
-use crate::support::ping;
+use crate::rig::{Reactors, Rig, TestBackend, connect, member, publish_set, wait_for};
+use crate::support::{pause, ping};
 
 /// Connections that a backend has.
 #[derive(Default)]
@@ -209,8 +212,128 @@ fn those_who_leave_while_they_wait_leave_nothing_and_a_stop_ends_the_wait() {
     assert_eq!(member.open(), 0);
 }
 
+/// Reactors of one service that each have a port of their own; its only member takes so many connections.
+struct Apart {
+    reactors: Reactors,
+    service: Arc<Service>,
+    addrs: Vec<SocketAddr>,
+}
+
+impl Apart {
+    fn start(backend: &TestBackend, places: u32, count: usize) -> Self {
+        let limits = Limits::of(net::raise_descriptor_limit(), 0);
+        let reactors = Reactors::start(count, limits);
+        let service = reactors.service("default", &spec(Duration::from_secs(30), Strategy::Off));
+        let member = member(&service, backend.addr);
+        member.set_max_connections(NonZeroU32::new(places));
+        publish_set(&service, vec![member]);
+        let ports = (0..count).map(|owner| {
+            let (listening, letters) = reactors.reserve_for(&service);
+            let of = |(index, letter)| if index == owner { letter } else { Vec::new() };
+            // The others' sockets of the port are closed: the kernel gives all of its clients to the owner.
+            reactors.deliver(letters.into_iter().enumerate().map(of).collect());
+            listening
+        });
+        let ports: Vec<_> = ports.collect();
+        reactors.publish(&[&service], &ports.iter().collect::<Vec<_>>());
+        Self {
+            addrs: ports.iter().map(|one| one.bound).collect(),
+            reactors,
+            service,
+        }
+    }
+
+    /// Asks once through a reactor; how long that took.
+    fn ask(addr: SocketAddr) -> Duration {
+        let began_at = Instant::now();
+        let mut stream = connect(addr);
+        ping(&mut stream, b"?");
+        began_at.elapsed()
+    }
+}
+
+/// The value that so many in a hundred do not exceed.
+fn quantile(values: &mut [Duration], percent: usize) -> Duration {
+    values.sort_unstable();
+    values[(values.len() * percent / 100).min(values.len() - 1)]
+}
+
+#[test]
+fn a_place_that_one_reactor_frees_is_at_once_that_of_who_waits_in_another() {
+    let backend = TestBackend::echo();
+    let apart = Apart::start(&backend, 1, 3);
+    let mut waits = Vec::new();
+    for round in 0..120 {
+        let mut holder = connect(apart.addrs[round % 3]);
+        ping(&mut holder, b"mine");
+        let mut waiter = connect(apart.addrs[(round + 1 + round % 2) % 3]);
+        waiter.write_all(b"?").expect("it is open");
+        wait_for("it waits", || apart.service.live.queued() == 1);
+        let freed_at = Instant::now();
+        drop(holder);
+        waiter.read_exact(&mut [0]).expect("it is served");
+        waits.push(freed_at.elapsed());
+        drop(waiter);
+        wait_for("the place is free", || apart.reactors.upstreams() == 0);
+    }
+    let (half, most) = (quantile(&mut waits, 50), quantile(&mut waits, 99));
+    println!("from one reactor to another: p50 {half:?}, p99 {most:?}");
+    assert!(most < Duration::from_millis(100), "p99 {most:?}");
+}
+
+#[test]
+fn a_reactor_with_many_clients_keeps_those_of_another_waiting_no_longer_than_its_own() {
+    const GREEDY: usize = 40;
+    let backend = TestBackend::start(|mut stream| {
+        let mut asked = [0];
+        while stream.read_exact(&mut asked).is_ok() {
+            pause(Duration::from_millis(1));
+            if stream.write_all(&asked).is_err() {
+                return;
+            }
+        }
+    });
+    let apart = Apart::start(&backend, 2, 2);
+    let (greedy, modest) = (apart.addrs[0], apart.addrs[1]);
+    let is_over = AtomicBool::new(false);
+    let (mut own, mut others) = std::thread::scope(|scope| {
+        let crowd: Vec<_> = (0..GREEDY)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut waits = Vec::new();
+                    while !is_over.load(Ordering::Relaxed) {
+                        waits.push(Apart::ask(greedy));
+                    }
+                    waits
+                })
+            })
+            .collect();
+        wait_for("a crowd", || apart.service.live.queued() > 20);
+        let few: Vec<_> = (0..3)
+            .map(|_| scope.spawn(|| (0..25).map(|_| Apart::ask(modest)).collect::<Vec<_>>()))
+            .collect();
+        let others: Vec<_> = few
+            .into_iter()
+            .flat_map(|one| one.join().expect("no panic"))
+            .collect();
+        is_over.store(true, Ordering::Relaxed);
+        let own: Vec<_> = crowd
+            .into_iter()
+            .flat_map(|one| one.join().expect("no panic"))
+            .collect();
+        (own, others)
+    });
+    let own = [50, 99].map(|percent| quantile(&mut own, percent));
+    let others = [50, 99].map(|percent| quantile(&mut others, percent));
+    println!("p50 and p99 of the wait: {own:?} with {GREEDY} others, {others:?} with 2");
+    assert!(
+        others[0] < own[0] * 2 && others[1] < own[1] * 3,
+        "{own:?} {others:?}"
+    );
+}
+
 /// Closes a connection with a reset.
 fn tcp_reset(stream: TcpStream) {
     drop(stream.shutdown(Shutdown::Read));
-    tcp_forwarder::net::reset_on_close(&mio::net::TcpStream::from_std(stream));
+    net::reset_on_close(&mio::net::TcpStream::from_std(stream));
 }
