@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tcp_forwarder::backend::{ActiveSet, Backend};
 use tcp_forwarder::base::clock;
-use tcp_forwarder::base::doorbell::{Doorbell, Request};
+use tcp_forwarder::base::doorbell::{Doorbell, Request, listeners};
 use tcp_forwarder::base::published::{Published, Reader};
 use tcp_forwarder::config::{Algorithm, Scoring};
 use tcp_forwarder::loadbalancer::{LoadBalancer, Seeker};
@@ -81,7 +81,7 @@ fn a_snapshot_is_whole_never_goes_back_and_the_last_one_is_seen() {
 #[test]
 fn no_ring_of_a_doorbell_is_lost() {
     let bell = Arc::new(Doorbell::default());
-    let listened = Published::heard_by([Arc::clone(&bell)].into(), 0_u64);
+    let listened = Published::heard_by(listeners([&bell]), 0_u64);
     let request = Request::to(Arc::clone(&bell));
     let asked = AtomicU64::new(0);
     let mut parts: Vec<Box<dyn FnOnce() + Send + '_>> = Vec::new();

@@ -327,18 +327,31 @@ fn start_reactors(
 /// Waits until each service has its first active set, or the process is to stop. A service whose providers have not named
 /// anybody yet is not waited for: its clients wait, and are served as soon as there is somebody.
 fn wait_for_sets(hub: &Hub, occurrences: &Receiver<Occurrence>) -> Result<(), AppError> {
+    let has_set = |service: &Arc<Service>| {
+        let live = &service.live;
+        !live.active.load().backends.is_empty() || live.candidates.load().is_empty()
+    };
+    let mut directory = hub.directory.load();
+    // Each has one, of these and those before: so many sets are so many looks.
+    let mut served = 0;
     loop {
         match occurrences.try_recv() {
             Ok(Occurrence::ThreadEnded { name, why }) => return Err(AppError::ThreadEnded { name, why }),
             // The stop itself is in the directory; whoever runs the process is to hear of it too.
             Ok(Occurrence::Stop) | Err(_) => {}
         }
-        let directory = hub.directory.load();
-        let has_set = |service: &Arc<Service>| {
-            let live = &service.live;
-            !live.active.load().backends.is_empty() || live.candidates.load().is_empty()
-        };
-        if directory.phase == Phase::Stopping || directory.services.iter().all(has_set) {
+        let present = hub.directory.load();
+        if !Arc::ptr_eq(&present, &directory) {
+            directory = present;
+            served = 0;
+        }
+        served += directory
+            .services
+            .iter()
+            .skip(served)
+            .take_while(|one| has_set(one))
+            .count();
+        if directory.phase == Phase::Stopping || served == directory.services.len() {
             return Ok(());
         }
         hub.bells.main.wait(None);

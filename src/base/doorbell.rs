@@ -4,6 +4,7 @@
 //! ring that comes before its thread sleeps is not lost. It knows nothing of why it is rung: the thread looks
 //! for itself.
 
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -80,20 +81,38 @@ impl Doorbell {
     }
 }
 
-/// The doorbells of those who hear of a value.
-pub type Listeners = Arc<[Arc<Doorbell>]>;
+/// How somebody hears that there is something to look at: a [`Doorbell`], or one of many things of whoever sleeps at one.
+pub trait Ring: Debug + Send + Sync {
+    /// Says that there is.
+    fn ring(&self);
+}
+
+impl Ring for Doorbell {
+    fn ring(&self) {
+        Self::ring(self);
+    }
+}
+
+/// Those who hear of a value.
+pub type Listeners = Arc<[Arc<dyn Ring>]>;
+
+/// The threads that sleep at these, as listeners.
+pub fn listeners<'a>(bells: impl IntoIterator<Item = &'a Arc<Doorbell>>) -> Listeners {
+    let listener = |bell: &'a Arc<Doorbell>| Arc::clone(bell) as Arc<dyn Ring>;
+    bells.into_iter().map(listener).collect()
+}
 
 /// Something that one thread is asked for, however often: it rings, and the thread takes it.
 #[derive(Debug)]
 pub struct Request {
     asked: AtomicBool,
-    bell: Arc<Doorbell>,
+    bell: Arc<dyn Ring>,
 }
 
 impl Request {
-    /// Nobody has asked yet; whoever sleeps at `bell` is to be asked.
+    /// Nobody has asked yet; whoever hears `bell` is to be asked.
     #[must_use]
-    pub fn to(bell: Arc<Doorbell>) -> Self {
+    pub fn to(bell: Arc<impl Ring + 'static>) -> Self {
         Self {
             asked: AtomicBool::new(false),
             bell,

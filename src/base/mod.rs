@@ -11,6 +11,7 @@ pub mod hash; // hashes that are the same on all machines
 pub mod lru; // a bounded table that forgets what was not touched for longest
 pub mod percent; // percent-encoding, undone
 pub mod published; // one writer, many readers, a version; rings whoever listens
+pub mod ready; // at which of many things one thread is to look
 pub mod slots; // a slab with generational keys
 pub mod timers; // deadlines by slab index
 pub mod told; // what the log hears of a condition that comes and goes

@@ -86,6 +86,13 @@ impl<T> Slots<T> {
         self.len == 0
     }
 
+    /// Places that entries have or had: every index is below.
+    #[must_use]
+    pub fn places(&self) -> u32 {
+        // There are at most as many as an index can tell apart.
+        u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
+    }
+
     /// Adds an entry; gives it back when [`MAX_SLOTS`] are taken.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::{Scaler, prepare};
 use crate::backend::{ActiveSet, Backend};
 use crate::base::clock;
+use crate::base::doorbell::Ring;
 use crate::config::{Dynamic, Spec, Strategy};
 use crate::selector::decide::Footing;
 use crate::service::directory::Service;
@@ -368,6 +369,10 @@ impl Bench {
             .set(u64::try_from(micros).expect("a short test"));
         traffic.active.sub(traffic.active.value());
         traffic.active.add(connected);
+        if self.is_asleep() {
+            // As a reactor does.
+            self.services["one"].live.marks.pools.ring();
+        }
     }
 
     fn is_asleep(&self) -> bool {

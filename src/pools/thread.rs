@@ -9,7 +9,7 @@
 //! Invariants: it is the only writer of targets once a backend is published, and of a service's slumber; exactly those reactors are rung whose share
 //! moved; nothing is kept of a service that left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,6 +17,7 @@ use super::sleeper::Sleeper;
 use super::targets::{Moved, Targets};
 use crate::backend::ActiveSet;
 use crate::base::clock;
+use crate::base::doorbell::Ring;
 use crate::base::grid::Grid;
 use crate::base::published::Reader;
 use crate::service::directory::{Directory, Phase, Service};
@@ -29,6 +30,12 @@ pub struct Scaler {
     hub: Arc<Hub>,
     directory: Reader<Directory>,
     services: BTreeMap<ServiceId, Served>,
+    /// When each is to be looked at unasked, the soonest first.
+    queue: BTreeSet<(Instant, ServiceId)>,
+    /// Kept for its memory.
+    marked: Vec<ServiceId>,
+    /// The same; empty between two services.
+    moved: Moved,
 }
 
 /// One service.
@@ -39,6 +46,8 @@ struct Served {
     active: Reader<ActiveSet>,
     targets: Targets,
     next_at: Instant,
+    /// Its place in the queue.
+    queued_at: Option<Instant>,
 }
 
 impl Scaler {
@@ -50,6 +59,9 @@ impl Scaler {
             hub,
             directory,
             services: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            marked: Vec::new(),
+            moved: Moved::new(),
         }
     }
 
@@ -65,30 +77,56 @@ impl Scaler {
         }
     }
 
-    /// Follows what was published and adjusts the targets that are due; when the next ones are.
+    /// Follows what was published and adjusts the targets that are due; when the next ones are. Services of which nothing is
+    /// new, and whose turn it is not, cost nothing.
     pub fn step(&mut self, now: Instant) -> Option<Instant> {
-        let mut moved = Moved::new();
+        let mut marked = std::mem::take(&mut self.marked);
+        self.hub.bells.ready.pools.take(&mut marked);
         if self.directory.refresh() {
-            self.adopt(now, &mut moved);
+            self.adopt(now);
+            marked.clear();
+            marked.extend(self.services.keys());
         }
-        for service in self.services.values_mut() {
-            if service.active.refresh() {
-                service.targets.follow(&service.active, now, &mut moved);
-            }
-            service.look_at_clients(&self.hub, now, &mut moved);
-            if service.next_turn().is_some_and(|at| at <= now) {
-                service.targets.turn(now, &mut moved);
-                service.next_at = grid(&self.hub, &service.targets).next(now);
-            }
+        for id in marked.drain(..) {
+            self.visit(id, now);
         }
-        for reactor in moved {
-            match self.hub.bells.reactors.get(reactor) {
-                Some(bell) => bell.ring(),
-                None => debug_assert!(false, "a share belongs to a reactor"),
-            }
+        self.marked = marked;
+        while let Some((at, id)) = self.queue.first().copied()
+            && at <= now
+        {
+            self.visit(id, now);
+            debug_assert!(
+                self.queue.first() > Some(&(at, id)) || self.queue.is_empty(),
+                "time goes on"
+            );
         }
-        let next = |service: &Served| [service.next_turn(), service.sleeper.again_at()];
-        self.services.values().flat_map(next).flatten().min()
+        self.queue.first().map(|(at, _)| *at)
+    }
+
+    /// Does what is to be done for one service now, and has it queue for the next time.
+    fn visit(&mut self, id: ServiceId, now: Instant) {
+        let Some(service) = self.services.get_mut(&id) else {
+            // It has left.
+            return;
+        };
+        let mut moved = std::mem::take(&mut self.moved);
+        if service.active.refresh() {
+            service.targets.follow(&service.active, now, &mut moved);
+        }
+        service.look_at_clients(&self.hub, now, &mut moved);
+        if service.next_turn().is_some_and(|at| at <= now) {
+            service.targets.turn(now, &mut moved);
+            service.next_at = grid(&self.hub, &service.targets).next(now);
+        }
+        let next = [service.next_turn(), service.sleeper.again_at()];
+        let next = next.into_iter().flatten().min();
+        if next != service.queued_at {
+            let before = std::mem::replace(&mut service.queued_at, next);
+            before.map(|at| self.queue.remove(&(at, id)));
+            self.queue.extend(next.map(|at| (at, id)));
+        }
+        service.tell(&mut moved);
+        self.moved = moved;
     }
 
     /// Backends whose demand is noted.
@@ -101,45 +139,62 @@ impl Scaler {
     }
 
     /// Follows a changed directory.
-    fn adopt(&mut self, now: Instant, moved: &mut Moved) {
+    fn adopt(&mut self, now: Instant) {
         let directory = self.directory.shared();
         let mut before = std::mem::take(&mut self.services);
         for service in &directory.services {
             let id = service.live.id;
             let served = match before.remove(&id) {
-                Some(known) => self.keep(known, service, now, moved),
-                None => self.begin(service, now, moved),
+                Some(known) => self.keep(known, service, now),
+                None => self.begin(service, now),
             };
             let twin = self.services.insert(id, served);
             debug_assert!(twin.is_none(), "a service is in the directory once");
         }
+        for (id, gone) in before {
+            gone.queued_at.map(|at| self.queue.remove(&(at, id)));
+        }
     }
 
-    fn keep(&self, mut known: Served, service: &Arc<Service>, now: Instant, moved: &mut Moved) -> Served {
+    fn keep(&mut self, mut known: Served, service: &Arc<Service>, now: Instant) -> Served {
         known.service = Arc::clone(service);
         let interval = known.targets.interval();
-        known.targets.adopt(&service.spec.pools, moved);
+        known.targets.adopt(&service.spec.pools, &mut self.moved);
         if known.targets.interval() != interval {
             known.next_at = grid(&self.hub, &known.targets).next(now);
         }
+        known.tell(&mut self.moved);
         known
     }
 
-    fn begin(&self, service: &Arc<Service>, now: Instant, moved: &mut Moved) -> Served {
+    fn begin(&mut self, service: &Arc<Service>, now: Instant) -> Served {
         let active = Reader::new(Arc::clone(&service.live.active));
         let mut targets = Targets::new(&service.spec.pools);
-        targets.follow(&active, now, moved);
-        Served {
+        targets.follow(&active, now, &mut self.moved);
+        let served = Served {
             service: Arc::clone(service),
             sleeper: Sleeper::new(service, now),
             active,
             next_at: grid(&self.hub, &targets).next(now),
+            queued_at: None,
             targets,
-        }
+        };
+        served.tell(&mut self.moved);
+        served
     }
 }
 
 impl Served {
+    /// Has those reactors look at it whose share of a target moved.
+    fn tell(&self, moved: &mut Moved) {
+        while let Some(reactor) = moved.pop_first() {
+            match self.service.live.marks.reactors.get(reactor) {
+                Some(mark) => mark.ring(),
+                None => debug_assert!(false, "a share belongs to a reactor"),
+            }
+        }
+    }
+
     /// When it has its next turn; none while it is asleep.
     fn next_turn(&self) -> Option<Instant> {
         (!self.sleeper.is_asleep()).then_some(self.next_at)

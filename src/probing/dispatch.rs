@@ -25,6 +25,7 @@ use super::sentinels::{Manners, Others, Sentinels};
 use super::uplinks::{Landmarks, is_landmark};
 use crate::backend::ProbePlace;
 use crate::base::burst::Burst;
+use crate::base::doorbell::Ring;
 use crate::base::grid::Grid;
 use crate::base::published::Reader;
 use crate::candidates::{CandidateSet, unreached};
@@ -76,6 +77,8 @@ pub struct Dispatch {
     services: BTreeMap<ServiceId, Entry>,
     /// When agendas are to be asked, those that wait for longest first.
     queue: BTreeSet<Turn>,
+    /// Services of which something is new; kept for its memory.
+    marked: Vec<ServiceId>,
     /// When sweeps are given up.
     patience: BTreeSet<(Instant, ServiceId)>,
     turns: u64,
@@ -204,6 +207,7 @@ impl Dispatch {
             rng,
             services: BTreeMap::new(),
             queue: BTreeSet::new(),
+            marked: Vec::new(),
             patience: BTreeSet::new(),
             turns: 0,
             sentinels: Sentinels::new(Manners::of(std::iter::empty())),
@@ -262,27 +266,28 @@ impl Dispatch {
         }
     }
 
-    /// Follows what was published; to be called at first, and whenever the prober is rung.
+    /// Follows what was published; to be called at first, and whenever the prober is rung. Services of which nothing is new cost
+    /// nothing.
     pub fn hear(&mut self, now: Instant) {
-        let is_other_fleet = self.fleet.refresh();
+        let mut marked = std::mem::take(&mut self.marked);
+        self.hub.bells.ready.prober.take(&mut marked);
+        let mut is_for_all = self.fleet.refresh();
+        let is_other_fleet = is_for_all;
         if self.directory.refresh() {
             self.adopt(now);
             self.landmarks = None;
+            is_for_all = true;
         }
-        for entry in self.services.values_mut() {
-            if entry.candidates.refresh() {
-                self.landmarks = None;
-                let list = entry.candidates.shared();
-                entry.agenda.relist(list, now, &mut self.rng);
-                entry
-                    .agenda
-                    .remember(read(&entry.service.live.board).touched(), &mut self.rng);
-                tell_sweep(entry);
-                tell_unreached(&entry.service, &entry.candidates);
-            }
-            entry.admin.refresh();
-            entry.follow_slumber(self.hub.started_at, now);
-            entry.hear_requests(&mut self.rng, now);
+        let is_other_link = self.link.refresh();
+        let is_turned = self.sweeps != self.link.sweeps;
+        self.sweeps = self.link.sweeps;
+        is_for_all |= is_other_link || is_turned;
+        if is_for_all {
+            marked.clear();
+            marked.extend(self.services.keys());
+        }
+        for id in &marked {
+            self.hear_of(*id, now);
         }
         if is_other_fleet {
             for entry in self.services.values_mut() {
@@ -290,30 +295,54 @@ impl Dispatch {
                 entry.agenda.follow_fleet(share);
             }
         }
-        self.overhear();
-        if self.link.refresh() {
+        self.overhear(&mut marked);
+        if is_other_link {
             self.sentinels.adopt(&self.link, now);
             for entry in self.services.values_mut() {
                 entry.agenda.follow_link(self.link.phase, now);
             }
         }
-        if self.sweeps != self.link.sweeps {
-            self.sweeps = self.link.sweeps;
+        if is_turned {
             for entry in self.services.values_mut() {
                 entry.sweep_anew(&mut self.rng, now);
             }
         }
-        let ids: Vec<ServiceId> = self.services.keys().copied().collect();
-        for id in ids {
+        for id in marked.drain(..) {
             self.enlist(id, now);
         }
+        self.marked = marked;
     }
 
-    /// Learns from what others of the fleet have seen.
-    fn overhear(&mut self) {
+    /// Follows what was published of one service.
+    fn hear_of(&mut self, id: ServiceId, now: Instant) {
+        let Some(entry) = self.services.get_mut(&id) else {
+            // It has left, or is of a directory that is to come.
+            return;
+        };
+        if entry.candidates.refresh() {
+            self.landmarks = None;
+            let list = entry.candidates.shared();
+            entry.agenda.relist(list, now, &mut self.rng);
+            entry
+                .agenda
+                .remember(read(&entry.service.live.board).touched(), &mut self.rng);
+            tell_sweep(entry);
+            tell_unreached(&entry.service, &entry.candidates);
+        }
+        entry.admin.refresh();
+        entry.follow_slumber(self.hub.started_at, now);
+        entry.hear_requests(&mut self.rng, now);
+    }
+
+    /// Learns from what others of the fleet have seen; of which services that was.
+    fn overhear(&mut self, heard_of: &mut Vec<ServiceId>) {
         for sample in self.hub.fleet.take_heard() {
-            if let Some(entry) = self.services.get_mut(&sample.candidate.service) {
+            let id = sample.candidate.service;
+            if let Some(entry) = self.services.get_mut(&id) {
                 entry.agenda.overhear(&sample, &mut self.rng);
+                if heard_of.last() != Some(&id) {
+                    heard_of.push(id);
+                }
             }
         }
     }
@@ -463,9 +492,9 @@ impl Dispatch {
         match ending {
             Ending::Ended(sample) => {
                 // The place that it had, if it had one, is somebody else's.
-                let longest = entry.service.live.longest_queued();
-                if let Some(bell) = longest.and_then(|reactor| self.hub.bells.reactors.get(reactor)) {
-                    bell.ring();
+                let live = &entry.service.live;
+                if let Some(mark) = live.longest_queued().and_then(|one| live.marks.reactors.get(one)) {
+                    mark.ring();
                 }
                 self.hub.samples.push(sample);
                 if entry.agenda.learn(&sample, &mut self.rng) {

@@ -44,8 +44,8 @@ impl Reactor {
 
     /// Takes a listener in; nobody is accepted there before it has a tenant.
     pub(super) fn add_listener(&mut self, mut listener: Listener) {
-        let place = self.listeners.iter().position(Option::is_none);
-        let place = place.unwrap_or(self.listeners.len());
+        let free = self.free_listeners.last().copied();
+        let place = free.unwrap_or(self.listeners.len());
         if place >= token::MAX_LISTENERS {
             warn!(target: "tcp_forwarder::reactor", "too many listeners; one is closed");
             return;
@@ -59,7 +59,11 @@ impl Reactor {
         // A level that was there before the edge: an adopted listener may have a queue.
         listener.is_ready = true;
         match self.listeners.get_mut(place) {
-            Some(free) => *free = Some(listener),
+            Some(free) => {
+                debug_assert!(free.is_none(), "a free place has no listener");
+                *free = Some(listener);
+                self.free_listeners.pop();
+            }
             None => self.listeners.push(Some(listener)),
         }
     }
@@ -71,6 +75,7 @@ impl Reactor {
         };
         // A duplicate elsewhere keeps the socket open, and events of it would come for ever.
         let _gone = self.poll.registry().deregister(&mut listener.socket);
+        self.free_listeners.push(place);
         if let Ok(place) = u32::try_from(place) {
             self.listener_timers.clear(place);
         }
@@ -227,6 +232,10 @@ impl Reactor {
     /// Accepts nobody before those have had another try who wait for a descriptor to dial with: each one more would
     /// hold one of those that they wait for.
     pub(super) fn pause_behind_waiters(&mut self, why: &str) {
+        // Once a turn is enough, however many there are.
+        if self.listeners_paused_at.replace(self.now) == Some(self.now) {
+            return;
+        }
         for place in 0..self.listeners.len() {
             self.pause(place, 2 * PAUSE, why);
         }

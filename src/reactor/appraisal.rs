@@ -11,6 +11,7 @@ use super::client::Stage;
 use super::core::Reactor;
 use super::upstream::State;
 use crate::backend::Tally;
+use crate::base::doorbell::Ring;
 use crate::base::slots::Key;
 use crate::pools::warm::Pool;
 use crate::relay::bulk::Measured;
@@ -155,9 +156,13 @@ impl Reactor {
     /// Has every reactor close its warm connections to a backend.
     fn shed_everywhere(&mut self, pool_key: Key) {
         self.follow_shedding(pool_key);
-        for (reactor, bell) in self.hub.bells.reactors.iter().enumerate() {
+        let pool = self.pools.get(pool_key);
+        let Some(tenant) = pool.and_then(|pool| self.tenants.get(pool.tenant)) else {
+            return;
+        };
+        for (reactor, mark) in tenant.service.live.marks.reactors.iter().enumerate() {
             if reactor != self.index {
-                bell.ring();
+                mark.ring();
             }
         }
     }

@@ -137,6 +137,11 @@ impl Reactor {
     }
 
     fn audit_tenants(&self) {
+        for (id, key) in &self.departed {
+            let tenant = self.tenants.get(*key);
+            let is_its = tenant.is_some_and(|tenant| tenant.service.live.id == *id);
+            assert!(is_its, "who has departed is here still");
+        }
         let of_clients = |tenant: Key| {
             let clients = self.clients.keys().filter_map(|key| self.clients.get(key));
             clients.filter(|client| client.tenant == tenant).count()
@@ -166,6 +171,17 @@ impl Reactor {
                 assert!(
                     heir.is_some_and(|heir| heir.heir.is_none()),
                     "the heir is the last one"
+                );
+            }
+            if is_cheap {
+                let awaits = |client: &&Client| client.waits_for_set() && self.heir(client.tenant) == key;
+                let clients = self.clients.keys().filter_map(|key| self.clients.get(key));
+                let awaiting = tenant.awaiting.iter().filter_map(|key| self.clients.get(*key));
+                let awaiting = awaiting.filter(|client| client.waits_for_set());
+                assert_eq!(
+                    awaiting.count(),
+                    clients.filter(awaits).count(),
+                    "who waits for a set is known"
                 );
             }
             let waiting = tenant

@@ -184,6 +184,11 @@ impl Client {
         })
     }
 
+    /// Whether it waits for the first active set of its service.
+    pub(super) fn waits_for_set(&self) -> bool {
+        matches!(self.stage, Stage::Seeking(Wait::Set))
+    }
+
     /// Whether it waits for a place at a backend.
     pub(super) fn waits_for_place(&self) -> bool {
         matches!(self.stage, Stage::Seeking(Wait::Place))

@@ -8,6 +8,7 @@ use std::time::Instant;
 use mio::{Poll, Waker};
 
 use super::client::Client;
+use super::cut::Cut;
 use super::due::Due;
 use super::farewell::Farewell;
 use super::listener::Listener;
@@ -19,6 +20,7 @@ use super::token;
 use super::upstream::Upstream;
 use crate::base::burst::Burst;
 use crate::base::clock;
+use crate::base::doorbell::Ring;
 use crate::base::published::Reader;
 use crate::base::slots::{Key, Slots};
 use crate::base::timers::Timers;
@@ -77,6 +79,10 @@ pub struct Reactor {
     pub(super) tenants: Slots<Tenant>,
     /// The tenant of each service that gets new clients.
     pub(super) current: HashMap<ServiceId, Key>,
+    /// The last tenant of each service that has left, as long as it is here.
+    pub(super) departed: HashMap<ServiceId, Key>,
+    /// Room for the services that are to be looked at.
+    pub(super) marked: Vec<ServiceId>,
     pub(super) clients: Slots<Client>,
     pub(super) upstreams: Slots<Upstream>,
     pub(super) pools: Slots<Pool<Key>>,
@@ -103,10 +109,16 @@ pub struct Reactor {
     pub(super) due_pools: Queue<Key>,
     /// Tenants at whose backends a place may be free.
     pub(super) due_places: Queue<Key>,
-    /// Tenants for whose clients a place is waited for.
-    pub(super) queueing: Vec<Key>,
     /// Retired pools whose warm connections are to be closed.
     pub(super) closing_pools: Queue<Key>,
+    /// Pools whose relays are to be ended.
+    pub(super) cuts: VecDeque<Cut>,
+    /// Places of listeners that are free.
+    pub(super) free_listeners: Vec<usize>,
+    /// When all listeners were paused last, for those who wait for a descriptor.
+    pub(super) listeners_paused_at: Option<Instant>,
+    /// Until when it is not looked again for a warm connection to give up.
+    pub(super) nothing_warm_until: Option<Instant>,
     pub(super) scratch: Box<[u8]>,
     /// Room for one line of an access log.
     pub(super) line: Vec<u8>,
@@ -153,6 +165,8 @@ impl Reactor {
             listeners: Vec::new(),
             tenants: Slots::default(),
             current: HashMap::new(),
+            departed: HashMap::new(),
+            marked: Vec::new(),
             clients: Slots::default(),
             upstreams: Slots::default(),
             pools: Slots::default(),
@@ -168,8 +182,11 @@ impl Reactor {
             due_handshakes: VecDeque::new(),
             due_pools: Queue::default(),
             due_places: Queue::default(),
-            queueing: Vec::new(),
             closing_pools: Queue::default(),
+            cuts: VecDeque::new(),
+            free_listeners: Vec::new(),
+            listeners_paused_at: None,
+            nothing_warm_until: None,
             scratch: vec![0; SCRATCH_BYTES].into(),
             line: Vec::new(),
             rng,
@@ -209,8 +226,13 @@ impl Reactor {
         let since = self.time.clock().saturating_duration_since(self.hub.started_at);
         let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
         tenant.traffic(self.index).last_client_micros.set(micros);
+        let marks = &tenant.service.live.marks;
+        if tenant.clients == 1 {
+            // The scorer looks at what its clients get, from now on or once more.
+            marks.scorer.set();
+        }
         if tenant.slumber.is_asleep() {
-            self.hub.bells.pools.ring();
+            marks.pools.ring();
         }
     }
 

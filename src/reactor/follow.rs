@@ -3,17 +3,16 @@
 //! Knows nothing of how listeners come and go, but when.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::client::{Client, Stage, Wait};
+use super::client::Client;
 use super::core::Reactor;
+use super::cutting::grace_after_removal;
 use super::farewell::Farewell;
 use super::listener::Listener;
 use super::tenant::{Standing, Tenant};
 use crate::base::slots::Key;
-use crate::config::Spec;
 use crate::pools::warm::Pool;
-use crate::relay::close::{CloseReason, Ending};
 use crate::service::{Phase, Service};
 
 impl Reactor {
@@ -106,9 +105,10 @@ impl Reactor {
         let ancestors = std::mem::take(&mut before.ancestors);
         let queue = std::mem::take(&mut before.queue);
         if queue.waiting() > 0 {
-            // Who rings for those who wait rings for whoever has the queue.
-            self.queueing.push(new);
+            // Its members may have other limits, or be others.
+            self.due_places.push(new);
         }
+        let awaiting = std::mem::take(&mut before.awaiting);
         if ancestors > 0 {
             let all: Vec<Key> = self.tenants.keys().collect();
             for key in all {
@@ -122,36 +122,63 @@ impl Reactor {
             heir.members = members;
             heir.pools.clone_from(&pools);
             heir.queue = queue;
+            heir.awaiting = awaiting;
         }
         pools
     }
 
-    /// Takes over the active sets that have changed, and looks at all pools: their targets may have moved.
-    pub(super) fn follow_active_sets(&mut self) {
+    /// Looks at the services of which something has changed that is not the directory's: the active set, whether they are
+    /// asleep, the targets of their pools, who waits for a place. All others cost nothing.
+    pub(super) fn follow_marked(&mut self) {
+        let mut marked = std::mem::take(&mut self.marked);
+        if let Some(ready) = self.hub.bells.ready.reactors.get(self.index) {
+            ready.take(&mut marked);
+        }
+        for id in &marked {
+            match self.current.get(id).or_else(|| self.departed.get(id)).copied() {
+                Some(key) => self.follow_service(key),
+                // Of a directory that is to come, with which all are looked at; or nothing of it is left here.
+                None => {}
+            }
+        }
+        self.marked = marked;
+    }
+
+    /// The same with all services, as another directory has them.
+    pub(super) fn follow_all(&mut self) {
         let current: Vec<Key> = self.current.values().copied().collect();
         for key in current {
-            let Some(tenant) = self.tenants.get_mut(key) else {
-                continue;
-            };
-            if tenant.slumber.refresh() && tenant.slumber.is_asleep() {
-                // For the clients that will wake it.
-                tenant.race_budget.fill();
-                tenant.wake_if_in_use(self.index, &self.hub);
-            }
-            if tenant.active.refresh() || tenant.members.len() != tenant.active.everybody().count() {
-                self.adopt_active_set(key);
-            }
-            self.follow_limits(key);
-            let count = self.tenants.get(key).map_or(0, |tenant| tenant.members.len());
-            for place in 0..count {
-                if let Some(pool) = self
-                    .tenants
-                    .get(key)
-                    .and_then(|tenant| tenant.members.get(place).copied())
-                {
-                    self.follow_shedding(pool);
-                    self.pool_is_due(pool);
-                }
+            self.follow_service(key);
+        }
+    }
+
+    /// Takes over the active set of a tenant if that has changed, and looks at all its pools: their targets may have moved.
+    fn follow_service(&mut self, key: Key) {
+        let Some(tenant) = self.tenants.get_mut(key) else {
+            return;
+        };
+        if tenant.queue.waiting() > 0 {
+            // Another reactor may have rung for those who wait here.
+            self.due_places.push(key);
+        }
+        if tenant.standing == Standing::Retired {
+            return;
+        }
+        if tenant.slumber.refresh() && tenant.slumber.is_asleep() {
+            // For the clients that will wake it.
+            tenant.race_budget.fill();
+            tenant.wake_if_in_use(self.index, &self.hub);
+        }
+        if tenant.active.refresh() || tenant.members.len() != tenant.active.everybody().count() {
+            self.adopt_active_set(key);
+        }
+        self.follow_limits(key);
+        let count = self.tenants.get(key).map_or(0, |tenant| tenant.members.len());
+        for place in 0..count {
+            let tenant = self.tenants.get(key);
+            if let Some(pool) = tenant.and_then(|tenant| tenant.members.get(place).copied()) {
+                self.follow_shedding(pool);
+                self.pool_is_due(pool);
             }
         }
     }
@@ -205,14 +232,14 @@ impl Reactor {
 
     /// The first active set is there, or none will ever come.
     fn find_for_those_who_wait(&mut self, tenant: Key) {
-        let waits = |key: &Key| {
-            self.clients.get(*key).is_some_and(|client| {
-                matches!(client.stage, Stage::Seeking(Wait::Set)) && self.heir(client.tenant) == tenant
-            })
-        };
-        let waiting: Vec<Key> = self.clients.keys().filter(waits).collect();
-        for client in waiting {
-            self.find_backend(client);
+        let awaiting = self
+            .tenants
+            .get_mut(tenant)
+            .map(|tenant| std::mem::take(&mut tenant.awaiting));
+        for client in awaiting.unwrap_or_default() {
+            if self.clients.get(client).is_some_and(Client::waits_for_set) {
+                self.find_backend(client);
+            }
         }
     }
 
@@ -222,6 +249,7 @@ impl Reactor {
             return;
         };
         tenant.standing = Standing::Retired;
+        self.departed.insert(tenant.service.live.id, key);
         let may_be_waited_for = tenant.members.is_empty();
         for pool in tenant.pools.clone() {
             self.retire_pool(pool);
@@ -241,13 +269,6 @@ impl Reactor {
                 self.tenant_timers.set(key.index(), until);
             }
         }
-    }
-
-    /// Ends what a tenant has left, after the time to drain.
-    pub(super) fn cut_tenant(&mut self, key: Key) {
-        let is_its = |client: &Key| self.clients.get(*client).is_some_and(|one| one.tenant == key);
-        let clients = self.clients.keys().filter(is_its).collect();
-        self.cut(clients, CloseReason::Drained);
     }
 
     /// A pool gets nobody new and gives up what is warm; with `reset_on_removal` its relays end in a while.
@@ -280,45 +301,6 @@ impl Reactor {
         let tenants = self.tenants.keys().filter_map(|key| self.tenants.get(key));
         let ancestors = tenants.filter(|one| one.heir == Some(tenant));
         ancestors.chain([heir]).filter_map(grace).min()
-    }
-
-    /// Ends the relays of a backend that left `drain_timeout` ago, each as its spec says; who dials another one beside it
-    /// goes on with that.
-    pub(super) fn cut_pool(&mut self, key: Key, retired_at: Instant) {
-        let mut next: Option<Instant> = None;
-        let mut due = Vec::new();
-        for client_key in self.clients.keys() {
-            let uses =
-                |one: &&Client| one.pool() == Some(key) || one.rival().is_some_and(|rival| rival.pool == key);
-            let Some(client) = self.clients.get(client_key).filter(uses) else {
-                continue;
-            };
-            let grace = self
-                .tenants
-                .get(client.tenant)
-                .map(Tenant::spec)
-                .and_then(grace_after_removal);
-            let Some(until) = grace.map(|grace| retired_at + grace) else {
-                continue;
-            };
-            if until <= self.now {
-                due.push(client_key);
-            } else {
-                next = Some(next.map_or(until, |next| next.min(until)));
-            }
-        }
-        if let Some(next) = next {
-            self.pool_timers.set(key.index(), next);
-        }
-        due.retain(|client| !self.give_up_dial(*client, key));
-        self.cut(due, CloseReason::BackendRemoved);
-    }
-
-    /// Ends these clients, which may be in the middle of something: with a reset, for a cut must not look like an end.
-    fn cut(&mut self, clients: Vec<Key>, reason: CloseReason) {
-        for key in clients {
-            self.close(key, Ending::cut(reason));
-        }
     }
 
     /// Forgets a pool that has retired and is empty, unless clients of its tenant may still turn to it.
@@ -354,6 +336,10 @@ impl Reactor {
         }
         if tenant.pools.is_empty() {
             let heir = tenant.heir;
+            let id = tenant.service.live.id;
+            if self.departed.get(&id) == Some(&key) {
+                self.departed.remove(&id);
+            }
             self.tenants.remove(key);
             self.tenant_timers.clear(key.index());
             if let Some(heir) = heir {
@@ -376,9 +362,4 @@ impl Reactor {
         let heir = self.tenants.get(tenant).and_then(|tenant| tenant.heir);
         heir.unwrap_or(tenant)
     }
-}
-
-/// How long relays of a backend that left go on, if they end then.
-fn grace_after_removal(spec: &Spec) -> Option<Duration> {
-    spec.pools.reset_on_removal.then_some(spec.pools.drain_timeout)
 }

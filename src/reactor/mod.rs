@@ -27,6 +27,8 @@ mod books; // what must add up after each turn
 mod client; // a client and its stage
 mod clients; // clients: events, turns, deadlines, the end
 mod core; // the reactor itself
+mod cut; // a pool whose relays are looked for, to be ended
+mod cutting; // relays that are ended from here
 mod due; // whose handshake can go on
 mod farewell; // how a reactor ended
 mod follow; // following the directory and the active sets; retirement

@@ -20,6 +20,7 @@ use log::warn;
 use super::client::{Client, Queued, Wait};
 use super::core::Reactor;
 use crate::backend::{Backend, Place};
+use crate::base::doorbell::Ring;
 use crate::base::slots::Key;
 use crate::pools::warm::Pool;
 use crate::relay::close::{CloseReason, Ending};
@@ -91,9 +92,6 @@ impl Reactor {
         self.client_timers.set(key.index(), since + timeout);
         if let Some(tenant) = self.tenants.get_mut(heir) {
             tenant.queue.enter(stamp, key);
-            if tenant.queue.waiting() == 1 {
-                self.queueing.push(heir);
-            }
         }
         self.publish_queue(heir);
         // Behind that, another look: a place may have come free before others could know of this one.
@@ -172,8 +170,8 @@ impl Reactor {
                 return;
             }
             if longest != self.index {
-                if let Some(bell) = self.hub.bells.reactors.get(longest) {
-                    bell.ring();
+                if let Some(mark) = tenant.service.live.marks.reactors.get(longest) {
+                    mark.ring();
                 }
                 return;
             }
@@ -189,16 +187,6 @@ impl Reactor {
             self.find_backend(client);
         }
         self.due_places.push(key);
-    }
-
-    /// Another reactor may have rung for those who wait here.
-    pub(super) fn look_at_queues(&mut self) {
-        let tenants = &self.tenants;
-        self.queueing
-            .retain(|key| tenants.get(*key).is_some_and(|tenant| tenant.queue.waiting() > 0));
-        for key in &self.queueing {
-            self.due_places.push(*key);
-        }
     }
 
     /// Gives warm connections up for those who wait for a place, here or elsewhere; one for each.
@@ -226,11 +214,14 @@ impl Reactor {
     }
 
     /// Rings the reactors that hold warm connections which have places.
-    fn ask_for_warm(&self, tenant: Key) {
-        for backend in self.limited(tenant) {
-            for (share, bell) in backend.shares.iter().zip(self.hub.bells.reactors.iter()) {
+    fn ask_for_warm(&self, key: Key) {
+        let Some(tenant) = self.tenants.get(key) else {
+            return;
+        };
+        for backend in self.limited(key) {
+            for (share, mark) in backend.shares.iter().zip(&tenant.service.live.marks.reactors) {
                 if share.warm.load(Ordering::Relaxed) > 0 {
-                    bell.ring();
+                    mark.ring();
                 }
             }
         }

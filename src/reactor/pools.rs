@@ -7,6 +7,7 @@ use super::upstream::{State, Upstream};
 use crate::backend::Place;
 use crate::base::slots::Key;
 use crate::pools::sizing;
+use crate::pools::warm::Pool;
 
 /// Dials for one pool that one reactor has under way at once.
 const MAX_REFILLS: u32 = 64;
@@ -160,12 +161,20 @@ impl Reactor {
 
     /// Gives up the dials that a pool has under way for itself.
     fn abandon_refills(&mut self, pool_key: Key) {
+        let mut left = self.pools.get(pool_key).map_or(0, Pool::dialling);
+        if left == 0 {
+            return;
+        }
         let is_its = |upstream: &Upstream| {
             upstream.pool == pool_key && matches!(upstream.state, State::Dialling { client: None, .. })
         };
         let all: Vec<Key> = self.upstreams.keys().collect();
         for key in all {
+            if left == 0 {
+                return;
+            }
             if self.upstreams.get(key).is_some_and(is_its) {
+                left -= 1;
                 self.remove_upstream(key);
                 if let Some(pool) = self.pools.get_mut(pool_key) {
                     pool.dial_ended();

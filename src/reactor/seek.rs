@@ -212,9 +212,14 @@ impl Reactor {
         let Some(client) = self.clients.get(key) else {
             return;
         };
+        let heir = self.heir(client.tenant);
         let until = client.relay.accepted_at + self.idle_timeout(key);
         self.wait(key, Wait::Set);
         self.client_timers.set(key.index(), until);
+        let clients = &self.clients;
+        if let Some(tenant) = self.tenants.get_mut(heir) {
+            tenant.awaits(key, |key| clients.get(key).is_some_and(Client::waits_for_set));
+        }
     }
 
     /// A client that had to wait for a descriptor or a port tries again; not for longer than it may be idle.
@@ -492,6 +497,9 @@ impl Reactor {
 
     /// Closes a warm connection where there are most of them, for want of a descriptor; false if there is none.
     pub(super) fn give_up_one_warm(&mut self) -> bool {
+        if self.nothing_warm_until.is_some_and(|until| until > self.now) {
+            return false;
+        }
         let warmest = self
             .pools
             .keys()
@@ -499,7 +507,12 @@ impl Reactor {
         let oldest = warmest
             .and_then(|key| self.pools.get_mut(key))
             .and_then(Pool::remove_oldest);
-        oldest.and_then(|key| self.remove_upstream(key)).is_some()
+        let is_found = oldest.and_then(|key| self.remove_upstream(key)).is_some();
+        if !is_found {
+            // All pools were looked at for nothing: not again for each connection that waits.
+            self.nothing_warm_until = Some(self.now + PAUSE);
+        }
+        is_found
     }
 
     /// Notes that a dial for a client failed, and of which backend; the caller tries the next one.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::place_queue::PlaceQueue;
 use crate::backend::ActiveSet;
+use crate::base::doorbell::Ring;
 use crate::base::published::Reader;
 use crate::base::slots::Key;
 use crate::config::Spec;
@@ -36,6 +37,8 @@ pub(super) struct Tenant {
     pub(super) ancestors: usize,
     /// Its clients, and those of tenants whose heir it is, that wait for a place at a backend.
     pub(super) queue: PlaceQueue,
+    /// Those of them that wait for its first active set; some have left.
+    pub(super) awaiting: Vec<Key>,
     /// How many second dials its clients may make.
     pub(super) race_budget: Budget,
 }
@@ -67,6 +70,7 @@ impl Tenant {
             heir: None,
             ancestors: 0,
             queue: PlaceQueue::default(),
+            awaiting: Vec::new(),
             race_budget,
         }
     }
@@ -74,6 +78,17 @@ impl Tenant {
     /// Whether no client will need it any more, nor what it has.
     pub(super) fn is_done(&self) -> bool {
         self.standing == Standing::Retired && self.clients == 0 && self.ancestors == 0
+    }
+
+    /// A client waits for its first active set. Those who have left, whom `waits` does not know, are
+    /// forgotten before the list grows.
+    pub(super) fn awaits(&mut self, key: Key, waits: impl Fn(Key) -> bool) {
+        if self.awaiting.len() == self.awaiting.capacity() {
+            self.awaiting.retain(|key| waits(*key));
+            // Twice the room for those who stay, so that not everybody who comes has all looked at.
+            self.awaiting.reserve(self.awaiting.len() + 1);
+        }
+        self.awaiting.push(key);
     }
 
     pub(super) fn spec(&self) -> &Spec {
@@ -85,7 +100,7 @@ impl Tenant {
         if let Slumber::Asleep { last_at } = *self.slumber {
             let micros = self.traffic(reactor).last_client_micros.value();
             if hub.started_at + Duration::from_micros(micros) > last_at {
-                hub.bells.pools.ring();
+                self.service.live.marks.pools.ring();
             }
         }
     }

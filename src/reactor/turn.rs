@@ -1,5 +1,6 @@
 //! The loop: one batch of events at a time, and what follows from it.
 
+use std::collections::HashSet;
 use std::io;
 use std::time::Duration;
 
@@ -57,6 +58,7 @@ impl Reactor {
         self.run_handshakes();
         self.accept_all();
         self.fire_timers();
+        self.run_cuts();
         self.serve_queues();
         self.tend_pools();
         #[cfg(debug_assertions)]
@@ -67,7 +69,8 @@ impl Reactor {
     fn look_around(&mut self) {
         self.hub.heartbeats.answer(self.index);
         let opened = self.open_letters();
-        if self.directory.refresh() {
+        let is_other = self.directory.refresh();
+        if is_other {
             self.follow_directory();
         } else if opened.have_come {
             self.follow_listeners();
@@ -76,8 +79,10 @@ impl Reactor {
             // Whoever asked and does not wait any more asked for nothing.
             let _heard = done.send(());
         }
-        self.follow_active_sets();
-        self.look_at_queues();
+        self.follow_marked();
+        if is_other {
+            self.follow_all();
+        }
         self.forgive_after_an_outage();
     }
 
@@ -106,7 +111,8 @@ impl Reactor {
             || !self.due_handshakes.is_empty()
             || !self.due_pools.is_empty()
             || !self.due_places.is_empty()
-            || !self.closing_pools.is_empty();
+            || !self.closing_pools.is_empty()
+            || !self.cuts.is_empty();
         if is_due {
             return Some(Duration::ZERO);
         }
@@ -130,8 +136,12 @@ impl Reactor {
             self.on_upstream_deadline(key);
         }
         // Before those of pools that retired then: the stop is the reason.
+        let mut cut = HashSet::new();
         while let Some(key) = due(&mut self.tenant_timers, &self.tenants, self.now) {
-            self.cut_tenant(key);
+            cut.insert(key);
+        }
+        if !cut.is_empty() {
+            self.cut_tenants(&cut);
         }
         while let Some(key) = due(&mut self.pool_timers, &self.pools, self.now) {
             self.on_pool_deadline(key);

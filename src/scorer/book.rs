@@ -3,7 +3,7 @@
 //! A book follows its service's published values and is the only one that writes the service's board and probe counts.
 //! It must not know whose fault a failure is: what it is given is the candidates' own doing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
@@ -281,6 +281,17 @@ impl Book {
         self.write(ScoreBoard::disbelieve);
     }
 
+    /// Whether it has clients.
+    fn has_clients(&self) -> bool {
+        let traffic = self.service.live.traffic.iter();
+        traffic.map(|one| one.active.value()).any(|active| active > 0)
+    }
+
+    /// Whether it is to be looked at when a sample comes, too: what is said of its backends follows both.
+    pub(super) fn follows_samples(&self) -> bool {
+        self.service.spec.pools.algorithm.compares_times()
+    }
+
     /// Takes in what clients got since the last look; whether any got anything.
     fn look(&mut self, now: Instant) -> bool {
         let passive = &self.service.spec.remotes.passive;
@@ -308,7 +319,7 @@ impl Book {
             Duration::ZERO
         };
         self.service.live.set_patience(patience);
-        if self.service.spec.pools.algorithm.compares_times() {
+        if self.follows_samples() {
             self.learn_times(&looks, now);
         }
         looks.iter().any(|look| look.served.clients > 0)
@@ -437,11 +448,18 @@ impl Book {
     }
 }
 
-/// The books of all services.
+/// Looks at a service that nobody uses any more, so that what its last clients got is seen whichever way they left.
+const LAST_LOOKS: u8 = 2;
+
+/// The books of all services. What is looked at again and again is what is in use; the others cost nothing.
 #[derive(Debug)]
 pub(super) struct Books {
     all: HashMap<ServiceId, Book>,
     uplink: Arc<Uplink>,
+    /// Services that clients use, or did, or of which something else is new; and how many looks they get after that.
+    in_use: HashMap<ServiceId, u8>,
+    /// Services that await a set.
+    awaiting: HashSet<ServiceId>,
 }
 
 impl Books {
@@ -450,6 +468,8 @@ impl Books {
         Self {
             all: HashMap::new(),
             uplink,
+            in_use: HashMap::new(),
+            awaiting: HashSet::new(),
         }
     }
 
@@ -457,6 +477,7 @@ impl Books {
     pub(super) fn turn(&mut self, uplink: Arc<Uplink>, now: Instant) {
         self.all.values_mut().for_each(|book| book.turn(&uplink, now));
         self.uplink = uplink;
+        self.note_all();
     }
 
     /// Follows another directory: of services that left nothing is kept.
@@ -473,18 +494,55 @@ impl Books {
             let other = self.all.insert(service.live.id, book);
             debug_assert!(other.is_none(), "no two services have the same number");
         }
+        let all = &self.all;
+        self.in_use.retain(|id, _| all.contains_key(id));
+        self.awaiting.retain(|id| all.contains_key(id));
+        self.note_all();
     }
 
-    /// Follows the published values of each service.
-    pub(super) fn follow(&mut self) {
-        self.all.values_mut().for_each(Book::follow);
+    /// Follows the published values of these services, or takes them up because clients use them.
+    pub(super) fn follow(&mut self, marked: &[ServiceId]) {
+        for id in marked {
+            if let Some(book) = self.all.get_mut(id) {
+                book.follow();
+                self.note(*id);
+            }
+        }
     }
 
-    /// Takes in what clients of all services got since the last look; whether any got anything.
+    /// Takes in what clients of the services in use got since the last look; whether any got anything.
     pub(super) fn look(&mut self, now: Instant) -> bool {
-        self.all
-            .values_mut()
-            .fold(false, |any, book| book.look(now) | any)
+        let (all, mut any) = (&mut self.all, false);
+        self.in_use.retain(|id, looks| {
+            let Some(book) = all.get_mut(id) else {
+                return false;
+            };
+            // Before the look: who comes while it lasts marks the service anew.
+            *looks = if book.has_clients() {
+                LAST_LOOKS
+            } else {
+                *looks - 1
+            };
+            any |= book.look(now);
+            *looks > 0
+        });
+        any
+    }
+
+    /// Something of a service is new: it gets a look, and may await a set from now on, or none any more.
+    pub(super) fn note(&mut self, id: ServiceId) {
+        let Some(book) = self.all.get(&id) else { return };
+        self.in_use.insert(id, LAST_LOOKS);
+        if book.awaits_a_set() {
+            self.awaiting.insert(id);
+        } else {
+            self.awaiting.remove(&id);
+        }
+    }
+
+    fn note_all(&mut self) {
+        let all: Vec<ServiceId> = self.all.keys().copied().collect();
+        all.into_iter().for_each(|id| self.note(id));
     }
 
     /// The book of a service, unless that has left.
@@ -499,7 +557,12 @@ impl Books {
 
     /// Whether some service has no active set yet.
     pub(super) fn awaits_a_set(&self) -> bool {
-        self.all.values().any(Book::awaits_a_set)
+        debug_assert!(
+            self.all.len() > 64
+                || self.awaiting.len() == self.all.values().filter(|book| book.awaits_a_set()).count(),
+            "whoever awaits a set is known"
+        );
+        !self.awaiting.is_empty()
     }
 }
 

@@ -517,6 +517,7 @@ fn how_clients_were_served_on_one_way_is_not_expected_on_another() {
             let share = &active.backends[0].shares[0];
             share.service.answered(Some(Duration::from_millis(5)));
         }
+        one.live.marks.scorer.set();
         bench.step();
     };
     serve(&mut bench);

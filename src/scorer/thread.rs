@@ -17,6 +17,7 @@ use crate::base::published::Reader;
 use crate::service::directory::{Directory, Phase};
 use crate::service::events::What;
 use crate::service::hub::Hub;
+use crate::service::id::ServiceId;
 use crate::service::uplink::Uplink;
 
 /// Silences that wait for a proof that our own link works; further ones are forgotten.
@@ -46,6 +47,8 @@ pub struct Scorer {
     is_awaited: bool,
     /// Kept for its memory.
     batch: Vec<Report>,
+    /// The same.
+    marked: Vec<ServiceId>,
 }
 
 impl Scorer {
@@ -67,6 +70,7 @@ impl Scorer {
             looked_at: hub.started_at,
             is_awaited: false,
             batch: Vec::new(),
+            marked: Vec::new(),
             hub,
         };
         scorer.change();
@@ -102,7 +106,10 @@ impl Scorer {
             self.link.sweep(self.uplink.sweeps);
             self.hub.events.tell(None, What::Uplink);
         }
-        self.books.follow();
+        let mut marked = std::mem::take(&mut self.marked);
+        self.hub.bells.ready.scorer.take(&mut marked);
+        self.books.follow(&marked);
+        self.marked = marked;
         self.is_awaited = self.books.awaits_a_set();
         // Before reports of those that got nothing: who serves others is known then.
         if self.books.look(now) {
@@ -160,10 +167,14 @@ impl Scorer {
                 book.tell(sample);
             }
             book.consider(sample);
+            if book.follows_samples() {
+                self.books.note(sample.candidate.service);
+            }
         }
         for service in swept {
             if let Some(book) = self.books.of(service) {
                 book.swept();
+                self.books.note(service);
             }
         }
     }

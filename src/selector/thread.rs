@@ -3,7 +3,7 @@
 //! A simulation drives the same step. It sleeps at its doorbell: another directory, another state of our own link and
 //! whoever asks for an evaluation ring it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,21 +21,33 @@ pub struct Selector {
     hub: Arc<Hub>,
     directory: Reader<Directory>,
     link: Reader<LinkView>,
-    choices: BTreeMap<ServiceId, Choice>,
+    choices: BTreeMap<ServiceId, Chosen>,
+    /// When each is due, the soonest first.
+    queue: BTreeSet<(Instant, ServiceId)>,
+    /// Kept for its memory.
+    marked: Vec<ServiceId>,
+}
+
+/// One service.
+#[derive(Debug)]
+struct Chosen {
+    choice: Choice,
+    /// Its place in the queue.
+    queued_at: Option<Instant>,
 }
 
 impl Selector {
     /// A selector of the services that `hub` lists, which has chosen nothing yet.
     #[must_use]
     pub fn new(hub: Arc<Hub>) -> Self {
-        let mut selector = Self {
-            directory: Reader::new(Arc::clone(&hub.directory)),
+        Self {
+            directory: Reader::unaware(Arc::clone(&hub.directory)),
             link: Reader::new(Arc::clone(&hub.link)),
             choices: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            marked: Vec::new(),
             hub,
-        };
-        selector.change(selector.hub.started_at);
-        selector
+        }
     }
 
     /// Evaluates what is due and what is asked for, until the stop begins.
@@ -49,23 +61,53 @@ impl Selector {
         }
     }
 
-    /// Evaluates what is due or asked for; returns when it is to be called again, if nobody rings before.
+    /// Evaluates what is due or asked for; returns when it is to be called again, if nobody rings before. Services of which
+    /// nothing is new, and which are not due, cost nothing.
     pub fn step(&mut self, now: Instant) -> Option<Instant> {
-        if self.directory.refresh() {
+        let mut marked = std::mem::take(&mut self.marked);
+        self.hub.bells.ready.selector.take(&mut marked);
+        let is_other = self.directory.refresh();
+        if is_other {
             self.change(now);
         }
         let was_down = self.link.phase == LinkPhase::Down;
         let sweeps = self.link.sweeps;
         self.link.refresh();
-        let is_turned = self.link.sweeps != sweeps;
         let is_down = self.link.phase == LinkPhase::Down;
-        for choice in self.choices.values_mut() {
-            choice.hear(self.hub.started_at, now);
-            choice.is_asked |= (was_down && !is_down) || is_turned;
-            if is_down {
-                // Nobody answers, and nobody's score moves: whatever a set is, no other one would be better.
-                continue;
-            }
+        let is_for_all = (was_down && !is_down) || self.link.sweeps != sweeps;
+        if is_other || is_for_all {
+            marked.clear();
+            marked.extend(self.choices.keys());
+        }
+        for id in marked.drain(..) {
+            self.visit(id, is_for_all, now);
+        }
+        self.marked = marked;
+        if is_down {
+            return None;
+        }
+        while let Some((at, id)) = self.queue.first().copied()
+            && at <= now
+        {
+            self.visit(id, false, now);
+            debug_assert!(
+                self.queue.first() > Some(&(at, id)) || self.queue.is_empty(),
+                "time goes on"
+            );
+        }
+        self.queue.first().map(|(at, _)| *at)
+    }
+
+    /// Looks at one service, and has it queue for when it is due.
+    fn visit(&mut self, id: ServiceId, is_asked: bool, now: Instant) {
+        let Some(Chosen { choice, queued_at }) = self.choices.get_mut(&id) else {
+            // It has left.
+            return;
+        };
+        choice.hear(self.hub.started_at, now);
+        choice.is_asked |= is_asked;
+        // While nobody answers nobody's score moves: whatever a set is, no other one would be better.
+        if self.link.phase != LinkPhase::Down {
             let is_due = choice.next_at().is_some_and(|at| at <= now);
             if is_due {
                 choice.plan(self.hub.started_at, now);
@@ -74,10 +116,12 @@ impl Selector {
                 choice.evaluate(now);
             }
         }
-        if is_down {
-            return None;
+        let next = choice.next_at();
+        if next != *queued_at {
+            let before = std::mem::replace(queued_at, next);
+            before.map(|at| self.queue.remove(&(at, id)));
+            self.queue.extend(next.map(|at| (at, id)));
         }
-        self.choices.values().filter_map(Choice::next_at).min()
     }
 
     /// Follows another directory: of services that left nothing is kept.
@@ -85,18 +129,24 @@ impl Selector {
         let origin = self.hub.started_at;
         let mut before = std::mem::take(&mut self.choices);
         for service in &self.directory.services {
-            let choice = if let Some(mut choice) = before.remove(&service.live.id) {
-                if choice.change(service) {
-                    choice.plan(origin, now);
+            let chosen = if let Some(mut chosen) = before.remove(&service.live.id) {
+                if chosen.choice.change(service) {
+                    chosen.choice.plan(origin, now);
                 }
-                choice
+                chosen
             } else {
                 let mut choice = Choice::new(Arc::clone(service), Arc::clone(&self.hub.events), now);
                 choice.plan(origin, now);
-                choice
+                Chosen {
+                    choice,
+                    queued_at: None,
+                }
             };
-            let other = self.choices.insert(service.live.id, choice);
+            let other = self.choices.insert(service.live.id, chosen);
             debug_assert!(other.is_none(), "no two services have the same number");
+        }
+        for (id, gone) in before {
+            gone.queued_at.map(|at| self.queue.remove(&(at, id)));
         }
     }
 }

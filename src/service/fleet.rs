@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::base::doorbell::{Doorbell, Listeners};
+use crate::base::doorbell::{Doorbell, listeners};
 use crate::base::hash::{self, mix};
 use crate::base::published::Published;
 use crate::config::Remotes;
@@ -149,9 +149,8 @@ impl Fleet {
     /// Nobody is there yet; the fleet thread sleeps at `bell`.
     #[must_use]
     pub fn new(bell: Arc<Doorbell>, prober: Arc<Doorbell>) -> Self {
-        let listeners: Listeners = Arc::from([Arc::clone(&prober)]);
         Self {
-            view: Arc::new(Published::heard_by(listeners, FleetView::default())),
+            view: Arc::new(Published::heard_by(listeners([&prober]), FleetView::default())),
             counts: FleetCounts::default(),
             is_on: AtomicBool::new(false),
             told: Mutex::default(),

@@ -15,6 +15,7 @@ use super::provided::Provided;
 use super::reloads::Reloads;
 use super::traffic::Gauges;
 use super::uplink::Uplink;
+use crate::base::doorbell::listeners;
 use crate::base::published::Published;
 use crate::config::Config;
 use crate::reactor::limits::Limits;
@@ -74,12 +75,9 @@ impl Hub {
             .chain(bells.reactors.iter());
         Self {
             directory: Arc::new(Published::heard_by(bells.all(), Directory::empty(Limits::NONE))),
-            link: Arc::new(Published::heard_by(
-                of_link.cloned().collect(),
-                LinkView::unknown(now),
-            )),
+            link: Arc::new(Published::heard_by(listeners(of_link), LinkView::unknown(now))),
             uplink: Arc::new(Published::heard_by(
-                Arc::from([Arc::clone(&bells.scorer)]),
+                listeners([&bells.scorer]),
                 Uplink::first(now),
             )),
             reloads: Arc::new(Published::new(Reloads::default())),

@@ -10,13 +10,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::admin_state::AdminStates;
-use super::doorbells::Doorbells;
+use super::doorbells::{Doorbells, Marks};
 use super::id::ServiceId;
 use super::probe_requests::ProbeRequests;
 use super::slumber::Slumber;
 use super::traffic::Traffic;
 use crate::backend::ActiveSet;
-use crate::base::doorbell::Request;
+use crate::base::doorbell::{Request, Ring};
 use crate::base::published::Published;
 use crate::candidates::CandidateSet;
 use crate::config::Scoring;
@@ -66,6 +66,8 @@ pub struct Live {
     pub counts: ControlCounts,
     /// What a process before this one knew, besides the rows that are on the board. Never changes.
     pub recalled: Recalled,
+    /// How each thread hears that there is something to look at here.
+    pub marks: Marks,
 }
 
 /// What is known of a service from a process before this one.
@@ -102,33 +104,26 @@ impl Live {
     /// A service that is new: nobody touched, nobody chosen.
     #[must_use]
     pub fn new(candidates: Arc<CandidateSet>, scoring: &Scoring, bells: &Doorbells) -> Self {
-        let of_candidates = [&bells.prober, &bells.scorer, &bells.selector, &bells.pools];
-        let of_active = [&bells.scorer, &bells.pools, &bells.main]
-            .into_iter()
-            .chain(bells.reactors.iter());
-        let of_slumber = [&bells.prober, &bells.selector, &bells.worker]
-            .into_iter()
-            .chain(bells.reactors.iter());
+        let id = ServiceId::fresh();
+        let marks = bells.marks(id);
+        let (prober, scorer) = (&marks.prober, &marks.scorer);
+        let (selector, pools) = (&marks.selector, &marks.pools);
+        let of_candidates: [Arc<dyn Ring>; 4] =
+            [prober.clone(), scorer.clone(), selector.clone(), pools.clone()];
+        let of_active = marks.with_reactors([scorer.clone(), pools.clone(), bells.main.clone()]);
+        let of_slumber = marks.with_reactors([prober.clone(), selector.clone(), bells.worker.clone()]);
+        let of_admin: [Arc<dyn Ring>; 2] = [prober.clone(), selector.clone()];
         Self {
-            id: ServiceId::fresh(),
-            candidates: Arc::new(Published::heard_by(
-                of_candidates.into_iter().cloned().collect(),
-                candidates,
-            )),
+            id,
+            candidates: Arc::new(Published::heard_by(Arc::from(of_candidates), candidates)),
             board: RwLock::new(ScoreBoard::new(scoring.clone())),
-            active: Arc::new(Published::heard_by(
-                of_active.cloned().collect(),
-                ActiveSet::default(),
-            )),
-            slumber: Arc::new(Published::heard_by(of_slumber.cloned().collect(), Slumber::NEW)),
-            admin: Arc::new(Published::heard_by(
-                Arc::from([Arc::clone(&bells.prober), Arc::clone(&bells.selector)]),
-                AdminStates::default(),
-            )),
-            probe_requests: ProbeRequests::to(Arc::clone(&bells.prober)),
+            active: Arc::new(Published::heard_by(of_active, ActiveSet::default())),
+            slumber: Arc::new(Published::heard_by(of_slumber, Slumber::NEW)),
+            admin: Arc::new(Published::heard_by(Arc::from(of_admin), AdminStates::default())),
+            probe_requests: ProbeRequests::to(Arc::clone(prober)),
             record: Published::new(None),
             space: Published::new(None),
-            evaluation: Request::to(Arc::clone(&bells.selector)),
+            evaluation: Request::to(Arc::clone(selector)),
             is_swept: AtomicBool::new(false),
             turn: Arc::default(),
             traffic: bells.reactors.iter().map(|_| Traffic::default()).collect(),
@@ -136,6 +131,7 @@ impl Live {
             patience_micros: AtomicU64::new(0),
             counts: ControlCounts::default(),
             recalled: Recalled::default(),
+            marks,
         }
     }
 

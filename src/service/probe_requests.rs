@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::base::doorbell::{Doorbell, Request};
+use crate::base::doorbell::{Request, Ring};
 
 /// Requests that wait at once.
 const MOST: usize = 64;
@@ -29,9 +29,9 @@ pub struct ProbeRequests {
 }
 
 impl ProbeRequests {
-    /// Nobody has asked yet; the prober sleeps at `bell`.
+    /// Nobody has asked yet; the prober hears `bell`.
     #[must_use]
-    pub fn to(bell: Arc<Doorbell>) -> Self {
+    pub fn to(bell: Arc<impl Ring + 'static>) -> Self {
         Self {
             waiting: Mutex::default(),
             asked: Request::to(bell),
@@ -65,6 +65,7 @@ impl ProbeRequests {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::doorbell::Doorbell;
 
     #[test]
     fn requests_are_bounded_and_taken_once() {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::base::doorbell::Doorbell;
+use crate::base::doorbell::{Doorbell, listeners};
 use crate::base::published::Published;
 use crate::candidates::{CandidateSet, Host};
 use crate::config::{Dns, Family, ProviderKind, ServiceName};
@@ -85,7 +85,7 @@ impl Provided {
     #[must_use]
     pub fn new(worker: Arc<Doorbell>, providers: Arc<Doorbell>) -> Self {
         Self {
-            questions: Arc::new(Published::heard_by(Arc::from([providers]), Vec::new())),
+            questions: Arc::new(Published::heard_by(listeners([&providers]), Vec::new())),
             standings: Published::new(BTreeMap::new()),
             said: Mutex::default(),
             worker,

@@ -239,6 +239,7 @@ impl Crowd {
                 self.tally.answered += 1;
                 if let Some(visit) = self.visits.get(&client) {
                     visit.backend.shares[0].service.answered(waited);
+                    core.one().service.live.marks.scorer.set();
                 }
             }
             Step::Unserved(asked_at) => self.report(core, client, Wordless::Ended, asked_at),
