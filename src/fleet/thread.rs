@@ -280,14 +280,12 @@ impl Sharer {
 
 /// The public network that connections to candidates leave by; none if it is a private one.
 fn source(directory: &Directory) -> Option<String> {
-    let lists = directory
-        .services
-        .iter()
-        .map(|service| service.live.candidates.load());
-    let some = lists.flat_map(|list| {
-        let places = 0..LOOKED_AT;
-        places.filter_map(|place| list.at(place)).collect::<Vec<_>>()
+    let some = directory.services.iter().flat_map(|service| {
+        let list = service.live.candidates.load();
+        let places = (0..LOOKED_AT).filter_map(|place| list.at(place));
+        places.map(|addr| (addr, service)).collect::<Vec<_>>()
     });
-    let mut beyond = some.filter(|addr| !addr.ip().is_loopback());
-    public_prefix(net::source_towards(beyond.next()?)?)
+    let mut beyond = some.filter(|(addr, _)| !addr.ip().is_loopback());
+    let (addr, service) = beyond.next()?;
+    public_prefix(net::source_towards(addr, &service.spec.remotes.bind)?)
 }

@@ -22,7 +22,7 @@ use super::looks::Looks;
 use super::places::Places;
 use super::probe::{Ending, Errand, Probe};
 use super::sentinels::{Manners, Others, Sentinels};
-use super::uplinks::{Landmarks, is_landmark};
+use super::uplinks::is_landmark;
 use crate::backend::ProbePlace;
 use crate::base::burst::Burst;
 use crate::base::doorbell::Ring;
@@ -69,7 +69,7 @@ pub struct Dispatch {
     /// How often everybody was looked at anew.
     sweeps: u64,
     /// To whom our way to the network is looked at; none until it is worked out for the present candidates.
-    landmarks: Option<Landmarks>,
+    landmarks: Option<[Option<Candidate>; 2]>,
     max_in_flight: usize,
     in_flight: usize,
     places: Places,
@@ -237,10 +237,10 @@ impl Dispatch {
         entry.plan.clone().filter(|_| probe.asks)
     }
 
-    /// Where a probe leaves from; none if its service has gone.
+    /// Where probes of a candidate leave from; none if its service has gone.
     #[must_use]
-    pub fn bind(&self, probe: &Probe) -> Option<&Bind> {
-        let entry = self.services.get(&probe.candidate.service)?;
+    pub fn bind(&self, candidate: &Candidate) -> Option<&Bind> {
+        let entry = self.services.get(&candidate.service)?;
         Some(&entry.service.spec.remotes.bind)
     }
 
@@ -354,17 +354,21 @@ impl Dispatch {
     }
 
     /// To whom our way to the network is to be looked at: of each family the first of a few candidates of any service that is
-    /// beyond this machine.
-    pub fn landmarks(&mut self) -> Landmarks {
-        let lists = self.services.values().map(|entry| &entry.candidates);
+    /// beyond this machine. Services that leave from an address of ours come last: that stays what it is on any way.
+    pub fn landmarks(&mut self) -> [Option<Candidate>; 2] {
+        let services = &self.services;
         *self.landmarks.get_or_insert_with(|| {
-            let mut found = Landmarks::default();
-            for list in lists {
+            let is_free = |entry: &Entry| entry.service.spec.remotes.bind.addresses.is_empty();
+            let free = services.iter().filter(|(_, entry)| is_free(entry));
+            let bound = services.iter().filter(|(_, entry)| !is_free(entry));
+            let mut found = [None; 2];
+            for (service, Entry { candidates: list, .. }) in free.chain(bound) {
+                let service = *service;
                 let step = (list.len() / LOOKED_AT).max(1);
                 let places = (0..LOOKED_AT).chain((0..LOOKED_AT).map(|i| i * step));
                 let some = places.filter_map(|place| list.at(place));
                 for addr in some.filter(is_landmark) {
-                    found[usize::from(addr.is_ipv6())].get_or_insert(addr);
+                    found[usize::from(addr.is_ipv6())].get_or_insert(Candidate { service, addr });
                 }
                 if found.iter().all(Option::is_some) {
                     break;

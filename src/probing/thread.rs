@@ -16,6 +16,7 @@ use crate::base::doorbell::Doorbell;
 use crate::net;
 use crate::scorer::link::Phase as LinkPhase;
 use crate::service::hub::Hub;
+use crate::service::id::Candidate;
 
 /// Pause after an error of the poll, which no retry is known to heal.
 const POLL_FAILED_PAUSE: Duration = Duration::from_secs(1);
@@ -89,8 +90,9 @@ impl Prober {
             return;
         }
         let landmarks = self.dispatch.landmarks();
-        let faces = landmarks.iter().flatten();
-        let sources = Sources::of(faces.filter_map(|peer| net::source_towards(*peer)));
+        let face = |one: &Candidate| net::source_towards(one.addr, self.dispatch.bind(one)?);
+        let sources = Sources::of(landmarks.iter().flatten().filter_map(face));
+        let landmarks = landmarks.map(|one| one.map(|one| one.addr));
         if let Some((change, uplink)) = self.uplinks.look(landmarks, sources, (now, clock::wall())) {
             tell(change);
             self.hub.uplink.publish(Arc::new(uplink));
@@ -105,7 +107,7 @@ impl Prober {
                 self.endings.push(Ending::PutOff(probe));
                 continue;
             }
-            let Some(bind) = self.dispatch.bind(&probe) else {
+            let Some(bind) = self.dispatch.bind(&probe.candidate) else {
                 debug_assert!(false, "who is probed is served");
                 self.endings.push(Ending::LeftOut(probe));
                 continue;

@@ -453,7 +453,8 @@ fn landmarks_are_beyond_this_machine() {
     bench.step();
     let landmarks = bench.dispatch.landmarks();
     assert!(
-        landmarks[0].is_some_and(|addr| addr.is_ipv4()) && landmarks[1].is_some_and(|addr| addr.is_ipv6())
+        landmarks[0].is_some_and(|one| one.addr.is_ipv4())
+            && landmarks[1].is_some_and(|one| one.addr.is_ipv6())
     );
     assert_eq!(bench.dispatch.landmarks(), landmarks);
 }
@@ -496,4 +497,25 @@ fn a_probe_of_a_member_has_one_of_its_places_and_none_that_a_client_waits_for() 
     assert!(!bench.hub.bells.reactors[0].answer());
     bench.pass(bench.now + SECOND * 60);
     assert!(bench.hub.bells.reactors[0].answer());
+}
+
+#[test]
+fn landmarks_are_looked_at_from_where_their_service_leaves() {
+    let mut bench = bench(100);
+    let bind = |addresses: Vec<std::net::IpAddr>, interface: Option<&str>| {
+        stage::spec(|spec| {
+            spec.remotes.bind.addresses = addresses;
+            spec.remotes.bind.interface = interface.map(str::to_owned);
+        })
+    };
+    let fixed = bench.open(&bind(vec![[10, 0, 0, 1].into()], None), "192.0.2.0/24");
+    bench.step();
+    let whose = |bench: &mut Bench| bench.dispatch.landmarks()[0].map(|one| one.service);
+    assert_eq!(whose(&mut bench), Some(fixed), "for want of a better one");
+    let other = bench.open(&bind(Vec::new(), Some("wan0")), "198.51.100.0/24");
+    bench.step();
+    assert_eq!(whose(&mut bench), Some(other), "its address may change");
+    let landmark = bench.dispatch.landmarks()[0].expect("one");
+    let bind = bench.dispatch.bind(&landmark).expect("served");
+    assert_eq!(bind.interface.as_deref(), Some("wan0"));
 }
