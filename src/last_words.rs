@@ -29,9 +29,11 @@ pub fn end_on_panic() {
     }));
 }
 
-/// Says on standard error why the process ends with `status`, which the caller is about to do.
-pub fn say(text: &impl Display, status: u8) {
+/// Says on standard error why the process ends with `status`, which the caller is about to do; and has `flush` write what waits
+/// to be written elsewhere.
+pub fn say(text: &impl Display, status: u8, flush: impl FnOnce()) {
     end_soon(status);
+    flush();
     log::logger().flush();
     // Standard error may be closed; then the status has to do.
     drop(writeln!(io::stderr(), "{}", text.to_string().trim_end()));

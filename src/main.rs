@@ -61,7 +61,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            last_words::say(&failure.text, failure.status);
+            last_words::say(&failure.text, failure.status, logging::flush_lines);
             ExitCode::from(failure.status)
         }
     }
@@ -136,6 +136,8 @@ fn start(signals: Blocked, boot: Boot) -> Result<App, Failure> {
             handle.ask(Errand::Reload);
         }
         Signal::ReopenLogs => handle.ask(Errand::ReopenLogs),
+        // Lines of relays that have ended are gathered for a moment before they are written.
+        Signal::End => logging::flush_lines(),
     })?;
     launch.start(boot).map_err(Failure::start)
 }
@@ -173,7 +175,7 @@ fn scan(source: Source, options: &scan::Options) -> Result<(), Failure> {
             stop.store(true, Ordering::Relaxed);
             rings.ring();
         }
-        Signal::Reload | Signal::ReopenLogs => {}
+        Signal::Reload | Signal::ReopenLogs | Signal::End => {}
     })?;
     let found = scan::run(&subject, options, &bell, &is_over)?;
     write_all(&found)
@@ -201,7 +203,7 @@ fn top(at: &Address, service: Option<String>) -> Result<(), Failure> {
             // A second signal ends the process at once.
             terminal::give_back();
         }
-        Signal::ReopenLogs => {}
+        Signal::ReopenLogs | Signal::End => {}
     })?;
     top::run(&client, service, &is_over).map_err(|error| unanswered(&error))
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::error::LogError;
 use super::output;
 use super::queue::{self, Manner, Queue, WRITE_BYTES};
+use crate::base::clock;
 use crate::config::LogOutput;
 
 /// Bytes that wait while an output takes nothing: a second of 10,000 lines.
@@ -20,6 +21,8 @@ const FILE_WRITE_BYTES: usize = 64 << 10;
 
 /// Lines are written so much later at most.
 const GATHER: Duration = Duration::from_millis(20);
+/// For how long the end of the process waits for what is to be written.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Lines that could not be written since the start of the process.
 static LOST: AtomicU64 = AtomicU64::new(0);
@@ -107,11 +110,12 @@ pub fn reopen_lines() {
     }
 }
 
-/// Waits until what was pushed before is written, a second for each output at most: for the end of the process.
+/// Waits until what was pushed before is written, a second for all outputs together at most: for the end of the process.
 pub fn flush_lines() {
     let queues: Vec<Arc<Queue>> = open().iter().map(|one| Arc::clone(&one.queue)).collect();
+    let until = clock::now() + FLUSH_PATIENCE;
     for queue in queues {
-        queue.flush(Duration::from_secs(1));
+        queue.flush(until.saturating_duration_since(clock::now()));
     }
 }
 

@@ -16,6 +16,8 @@ pub enum Signal {
     Reload,
     /// SIGUSR1: open the log files again, for they were renamed.
     ReopenLogs,
+    /// Ctrl+C or SIGTERM once more: the process ends as soon as this has been heard.
+    End,
 }
 
 /// Tells one listener what all threads hear that await signals.
@@ -40,7 +42,7 @@ impl<F: Fn(Signal)> Teller<F> {
         }
     }
 
-    /// Tells `signal`; a second stop does not return.
+    /// Tells `signal`; a second stop is told as an end, and does not return.
     pub(super) fn hear(&self, signal: Signal) {
         match self.duty(signal) {
             Duty::Tell => {
@@ -49,10 +51,12 @@ impl<F: Fn(Signal)> Teller<F> {
                     Signal::Stop => {}
                     Signal::Reload => info!("asked to reload by a signal"),
                     Signal::ReopenLogs => info!("asked to open log files again by a signal"),
+                    Signal::End => debug_assert!(false, "no signal by itself"),
                 }
                 (self.tell)(signal);
             }
             Duty::EndAtOnce => {
+                (self.tell)(Signal::End);
                 log::logger().flush();
                 std::process::exit(EXIT_FORCED);
             }
@@ -62,7 +66,7 @@ impl<F: Fn(Signal)> Teller<F> {
     fn duty(&self, signal: Signal) -> Duty {
         match signal {
             Signal::Stop if self.is_stopping.swap(true, Ordering::Relaxed) => Duty::EndAtOnce,
-            Signal::Stop | Signal::Reload | Signal::ReopenLogs => Duty::Tell,
+            Signal::Stop | Signal::Reload | Signal::ReopenLogs | Signal::End => Duty::Tell,
         }
     }
 }

@@ -250,6 +250,28 @@ fn a_second_signal_ends_at_once() {
 }
 
 #[test]
+fn a_second_signal_loses_no_line_of_the_access_log() {
+    let changes = json!({ "access_log": { "output": "access.log" } });
+    let forwarder = Forwarder::start(&changes, &echo_list());
+    let mut stays = forwarder.connect();
+    ping(&mut stays, b"x");
+    let mut ends = forwarder.connect();
+    ping(&mut ends, b"x");
+    forwarder.signal(Signal::INT);
+    wait_for("it is stopping", || forwarder.log().contains("stopping"));
+    drop(ends);
+    // Its line is handed in with that, and would be gathered for a while yet.
+    while forwarder.metric("active_connections") > 1.0 {}
+    // Opened while it is there: the files go with the forwarder.
+    let mut file = std::fs::File::open(forwarder.files().path("access.log")).unwrap();
+    forwarder.signal(Signal::TERM);
+    assert_eq!(forwarder.ended().status, Some(130));
+    let mut lines = String::new();
+    file.read_to_string(&mut lines).unwrap();
+    assert_eq!(lines.lines().count(), 1, "{lines}");
+}
+
+#[test]
 fn a_stop_while_initial_probing_is_under_way_is_prompt() {
     let silent = Silent::on(Ipv4Addr::UNSPECIFIED);
     let changes = json!({ "remotes": { "probing": { "initial": { "timeout": "60s" } } } });
