@@ -7,7 +7,7 @@
 //! Invariants: at most [`INBOX_CAPACITY`] samples wait; reports are taken in the order in which they came; the end of a
 //! service's initial probing is never dropped (there are as many of these as services).
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::pace::Waiting;
@@ -22,6 +22,8 @@ pub const INBOX_CAPACITY: usize = 8192;
 #[derive(Debug)]
 pub struct SampleInbox {
     state: Mutex<State>,
+    /// Whether there is no room, for those who come then: reactors that dial much must not queue for a lock to hear of it.
+    is_full: AtomicBool,
     dropped: AtomicU64,
     bell: Arc<Doorbell>,
 }
@@ -40,6 +42,7 @@ impl SampleInbox {
     pub fn new(bell: Arc<Doorbell>) -> Self {
         Self {
             state: Mutex::default(),
+            is_full: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
             bell,
         }
@@ -47,13 +50,7 @@ impl SampleInbox {
 
     /// Hands in one sample; never blocks for longer than another `push` or a swap takes.
     pub fn push(&self, sample: Sample) {
-        let mut state = self.lock();
-        if state.samples >= INBOX_CAPACITY {
-            drop(state);
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        state.samples += 1;
+        let Some(state) = self.room() else { return };
         // Clients are waiting for the selector to hear of a dial that failed.
         let is_urgent = sample.source == Source::Dial && !sample.outcome.is_success();
         let waiting = if is_urgent {
@@ -66,13 +63,7 @@ impl SampleInbox {
 
     /// Hands in that a client was not served; bounded as samples are.
     pub fn unserved(&self, unserved: Unserved) {
-        let mut state = self.lock();
-        if state.samples >= INBOX_CAPACITY {
-            drop(state);
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        state.samples += 1;
+        let Some(state) = self.room() else { return };
         // The next clients are waiting for the selector to hear of it.
         self.add(state, Report::Unserved(unserved), Waiting::Urgent);
     }
@@ -94,6 +85,7 @@ impl SampleInbox {
         let mut state = self.lock();
         std::mem::swap(&mut state.reports, batch);
         state.samples = 0;
+        self.is_full.store(false, Ordering::Relaxed);
         state.waiting = Waiting::Nothing;
     }
 
@@ -116,6 +108,25 @@ impl SampleInbox {
         if is_news {
             self.bell.ring();
         }
+    }
+
+    /// The inbox with room for one more sample, which is counted already; none if it is full.
+    fn room(&self) -> Option<MutexGuard<'_, State>> {
+        if self.is_full.load(Ordering::Relaxed) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        let mut state = self.lock();
+        if state.samples >= INBOX_CAPACITY {
+            drop(state);
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        state.samples += 1;
+        if state.samples == INBOX_CAPACITY {
+            self.is_full.store(true, Ordering::Relaxed);
+        }
+        Some(state)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
