@@ -20,6 +20,9 @@ use crate::tls::{Channel, Handshake, Origination, Resume, Session};
 /// Bytes that are read at once.
 const READ_AT_ONCE: usize = 16 * 1024;
 
+/// Addresses of a name that are tried.
+const MOST_ADDRS: usize = 4;
+
 /// Why an exchange came to nothing.
 #[derive(Debug)]
 pub enum Fault {
@@ -65,13 +68,37 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects, and says who asks.
+    /// Connects to the first address that takes it, and says who asks.
     ///
     /// # Errors
     /// What goes wrong until the deadline.
     pub fn open(cluster: &Cluster, endpoint: &Endpoint, until: Instant) -> Result<Self, Fault> {
-        let mut addrs = (endpoint.host.as_str(), endpoint.port).to_socket_addrs()?;
-        let addr = addrs.next().ok_or(Fault::Io(ErrorKind::NotFound.into()))?;
+        let addrs = (endpoint.host.as_str(), endpoint.port).to_socket_addrs()?;
+        let addrs: Vec<SocketAddr> = addrs.take(MOST_ADDRS).collect();
+        let (mut connection, addr) = Self::reach(&addrs, until)?;
+        if endpoint.tls {
+            connection.secure(cluster, endpoint, addr, until)?;
+        }
+        connection.introduce(endpoint, until)?;
+        Ok(connection)
+    }
+
+    /// A connection to the first that takes one.
+    fn reach(addrs: &[SocketAddr], until: Instant) -> Result<(Self, SocketAddr), Fault> {
+        let mut fault = Fault::Io(ErrorKind::NotFound.into());
+        for (tried, addr) in addrs.iter().enumerate() {
+            // Each has its part of the time: one that says nothing leaves some to the next.
+            let left = until.saturating_duration_since(clock::now());
+            let parts = u32::try_from(addrs.len() - tried).unwrap_or(u32::MAX);
+            match Self::establish(*addr, clock::now() + left / parts) {
+                Ok(connection) => return Ok((connection, *addr)),
+                Err(why) => fault = why,
+            }
+        }
+        Err(fault)
+    }
+
+    fn establish(addr: SocketAddr, until: Instant) -> Result<Self, Fault> {
         let poll = Poll::new()?;
         let mut stream = TcpStream::connect(addr)?;
         let both = Interest::READABLE | Interest::WRITABLE;
@@ -83,10 +110,6 @@ impl Connection {
             moved: (0, 0),
         };
         connection.await_established(until)?;
-        if endpoint.tls {
-            connection.secure(cluster, endpoint, addr, until)?;
-        }
-        connection.introduce(endpoint, until)?;
         Ok(connection)
     }
 
@@ -248,4 +271,54 @@ fn anything() -> Readiness {
     let mut ready = Readiness::FRESH;
     ready.set_closure(Closure::Finished);
     ready
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::time::Duration;
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    /// An address that takes a connect without a word: its queue is full.
+    fn silent() -> (SocketAddr, Socket, Vec<std::net::TcpStream>) {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        listener.bind(&any.into()).expect("a port");
+        listener.listen(0).expect("it listens");
+        let addr = listener.local_addr().expect("bound").as_socket().expect("IP");
+        let mut queued = Vec::new();
+        while let Ok(stream) = std::net::TcpStream::connect_timeout(&addr, Duration::from_millis(100)) {
+            queued.push(stream);
+        }
+        (addr, listener, queued)
+    }
+
+    #[test]
+    fn the_first_address_that_takes_a_connection_is_used() {
+        let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let (closed, open) = (bind(), bind());
+        let addr = |listener: &TcpListener| listener.local_addr().expect("bound");
+        let (refusing, taking) = (addr(&closed), addr(&open));
+        drop(closed);
+        let (silent, _listener, _queued) = silent();
+        let reach = |addrs: &[SocketAddr], time| {
+            let reached = Connection::reach(addrs, clock::now() + time);
+            reached.map(|(_, addr)| addr)
+        };
+        let long = Duration::from_secs(10);
+        assert_eq!(reach(&[refusing, taking], long).expect("one takes it"), taking);
+        let short = Duration::from_millis(400);
+        let begun = clock::now();
+        assert_eq!(reach(&[silent, taking], short).expect("one takes it"), taking);
+        assert!(
+            clock::now() - begun >= short / 2,
+            "it has had its part of the time"
+        );
+        assert!(matches!(reach(&[silent, refusing], short), Err(Fault::Io(_))));
+        assert!(matches!(reach(&[refusing, silent], short), Err(Fault::Late)));
+        assert!(reach(&[], short).is_err());
+    }
 }
