@@ -146,6 +146,9 @@ impl ScoreBoard {
         self.changes += 1;
         let (row, forgotten) = self.rows.touch(addr);
         let before = usize::from(row.history.answers());
+        if row.standing == Standing::Disbelieved {
+            row.history.refute();
+        }
         row.history.take(sample, &self.rules);
         row.history.unconfirm();
         row.last_sample_at = row.last_sample_at.max(Some(sample.at));
@@ -405,6 +408,9 @@ impl Row {
         }
     }
 }
+
+#[cfg(test)]
+mod heard_tests;
 
 #[cfg(test)]
 mod tests {
