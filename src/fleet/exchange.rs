@@ -223,9 +223,14 @@ impl Exchange {
         (out, asked + 2)
     }
 
-    fn ask_others(&mut self, out: &mut Vec<u8>, (nodes, stream): (&[u8], &[u8]), (since, until): (u64, u64)) {
+    fn ask_others(
+        &mut self,
+        out: &mut Vec<u8>,
+        (nodes, stream): (&[u8], &[u8]),
+        (since_ms, until_ms): (u64, u64),
+    ) {
         let most = (MOST_NODES + 1).to_string();
-        let (since, until) = (since.to_string(), until.to_string());
+        let (since, until) = (since_ms.to_string(), until_ms.to_string());
         command(
             out,
             &[
@@ -238,7 +243,9 @@ impl Exchange {
                 most.as_bytes(),
             ],
         );
-        if self.last_id.is_empty() {
+        // What is older is refused, and may be more than is ever read.
+        let read_ms = self.last_id.split('-').next().and_then(|ms| ms.parse().ok());
+        if read_ms.is_none_or(|ms: u64| ms < since_ms) {
             self.last_id.clone_from(&since);
         }
         let from = format!("({}", self.last_id);
@@ -403,11 +410,12 @@ fn entry_of(entry: &Value) -> Option<(String, u64, &[u8])> {
     let id = std::str::from_utf8(id.bytes()?)
         .ok()
         .filter(|id| id.len() <= MOST_ID)?;
-    let (ms, _) = id.split_once('-')?;
+    let (ms, number) = id.split_once('-')?;
+    let (ms, number): (u64, u64) = (ms.parse().ok()?, number.parse().ok()?);
     let [_, message] = fields.parts() else {
         return None;
     };
-    Some((id.to_owned(), ms.parse().ok()?, message.bytes()?))
+    Some((format!("{ms}-{number}"), ms, message.bytes()?))
 }
 
 /// The public network that an address of ours belongs to: of IPv4 24 bits, of IPv6 48; none of a private one.
