@@ -196,6 +196,9 @@ impl Exchange {
                 b"-inf",
                 since.to_string().as_bytes(),
             ]);
+            // Whoever is of the future would stay for ever.
+            let ahead = format!("({until}");
+            ask(&[b"ZREMRANGEBYSCORE", nodes.as_bytes(), ahead.as_bytes(), b"+inf"]);
             let key = format!("{}:node:{id}", self.prefix);
             let expires = (u128::from(CARE) * self.interval.as_millis() * 3).to_string();
             let hello = message::write_hello(&self.hello);
