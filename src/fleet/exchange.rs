@@ -63,6 +63,8 @@ pub struct Exchange {
     /// What the Redis's clock said, in milliseconds, and when.
     redis_clock: Option<(u64, Instant)>,
     number: u64,
+    /// When something was asked last.
+    asked_at: Option<Instant>,
     /// Up to where the stream is read.
     last_id: String,
     /// Those that live, and who they are, as far as they were asked.
@@ -85,6 +87,7 @@ impl Exchange {
             hello,
             redis_clock: None,
             number: 0,
+            asked_at: None,
             last_id: String::new(),
             nodes: BTreeMap::new(),
             sent: 0,
@@ -186,7 +189,12 @@ impl Exchange {
             redis_ms.to_string().as_bytes(),
             id.as_bytes(),
         ]);
-        self.cares = self.number.is_multiple_of(CARE);
+        // Whoever was away for long may have expired.
+        let was_away = self
+            .asked_at
+            .is_some_and(|at| now.saturating_duration_since(at) > self.horizon());
+        self.asked_at = Some(now);
+        self.cares = was_away || self.number.is_multiple_of(CARE);
         self.number += 1;
         if self.cares {
             ask(&[b"PEXPIRE", nodes.as_bytes(), expires.as_bytes()]);
