@@ -74,6 +74,8 @@ pub struct Exchange {
     cares: bool,
     /// Words that were refused.
     pub refused: u64,
+    /// What could not be read at all: it is of another version, or nonsense.
+    pub unreadable: u64,
 }
 
 impl Exchange {
@@ -93,6 +95,7 @@ impl Exchange {
             sent: 0,
             cares: false,
             refused: 0,
+            unreadable: 0,
         }
     }
 
@@ -291,12 +294,9 @@ impl Exchange {
         };
         debug_assert!(!middle.is_empty(), "it was said that this node lives");
         self.set_clock(clock, now)?;
-        let ids: Vec<NodeId> = nodes
-            .parts()
-            .iter()
-            .filter_map(id_of)
-            .filter(|id| *id != self.me)
-            .collect();
+        let ids: Vec<NodeId> = nodes.parts().iter().filter_map(id_of).collect();
+        self.cannot_read(nodes.parts().len() - ids.len());
+        let ids: Vec<NodeId> = ids.into_iter().filter(|id| *id != self.me).collect();
         self.nodes.retain(|id, _| ids.contains(id));
         for id in ids.into_iter().take(MOST_NODES) {
             self.nodes.entry(id).or_default();
@@ -333,7 +333,7 @@ impl Exchange {
         refuse_error(answer)?;
         for (id, value) in ids.iter().zip(answer.parts()) {
             let hello = value.bytes().and_then(message::read_hello);
-            self.refused += u64::from(hello.is_none() && *value != Value::Null);
+            self.cannot_read(usize::from(hello.is_none() && *value != Value::Null));
             if let Some(node) = self.nodes.get_mut(id) {
                 *node = hello;
             }
@@ -367,6 +367,11 @@ impl Exchange {
         self.nodes.clear();
     }
 
+    fn cannot_read(&mut self, count: usize) {
+        self.refused += count as u64;
+        self.unreadable += count as u64;
+    }
+
     fn read(&mut self, stream: &Value, now: Instant) -> Vec<Told> {
         let redis_ms = self.redis_ms(now);
         let horizon = u64::try_from(self.horizon().as_millis()).unwrap_or(u64::MAX);
@@ -374,7 +379,7 @@ impl Exchange {
         let mut of_each: HashMap<NodeId, usize> = HashMap::new();
         for entry in stream.parts() {
             let Some((id, at_ms, message)) = entry_of(entry) else {
-                self.refused += 1;
+                self.cannot_read(1);
                 continue;
             };
             // A stream that is ahead of the clock is read on from the present, once it has caught up.
@@ -384,8 +389,12 @@ impl Exchange {
             }
             self.last_id = id;
             let since = redis_ms.saturating_sub(at_ms);
-            let Some((from, words)) = message::read_samples(message).filter(|_| since <= horizon) else {
+            if since > horizon {
                 self.refused += 1;
+                continue;
+            }
+            let Some((from, words)) = message::read_samples(message) else {
+                self.cannot_read(1);
                 continue;
             };
             if from == self.me {

@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Least time between two exchanges, however urgent.
 const LEAST_PAUSE: Duration = Duration::from_millis(250);
 
+/// Whoever has written nothing for so long that cannot be read does so no more.
+const UNREADABLE_FOR: Duration = Duration::from_secs(60);
+
 /// Candidates of each list that are looked at for one beyond this machine.
 const LOOKED_AT: u128 = 16;
 
@@ -40,6 +43,9 @@ pub struct Sharer {
     began_at: Option<Instant>,
     failing: Condition,
     namesakes: Condition,
+    /// When something could not be read last, and what the log heard of it.
+    unreadable_at: Option<Instant>,
+    unreadable: Condition,
 }
 
 impl Sharer {
@@ -55,6 +61,8 @@ impl Sharer {
             began_at: None,
             failing: Condition::default(),
             namesakes: Condition::default(),
+            unreadable_at: None,
+            unreadable: Condition::default(),
         }
     }
 
@@ -143,12 +151,15 @@ impl Sharer {
             counts.sent_bytes.fetch_add(sent, Ordering::Relaxed);
             counts.received_bytes.fetch_add(received, Ordering::Relaxed);
         }
+        let now = clock::now();
         if let Some((_, exchange)) = &mut self.state {
             counts
                 .refused
                 .fetch_add(std::mem::take(&mut exchange.refused), Ordering::Relaxed);
+            if std::mem::take(&mut exchange.unreadable) > 0 {
+                self.unreadable_at = Some(now);
+            }
         }
-        let now = clock::now();
         let is_failing = outcome.is_err();
         if is_failing {
             counts.failures.fetch_add(1, Ordering::Relaxed);
@@ -174,7 +185,20 @@ impl Sharer {
                 exchange.forget();
             }
         }
+        self.tell_unreadable(now);
         self.publish(!is_failing);
+    }
+
+    /// Says once that somebody writes what cannot be read, until nobody has for a while.
+    fn tell_unreadable(&mut self, now: Instant) {
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < UNREADABLE_FOR;
+        let is_on = self.unreadable_at.is_some_and(is_recent);
+        if self.unreadable.is_due(is_on, now) && is_on {
+            warn!(
+                target: "tcp_forwarder::fleet",
+                "in the fleet stands what no forwarder of this version says; it is refused"
+            );
+        }
     }
 
     fn exchange(&mut self, directory: &Directory, hello: Hello, now: Instant) -> Result<(), Fault> {
