@@ -467,3 +467,6 @@ pub fn word(service: u32, addr: SocketAddr, sample: &crate::scorer::sample::Samp
         age: now.saturating_duration_since(sample.at),
     }
 }
+
+#[cfg(test)]
+mod tests;
