@@ -1,0 +1,350 @@
+//! Somebody who may write into the Redis, and writes what no forwarder does.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tcp_forwarder::base::clock;
+use tcp_forwarder::fleet::message::{self, Hello, Word};
+use tcp_forwarder::fleet::resp::Value;
+use tcp_forwarder::scorer::sample::{Heard, Outcome};
+
+use crate::clients::{Clients, end_all};
+use crate::redis::{Redis, Talk};
+use crate::server::free_addr;
+use crate::support::{Forwarder, comes_true, echo_on, pause, wait_for};
+use crate::{AGAIN, ALONE, NONSENSE, is_long, members, of_fleet, probes};
+
+const NODES: &str = "tcp-forwarder:default:nodes";
+
+fn key_of(id: u64) -> String {
+    format!("tcp-forwarder:default:node:{id:016x}")
+}
+
+fn heard(one: &Forwarder) -> f64 {
+    one.metric("cluster_samples_total{result=\"heard\"}")
+}
+
+fn refused(one: &Forwarder) -> f64 {
+    one.metric("cluster_samples_total{result=\"refused\"}")
+}
+
+/// Three candidates that answer, and one that refuses.
+fn list() -> (Vec<SocketAddr>, SocketAddr, String) {
+    let good: Vec<SocketAddr> = (1..=3)
+        .map(|last| echo_on(Ipv4Addr::new(127, 0, 8, last)))
+        .collect();
+    let dead = free_addr(7);
+    let lines: Vec<String> = good.iter().chain([&dead]).map(ToString::to_string).collect();
+    (good, dead, lines.join("\n"))
+}
+
+struct Poisoner {
+    talk: Talk,
+    stream: String,
+    /// Those that live, and what one of them is.
+    ids: Vec<u64>,
+    hello: Hello,
+}
+
+impl Poisoner {
+    /// One that has looked at a fleet of so many.
+    fn among(redis: &Redis, nodes: usize) -> Self {
+        let mut talk = redis.talk();
+        wait_for("those who live", || {
+            talk.texts(&["ZRANGE", NODES, "0", "-1"]).len() == nodes
+        });
+        wait_for("what they see", || {
+            talk.texts(&["KEYS", "tcp-forwarder:default:samples:*"]).len() == 1
+        });
+        let ids: Vec<u64> = talk
+            .texts(&["ZRANGE", NODES, "0", "-1"])
+            .iter()
+            .map(|id| u64::from_str_radix(&id[..16], 16).unwrap())
+            .collect();
+        let value = talk.ask(&["GET", &key_of(ids[0])]);
+        Self {
+            hello: message::read_hello(value.bytes().unwrap()).unwrap(),
+            stream: talk.texts(&["KEYS", "tcp-forwarder:default:samples:*"]).remove(0),
+            ids,
+            talk,
+        }
+    }
+
+    fn now_ms(&mut self) -> u64 {
+        let parts = self.talk.texts(&["TIME"]);
+        let (seconds, micros): (u64, u64) = (parts[0].parse().unwrap(), parts[1].parse().unwrap());
+        seconds * 1000 + micros / 1000
+    }
+
+    /// Pretends that a node of this number lives, and is what the others are.
+    fn haunt(&mut self, id: u64) {
+        let hello = Hello {
+            name: format!("ghost-{id}"),
+            ..self.hello.clone()
+        };
+        self.haunt_as(id, &message::write_hello(&hello));
+    }
+
+    fn haunt_as(&mut self, id: u64, hello: &[u8]) {
+        let now = self.now_ms().to_string();
+        self.talk.ask(&["ZADD", NODES, &now, &format!("{id:016x}")]);
+        let key = key_of(id);
+        self.talk.ask(&["DEL", &key]);
+        self.talk.tell(&[b"SET", key.as_bytes(), hello, b"PX", b"60000"]);
+    }
+
+    /// Whatever it is, as a message.
+    fn say(&mut self, fields: &[&[u8]]) {
+        let mut words: Vec<&[u8]> = vec![b"XADD", self.stream.as_bytes(), b"*"];
+        words.extend(fields);
+        let answer = self.talk.tell(&words);
+        assert!(!matches!(answer, Value::Error(_)), "{answer:?}");
+    }
+
+    fn claim(&mut self, from: u64, words: &[Word]) {
+        self.say(&[b"d", &message::write_samples(from, words)]);
+    }
+
+    fn word(&self, addr: SocketAddr, outcome: Outcome) -> Word {
+        Word {
+            service: self.hello.services[0],
+            addr,
+            outcome,
+            heard: Heard::NotAsked,
+            age: Duration::ZERO,
+        }
+    }
+
+    /// Every absurdity once.
+    fn rave(&mut self, good: &[SocketAddr], dead: SocketAddr, rng: &mut fastrand::Rng) {
+        const GHOST: u64 = 0x6057;
+        self.haunt(GHOST);
+        let mut words: Vec<Word> = Vec::new();
+        for addr in good {
+            words.push(self.word(*addr, Outcome::Failure));
+            words.push(self.word(*addr, Outcome::Success(Duration::from_secs(16))));
+        }
+        words.push(self.word(dead, Outcome::Success(Duration::from_micros(1))));
+        words.push(self.word("192.0.2.1:80".parse().unwrap(), Outcome::Success(Duration::ZERO)));
+        words.push(Word {
+            service: self.hello.services[0] ^ 1,
+            age: Duration::from_secs(3600),
+            ..words[0]
+        });
+        let all: Vec<u64> = self.ids.iter().copied().chain([GHOST, 0xdead]).collect();
+        for from in all {
+            self.claim(from, &words);
+        }
+        let sound = message::write_samples(GHOST, &words);
+        let (mut foreign, mut portless, mut long) = (sound.clone(), sound.clone(), sound.clone());
+        foreign[0] = 77;
+        // Behind the version and the node: what it is, the service, the address, its port.
+        portless[18..20].fill(0);
+        for _ in 0..20 {
+            long.extend(&sound[9..]);
+        }
+        let noise: Vec<u8> = (0..300).map(|_| rng.u8(..)).collect();
+        let (half, kind) = (&sound[..sound.len() - 3], [1, 0, 0, 0, 0, 0, 0, 0, 0, 0xff]);
+        for message in [&foreign[..], &portless, &long, &noise, half, &kind, b"", b"\x01"] {
+            self.say(&[b"d", message]);
+        }
+        self.say(&[b"a", b"b", b"c", b"d"]);
+        for score in ["nan", "-inf", "inf", "-1", "1e300", "0"] {
+            let score = score.as_bytes();
+            self.talk
+                .tell(&[b"ZADD", NODES.as_bytes(), score, b"0000000000000bad"]);
+        }
+        let now = self.now_ms().to_string();
+        for member in [&b""[..], b"zz", b"-000000000000001", &[0xff; 16], &[b'a'; 1000]] {
+            self.talk
+                .tell(&[b"ZADD", NODES.as_bytes(), now.as_bytes(), member]);
+        }
+        let mut hello = message::write_hello(&self.hello);
+        self.haunt_as(0xb0, &hello[..hello.len() - 1]);
+        self.haunt_as(0xb1, &[&hello[..], &[0; 4 * 65]].concat());
+        hello[0] = 77;
+        self.haunt_as(0xb2, &hello);
+        self.haunt_as(0xb3, b"");
+        self.haunt_as(0xb4, &[1, 255, b'x']);
+        self.haunt_as(0xb5, &[1, 1, b'\n', 1, b' ']);
+        self.haunt_as(0xb6, b"");
+        self.talk.ask(&["DEL", &key_of(0xb6)]);
+        self.talk.ask(&["LPUSH", &key_of(0xb6), "a list"]);
+    }
+}
+
+/// A poisoner says that members fail, that who is dead is the best, and what is nothing at all, in everybody's name. Members stay, who is
+/// dead does not become one, clients do not notice, and the log says once that there is one.
+#[test]
+fn a_poisoner_who_writes_absurd_values_changes_nothing() {
+    let Some(redis) = Redis::start(&[]) else {
+        return;
+    };
+    let (good, dead, list) = list();
+    let start = |node: &str| Forwarder::start(&of_fleet(&redis.url(), node, "here"), &list);
+    let fleet = [start("a"), start("b")];
+    let mut poisoner = Poisoner::among(&redis, 2);
+    for one in &fleet {
+        wait_for("a set", || members(one).len() == 2);
+    }
+    let before = fleet.each_ref().map(members);
+    let memory = fleet.each_ref().map(Forwarder::resident_kb);
+    let clients = fleet.each_ref().map(|one| Clients::of(one.addr()));
+    let (begun, asked) = (clock::now(), fleet.each_ref().map(probes));
+    let mut rng = fastrand::Rng::with_seed(5);
+    let seconds = if is_long() { 60 } else { 4 };
+    while clock::now() - begun < Duration::from_secs(seconds) {
+        poisoner.rave(&good, dead, &mut rng);
+        for one in &fleet {
+            assert!(!members(one).contains(&dead.to_string()), "nobody is believed");
+        }
+        pause(Duration::from_millis(50));
+    }
+    let took = (clock::now() - begun).as_secs_f64();
+    for (at, one) in fleet.iter().enumerate() {
+        let log = one.log();
+        let rate = (probes(one) - asked[at]) / took;
+        println!(
+            "{:.0} words refused, {:.0} heard, {rate:.1} probes a second",
+            refused(one),
+            heard(one)
+        );
+        assert!(refused(one) > 100.0);
+        assert!(
+            one.metric("cluster_up") > 0.5 && one.metric("cluster_failures_total") < 0.5,
+            "{log}"
+        );
+        assert_eq!(members(one), before[at], "{log}");
+        // Those of a round, and each member once in an exchange.
+        assert!(rate < 5.0 + 2.0 * 2.0 + 1.0, "{rate} probes a second");
+        assert_eq!(log.matches(NONSENSE).count(), 1, "{log}");
+        assert!(one.resident_kb() < memory[at] + 8 * 1024);
+    }
+    end_all(clients);
+    drop(poisoner);
+    for one in &fleet {
+        wait_for("ghosts are gone", || {
+            (one.metric("cluster_nodes") - 1.0).abs() < 0.1
+        });
+    }
+    let mut talk = redis.talk();
+    wait_for("nothing is left of them", || talk.count(&["ZCARD", NODES]) == 2);
+}
+
+/// Two hundred ghosts live, serve the same and say nothing: candidates that are theirs to ask are asked here, also by a forwarder that
+/// starts among them.
+#[test]
+fn a_crowd_of_ghosts_keeps_nobody_from_asking_for_itself() {
+    const GHOSTS: u64 = 200;
+    let Some(redis) = Redis::start(&[]) else {
+        return;
+    };
+    let (good, dead, list) = list();
+    let start = |node: &str| Forwarder::start(&of_fleet(&redis.url(), node, "here"), &list);
+    let old = start("old");
+    wait_for("a set", || members(&old).len() == 2);
+    let mut poisoner = Poisoner::among(&redis, 1);
+    let ends = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let ends = &ends;
+        scope.spawn(move || {
+            while !ends.load(Ordering::Relaxed) {
+                (1..=GHOSTS).for_each(|id| poisoner.haunt(id));
+                pause(Duration::from_millis(100));
+            }
+        });
+        wait_for("they are believed", || old.metric("cluster_nodes") > 100.0);
+        let most = old.metric("cluster_nodes");
+        let probed = probes(&old);
+        let goes_on = comes_true(Duration::from_secs(15), || probes(&old) > probed + 3.5);
+        let new = start("new");
+        let clients = Clients::of(new.addr());
+        let is_served = comes_true(Duration::from_secs(15), || {
+            let set = members(&new);
+            set.len() == 2 && !set.contains(&dead.to_string()) && probes(&new) > 1.5
+        });
+        pause(Duration::from_secs(2));
+        ends.store(true, Ordering::Relaxed);
+        println!("{most} nodes at most");
+        assert!(most <= 127.0, "{most}");
+        assert!(goes_on, "members are asked: {} of {good:?}", probes(&old));
+        assert!(
+            is_served,
+            "{:?} of {good:?}, {} probes",
+            members(&new),
+            probes(&new)
+        );
+        clients.end();
+    });
+}
+
+/// Hundreds of thousands of messages and nodes: what is new is heard soon, nobody's memory grows, and the Redis's shrinks again.
+#[test]
+fn a_flood_of_entries_is_passed_over() {
+    let many = if is_long() { "3000000" } else { "100000" };
+    let Some(redis) = Redis::start(&[]) else {
+        return;
+    };
+    let (_, _, list) = list();
+    let start = |node: &str| Forwarder::start(&of_fleet(&redis.url(), node, "here"), &list);
+    let fleet = [start("a"), start("b")];
+    let mut poisoner = Poisoner::among(&redis, 2);
+    let memory = fleet.each_ref().map(Forwarder::resident_kb);
+    let clients = fleet.each_ref().map(|one| Clients::of(one.addr()));
+    let now = poisoner.now_ms().to_string();
+    let script = "for i = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'd', 'nonsense')
+        redis.call('ZADD', KEYS[2], ARGV[2], string.format('%016x', i))
+        if i % 10 == 0 then redis.call('ZADD', KEYS[2], '+inf', string.format('%015xf', i)) end end";
+    let stream = poisoner.stream.clone();
+    let mut talk = redis.talk();
+    talk.ask(&["EVAL", script, "2", &stream, NODES, many, &now]);
+    let least = fleet.each_ref().map(heard);
+    let patience = if is_long() { 120 } else { 15 };
+    let patience = Duration::from_secs(patience);
+    for (one, least) in fleet.iter().zip(least) {
+        let hears = comes_true(patience, || {
+            heard(one) > least + 0.5 && one.metric("cluster_up") > 0.5
+        });
+        assert!(hears, "{} {}", heard(one), one.log());
+    }
+    for (one, memory) in fleet.iter().zip(memory) {
+        println!("{} kB more", one.resident_kb().saturating_sub(memory));
+        assert!(one.resident_kb() < memory + 8 * 1024);
+    }
+    end_all(clients);
+    assert!(
+        comes_true(patience, || talk.count(&["ZCARD", NODES]) == 2),
+        "of nodes {}",
+        talk.count(&["ZCARD", NODES])
+    );
+    assert!(
+        comes_true(patience * 4, || talk.count(&["XLEN", &stream]) < 2_000),
+        "of messages {}",
+        talk.count(&["XLEN", &stream])
+    );
+}
+
+/// A message, a name or a node of more bytes than anybody reads: the fleet is not heard of while it is there, and that is all.
+#[test]
+fn what_is_too_long_to_be_read_is_forgotten() {
+    let Some(redis) = Redis::start(&[]) else {
+        return;
+    };
+    let (_, _, list) = list();
+    let one = Forwarder::start(&of_fleet(&redis.url(), "a", "here"), &list);
+    let mut poisoner = Poisoner::among(&redis, 1);
+    let clients = Clients::of(one.addr());
+    let giant = vec![b'x'; 1 << 20];
+    poisoner.say(&[b"d", &giant]);
+    poisoner.haunt_as(0x61, &giant);
+    let now = poisoner.now_ms().to_string();
+    poisoner
+        .talk
+        .tell(&[b"ZADD", NODES.as_bytes(), now.as_bytes(), &giant]);
+    wait_for("it is too long", || one.metric("cluster_up") < 0.5);
+    wait_for("it is passed over", || one.metric("cluster_up") > 0.5);
+    wait_for("the log says so", || one.log().contains(AGAIN));
+    assert_eq!(one.log().matches(ALONE).count(), 1, "{}", one.log());
+    clients.end();
+}
