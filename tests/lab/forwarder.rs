@@ -73,7 +73,15 @@ impl Reading {
     /// # Errors
     /// When it does not answer.
     pub(crate) fn take(lab: &Lab) -> io::Result<Self> {
-        let text = lab.client().run(|| http_body(METRICS, "/metrics"))??;
+        Self::of(lab, METRICS)
+    }
+
+    /// The same of one of several, at another port.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub(crate) fn of(lab: &Lab, metrics: SocketAddr) -> io::Result<Self> {
+        let text = lab.client().run(|| http_body(metrics, "/metrics"))??;
         Ok(Self { text })
     }
 
