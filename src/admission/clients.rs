@@ -8,13 +8,19 @@
 //! nothing open are at most `bound`, and stand in the ring, each once. When there would be more, the
 //! one is forgotten that connected last longest ago, which is as if its bucket had filled early. Every
 //! step is O(1), amortized: what stands in the ring was put there by one connection.
+//!
+//! Where other processes count the same clients, each has a [`Portion`] of its limits: of a client that has more than half of what is
+//! given out [unclaimed](Portion::unclaimed) it stands in a short list, for others to be told. Nobody is refused because that list
+//! is full: who finds no place there has the whole limit here.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::portion::Portion;
 use super::reason::RejectReason;
+use crate::base::hash;
 use crate::config::Server;
 
 /// Longest time in which one token comes; a lower rate counts as this one.
@@ -51,6 +57,14 @@ impl Client {
         let spread = bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         usize::try_from(spread).unwrap_or_default() % shards
     }
+
+    /// The same on all machines; whoever knows addresses can find out which one it is.
+    pub(super) fn hash(self) -> u64 {
+        match self {
+            Self::V4(bits) => hash::mix(bits.into()),
+            Self::V6(bits) => hash::mix(hash::mix(bits).wrapping_add(1)),
+        }
+    }
 }
 
 /// What one client may have.
@@ -80,6 +94,14 @@ impl Quota {
         let rate = Rate::of(server.connection_rate_per_ip, server.connection_burst_per_ip);
         (connections.is_some() || rate.is_some()).then_some(Self { connections, rate })
     }
+
+    /// This part of it; one connection at least, and one token.
+    fn part(&self, portion: Portion) -> Self {
+        Self {
+            connections: self.connections.map(|most| portion.count(most)),
+            rate: self.rate.map(|rate| rate.part(portion)),
+        }
+    }
 }
 
 impl Rate {
@@ -101,12 +123,37 @@ impl Rate {
             tolerance: interval.saturating_mul(burst - 1),
         })
     }
+
+    fn part(self, portion: Portion) -> Self {
+        if portion == Portion::WHOLE {
+            return self;
+        }
+        let burst = 1 + self.tolerance.as_nanos() / self.interval.as_nanos().max(1);
+        let burst = portion.count(u32::try_from(burst).unwrap_or(u32::MAX));
+        let interval = stretched(self.interval, portion.fraction().recip()).min(LONGEST_INTERVAL);
+        Self {
+            interval,
+            tolerance: interval.saturating_mul(burst - 1),
+        }
+    }
+
+    /// How long a bucket takes that is empty.
+    fn whole(self) -> Duration {
+        self.tolerance.saturating_add(self.interval)
+    }
+}
+
+/// A time so often.
+fn stretched(time: Duration, factor: f64) -> Duration {
+    Duration::try_from_secs_f64(time.as_secs_f64() * factor).unwrap_or(Duration::MAX)
 }
 
 #[derive(Debug)]
 struct Record {
     /// Connections that are open.
     live: u32,
+    /// What this process may give it, where it is one of those of whom others are told; else nothing.
+    portion: Portion,
     /// Whether it stands in the ring.
     in_ring: bool,
     /// Whether it connected since it came to its place in the ring.
@@ -115,10 +162,25 @@ struct Record {
     full_at: Instant,
 }
 
+/// What is the matter where others count the same clients.
+#[derive(Debug)]
+struct Divided {
+    /// What anybody may have of whom nobody was told.
+    unclaimed: Portion,
+    /// The most clients of whom others are told.
+    most: usize,
+    /// Who they are, each once.
+    near: Vec<Client>,
+    /// Whether others should be told at once.
+    is_news: bool,
+}
+
 /// A bounded table of clients.
 #[derive(Debug)]
 pub(super) struct Clients {
     quota: Quota,
+    /// None: this process counts by itself.
+    divided: Option<Divided>,
     bound: usize,
     records: HashMap<Client, Record>,
     /// Clients with nothing open, the longest there first; and some that have connected since.
@@ -132,6 +194,7 @@ impl Clients {
     pub(super) fn new(quota: Quota, bound: usize) -> Self {
         Self {
             quota,
+            divided: None,
             bound,
             records: HashMap::new(),
             ring: VecDeque::new(),
@@ -144,10 +207,112 @@ impl Clients {
         self.quota = quota;
     }
 
+    /// Counts by itself from now on (none), or gives out this unclaimed, and tells of at most so many clients.
+    pub(super) fn divide(&mut self, unclaimed: Option<Portion>, most: usize) {
+        let Some(unclaimed) = unclaimed else {
+            self.divided = None;
+            return;
+        };
+        if let Some(divided) = &mut self.divided {
+            divided.unclaimed = unclaimed;
+            divided.most = most;
+            return;
+        }
+        for record in self.records.values_mut() {
+            record.portion = Portion::NONE;
+        }
+        self.divided = Some(Divided {
+            unclaimed,
+            most,
+            near: Vec::new(),
+            is_news: false,
+        });
+    }
+
+    /// Whether others should be told at once, since the last call.
+    pub(super) fn take_news(&mut self) -> bool {
+        let divided = self.divided.as_mut();
+        divided.is_some_and(|divided| std::mem::take(&mut divided.is_news))
+    }
+
+    /// Asks, for each client of whom others are told, what this process may give it, from what it uses and what it may have now.
+    /// Who uses little again is not told of any more.
+    pub(super) fn revise(
+        &mut self,
+        now: Instant,
+        decide: &mut dyn FnMut(Client, Portion, Portion) -> Option<Portion>,
+    ) {
+        let Some(divided) = &mut self.divided else {
+            return;
+        };
+        let (quota, unclaimed, records) = (self.quota, divided.unclaimed, &mut self.records);
+        divided.near.retain(|client| {
+            let Some(record) = records.get_mut(client) else {
+                return false;
+            };
+            let before = record.portion.max(unclaimed);
+            let next = if record.is_near(&quota.part(unclaimed), now) {
+                decide(*client, record.need(&quota, before, now), record.portion)
+            } else {
+                None
+            };
+            record.portion = next.unwrap_or(Portion::NONE);
+            let after = record.portion.max(unclaimed);
+            // As many tokens are spent as before, and each takes another time to come back.
+            let owed = record.full_at.saturating_duration_since(now);
+            if before != after && !owed.is_zero() {
+                record.full_at =
+                    now + stretched(owed, before.fraction() / after.fraction()).min(LONGEST_INTERVAL);
+            }
+            next.is_some()
+        });
+    }
+
+    /// What a client may have here.
+    fn quota_of(&self, client: Client) -> Quota {
+        let Some(divided) = &self.divided else {
+            return self.quota;
+        };
+        let portion = self
+            .records
+            .get(&client)
+            .map_or(Portion::NONE, |record| record.portion);
+        if portion == Portion::NONE && divided.near.len() >= divided.most {
+            return self.quota;
+        }
+        self.quota.part(portion.max(divided.unclaimed))
+    }
+
+    /// Has others told of a client that has much of what is given out unclaimed, or that was refused for want of a claim.
+    fn note(&mut self, client: Client, now: Instant, answer: Result<(), RejectReason>) {
+        let (Some(divided), Some(record)) = (&mut self.divided, self.records.get_mut(&client)) else {
+            return;
+        };
+        if record.portion == Portion::NONE {
+            let is_near = answer.is_err() || record.is_near(&self.quota.part(divided.unclaimed), now);
+            if is_near && divided.near.len() < divided.most && !divided.near.contains(&client) {
+                record.portion = Portion::LEAST;
+                divided.near.push(client);
+                divided.is_news = true;
+            }
+        } else if answer.is_err() && record.portion < Portion::WHOLE {
+            divided.is_news = true;
+        }
+    }
+
     /// Counts a connection, unless it is one too many or comes too soon.
     pub(super) fn admit(&mut self, client: Client, now: Instant) -> Result<(), RejectReason> {
         self.sweep(now);
-        let Quota { connections, rate } = self.quota;
+        if self.divided.is_none() {
+            return self.count(client, self.quota, now);
+        }
+        let answer = self.count(client, self.quota_of(client), now);
+        self.note(client, now, answer);
+        answer
+    }
+
+    fn count(&mut self, client: Client, quota: Quota, now: Instant) -> Result<(), RejectReason> {
+        let Quota { connections, rate } = quota;
         match self.records.entry(client) {
             Entry::Occupied(mut entry) => {
                 let record = entry.get_mut();
@@ -170,6 +335,7 @@ impl Clients {
             Entry::Vacant(entry) => {
                 entry.insert(Record {
                     live: 1,
+                    portion: Portion::NONE,
                     in_ring: false,
                     touched: false,
                     full_at: rate.map_or(now, |rate| now + rate.interval),
@@ -231,6 +397,31 @@ impl Clients {
             record.touched = false;
             self.ring.rotate_left(1);
         }
+    }
+}
+
+impl Record {
+    /// Whether it has more than half of what is given out unclaimed.
+    fn is_near(&self, unclaimed: &Quota, now: Instant) -> bool {
+        let owed = self.full_at.saturating_duration_since(now);
+        unclaimed
+            .connections
+            .is_some_and(|most| u64::from(self.live) * 2 > u64::from(most))
+            || unclaimed.rate.is_some_and(|rate| owed > rate.whole() / 2)
+    }
+
+    /// The part of its limits that it uses, of which it may have this much.
+    fn need(&self, quota: &Quota, portion: Portion, now: Instant) -> Portion {
+        let open = quota
+            .connections
+            .map_or(Portion::NONE, |most| Portion::of_count(self.live, most));
+        let fast = quota.rate.map_or(Portion::NONE, |rate| {
+            let owed = self.full_at.saturating_duration_since(now).as_secs_f64();
+            // Who has spent half of its bucket needs all that it may have.
+            let spent = owed / rate.part(portion).whole().as_secs_f64().max(f64::MIN_POSITIVE);
+            portion.times((spent * 2.0).min(1.0))
+        });
+        open.max(fast)
     }
 }
 

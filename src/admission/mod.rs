@@ -9,21 +9,27 @@
 //! nothing behind; nobody is refused because a table is full.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 mod clients;
 mod networks;
+mod portion;
 mod reason;
 
 use crate::base::burst::Burst;
+use crate::base::doorbell::Doorbell;
 use crate::config::Server;
 use clients::{Client, Clients, Quota};
 pub use networks::Networks;
+pub use portion::Portion;
 pub use reason::RejectReason;
 
 /// Tables that the clients are spread over, so that reactors seldom meet at one lock.
 const SHARDS: usize = 16;
+
+/// The most clients of one service of whom other processes are told.
+pub const MOST_TOLD: usize = 10 * SHARDS;
 
 /// Clients that each table remembers beside those that are connected: those whose bucket is not full yet.
 const REMEMBERED_PER_SHARD: usize = 4096;
@@ -90,11 +96,48 @@ impl Admission {
             return Ok(None);
         };
         let client = Client::of(ip);
-        shards.of(client).admit(client, now)?;
+        let mut table = shards.of(client);
+        let answer = table.admit(client, now);
+        let is_news = table.take_news();
+        drop(table);
+        if is_news {
+            shards.ring();
+        }
+        answer?;
         Ok(Some(Box::new(Seat {
             shards: Arc::clone(shards),
             client,
         })))
+    }
+
+    /// Whether clients have limits of their own.
+    #[must_use]
+    pub fn limits_clients(&self) -> bool {
+        self.clients.is_some()
+    }
+
+    /// Divides the limits of clients among so many processes from now on, this one included: each may give out a part of a limit
+    /// without a claim; at most `most` clients are claimed (at least 16, at most [`MOST_TOLD`]), and `bell` rings when one more is
+    /// to be. With fewer than two processes this one counts by itself.
+    pub fn divide(&self, processes: usize, most: usize, bell: &Arc<Doorbell>) {
+        let Some(shards) = &self.clients else { return };
+        // It is the same one always.
+        shards.bell.get_or_init(|| Arc::clone(bell));
+        let unclaimed = (processes > 1).then(|| Portion::unclaimed(processes));
+        for table in &shards.tables {
+            locked(table).divide(unclaimed, (most.min(MOST_TOLD) / SHARDS).max(1));
+        }
+    }
+
+    /// Asks for each client of whom others are told what this process may give it: from a hash of the client, the part of its limits
+    /// that it uses, and the part that it may have so far ([`Portion::NONE`]: none was granted yet). None: others are told of it no more.
+    pub fn revise(&self, now: Instant, decide: &mut dyn FnMut(u64, Portion, Portion) -> Option<Portion>) {
+        let Some(shards) = &self.clients else { return };
+        for table in &shards.tables {
+            locked(table).revise(now, &mut |client, need, present| {
+                decide(client.hash(), need, present)
+            });
+        }
     }
 
     /// Whether a refusal for this reason begins a burst: one caller alone is told so.
@@ -112,29 +155,42 @@ impl Drop for Seat {
 
 /// The clients of the process.
 #[derive(Debug)]
-struct Shards([Mutex<Clients>; SHARDS]);
+struct Shards {
+    tables: [Mutex<Clients>; SHARDS],
+    /// Who tells others of clients, once somebody does.
+    bell: OnceLock<Arc<Doorbell>>,
+}
 
 impl Shards {
     fn new(quota: Quota) -> Self {
-        Self(std::array::from_fn(|_| {
-            Mutex::new(Clients::new(quota, REMEMBERED_PER_SHARD))
-        }))
+        Self {
+            tables: std::array::from_fn(|_| Mutex::new(Clients::new(quota, REMEMBERED_PER_SHARD))),
+            bell: OnceLock::new(),
+        }
     }
 
     /// Lets each client have this from now on.
     fn allow(&self, quota: Quota) {
-        for table in &self.0 {
-            table.lock().unwrap_or_else(PoisonError::into_inner).allow(quota);
+        for table in &self.tables {
+            locked(table).allow(quota);
         }
     }
 
     /// The table of a client, locked.
     fn of(&self, client: Client) -> MutexGuard<'_, Clients> {
-        // A count is whole after each step, so a thread that panicked elsewhere left it right.
-        self.0[client.shard(SHARDS)]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        locked(&self.tables[client.shard(SHARDS)])
     }
+
+    fn ring(&self) {
+        if let Some(bell) = self.bell.get() {
+            bell.ring();
+        }
+    }
+}
+
+/// A count is whole after each step, so a thread that panicked elsewhere left it right.
+fn locked(table: &Mutex<Clients>) -> MutexGuard<'_, Clients> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
