@@ -5,23 +5,26 @@
 //! tcp-forwarder:NAME:nodes          sorted set: node -> when it last spoke, in milliseconds of the Redis
 //! tcp-forwarder:NAME:node:ID        who it is; expires
 //! tcp-forwarder:NAME:samples:HASH   stream of what those of one vantage have seen; of bounded length, expires
+//! tcp-forwarder:NAME:claims         hash: node -> what it claims of the limits of clients
+//! tcp-forwarder:NAME:set:HASH       what is known of one service from one vantage, for those that begin; expires
 //! ```
 //!
+//! At rest nothing is asked for that has not changed: nodes are counted, and listed when there are others than before.
+//!
 //! Invariants: at most [`MOST_NODES`] are known; of one node at most [`MOST_OF_ONE`] samples are taken in one exchange; nothing is
-//! taken that is older than the horizon, or of the future.
+//! taken that is older than the horizon, or of the future; what nobody could go on with is deleted by whoever sees it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::connection::{Fault, refuse_error};
-use super::message::{self, Hello, MOST_SAMPLES, Word};
+use super::message::{self, Hello, MOST_SAMPLES, Notice, Word};
+use super::nodes::{MOST_NODES, Nodes};
 use super::resp::{Value, command};
+use crate::admission::Portion;
 use crate::base::hash;
-use crate::service::fleet::{FleetView, Node, NodeId};
-
-/// The most other nodes that are known.
-pub const MOST_NODES: usize = 127;
+use crate::service::fleet::{FleetView, NodeId};
 
 /// Samples of one node that are taken in one exchange.
 pub const MOST_OF_ONE: usize = 4 * MOST_SAMPLES;
@@ -44,6 +47,12 @@ const CARE: u64 = 6;
 /// How far ahead of the Redis a message may be.
 const AHEAD_MS: u64 = 2_000;
 
+/// For how long a beginner may begin with what was said of a service.
+pub const OUTSET_LIFE: Duration = Duration::from_secs(600);
+
+/// Claims of nodes that have gone that are removed at once.
+const MOST_REMOVED: usize = 16;
+
 /// A sample of another node, and how old it is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Told {
@@ -51,6 +60,31 @@ pub struct Told {
     pub word: Word,
     /// How old it is.
     pub age: Duration,
+}
+
+/// What is in the Redis and of no use to anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Spoilt {
+    Nothing,
+    /// Messages and claims.
+    Messages,
+    /// Who lives, too.
+    Everything,
+}
+
+/// What is claimed, by this node and by others.
+#[derive(Debug, Default)]
+struct Claimed {
+    /// By this one; none where no client has a limit.
+    own: Option<Vec<(u64, Portion)>>,
+    /// Whether there is anything of it in the Redis.
+    is_said: bool,
+    /// Which answer tells the claims of others.
+    at: Option<usize>,
+    /// The parts that others claim, by client.
+    others: HashMap<u64, u32>,
+    /// Whose claims are old.
+    gone: Vec<NodeId>,
 }
 
 /// The exchanges of one process.
@@ -67,15 +101,38 @@ pub struct Exchange {
     asked_at: Option<Instant>,
     /// Up to where the stream is read.
     last_id: String,
-    /// Those that live, and who they are, as far as they were asked.
-    nodes: BTreeMap<NodeId, Option<Hello>>,
-    /// How many answers there will be to messages.
-    sent: usize,
+    /// Those that live.
+    nodes: Nodes,
+    /// Whether there are others than those.
+    is_incomplete: bool,
+    /// Messages that wait until it is known who has sent them.
+    held: Option<Value>,
     cares: bool,
+    spoilt: Spoilt,
+    /// What is to be said of this node itself, and where else than in its stream.
+    notice: Notice,
+    said_down: bool,
+    former_stream: Option<String>,
+    /// What is claimed of the limits of clients.
+    claimed: Claimed,
     /// Words that were refused.
     pub refused: u64,
     /// What could not be read at all: it is of another version, or nonsense.
     pub unreadable: u64,
+}
+
+/// Commands, and how many they are.
+#[derive(Debug, Default)]
+struct Asked {
+    out: Vec<u8>,
+    count: usize,
+}
+
+impl Asked {
+    fn command(&mut self, words: &[&[u8]]) {
+        command(&mut self.out, words);
+        self.count += 1;
+    }
 }
 
 impl Exchange {
@@ -91,9 +148,18 @@ impl Exchange {
             number: 0,
             asked_at: None,
             last_id: String::new(),
-            nodes: BTreeMap::new(),
-            sent: 0,
+            nodes: Nodes::new(me),
+            is_incomplete: false,
+            held: None,
             cares: false,
+            spoilt: Spoilt::Nothing,
+            notice: Notice {
+                is_down: false,
+                is_changed: false,
+            },
+            said_down: false,
+            former_stream: None,
+            claimed: Claimed::default(),
             refused: 0,
             unreadable: 0,
         }
@@ -109,6 +175,7 @@ impl Exchange {
     pub fn begin(&mut self) {
         self.redis_clock = None;
         self.number = 0;
+        self.held = None;
     }
 
     /// Says who this is from now on; from another vantage another stream is read.
@@ -116,10 +183,22 @@ impl Exchange {
         if hello != self.hello {
             if hello.vantage != self.hello.vantage {
                 self.last_id.clear();
+                self.former_stream = Some(self.stream());
             }
             self.hello = hello;
+            self.notice.is_changed = true;
             self.number = 0;
         }
+    }
+
+    /// Says from now on how our own link to the network stands.
+    pub fn set_link(&mut self, is_down: bool) {
+        self.notice.is_down = is_down;
+    }
+
+    /// What was answered is nothing that one could go on with: it is removed.
+    pub fn spoil(&mut self) {
+        self.spoilt = self.spoilt.max(Spoilt::Messages);
     }
 
     /// Whether the Redis's clock is to be asked for first, by [`ask_clock`](Self::ask_clock).
@@ -154,126 +233,161 @@ impl Exchange {
         Ok(())
     }
 
-    fn redis_ms(&self, now: Instant) -> u64 {
+    /// What the Redis's clock says now, in milliseconds; 0 before it was asked.
+    #[must_use]
+    pub fn redis_ms(&self, now: Instant) -> u64 {
         self.redis_clock.map_or(0, |(ms, at)| {
             let since = now.saturating_duration_since(at).as_millis();
             ms.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
         })
     }
 
+    fn horizon_ms(&self) -> u64 {
+        u64::try_from(self.horizon().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn key(&self, what: &str) -> String {
+        format!("{}:{what}", self.prefix)
+    }
+
     fn stream(&self) -> String {
         let hash = hash::fnv1a(self.hello.vantage.bytes());
-        format!("{}:samples:{hash:016x}", self.prefix)
+        self.key(&format!("samples:{hash:016x}"))
     }
 
     /// What is asked now, and how many answers there will be; `words` are told.
     pub fn ask(&mut self, words: &[Word], now: Instant) -> (Vec<u8>, usize) {
-        let mut out = Self::ask_clock();
-        let mut asked = 1;
-        let mut ask = |words: &[&[u8]]| {
-            command(&mut out, words);
-            asked += 1;
-        };
+        let mut asked = Asked::default();
+        asked.command(&[b"TIME"]);
         let redis_ms = self.redis_ms(now);
-        let horizon = u64::try_from(self.horizon().as_millis()).unwrap_or(u64::MAX);
-        let (since, until) = (
-            redis_ms.saturating_sub(horizon),
-            redis_ms.saturating_add(AHEAD_MS),
-        );
-        let (nodes, id, stream) = (
-            format!("{}:nodes", self.prefix),
-            format!("{:016x}", self.me),
-            self.stream(),
-        );
-        let expires = (horizon * 4).to_string();
-        ask(&[
-            b"ZADD",
-            nodes.as_bytes(),
-            redis_ms.to_string().as_bytes(),
-            id.as_bytes(),
-        ]);
+        self.mend(&mut asked);
         // Whoever was away for long may have expired.
-        let was_away = self
-            .asked_at
-            .is_some_and(|at| now.saturating_duration_since(at) > self.horizon());
+        let away = self.asked_at.map(|at| now.saturating_duration_since(at));
         self.asked_at = Some(now);
-        self.cares = was_away || self.number.is_multiple_of(CARE);
+        self.cares = self.number.is_multiple_of(CARE) || away.is_some_and(|away| away > self.horizon());
         self.number += 1;
-        if self.cares {
-            ask(&[b"PEXPIRE", nodes.as_bytes(), expires.as_bytes()]);
-            ask(&[
-                b"ZREMRANGEBYSCORE",
-                nodes.as_bytes(),
-                b"-inf",
-                since.to_string().as_bytes(),
-            ]);
-            // Whoever is of the future would stay for ever.
-            let ahead = format!("({until}");
-            ask(&[b"ZREMRANGEBYSCORE", nodes.as_bytes(), ahead.as_bytes(), b"+inf"]);
-            let key = format!("{}:node:{id}", self.prefix);
-            let expires = (u128::from(CARE) * self.interval.as_millis() * 3).to_string();
-            let hello = message::write_hello(&self.hello);
-            ask(&[b"SET", key.as_bytes(), &hello, b"PX", expires.as_bytes()]);
+        self.live_on(&mut asked, redis_ms);
+        self.tell(&mut asked, words);
+        self.ask_claims(&mut asked, redis_ms);
+        self.ask_others(&mut asked, redis_ms);
+        (asked.out, asked.count)
+    }
+
+    /// Removes what nobody can go on with.
+    fn mend(&mut self, asked: &mut Asked) {
+        let (stream, claims, nodes) = (self.stream(), self.key("claims"), self.key("nodes"));
+        match self.spoilt {
+            Spoilt::Nothing => return,
+            Spoilt::Messages => asked.command(&[b"DEL", stream.as_bytes(), claims.as_bytes()]),
+            Spoilt::Everything => {
+                asked.command(&[b"DEL", stream.as_bytes(), claims.as_bytes(), nodes.as_bytes()]);
+            }
         }
-        self.sent = 0;
-        for message in self.messages(words) {
-            let kept = KEPT.as_bytes();
-            ask(&[
+        self.last_id.clear();
+        self.spoilt = Spoilt::Nothing;
+    }
+
+    /// Says that this node lives, and now and then who it is.
+    fn live_on(&self, asked: &mut Asked, redis_ms: u64) {
+        let (nodes, id) = (self.key("nodes"), format!("{:016x}", self.me));
+        let now = redis_ms.to_string();
+        asked.command(&[b"ZADD", nodes.as_bytes(), now.as_bytes(), id.as_bytes()]);
+        if !self.cares {
+            return;
+        }
+        let since = redis_ms.saturating_sub(self.horizon_ms()).to_string();
+        asked.command(&[b"PEXPIRE", nodes.as_bytes(), self.expires().as_bytes()]);
+        asked.command(&[b"ZREMRANGEBYSCORE", nodes.as_bytes(), b"-inf", since.as_bytes()]);
+        // Whoever is of the future would stay for ever.
+        let ahead = format!("({}", redis_ms.saturating_add(AHEAD_MS));
+        asked.command(&[b"ZREMRANGEBYSCORE", nodes.as_bytes(), ahead.as_bytes(), b"+inf"]);
+        let key = self.key(&format!("node:{id}"));
+        let expires = (u128::from(CARE) * self.interval.as_millis() * 3).to_string();
+        let hello = message::write_hello(&self.hello);
+        asked.command(&[b"SET", key.as_bytes(), &hello, b"PX", expires.as_bytes()]);
+    }
+
+    /// When what is said now is worth nothing any more.
+    fn expires(&self) -> String {
+        (self.horizon_ms().saturating_mul(4)).to_string()
+    }
+
+    fn tell(&self, asked: &mut Asked, words: &[Word]) {
+        let stream = self.stream();
+        let mut messages = self.messages(words);
+        let is_news = self.notice.is_changed || self.notice.is_down || self.said_down;
+        if is_news {
+            messages.push(message::write_notice(self.me, self.notice));
+        }
+        let mut add = |stream: &str, message: &[u8]| {
+            asked.command(&[
                 b"XADD",
                 stream.as_bytes(),
                 b"MAXLEN",
                 b"~",
-                kept,
+                KEPT.as_bytes(),
                 b"*",
                 b"d",
-                &message,
+                message,
             ]);
-            self.sent += 1;
+        };
+        for message in &messages {
+            add(&stream, message);
         }
-        if self.sent > 0 {
-            ask(&[b"PEXPIRE", stream.as_bytes(), expires.as_bytes()]);
+        if let Some(former) = &self.former_stream {
+            add(former, &message::write_notice(self.me, self.notice));
         }
-        self.ask_others(&mut out, (nodes.as_bytes(), stream.as_bytes()), (since, until));
-        (out, asked + 2)
+        if !messages.is_empty() {
+            asked.command(&[b"PEXPIRE", stream.as_bytes(), self.expires().as_bytes()]);
+        }
     }
 
-    fn ask_others(
-        &mut self,
-        out: &mut Vec<u8>,
-        (nodes, stream): (&[u8], &[u8]),
-        (since_ms, until_ms): (u64, u64),
-    ) {
-        let most = (MOST_NODES + 1).to_string();
-        let (since, until) = (since_ms.to_string(), until_ms.to_string());
-        command(
-            out,
-            &[
-                b"ZRANGEBYSCORE",
-                nodes,
-                since.as_bytes(),
-                until.as_bytes(),
-                b"LIMIT",
-                b"0",
-                most.as_bytes(),
-            ],
-        );
+    /// Asks who lives, or only how many that are, and what was said.
+    fn ask_others(&mut self, asked: &mut Asked, redis_ms: u64) {
+        if self.cares {
+            self.list_nodes(asked, redis_ms);
+        } else {
+            let (since, until) = self.living(redis_ms);
+            let nodes = self.key("nodes");
+            asked.command(&[b"ZCOUNT", nodes.as_bytes(), since.as_bytes(), until.as_bytes()]);
+        }
         // What is older is refused, and may be more than is ever read.
+        let since_ms = redis_ms.saturating_sub(self.horizon_ms());
         let read_ms = self.last_id.split('-').next().and_then(|ms| ms.parse().ok());
         if read_ms.is_none_or(|ms: u64| ms < since_ms) {
-            self.last_id.clone_from(&since);
+            self.last_id = since_ms.to_string();
         }
-        let from = format!("({}", self.last_id);
-        command(
-            out,
-            &[
-                b"XRANGE",
-                stream,
-                from.as_bytes(),
-                b"+",
-                b"COUNT",
-                MOST_READ.as_bytes(),
-            ],
-        );
+        let (stream, from) = (self.stream(), format!("({}", self.last_id));
+        asked.command(&[
+            b"XRANGE",
+            stream.as_bytes(),
+            from.as_bytes(),
+            b"+",
+            b"COUNT",
+            MOST_READ.as_bytes(),
+        ]);
+    }
+
+    /// Between which times those have spoken who live.
+    fn living(&self, redis_ms: u64) -> (String, String) {
+        let since = redis_ms.saturating_sub(self.horizon_ms());
+        (since.to_string(), redis_ms.saturating_add(AHEAD_MS).to_string())
+    }
+
+    fn list_nodes(&self, asked: &mut Asked, redis_ms: u64) {
+        let (since, until) = self.living(redis_ms);
+        let (nodes, most) = (self.key("nodes"), (MOST_NODES + 1).to_string());
+        let mut words: Vec<&[u8]> = vec![
+            b"ZRANGEBYSCORE",
+            nodes.as_bytes(),
+            since.as_bytes(),
+            until.as_bytes(),
+        ];
+        if self.nodes.are_dated() {
+            words.push(b"WITHSCORES");
+        }
+        words.extend([b"LIMIT".as_slice(), b"0", most.as_bytes()]);
+        asked.command(&words);
     }
 
     fn messages(&self, words: &[Word]) -> Vec<Vec<u8>> {
@@ -287,36 +401,77 @@ impl Exchange {
     /// What the Redis refuses, or what is no answer to what was asked.
     pub fn take(&mut self, answers: &[Value], now: Instant) -> Result<Vec<Told>, Fault> {
         for answer in answers {
-            refuse_error(answer)?;
+            self.refuse(answer)?;
         }
         let [clock, middle @ .., nodes, stream] = answers else {
             return Err(Fault::NoAnswer);
         };
         debug_assert!(!middle.is_empty(), "it was said that this node lives");
         self.set_clock(clock, now)?;
-        let ids: Vec<NodeId> = nodes.parts().iter().filter_map(id_of).collect();
-        self.cannot_read(nodes.parts().len() - ids.len());
-        let ids: Vec<NodeId> = ids.into_iter().filter(|id| *id != self.me).collect();
-        self.nodes.retain(|id, _| ids.contains(id));
-        for id in ids.into_iter().take(MOST_NODES) {
-            self.nodes.entry(id).or_default();
+        // What was to be said has been.
+        self.said_down = self.notice.is_down;
+        self.notice.is_changed = false;
+        self.former_stream = None;
+        self.take_claims(answers, now);
+        match nodes {
+            Value::Number(count) => self.is_incomplete = self.nodes.is_other_than(*count),
+            Value::Null | Value::Bytes(_) | Value::Error(_) | Value::List(_) => {
+                let unknown = self.nodes.list(nodes);
+                self.cannot_read(unknown);
+            }
+        }
+        if self.is_incomplete {
+            self.held = Some(stream.clone());
+            return Ok(Vec::new());
         }
         Ok(self.read(stream, now))
     }
 
-    /// The command that asks who they are who are not known, and who they are; none if all are. While it is seen to what expires,
-    /// all are asked for.
+    /// A refusal is a fault; one that will come again and again is a reason to begin anew.
+    fn refuse(&mut self, answer: &Value) -> Result<(), Fault> {
+        let refused = refuse_error(answer);
+        if let Err(Fault::Refused(why)) = &refused {
+            if why.starts_with("WRONGTYPE") {
+                self.spoilt = Spoilt::Everything;
+            } else if why.contains("exhausted") {
+                self.spoil();
+            }
+        }
+        refused
+    }
+
+    /// The command that asks who lives, if there are others than are known.
     #[must_use]
-    pub fn ask_names(&self) -> Option<(Vec<u8>, Vec<NodeId>)> {
-        let is_asked =
-            |(id, hello): (&NodeId, &Option<Hello>)| (self.cares || hello.is_none()).then_some(*id);
-        let ids: Vec<NodeId> = self.nodes.iter().filter_map(is_asked).collect();
+    pub fn ask_nodes(&self, now: Instant) -> Option<Vec<u8>> {
+        let mut asked = Asked::default();
+        self.list_nodes(&mut asked, self.redis_ms(now));
+        self.is_incomplete.then_some(asked.out)
+    }
+
+    /// Takes who lives: the samples of others that were held back until then.
+    ///
+    /// # Errors
+    /// What the Redis refuses.
+    pub fn take_nodes(&mut self, answer: &Value, now: Instant) -> Result<Vec<Told>, Fault> {
+        self.refuse(answer)?;
+        let unknown = self.nodes.list(answer);
+        self.cannot_read(unknown);
+        self.is_incomplete = false;
+        let held = self.held.take().unwrap_or(Value::Null);
+        Ok(self.read(&held, now))
+    }
+
+    /// The command that asks who they are who are not known, or have become others, and who they are; none if all are known. While
+    /// it is seen to what expires, some are asked for that are known: what they have said of that may have been missed.
+    #[must_use]
+    pub fn ask_names(&mut self) -> Option<(Vec<u8>, Vec<NodeId>)> {
+        let ids = self.nodes.unknown(self.cares);
         if ids.is_empty() {
             return None;
         }
         let keys: Vec<String> = ids
             .iter()
-            .map(|id| format!("{}:node:{id:016x}", self.prefix))
+            .map(|id| self.key(&format!("node:{id:016x}")))
             .collect();
         let mut words: Vec<&[u8]> = vec![b"MGET"];
         words.extend(keys.iter().map(String::as_bytes));
@@ -334,9 +489,7 @@ impl Exchange {
         for (id, value) in ids.iter().zip(answer.parts()) {
             let hello = value.bytes().and_then(message::read_hello);
             self.cannot_read(usize::from(hello.is_none() && *value != Value::Null));
-            if let Some(node) = self.nodes.get_mut(id) {
-                *node = hello;
-            }
+            self.nodes.name(*id, hello);
         }
         Ok(())
     }
@@ -344,27 +497,31 @@ impl Exchange {
     /// The fleet as it is known.
     #[must_use]
     pub fn view(&self, is_connected: bool) -> FleetView {
-        let node = |(id, hello): (&NodeId, &Option<Hello>)| {
-            let hello = hello.clone()?;
-            Some(Node {
-                id: *id,
-                name: hello.name,
-                vantage: hello.vantage,
-                services: hello.services,
-            })
-        };
         FleetView {
             me: self.me,
             name: self.hello.name.clone(),
             vantage: self.hello.vantage.clone(),
             is_connected,
-            others: self.nodes.iter().filter_map(node).collect(),
+            others: self.nodes.named().collect(),
         }
+    }
+
+    /// When each of the others spoke last, of those of whom that is known.
+    #[must_use]
+    pub fn spoke(&self, now: Instant) -> Vec<(NodeId, Instant)> {
+        self.nodes.heard(self.redis_ms(now), now)
+    }
+
+    /// How many processes there are, this one included.
+    #[must_use]
+    pub fn processes(&self) -> usize {
+        self.nodes.len() + 1
     }
 
     /// Nothing was heard for too long: nobody is known.
     pub fn forget(&mut self) {
-        self.nodes.clear();
+        self.nodes.forget();
+        self.claimed.others.clear();
     }
 
     fn cannot_read(&mut self, count: usize) {
@@ -374,7 +531,7 @@ impl Exchange {
 
     fn read(&mut self, stream: &Value, now: Instant) -> Vec<Told> {
         let redis_ms = self.redis_ms(now);
-        let horizon = u64::try_from(self.horizon().as_millis()).unwrap_or(u64::MAX);
+        let horizon = self.horizon_ms();
         let mut told = Vec::new();
         let mut of_each: HashMap<NodeId, usize> = HashMap::new();
         for entry in stream.parts() {
@@ -382,15 +539,21 @@ impl Exchange {
                 self.cannot_read(1);
                 continue;
             };
-            // A stream that is ahead of the clock is read on from the present, once it has caught up.
+            // Whatever follows would have ids as far ahead: the stream is begun anew.
             if at_ms > redis_ms.saturating_add(AHEAD_MS) {
                 self.refused += 1;
+                self.spoil();
                 continue;
             }
             self.last_id = id;
             let since = redis_ms.saturating_sub(at_ms);
             if since > horizon {
                 self.refused += 1;
+                continue;
+            }
+            if let Some((from, notice)) = message::read_notice(message) {
+                let is_known = from == self.me || self.nodes.heed(from, notice, at_ms);
+                self.refused += u64::from(!is_known);
                 continue;
             }
             let Some((from, words)) = message::read_samples(message) else {
@@ -402,7 +565,7 @@ impl Exchange {
             }
             let taken = of_each.entry(from).or_default();
             *taken += words.len();
-            if *taken > MOST_OF_ONE || !self.nodes.contains_key(&from) {
+            if *taken > MOST_OF_ONE || !self.nodes.spoke(from, at_ms) {
                 self.refused += words.len() as u64;
                 continue;
             }
@@ -412,13 +575,9 @@ impl Exchange {
                 age: age(word),
             }));
         }
+        self.nodes.forget_links_before(redis_ms.saturating_sub(horizon));
         told
     }
-}
-
-fn id_of(value: &Value) -> Option<NodeId> {
-    let text = std::str::from_utf8(value.bytes()?).ok()?;
-    (text.len() == 16).then(|| NodeId::from_str_radix(text, 16).ok())?
 }
 
 /// An entry's id, its time in milliseconds, and the message in it.
@@ -468,5 +627,9 @@ pub fn word(service: u32, addr: SocketAddr, sample: &crate::scorer::sample::Samp
     }
 }
 
+mod claims; // what nodes claim of the limits of clients
+mod outsets; // what those are told that begin
+#[cfg(test)]
+mod sharing_tests;
 #[cfg(test)]
 mod tests;

@@ -1,17 +1,31 @@
 //! What forwarders say to one another, as bytes. Pure.
 //!
-//! Versioned; what is of another version, broken or out of range is none. Times are ages, for nobody's clock is believed.
+//! Versioned; what is of another version, broken or out of range is none. Times are ages, or by the clock of the Redis: that of no
+//! node is believed. The layout of each message stands in `docs/FLEET.md`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::admission::Portion;
 use crate::scorer::sample::{Heard, Outcome};
 use crate::service::fleet::NodeId;
 
 const VERSION: u8 = 1;
 
+/// What begins a [`Notice`], where samples begin with the version.
+const NOTICE: u8 = 0x41;
+
 /// The most samples of one message: with IPv6 it has at most 1.5 kB.
 pub const MOST_SAMPLES: usize = 64;
+
+/// The most clients whose limits one node claims.
+pub const MOST_CLAIMS: usize = 512;
+
+/// The most candidates of one [`Outset`]: the members of the active set, and others.
+pub const MOST_ROWS: usize = 32;
+
+/// The greatest age in an [`Outset`].
+const OLDEST: Duration = Duration::from_secs(3600);
 
 /// Services that one node names.
 const MOST_SERVICES: usize = 64;
@@ -54,6 +68,39 @@ pub struct Hello {
     pub vantage: String,
     /// What it serves.
     pub services: Vec<u32>,
+}
+
+/// What a node has to say of itself between two hellos.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notice {
+    /// Whether its link to the network is down.
+    pub is_down: bool,
+    /// Whether its hello is another one.
+    pub is_changed: bool,
+}
+
+/// What a node knows of one service, for those that begin: the best candidates, and how soon they connect.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outset {
+    /// When it was said, in milliseconds of the Redis.
+    pub sent_ms: u64,
+    /// How many of the rows are members of the active set, the best first.
+    pub members: usize,
+    /// What is known of each.
+    pub rows: Vec<Row>,
+}
+
+/// What a node has measured of one candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// Whom it is about.
+    pub addr: SocketAddr,
+    /// How old its last sample was; whole seconds, an hour at most.
+    pub age: Duration,
+    /// The mean time of connects; at most 16.7 s.
+    pub connect: Duration,
+    /// The mean time to a first byte, if it was asked for one.
+    pub first_byte: Option<Duration>,
 }
 
 /// Samples as bytes; of more than [`MOST_SAMPLES`] the rest is left out.
@@ -181,6 +228,137 @@ pub fn read_hello(bytes: &[u8]) -> Option<Hello> {
     })
 }
 
+/// A notice as bytes.
+#[must_use]
+pub fn write_notice(from: NodeId, notice: Notice) -> Vec<u8> {
+    let mut out = vec![NOTICE];
+    out.extend(from.to_be_bytes());
+    out.push(u8::from(notice.is_down) | u8::from(notice.is_changed) << 1);
+    out
+}
+
+/// Who says what of itself; none if it is no notice.
+#[must_use]
+pub fn read_notice(bytes: &[u8]) -> Option<(NodeId, Notice)> {
+    let mut bytes = Bytes(bytes);
+    if bytes.take()? != [NOTICE] {
+        return None;
+    }
+    let from = NodeId::from_be_bytes(bytes.take()?);
+    let [flags] = bytes.take()?;
+    (bytes.0.is_empty() && flags <= 3).then_some((
+        from,
+        Notice {
+            is_down: flags & 1 != 0,
+            is_changed: flags & 2 != 0,
+        },
+    ))
+}
+
+/// What a node claims of the limits of clients, at this time of the Redis; of more than [`MOST_CLAIMS`] the rest is left out.
+#[must_use]
+pub fn write_claims(sent_ms: u64, claims: &[(u64, Portion)]) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    out.extend(sent_ms.to_be_bytes());
+    for (client, portion) in claims.iter().take(MOST_CLAIMS) {
+        out.extend(client.to_be_bytes());
+        out.extend(portion.parts().to_be_bytes());
+    }
+    out
+}
+
+/// What was claimed, and when; none if it is no such thing.
+#[must_use]
+pub fn read_claims(bytes: &[u8]) -> Option<(u64, Vec<(u64, Portion)>)> {
+    let mut bytes = Bytes(bytes);
+    if bytes.take()? != [VERSION] {
+        return None;
+    }
+    let sent_ms = u64::from_be_bytes(bytes.take()?);
+    let mut claims = Vec::new();
+    while !bytes.0.is_empty() {
+        let client = u64::from_be_bytes(bytes.take()?);
+        claims.push((client, Portion::said(u16::from_be_bytes(bytes.take()?))?));
+    }
+    (claims.len() <= MOST_CLAIMS).then_some((sent_ms, claims))
+}
+
+/// What is known of a service as bytes; of more than [`MOST_ROWS`] the rest is left out.
+#[must_use]
+pub fn write_outset(from: NodeId, outset: &Outset) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    out.extend(from.to_be_bytes());
+    out.extend(outset.sent_ms.to_be_bytes());
+    out.push(u8::try_from(outset.members.min(MOST_ROWS)).unwrap_or(u8::MAX));
+    for row in outset.rows.iter().take(MOST_ROWS) {
+        let family = if row.addr.is_ipv6() { IPV6 } else { 0 };
+        let heard = if row.first_byte.is_some() { ANSWER } else { 0 };
+        out.push(family | heard);
+        match row.addr.ip() {
+            IpAddr::V4(ip) => out.extend(ip.octets()),
+            IpAddr::V6(ip) => out.extend(ip.octets()),
+        }
+        out.extend(row.addr.port().to_be_bytes());
+        let age = u16::try_from(row.age.min(OLDEST).as_secs()).unwrap_or(u16::MAX);
+        out.extend(age.to_be_bytes());
+        out.extend(&micros(row.connect)[1..]);
+        if let Some(first_byte) = row.first_byte {
+            out.extend(&micros(first_byte)[1..]);
+        }
+    }
+    out
+}
+
+/// Who knows what of a service; none if it is no such thing.
+#[must_use]
+pub fn read_outset(bytes: &[u8]) -> Option<(NodeId, Outset)> {
+    let mut bytes = Bytes(bytes);
+    if bytes.take()? != [VERSION] {
+        return None;
+    }
+    let from = NodeId::from_be_bytes(bytes.take()?);
+    let sent_ms = u64::from_be_bytes(bytes.take()?);
+    let [members] = bytes.take()?;
+    let mut rows = Vec::new();
+    while !bytes.0.is_empty() {
+        let [kind] = bytes.take()?;
+        if rows.len() == MOST_ROWS || kind & !(IPV6 | ANSWER) != 0 {
+            return None;
+        }
+        let ip = if kind & IPV6 == 0 {
+            IpAddr::from(bytes.take::<4>()?)
+        } else {
+            IpAddr::from(bytes.take::<16>()?)
+        };
+        let addr = SocketAddr::new(ip, u16::from_be_bytes(bytes.take()?));
+        let age = Duration::from_secs(u16::from_be_bytes(bytes.take()?).into());
+        let connect = bytes.micros()?;
+        let first_byte = if kind & ANSWER == 0 {
+            None
+        } else {
+            Some(bytes.micros()?)
+        };
+        if addr.port() == 0 || age > OLDEST {
+            return None;
+        }
+        rows.push(Row {
+            addr,
+            age,
+            connect,
+            first_byte,
+        });
+    }
+    let members = usize::from(members);
+    (members <= rows.len()).then_some((
+        from,
+        Outset {
+            sent_ms,
+            members,
+            rows,
+        },
+    ))
+}
+
 struct Bytes<'b>(&'b [u8]);
 
 impl Bytes<'_> {
@@ -242,6 +420,92 @@ mod tests {
             services: vec![1, 2],
         };
         assert_eq!(read_hello(&write_hello(&hello)), Some(hello));
+    }
+
+    fn outset() -> Outset {
+        let row = |addr: &str, first_byte| Row {
+            addr: addr.parse().expect("an address"),
+            age: Duration::from_secs(7),
+            connect: Duration::from_micros(12_345),
+            first_byte,
+        };
+        Outset {
+            sent_ms: 1_764_000_000_000,
+            members: 1,
+            rows: vec![
+                row("192.0.2.1:443", Some(Duration::from_millis(50))),
+                row("[2001:db8::1]:80", None),
+            ],
+        }
+    }
+
+    #[test]
+    fn claims_notices_and_outsets_are_heard_as_they_were_said() {
+        let claims = [(7, Portion::WHOLE), (u64::MAX, Portion::LEAST)];
+        assert_eq!(read_claims(&write_claims(3, &claims)), Some((3, claims.to_vec())));
+        let many = vec![(1, Portion::LEAST); MOST_CLAIMS + 1];
+        assert_eq!(
+            read_claims(&write_claims(3, &many)).map(|(_, claims)| claims.len()),
+            Some(MOST_CLAIMS)
+        );
+        let mut beyond = write_claims(3, &claims);
+        beyond[17] = 0x80;
+        assert_eq!(read_claims(&beyond), None, "more than all of a limit");
+        for (is_down, is_changed) in [(false, false), (true, false), (false, true), (true, true)] {
+            let notice = Notice { is_down, is_changed };
+            let bytes = write_notice(9, notice);
+            assert_eq!(read_notice(&bytes), Some((9, notice)));
+            assert_eq!(read_samples(&bytes), None);
+        }
+        assert_eq!(read_notice(&write_samples(9, &[])), None);
+        assert_eq!(read_outset(&write_outset(9, &outset())), Some((9, outset())));
+        let mut more = outset();
+        more.members = 3;
+        assert_eq!(
+            read_outset(&write_outset(9, &more)),
+            None,
+            "more members than rows"
+        );
+    }
+
+    #[test]
+    fn whatever_is_claimed_or_known_is_in_range_or_nothing() {
+        let seed = 5;
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let kinds = [
+            write_outset(9, &outset()),
+            write_claims(3, &[(7, Portion::WHOLE)]),
+            write_notice(
+                9,
+                Notice {
+                    is_down: true,
+                    is_changed: false,
+                },
+            ),
+        ];
+        let mut read = 0;
+        for turn in 0..20_000 {
+            let mut bytes = kinds[turn % kinds.len()].clone();
+            bytes.truncate(rng.usize(0..=bytes.len()));
+            for _ in 0..rng.usize(0..3) {
+                let at = rng.usize(0..bytes.len().max(1));
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = rng.u8(..);
+                }
+            }
+            if let Some((_, outset)) = read_outset(&bytes) {
+                read += 1;
+                assert!(outset.members <= outset.rows.len() && outset.rows.len() <= MOST_ROWS);
+                let is_sound = |row: &Row| row.addr.port() != 0 && row.age <= OLDEST;
+                assert!(outset.rows.iter().all(is_sound), "seed {seed}");
+            }
+            for (_, portion) in read_claims(&bytes).into_iter().flat_map(|(_, claims)| claims) {
+                read += 1;
+                assert!(portion <= Portion::WHOLE);
+            }
+            read += usize::from(read_notice(&bytes).is_some());
+        }
+        assert!(read > 1_000, "seed {seed}: {read}");
     }
 
     #[test]

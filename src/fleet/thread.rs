@@ -1,22 +1,28 @@
 //! The fleet thread: [`Exchange`] with a connection. It alone waits for the Redis.
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
-use super::connection::{Connection, Fault};
-use super::exchange::{Exchange, MOST_MESSAGES, Told, public_prefix, word};
-use super::message::{Hello, MOST_SAMPLES, Word};
+use super::claims::{Claims, Limited};
+use super::connection::{Connection, Fault, refuse_error};
+use super::exchange::{Exchange, MOST_MESSAGES, OUTSET_LIFE, Told, public_prefix, word};
+use super::message::{Hello, MOST_SAMPLES, Outset, Word};
+use super::outset;
 use crate::base::clock;
 use crate::base::told::Told as Condition;
 use crate::config::Cluster;
 use crate::net;
-use crate::scorer::sample::{Sample, Source};
+use crate::scorer::link::Phase as LinkPhase;
+use crate::scorer::sample::{Heard, Outcome, Sample, Source};
 use crate::service::directory::{Directory, Phase, Service};
-use crate::service::fleet::NodeId;
+use crate::service::fleet::{NodeId, Standing};
 use crate::service::hub::Hub;
+use crate::service::id::ServiceId;
 
 /// The longest that one exchange may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -26,6 +32,18 @@ const LEAST_PAUSE: Duration = Duration::from_millis(250);
 
 /// Whoever has written nothing for so long that cannot be read does so no more.
 const UNREADABLE_FOR: Duration = Duration::from_secs(60);
+
+/// For how long samples wait to be told while they are few, if that is no longer than two intervals.
+const MOST_PATIENT: Duration = Duration::from_secs(10);
+
+/// Samples that are older are not told, or those that are older than others listen to, if that is more.
+const OLDEST: Duration = Duration::from_secs(25);
+
+/// After so long what is known of a service is told again, though the active set is the same.
+const OUTSET_PAUSE: Duration = OUTSET_LIFE.checked_div(4).expect("it is not 0");
+
+/// Services whose outset is asked for in one exchange.
+const MOST_OUTSETS: usize = 16;
 
 /// Candidates of each list that are looked at for one beyond this machine.
 const LOOKED_AT: u128 = 16;
@@ -41,6 +59,12 @@ pub struct Sharer {
     /// When an exchange last succeeded, and when the last one began.
     heard_at: Option<Instant>,
     began_at: Option<Instant>,
+    /// What was wrong with the last one that failed.
+    failed: Option<(String, Instant)>,
+    /// What this process claims of the limits of clients.
+    claims: Claims,
+    /// The active sets that were told of last, and when.
+    outsets: HashMap<ServiceId, (Vec<SocketAddr>, Instant)>,
     failing: Condition,
     namesakes: Condition,
     /// When something could not be read last, and what the log heard of it.
@@ -59,6 +83,9 @@ impl Sharer {
             connection: None,
             heard_at: None,
             began_at: None,
+            failed: None,
+            claims: Claims::default(),
+            outsets: HashMap::new(),
             failing: Condition::default(),
             namesakes: Condition::default(),
             unreadable_at: None,
@@ -113,7 +140,9 @@ impl Sharer {
                 (cluster.clone(), exchange)
             });
             self.hub.fleet.switch(self.state.is_some());
-            self.began_at = None;
+            self.claims.alone(&limited(directory), &self.hub.bells.fleet);
+            (self.began_at, self.heard_at, self.failed) = (None, None, None);
+            self.outsets.clear();
             self.publish(false);
         }
     }
@@ -161,11 +190,14 @@ impl Sharer {
             }
         }
         let is_failing = outcome.is_err();
-        if is_failing {
-            counts.failures.fetch_add(1, Ordering::Relaxed);
-            self.connection = None;
-        } else {
-            self.heard_at = Some(now);
+        match &outcome {
+            Ok(()) => self.heard_at = Some(now),
+            Err(fault) => {
+                counts.failures.fetch_add(1, Ordering::Relaxed);
+                self.connection = None;
+                self.failed = Some((fault.to_string(), now));
+                self.outsets.clear();
+            }
         }
         if self.failing.is_due(is_failing, now) {
             match &outcome {
@@ -183,6 +215,7 @@ impl Sharer {
                 .is_none_or(|at| now.saturating_duration_since(at) > horizon)
             {
                 exchange.forget();
+                self.claims.alone(&limited(directory), &self.hub.bells.fleet);
             }
         }
         self.tell_unreadable(now);
@@ -202,10 +235,45 @@ impl Sharer {
     }
 
     fn exchange(&mut self, directory: &Directory, hello: Hello, now: Instant) -> Result<(), Fault> {
+        let until = now + PATIENCE;
+        self.connect(hello, until)?;
+        let samples = self.samples(now);
+        let words = words(directory, &samples, now);
+        let told = match self.say(directory, &words, until) {
+            Ok(told) => told,
+            Err(fault) => {
+                // Most often it was not heard; what was is heard twice.
+                self.hub.fleet.put_back(&samples);
+                return Err(fault);
+            }
+        };
+        let counts = &self.hub.fleet.counts;
+        counts.told.fetch_add(words.len() as u64, Ordering::Relaxed);
+        self.hand_in(directory, &told);
+        let (Some((_, exchange)), Some(connection)) = (&mut self.state, &mut self.connection) else {
+            return Ok(());
+        };
+        if let Some(commands) = exchange.ask_nodes(clock::now()) {
+            let answers = connection.ask(&commands, 1, until)?;
+            let answer = answers.first().ok_or(Fault::NoAnswer)?;
+            let told = exchange.take_nodes(answer, clock::now())?;
+            self.hand_in(directory, &told);
+        }
+        let (Some((_, exchange)), Some(connection)) = (&mut self.state, &mut self.connection) else {
+            return Ok(());
+        };
+        if let Some((commands, ids)) = exchange.ask_names() {
+            let answers = connection.ask(&commands, 1, until)?;
+            exchange.take_names(&ids, answers.first().ok_or(Fault::NoAnswer)?)?;
+        }
+        Ok(())
+    }
+
+    /// Has a connection, and knows what time it is there.
+    fn connect(&mut self, hello: Hello, until: Instant) -> Result<(), Fault> {
         let Some((cluster, exchange)) = &mut self.state else {
             return Ok(());
         };
-        let until = now + PATIENCE;
         exchange.introduce(hello);
         if self.connection.is_none() {
             let endpoint = cluster.endpoint().ok_or(Fault::NoAnswer)?;
@@ -219,31 +287,105 @@ impl Sharer {
             let answers = connection.ask(&Exchange::ask_clock(), 1, until)?;
             exchange.set_clock(answers.first().ok_or(Fault::NoAnswer)?, clock::now())?;
         }
-        let samples = self.hub.fleet.take_told(MOST_SAMPLES * MOST_MESSAGES);
-        let key = |sample: &Sample| {
-            let mut services = directory.services.iter();
-            services
-                .find(|one| one.live.id == sample.candidate.service)
-                .map(|one| one.key)
-        };
-        let words: Vec<Word> = samples
-            .iter()
-            .filter_map(|sample| Some(word(key(sample)?, sample.candidate.addr, sample, now)))
-            .collect();
-        let (commands, asked) = exchange.ask(&words, clock::now());
-        let answers = connection.ask(&commands, asked, until)?;
-        let told = exchange.take(&answers, clock::now())?;
-        self.hub
-            .fleet
-            .counts
-            .told
-            .fetch_add(words.len() as u64, Ordering::Relaxed);
-        if let Some((commands, ids)) = exchange.ask_names() {
-            let answers = connection.ask(&commands, 1, until)?;
-            exchange.take_names(&ids, answers.first().ok_or(Fault::NoAnswer)?)?;
-        }
-        self.hand_in(directory, &told);
         Ok(())
+    }
+
+    /// The samples that are to be told now.
+    fn samples(&self, now: Instant) -> Vec<Sample> {
+        let Some((cluster, exchange)) = &self.state else {
+            return Vec::new();
+        };
+        let patience = (cluster.interval * 2).min(MOST_PATIENT);
+        let mut samples = self
+            .hub
+            .fleet
+            .take_told(MOST_SAMPLES * MOST_MESSAGES, patience, now);
+        let oldest = exchange.horizon().max(OLDEST);
+        samples.retain(|sample| now.saturating_duration_since(sample.at) <= oldest);
+        samples
+    }
+
+    /// Says all that is to be said, and takes what others have said: their samples.
+    fn say(&mut self, directory: &Directory, words: &[Word], until: Instant) -> Result<Vec<Told>, Fault> {
+        let (Some((_, exchange)), Some(connection)) = (&mut self.state, &mut self.connection) else {
+            return Ok(Vec::new());
+        };
+        let now = clock::now();
+        exchange.set_link(self.hub.link.load().phase == LinkPhase::Down);
+        let limited = limited(directory);
+        let bell = &self.hub.bells.fleet;
+        if exchange.processes() > 1 && !limited.is_empty() {
+            let others = (exchange.others_claims(), exchange.processes());
+            let claims = self.claims.say(&limited, others, bell, now);
+            exchange.set_claims(Some(claims));
+        } else {
+            self.claims.alone(&limited, bell);
+            exchange.set_claims(None);
+        }
+        let (mut commands, asked) = exchange.ask(words, now);
+        let news = outsets_to_tell(&mut self.outsets, directory, exchange, now);
+        for (service, known) in &news {
+            commands.extend(exchange.tell_outset(*service, known));
+        }
+        let beginners = beginners(directory);
+        let keys: Vec<u32> = beginners.iter().map(|service| service.key).collect();
+        if !keys.is_empty() {
+            commands.extend(exchange.ask_outsets(&keys));
+        }
+        let count = asked + news.len() + usize::from(!keys.is_empty());
+        let answers = connection.ask(&commands, count, until);
+        if let Err(Fault::NoAnswer) = answers {
+            // It is a Redis, so what is in there is more than anybody needs.
+            exchange.spoil();
+        }
+        let mut answers = answers?;
+        let rest = answers.split_off(asked.min(answers.len()));
+        let now = clock::now();
+        let told = exchange.take(&answers, now)?;
+        self.claims
+            .use_what_is_left(&limited, exchange.others_claims(), now);
+        for answer in &rest {
+            refuse_error(answer)?;
+        }
+        if let Some(answer) = rest.last().filter(|_| !keys.is_empty()) {
+            let known = exchange.take_outsets(&keys, answer, now)?;
+            self.begin(&beginners, &known, now);
+        }
+        Ok(told)
+    }
+
+    /// Hands what others know of services to whoever begins with it.
+    fn begin(&self, beginners: &[Arc<Service>], known: &[(u32, Outset)], now: Instant) {
+        for service in beginners {
+            let Some((_, known)) = known.iter().find(|(key, _)| *key == service.key) else {
+                continue;
+            };
+            let recalled = outset::recalled(service, known);
+            if recalled.rows.is_empty() {
+                continue;
+            }
+            info!(
+                target: "tcp_forwarder::fleet",
+                service = service.name.as_str();
+                "service {} begins with what others of the fleet know of {} candidates",
+                service.name, recalled.rows.len()
+            );
+            // The search learns from them as from all that others say.
+            let sample = |row: &super::message::Row| Sample {
+                candidate: crate::service::id::Candidate {
+                    service: service.live.id,
+                    addr: row.addr,
+                },
+                outcome: Outcome::Success(row.connect),
+                heard: row.first_byte.map_or(Heard::NotAsked, Heard::Answer),
+                source: Source::Peer,
+                began_at: now,
+                at: now.checked_sub(row.age).unwrap_or(now),
+            };
+            let samples: Vec<Sample> = known.rows.iter().map(sample).collect();
+            self.hub.fleet.hear(&samples);
+            service.live.outset.publish(Arc::new(recalled));
+        }
     }
 
     /// Hands what others say of our candidates to whoever makes something of it.
@@ -299,7 +441,80 @@ impl Sharer {
             .fleet
             .view
             .replace(|present| (*present != view).then(|| Arc::new(view)));
+        let standing = self.state.as_ref().map(|(cluster, exchange)| Standing {
+            cluster: cluster.name.clone(),
+            heard_at: self.heard_at,
+            failed: self.failed.clone(),
+            spoke: exchange.spoke(clock::now()),
+            claims: self.claims.len(),
+        });
+        let standing = Arc::new(standing.unwrap_or_default());
+        self.hub.fleet.standing.publish(standing);
     }
+}
+
+/// The services whose clients have limits.
+fn limited(directory: &Directory) -> Vec<Limited<'_>> {
+    let services = directory.services.iter();
+    services
+        .filter_map(|service| Limited::of(service.name.as_str(), service.admission.as_deref()))
+        .collect()
+}
+
+/// Samples of ours, as they are said.
+fn words(directory: &Directory, samples: &[Sample], now: Instant) -> Vec<Word> {
+    let key = |sample: &Sample| {
+        let mut services = directory.services.iter();
+        services
+            .find(|one| one.live.id == sample.candidate.service)
+            .map(|one| one.key)
+    };
+    samples
+        .iter()
+        .filter_map(|sample| Some(word(key(sample)?, sample.candidate.addr, sample, now)))
+        .collect()
+}
+
+/// Services that have no active set yet, and did not hear what others know.
+fn beginners(directory: &Directory) -> Vec<Arc<Service>> {
+    let is_beginner = |service: &&Arc<Service>| {
+        let live = &service.live;
+        live.active.load().backends.is_empty() && live.outset.version() == 0
+    };
+    let services = directory.services.iter().filter(is_beginner);
+    services.take(MOST_OUTSETS).cloned().collect()
+}
+
+/// What is to be told those that begin: of services for which this process speaks, if the active set is another one than was told, or
+/// that is long ago.
+fn outsets_to_tell(
+    told: &mut HashMap<ServiceId, (Vec<SocketAddr>, Instant)>,
+    directory: &Directory,
+    exchange: &Exchange,
+    now: Instant,
+) -> Vec<(u32, Outset)> {
+    let view = exchange.view(true);
+    let is_alone_for_good = view.vantage == format!("{:016x}", view.me);
+    told.retain(|id, _| directory.services.iter().any(|one| one.live.id == *id));
+    let mut news = Vec::new();
+    for service in directory.services.iter().filter(|_| !is_alone_for_good) {
+        let live = &service.live;
+        if !live.is_swept.load(Ordering::Acquire) || !view.share(service.key).speaks_for(service.key) {
+            continue;
+        }
+        let active = live.active.load();
+        let members: Vec<SocketAddr> = active.backends.iter().map(|one| one.addr).collect();
+        let before = told.get(&live.id);
+        let is_told = before.is_some_and(|(before, at)| *before == members && now < *at + OUTSET_PAUSE);
+        if is_told || news.len() >= MOST_OUTSETS {
+            continue;
+        }
+        if let Some(known) = outset::known(service, exchange.redis_ms(now), now) {
+            news.push((service.key, known));
+            told.insert(live.id, (members, now));
+        }
+    }
+    news
 }
 
 /// The public network that connections to candidates leave by; none if it is a private one.

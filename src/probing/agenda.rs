@@ -270,14 +270,15 @@ impl Agenda {
         } else {
             sweep.left.div_ceil(2)
         };
+        let mut first = Vec::new();
         for addr in recalled.filter(|addr| list.contains(addr)) {
-            if sweep.recalled.len() < most && sweep.recalled.insert(addr) {
-                sweep.put_off.push(addr);
+            if first.len() < most && sweep.recalled.insert(addr) {
+                first.push(addr);
             }
         }
-        sweep.left -= sweep.recalled.len();
+        sweep.left -= first.len();
         // It is taken from the end.
-        sweep.put_off.reverse();
+        sweep.put_off.extend(first.into_iter().rev());
     }
 
     /// What is known from before this process, or from an earlier stay on this way to the network, is a beginning for the

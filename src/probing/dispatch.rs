@@ -31,7 +31,7 @@ use crate::base::published::Reader;
 use crate::candidates::{CandidateSet, unreached};
 use crate::config::Bind;
 use crate::scorer::board::ScoreBoard;
-use crate::scorer::link::{LinkView, Phase as LinkPhase};
+use crate::scorer::link::{Hints, LinkView, Look, Phase as LinkPhase};
 use crate::scorer::sample::Touched;
 use crate::service::admin_state::AdminStates;
 use crate::service::directory::{Directory, Phase, Service};
@@ -40,6 +40,7 @@ use crate::service::hub::Hub;
 use crate::service::id::{Candidate, ServiceId};
 use crate::service::probe_requests::ProbeRequest;
 use crate::service::slumber::Slumber;
+use crate::state::snapshot::ServiceState;
 
 /// Probes that begin between two looks at the poll: answers are timed when they are seen, so a long burst of
 /// connects would make the first of them look slow.
@@ -66,6 +67,8 @@ pub struct Dispatch {
     directory: Reader<Directory>,
     link: Reader<LinkView>,
     fleet: Reader<FleetView>,
+    /// What others of the fleet say of their links.
+    hints: Hints,
     /// How often everybody was looked at anew.
     sweeps: u64,
     /// To whom our way to the network is looked at; none until it is worked out for the present candidates.
@@ -98,6 +101,8 @@ struct Entry {
     admin: Reader<AdminStates>,
     agenda: Agenda,
     slumber: Reader<Slumber>,
+    /// What another process of the fleet knows, to begin with.
+    outset: Reader<ServiceState>,
     /// What takes the place of the agenda while the service is asleep.
     looks: Option<Looks>,
     /// What its probes ask, if anything.
@@ -199,6 +204,7 @@ impl Dispatch {
             directory: Reader::unaware(Arc::clone(&hub.directory)),
             link: Reader::unaware(Arc::clone(&hub.link)),
             fleet: Reader::unaware(Arc::clone(&hub.fleet.view)),
+            hints: Hints::default(),
             sweeps: 0,
             landmarks: None,
             max_in_flight: max_in_flight.max(1),
@@ -296,6 +302,9 @@ impl Dispatch {
             }
         }
         self.overhear(&mut marked);
+        if is_other_fleet {
+            self.heed_links(now);
+        }
         if is_other_link {
             self.sentinels.adopt(&self.link, now);
             for entry in self.services.values_mut() {
@@ -330,6 +339,10 @@ impl Dispatch {
             tell_unreached(&entry.service, &entry.candidates);
         }
         entry.admin.refresh();
+        if entry.outset.refresh() {
+            let members = entry.outset.active.clone();
+            entry.agenda.begin_with(members.into_iter());
+        }
         entry.follow_slumber(self.hub.started_at, now);
         entry.hear_requests(&mut self.rng, now);
     }
@@ -342,6 +355,23 @@ impl Dispatch {
                 entry.agenda.overhear(&sample, &mut self.rng);
                 if heard_of.last() != Some(&id) {
                     heard_of.push(id);
+                }
+            }
+        }
+    }
+
+    /// Looks sooner where others say that their links have changed.
+    fn heed_links(&mut self, now: Instant) {
+        match self.hints.hear(self.fleet.links(), self.link.phase, now) {
+            None => {}
+            Some(Look::Link) => self.sentinels.look_now(now),
+            Some(Look::Member) => {
+                if let Some(member) = self.any_member()
+                    && let Some(entry) = self.services.get_mut(&member.service)
+                    && entry.looks.is_none()
+                    && entry.has(&member.addr)
+                {
+                    entry.agenda.hasten(member.addr, now);
                 }
             }
         }
@@ -643,6 +673,7 @@ impl Dispatch {
             admin: Reader::new(Arc::clone(&service.live.admin)),
             agenda,
             slumber: Reader::new(Arc::clone(&service.live.slumber)),
+            outset: Reader::new(Arc::clone(&service.live.outset)),
             looks: None,
             plan: Plan::of_service(service).map(Arc::new),
             turn: None,

@@ -159,6 +159,15 @@ impl Sentinels {
         }
     }
 
+    /// Looks at once whether our own link is back, if it is down.
+    pub fn look_now(&mut self, now: Instant) {
+        if self.phase == Phase::Down {
+            self.queue.clear();
+            self.pause = FIRST_PAUSE.min(self.manners.longest_pause);
+            self.due = Some(now);
+        }
+    }
+
     /// Whether a plan is to be made.
     #[must_use]
     pub fn is_due(&self, now: Instant) -> bool {

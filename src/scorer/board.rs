@@ -375,19 +375,39 @@ impl ScoreBoard {
         // Who was touched last is the last to be forgotten.
         rows.sort_by_key(|row| std::cmp::Reverse(row.age_ms));
         for saved in rows {
-            let age = elapsed.saturating_add(Duration::from_millis(saved.age_ms));
-            if self.contains(&saved.addr) {
-                continue;
-            }
-            let row = self.rows.touch(saved.addr).0;
-            *row = Row {
-                history: History::recalled(&saved.history, elapsed, now),
-                // Where the monotonic clock does not reach back so far, it is as old as can be.
-                last_sample_at: Some(now.checked_sub(age).unwrap_or(now)),
-                standing: Standing::Recalled,
-            };
+            self.put(
+                saved,
+                History::recalled(&saved.history, elapsed, now),
+                elapsed,
+                now,
+            );
         }
         self.recount();
+    }
+
+    /// Takes in what another process of the fleet knows of candidates that are not known: as what was saved, but that it confirms
+    /// nobody.
+    pub fn believe(&mut self, rows: &[SavedRow], now: Instant) {
+        self.changes += u64::from(!rows.is_empty());
+        for saved in rows {
+            let mut history = History::recalled(&saved.history, Duration::ZERO, now);
+            history.unconfirm();
+            self.put(saved, history, Duration::ZERO, now);
+        }
+        self.recount();
+    }
+
+    fn put(&mut self, saved: &SavedRow, history: History, elapsed: Duration, now: Instant) {
+        if self.contains(&saved.addr) {
+            return;
+        }
+        let age = elapsed.saturating_add(Duration::from_millis(saved.age_ms));
+        *self.rows.touch(saved.addr).0 = Row {
+            history,
+            // Where the monotonic clock does not reach back so far, it is as old as can be.
+            last_sample_at: Some(now.checked_sub(age).unwrap_or(now)),
+            standing: Standing::Recalled,
+        };
     }
 
     fn recount(&mut self) {

@@ -27,6 +27,7 @@ use crate::service::directory::{Directory, Service};
 use crate::service::id::{Candidate, ServiceId};
 use crate::service::probe_requests::ProbeRequest;
 use crate::service::uplink::Uplink;
+use crate::state::snapshot::ServiceState;
 
 /// How often others' word that a member fails counts, once it fails here, too; and for how long that is waited for.
 const MOST_ACCUSATIONS: u8 = 8;
@@ -54,6 +55,8 @@ pub(super) struct Book {
     aside: Aside,
     /// What began before is of another way, or of before a sleep.
     since: Instant,
+    /// What another process of the fleet knows, to begin with.
+    outset: Reader<ServiceState>,
     /// Members of whom others say that they fail, how often, and when that was heard.
     accused: HashMap<SocketAddr, (u8, Instant)>,
     /// Whether the way is a new one, on which enough is to be known before the set changes.
@@ -73,6 +76,7 @@ impl Book {
             told: Vec::new(),
             aside: Aside::default(),
             since: uplink.since,
+            outset: Reader::new(Arc::clone(&live.outset)),
             accused: HashMap::new(),
             awaits_sweep: false,
             service,
@@ -128,8 +132,13 @@ impl Book {
         }
     }
 
-    /// Follows a changed active set or candidate list.
-    fn follow(&mut self) {
+    /// Follows a changed active set or candidate list, and takes in what others know to begin with.
+    fn follow(&mut self, now: Instant) {
+        if self.outset.refresh() && !self.awaits_sweep {
+            let rows = &self.outset.rows;
+            self.write(|board| board.believe(rows, now));
+            self.service.live.evaluation.ask();
+        }
         if self.active.refresh() | self.candidates.refresh() {
             self.adopt();
         }
@@ -501,10 +510,10 @@ impl Books {
     }
 
     /// Follows the published values of these services, or takes them up because clients use them.
-    pub(super) fn follow(&mut self, marked: &[ServiceId]) {
+    pub(super) fn follow(&mut self, marked: &[ServiceId], now: Instant) {
         for id in marked {
             if let Some(book) = self.all.get_mut(id) {
-                book.follow();
+                book.follow(now);
                 self.note(*id);
             }
         }

@@ -108,7 +108,7 @@ impl Scorer {
         }
         let mut marked = std::mem::take(&mut self.marked);
         self.hub.bells.ready.scorer.take(&mut marked);
-        self.books.follow(&marked);
+        self.books.follow(&marked, now);
         self.marked = marked;
         self.is_awaited = self.books.awaits_a_set();
         // Before reports of those that got nothing: who serves others is known then.

@@ -227,10 +227,12 @@ impl Choice {
         self.awaits_sweep = !back.is_some_and(|members| self.begin_with(&members, &present, now));
     }
 
-    /// Begins with the active set of the process before this one, if there was any; it is probed while it serves.
+    /// Begins with the active set of the process before this one, if there was any, or with that of another process of the fleet; it
+    /// is probed while it serves.
     fn recall(&mut self, now: Instant) -> bool {
         let live = Arc::clone(&self.service.live);
         self.begin_with(&live.recalled.members, &ActiveSet::default(), now)
+            || self.begin_with(&live.outset.load().active, &ActiveSet::default(), now)
     }
 
     /// Publishes a set that was chosen before, without those who are candidates no more; whether anybody is left.

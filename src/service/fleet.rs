@@ -8,15 +8,19 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::base::doorbell::{Doorbell, listeners};
 use crate::base::hash::{self, mix};
 use crate::base::published::Published;
-use crate::config::Remotes;
+use crate::config::{CheckKind, HttpCheck, Remotes};
 use crate::scorer::sample::{Sample, Source};
 
 /// Samples that wait to be told; of more the oldest are not.
 const MOST_TOLD: usize = 1024;
+
+/// So many that wait are told at once; fewer are for a while, for each message costs what is around it.
+const WORTH_A_MESSAGE: usize = 16;
 
 /// Samples that were heard and wait for the prober; of more the oldest are lost on it.
 const MOST_HEARD: usize = 2048;
@@ -35,6 +39,8 @@ pub struct Node {
     pub vantage: String,
     /// What it serves, by [`service_key`].
     pub services: Vec<u32>,
+    /// Whether it says that its link to the network is down.
+    pub is_down: bool,
 }
 
 /// The fleet as it is known.
@@ -67,6 +73,26 @@ impl FleetView {
                 .collect(),
         }
     }
+
+    /// How those who look from where this process does say that their links stand: how many are down, and how many are not.
+    #[must_use]
+    pub fn links(&self) -> Links {
+        let of_vantage = self.others.iter().filter(|node| node.vantage == self.vantage);
+        let (down, up): (Vec<_>, Vec<_>) = of_vantage.partition(|node| node.is_down);
+        Links {
+            down: down.len(),
+            up: up.len(),
+        }
+    }
+}
+
+/// How the links of others of one vantage stand, as they say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Links {
+    /// Those that are down.
+    pub down: usize,
+    /// Those that are not.
+    pub up: usize,
 }
 
 /// Which candidates of a service this process is to probe, by rendezvous hashing over all that share.
@@ -89,6 +115,12 @@ impl Share {
         self.others.len() + 1
     }
 
+    /// Whether it is this process that tells those who begin what is known of a service.
+    #[must_use]
+    pub fn speaks_for(&self, service: u32) -> bool {
+        self.first(mix(service.into())) == self.me
+    }
+
     /// Whether a candidate is this process's.
     #[must_use]
     pub fn is_mine(&self, addr: &SocketAddr) -> bool {
@@ -98,20 +130,74 @@ impl Share {
     /// Whose a candidate is.
     #[must_use]
     pub fn owner(&self, addr: &SocketAddr) -> NodeId {
-        let key = hash::of_addr(addr);
+        self.first(hash::of_addr(addr))
+    }
+
+    fn first(&self, key: u64) -> NodeId {
         let all = std::iter::once(&self.me).chain(&self.others);
         let weight = |node: &NodeId| (mix(key ^ mix(*node)), *node);
         all.copied().max_by_key(weight).unwrap_or(self.me)
     }
 }
 
-/// Tells services that are the same for whoever shares: by name, and by what a probe of them means.
+/// Tells services that are the same for whoever shares: by name, and by what a probe of them means. Latencies of other questions
+/// are other latencies.
+///
+/// The same in all versions: the upper half of [`mix`] of [FNV-1a](hash::fnv1a) of some texts, before each of which stands its
+/// length in bytes as 32 bits, the highest first. They are: `1`, the name, the check's `type`, its `port`; of a check by HTTP `host`,
+/// `path`, `method`, the statuses as `200-399`, joined by commas, `expect_header`, `expect_body`, and of `select` the header and the
+/// pattern; of `send_expect` the bytes that are sent and those that are expected; and where the check speaks TLS `tls`, the name that
+/// it asks for, `verify` or `any`, and the protocols, joined by commas. What asks for nothing else is not in it: how often is
+/// checked, and where authorities lie in files.
 #[must_use]
 pub fn service_key(name: &str, remotes: &Remotes) -> u32 {
-    // Latencies of other questions are other latencies.
-    let meaning = format!("{:?} {:?}", remotes.probing.check, remotes.tls);
-    let hash = hash::fnv1a(name.bytes().chain([0]).chain(meaning.bytes()));
-    u32::try_from(mix(hash) >> 32).unwrap_or_default()
+    let check = &remotes.probing.check;
+    let port = check.port.to_string();
+    let mut bytes = Vec::new();
+    let mut say = |text: &[u8]| {
+        bytes.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
+        bytes.extend_from_slice(text);
+    };
+    for text in ["1", name, check.kind.name(), &port] {
+        say(text.as_bytes());
+    }
+    match check.kind {
+        CheckKind::Connect | CheckKind::Tls => {}
+        CheckKind::Http | CheckKind::Https => {
+            say_http(&check.http, &mut say);
+            say(check.select.header.as_bytes());
+            say(check.select.pattern.as_bytes());
+        }
+        CheckKind::SendExpect => {
+            say(&check.send.bytes());
+            say(&check.expect.bytes());
+        }
+    }
+    if let Some(tls) = remotes.tls.to_candidates(check) {
+        let verify = if tls.verify { "verify" } else { "any" };
+        for text in ["tls", &tls.sni, verify, &tls.alpn.join(",")] {
+            say(text.as_bytes());
+        }
+    }
+    u32::try_from(mix(hash::fnv1a(bytes)) >> 32).unwrap_or_default()
+}
+
+fn say_http(http: &HttpCheck, say: &mut impl FnMut(&[u8])) {
+    let statuses = http.expect_status.iter();
+    let statuses: Vec<String> = statuses
+        .map(|some| format!("{}-{}", some.from, some.to))
+        .collect();
+    let texts = [
+        &http.host,
+        &http.path,
+        http.method.name(),
+        &statuses.join(","),
+        &http.expect_header,
+        &http.expect_body,
+    ];
+    for text in texts {
+        say(text.as_bytes());
+    }
 }
 
 /// What is counted of the fleet; all written by its thread.
@@ -131,18 +217,52 @@ pub struct FleetCounts {
     pub received_bytes: AtomicU64,
 }
 
+/// How exchanges go, for people to look at; all written by the fleet thread.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// Who shares with whom, by `cluster.name`; empty where nothing is shared.
+    pub cluster: String,
+    /// When an exchange last succeeded.
+    pub heard_at: Option<Instant>,
+    /// What was wrong with the last one that failed, and when that was.
+    pub failed: Option<(String, Instant)>,
+    /// When each node spoke last, as far as that is known.
+    pub spoke: Vec<(NodeId, Instant)>,
+    /// Clients of whose limits this process claims a part.
+    pub claims: usize,
+}
+
 /// What all threads share of the fleet.
 #[derive(Debug)]
 pub struct Fleet {
     /// Who is there. Written by the fleet thread; the prober listens.
     pub view: Arc<Published<FleetView>>,
+    /// How exchanges go. Written by the fleet thread.
+    pub standing: Published<Standing>,
     /// What is counted.
     pub counts: FleetCounts,
     is_on: AtomicBool,
-    told: Mutex<VecDeque<Sample>>,
+    told: Mutex<Telling>,
     heard: Mutex<VecDeque<Sample>>,
     bell: Arc<Doorbell>,
     prober: Arc<Doorbell>,
+}
+
+/// Samples that are to be told.
+#[derive(Debug, Default)]
+struct Telling {
+    /// The oldest first.
+    waiting: VecDeque<Sample>,
+    /// Whether they are to be told with the next exchange, however few they are.
+    is_urgent: bool,
+}
+
+impl Telling {
+    fn bound(&mut self) {
+        while self.waiting.len() > MOST_TOLD {
+            self.waiting.pop_front();
+        }
+    }
 }
 
 impl Fleet {
@@ -151,6 +271,7 @@ impl Fleet {
     pub fn new(bell: Arc<Doorbell>, prober: Arc<Doorbell>) -> Self {
         Self {
             view: Arc::new(Published::heard_by(listeners([&prober]), FleetView::default())),
+            standing: Published::new(Standing::default()),
             counts: FleetCounts::default(),
             is_on: AtomicBool::new(false),
             told: Mutex::default(),
@@ -170,7 +291,7 @@ impl Fleet {
     pub fn switch(&self, is_on: bool) {
         self.is_on.store(is_on, Ordering::Relaxed);
         if !is_on {
-            lock(&self.told).clear();
+            *lock(&self.told) = Telling::default();
         }
     }
 
@@ -181,21 +302,41 @@ impl Fleet {
             return;
         }
         let mut told = lock(&self.told);
-        if told.len() >= MOST_TOLD {
-            told.pop_front();
-        }
-        told.push_back(*sample);
+        told.waiting.push_back(*sample);
+        told.is_urgent |= urgent;
+        told.bound();
         drop(told);
         if urgent {
             self.bell.ring();
         }
     }
 
-    /// Up to `most` samples that are to be told, the oldest first.
-    pub fn take_told(&self, most: usize) -> Vec<Sample> {
+    /// Up to `most` samples that are to be told now, the oldest first. None while there are few, none is urgent, and the oldest has
+    /// not waited for as long as `patience`.
+    pub fn take_told(&self, most: usize, patience: Duration, now: Instant) -> Vec<Sample> {
         let mut told = lock(&self.told);
-        let most = most.min(told.len());
-        told.drain(..most).collect()
+        let oldest = told.waiting.front();
+        let has_waited = oldest.is_some_and(|one| now.saturating_duration_since(one.at) >= patience);
+        if !told.is_urgent && !has_waited && told.waiting.len() < WORTH_A_MESSAGE {
+            return Vec::new();
+        }
+        let most = most.min(told.waiting.len());
+        let taken = told.waiting.drain(..most).collect();
+        told.is_urgent &= !told.waiting.is_empty();
+        taken
+    }
+
+    /// Takes back samples that could not be told: they are with the next exchange.
+    pub fn put_back(&self, samples: &[Sample]) {
+        if !self.is_on() || samples.is_empty() {
+            return;
+        }
+        let mut told = lock(&self.told);
+        for sample in samples.iter().rev() {
+            told.waiting.push_front(*sample);
+        }
+        told.is_urgent = true;
+        told.bound();
     }
 
     /// Hands what was heard to the prober.
@@ -264,6 +405,7 @@ mod tests {
             name: String::new(),
             vantage: vantage.to_owned(),
             services: services.to_vec(),
+            is_down: id > 2,
         };
         let view = FleetView {
             me: 1,
@@ -272,10 +414,88 @@ mod tests {
             ..FleetView::default()
         };
         assert_eq!(view.share(7), Share::among(1, vec![2]));
-        let (plain, mut other) = (Remotes::default(), Remotes::default());
-        other.probing.check.port = 81;
-        assert_eq!(service_key("web", &plain), service_key("web", &plain));
-        assert_ne!(service_key("web", &plain), service_key("web", &other));
-        assert_ne!(service_key("web", &plain), service_key("api", &plain));
+        assert_eq!(view.links(), Links { down: 1, up: 1 });
+        let speaks =
+            |me: usize| Share::among([1, 2, 3][me], [vec![2, 3], vec![1, 3], vec![1, 2]][me].clone());
+        for service in 0..100 {
+            assert_eq!((0..3).filter(|me| speaks(*me).speaks_for(service)).count(), 1);
+        }
+    }
+
+    /// Nodes of other versions are asked by the same numbers: whoever changes one of these splits fleets.
+    #[test]
+    fn keys_of_services_are_the_same_for_ever() {
+        let key = |change: fn(&mut Remotes)| {
+            let mut remotes = Remotes::default();
+            change(&mut remotes);
+            service_key("web", &remotes)
+        };
+        let plain = key(|_| ());
+        assert_eq!(plain, 0xf91e_505d);
+        assert_eq!(service_key("api", &Remotes::default()), 0x91ad_05ac);
+        assert_eq!(key(|remotes| remotes.probing.check.port = 81), 0x6cac_7e31);
+        let by_https = |remotes: &mut Remotes| {
+            let check = &mut remotes.probing.check;
+            check.kind = CheckKind::Https;
+            check.http.host = "host.example".to_owned();
+            check.http.expect_body = "ok".to_owned();
+        };
+        assert_eq!(key(by_https), 0xc099_ea2b);
+        let by_bytes = |remotes: &mut Remotes| {
+            let check = &mut remotes.probing.check;
+            check.kind = CheckKind::SendExpect;
+            check.send = crate::config::Pattern::of("hex:00ff").expect("bytes");
+        };
+        assert_eq!(key(by_bytes), 0x8f3e_a8e4);
+        let of_no_matter = |remotes: &mut Remotes| {
+            remotes.probing.check.every = 7;
+            remotes.probing.check.http.path = "/unasked".to_owned();
+            remotes.tls.enabled = true;
+        };
+        assert_eq!(key(of_no_matter), plain, "a connect is a connect");
+    }
+
+    #[test]
+    fn few_samples_wait_and_what_could_not_be_told_comes_back() {
+        let hub = crate::service::stage::hub();
+        let one = crate::service::stage::service(&hub, "web", 1..=9, crate::service::stage::spec(|_| ()));
+        let fleet = Fleet::new(Arc::default(), Arc::default());
+        let start = hub.started_at;
+        let sample = |port| {
+            let answer = (
+                Source::Probe,
+                crate::scorer::sample::Outcome::Success(Duration::from_millis(5)),
+            );
+            crate::service::stage::sample(&one, port, answer, start)
+        };
+        fleet.tell(&sample(1), true);
+        let patience = Duration::from_secs(10);
+        let ports = |most, after: u64| {
+            let taken = fleet.take_told(most, patience, start + Duration::from_secs(after));
+            taken
+                .iter()
+                .map(|one| one.candidate.addr.port())
+                .collect::<Vec<_>>()
+        };
+        assert!(ports(9, 99).is_empty(), "nothing is shared");
+        fleet.switch(true);
+        fleet.tell(&sample(1), false);
+        fleet.tell(&sample(2), false);
+        assert!(ports(9, 9).is_empty(), "they may wait");
+        assert_eq!(ports(1, 10), [1]);
+        fleet.tell(&sample(3), true);
+        assert_eq!(ports(9, 0), [2, 3], "with one that is urgent");
+        fleet.put_back(&[sample(2), sample(3)]);
+        fleet.tell(&sample(4), false);
+        assert_eq!(ports(2, 0), [2, 3]);
+        assert_eq!(ports(9, 0), [4], "all that waited then");
+        (0..16).for_each(|_| fleet.tell(&sample(5), false));
+        assert_eq!(ports(99, 0).len(), 16);
+        (0..2_000).for_each(|_| fleet.tell(&sample(5), false));
+        assert_eq!(ports(9_999, 0).len(), MOST_TOLD);
+        fleet.tell(&sample(1), false);
+        fleet.switch(false);
+        fleet.switch(true);
+        assert!(ports(9, 99).is_empty());
     }
 }

@@ -70,7 +70,7 @@ impl Hub {
     #[must_use]
     pub fn new(reactors: usize, now: Instant) -> Self {
         let bells = Doorbells::new(reactors);
-        let of_link = [&bells.prober, &bells.selector]
+        let of_link = [&bells.prober, &bells.selector, &bells.fleet]
             .into_iter()
             .chain(bells.reactors.iter());
         Self {

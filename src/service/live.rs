@@ -68,6 +68,9 @@ pub struct Live {
     pub recalled: Recalled,
     /// How each thread hears that there is something to look at here.
     pub marks: Marks,
+    /// What another process of the fleet knows, if that was asked. Written by the fleet thread; scorer, selector and prober
+    /// begin with it.
+    pub outset: Arc<Published<ServiceState>>,
 }
 
 /// What is known of a service from a process before this one.
@@ -112,6 +115,7 @@ impl Live {
             [prober.clone(), scorer.clone(), selector.clone(), pools.clone()];
         let of_active = marks.with_reactors([scorer.clone(), pools.clone(), bells.main.clone()]);
         let of_slumber = marks.with_reactors([prober.clone(), selector.clone(), bells.worker.clone()]);
+        let of_outset: [Arc<dyn Ring>; 2] = [scorer.clone(), prober.clone()];
         let of_admin: [Arc<dyn Ring>; 2] = [prober.clone(), selector.clone()];
         Self {
             id,
@@ -132,6 +136,7 @@ impl Live {
             counts: ControlCounts::default(),
             recalled: Recalled::default(),
             marks,
+            outset: Arc::new(Published::heard_by(Arc::from(of_outset), ServiceState::default())),
         }
     }
 

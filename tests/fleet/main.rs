@@ -21,6 +21,7 @@ mod redis;
 mod routers;
 #[path = "../support/server.rs"]
 mod server;
+mod sharing;
 #[path = "../support/mod.rs"]
 mod support;
 

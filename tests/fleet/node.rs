@@ -76,7 +76,11 @@ impl Node {
         }
         let (commands, asked) = self.exchange.ask(words, clock::now());
         let answers = connection.ask(&commands, asked, until)?;
-        let told = self.exchange.take(&answers, clock::now())?;
+        let mut told = self.exchange.take(&answers, clock::now())?;
+        if let Some(commands) = self.exchange.ask_nodes(clock::now()) {
+            let answers = connection.ask(&commands, 1, until)?;
+            told.extend(self.exchange.take_nodes(&answers[0], clock::now())?);
+        }
         if let Some((commands, ids)) = self.exchange.ask_names() {
             let answers = connection.ask(&commands, 1, until)?;
             self.exchange.take_names(&ids, &answers[0])?;

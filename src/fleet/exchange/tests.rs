@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::base::clock;
 use crate::fleet::resp;
@@ -102,10 +104,28 @@ impl Model {
             }
             "ZRANGEBYSCORE" => {
                 let (from, to) = (text(words, 2), text(words, 3));
-                let most = text(words, 6).parse().expect("a count");
+                let most = text(words, words.len() - 1).parse().expect("a count");
+                let is_dated = text(words, 4) == "WITHSCORES";
                 let set = self.sets.get(&text(words, 1)).into_iter().flatten();
                 let some = set.filter(|(score, _)| is_within(*score, (&from, &to)));
-                Value::List(some.take(most).map(|(_, member)| bytes(member)).collect())
+                let entry = |(score, member): &(f64, String)| {
+                    let score = is_dated.then(|| bytes(&score.to_string()));
+                    std::iter::once(bytes(member)).chain(score)
+                };
+                Value::List(some.take(most).flat_map(entry).collect())
+            }
+            "ZCOUNT" => {
+                let (from, to) = (text(words, 2), text(words, 3));
+                let set = self.sets.get(&text(words, 1)).into_iter().flatten();
+                let some = set.filter(|(score, _)| is_within(*score, (&from, &to)));
+                Value::Number(i64::try_from(some.count()).expect("few"))
+            }
+            "DEL" => {
+                for at in 1..words.len() {
+                    self.sets.remove(&text(words, at));
+                    self.streams.remove(&text(words, at));
+                }
+                Value::Number(1)
             }
             "PEXPIRE" => {
                 let at = now + text(words, 2).parse::<u64>().expect("a time");
@@ -190,7 +210,11 @@ impl World {
         let (commands, asked) = exchange.ask(words, self.now);
         let answers = self.redis.answer(&commands);
         assert_eq!(answers.len(), asked, "as many answers as are awaited");
-        let told = exchange.take(&answers, self.now).expect("sound");
+        let mut told = exchange.take(&answers, self.now).expect("sound");
+        if let Some(commands) = exchange.ask_nodes(self.now) {
+            let answers = self.redis.answer(&commands);
+            told.extend(exchange.take_nodes(&answers[0], self.now).expect("sound"));
+        }
         if let Some((commands, ids)) = exchange.ask_names() {
             let answers = self.redis.answer(&commands);
             exchange.take_names(&ids, &answers[0]).expect("sound");
@@ -571,6 +595,11 @@ fn whatever_is_answered_is_refused_or_in_range() {
                     );
                 }
                 Err(_) => refused += 1,
+            }
+            if let Some(commands) = one.ask_nodes(world.now) {
+                let mut answer = world.redis.answer(&commands).remove(0);
+                spoil(&mut answer, &mut rng);
+                drop(one.take_nodes(&answer, world.now));
             }
             assert!(one.nodes.len() <= MOST_NODES && one.last_id.len() <= 41);
             if let Some((commands, ids)) = one.ask_names() {

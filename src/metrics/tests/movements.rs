@@ -200,6 +200,7 @@ pub(super) const ALL: &[Movement] = &[
                 name: "other".to_owned(),
                 vantage: String::new(),
                 services: Vec::new(),
+                is_down: false,
             };
             fleet.view.publish(Arc::new(crate::service::fleet::FleetView {
                 is_connected: true,

@@ -483,3 +483,40 @@ fn who_is_in_maintenance_is_never_probed_and_who_drains_in_every_round() {
         assert_eq!(next.first().map(|probe| probe.candidate.addr), Some(of(1)));
     }
 }
+
+/// What others of the fleet have seen teaches the search as a probe of its own would.
+#[test]
+fn the_search_learns_from_what_others_say() {
+    let searching = Probing {
+        search: Search::default(),
+        ..sweeping(10)
+    };
+    let mut bench = bench(&searching, "10.0.0.0/16:80");
+    let known = |bench: &Bench| {
+        let space = bench.agenda.space(bench.now).expect("a list that is searched");
+        let sum = |part: fn(&crate::search::Part) -> f64| space.parts.iter().map(part).sum::<f64>();
+        (sum(|part| part.answers), sum(|part| part.failures))
+    };
+    assert!(known(&bench).0 + known(&bench).1 < 1e-9);
+    for last in 1..=40 {
+        let outcome = if last % 2 == 0 {
+            Outcome::Success(SECOND / 50)
+        } else {
+            Outcome::Failure
+        };
+        let said = Sample {
+            candidate: Candidate {
+                service: ServiceId::fresh(),
+                addr: SocketAddr::from(([10, 0, 7, last], 80)),
+            },
+            outcome,
+            heard: Heard::NotAsked,
+            source: Source::Peer,
+            began_at: bench.now,
+            at: bench.now,
+        };
+        bench.agenda.overhear(&said, &mut bench.rng);
+    }
+    let (answers, failures) = known(&bench);
+    assert!(answers > 15.0 && failures > 15.0, "{answers} {failures}");
+}

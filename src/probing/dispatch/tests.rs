@@ -519,3 +519,60 @@ fn landmarks_are_looked_at_from_where_their_service_leaves() {
     let bind = bench.dispatch.bind(&landmark).expect("served");
     assert_eq!(bind.interface.as_deref(), Some("wan0"));
 }
+
+/// Another node of the vantage says that its link is down: a member is looked at, and nothing else follows; nor is anybody's word
+/// asked about a link that is up.
+#[test]
+fn the_word_of_another_node_about_its_link_is_a_look_and_no_more() {
+    let mut bench = bench(100);
+    bench.open(&in_rounds(), "10.0.0.1:80\n10.0.0.2:80\n10.0.0.3:80");
+    let member = SocketAddr::from(([10, 0, 0, 2], 80));
+    stage::activate_addrs(&bench.services[0], &[member]);
+    bench.pass(bench.now + SECOND * 20);
+    let say = |bench: &Bench, is_down: bool| {
+        let node = crate::service::fleet::Node {
+            id: 2,
+            name: "b".to_owned(),
+            vantage: "home".to_owned(),
+            services: Vec::new(),
+            is_down,
+        };
+        bench.hub.fleet.view.publish(Arc::new(FleetView {
+            me: 1,
+            vantage: "home".to_owned(),
+            others: vec![node],
+            ..FleetView::default()
+        }));
+    };
+    say(&bench, false);
+    bench.step();
+    bench.begun.clear();
+    let looked = |bench: &mut Bench| {
+        bench.step();
+        let now = bench.now;
+        let begun = bench.begun.drain(..);
+        begun
+            .filter(|(at, _)| *at == now)
+            .map(|(_, probe)| probe.candidate.addr)
+            .collect::<Vec<_>>()
+    };
+    say(&bench, true);
+    assert_eq!(looked(&mut bench), [member]);
+    say(&bench, true);
+    assert!(looked(&mut bench).is_empty(), "it was looked at");
+    assert_eq!(bench.dispatch.link(), LinkPhase::Up, "nobody is believed");
+
+    // Down here, too: the pause grows, until somebody else is back.
+    let down = LinkView {
+        phase: LinkPhase::Down,
+        ..LinkView::unknown(bench.now)
+    };
+    bench.hub.link.publish(Arc::new(down));
+    bench.pass(bench.now + SECOND * 60);
+    bench.under_way.clear();
+    let next = bench.step().expect("a pause");
+    assert!(next > bench.now + SECOND / 10, "there is nothing to do now");
+    bench.begun.clear();
+    say(&bench, false);
+    assert!(!looked(&mut bench).is_empty(), "it looks at once");
+}

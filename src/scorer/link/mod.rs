@@ -4,11 +4,13 @@
 
 mod answers; // when connects began that were answered
 mod duty; // tells the log and whoever listens
+mod hint; // what the word of others is worth
 #[cfg(test)]
 mod tests;
 mod view; // how the link stands, in the words of those who are told
 mod watch; // the judge
 
 pub use duty::LinkDuty;
+pub use hint::{HINT_PAUSE, Hints, Look};
 pub use view::{LinkView, News, Phase};
 pub use watch::{Evidence, FAILURES, HELD_BOUND, LinkWatch, WITNESSES};
