@@ -24,6 +24,8 @@ pub(super) struct Status {
     services: Vec<Service>,
     last_reload: Option<LastReload>,
     restart_needed: bool,
+    /// None where nothing is shared.
+    fleet: Option<Fleet>,
     /// What whoever asks may do.
     access: &'static str,
 }
@@ -40,6 +42,16 @@ struct Service {
     queued: u64,
     /// Members that are full.
     full: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Fleet {
+    cluster: String,
+    is_connected: bool,
+    nodes: usize,
+    near: usize,
+    heard_seconds_ago: Option<f64>,
+    failure: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -63,6 +75,7 @@ impl Status {
             services: services(&hub.directory.load()),
             last_reload: reloads.last.as_ref().map(LastReload::of),
             restart_needed: reloads.needs_restart,
+            fleet: Fleet::of(hub, now),
             access: access.word(),
         }
     }
@@ -90,6 +103,24 @@ fn services(directory: &Directory) -> Vec<Service> {
         }
     };
     directory.services.iter().map(service).collect()
+}
+
+impl Fleet {
+    fn of(hub: &Hub, now: Instant) -> Option<Self> {
+        let (view, standing) = (hub.fleet.view.load(), hub.fleet.standing.load());
+        let links = view.links();
+        let failure = standing.failed.as_ref().map(|(message, _)| message.clone());
+        (!standing.cluster.is_empty()).then(|| Self {
+            cluster: standing.cluster.clone(),
+            is_connected: view.is_connected,
+            nodes: view.others.len(),
+            near: links.up + links.down,
+            heard_seconds_ago: standing
+                .heard_at
+                .map(|at| now.saturating_duration_since(at).as_secs_f64()),
+            failure: failure.filter(|_| !view.is_connected),
+        })
+    }
 }
 
 impl LastReload {

@@ -15,6 +15,18 @@ pub(super) struct Status {
     pub(super) services: Vec<Standing>,
     pub(super) last_reload: Option<Reload>,
     pub(super) restart_needed: bool,
+    /// None where nothing is shared, or by a process that does not tell.
+    pub(super) fleet: Option<Fleet>,
+}
+
+/// How sharing with others goes.
+#[derive(Debug, Deserialize)]
+pub(super) struct Fleet {
+    pub(super) cluster: String,
+    pub(super) is_connected: bool,
+    pub(super) nodes: u64,
+    pub(super) near: u64,
+    pub(super) failure: Option<String>,
 }
 
 /// How a service stands.

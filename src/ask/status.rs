@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::answers::{Fault, Reload, Standing, Status};
+use super::answers::{Fault, Fleet, Reload, Standing, Status};
 use super::words::{Layout, count, span};
 
 /// The page for lines of this width.
@@ -23,11 +23,25 @@ pub(super) fn page(status: &Status, width: Option<usize>) -> String {
     if status.restart_needed {
         layout.say("", "something of the configuration waits for a new process");
     }
+    if let Some(fleet) = &status.fleet {
+        shared(&mut layout, fleet);
+    }
     for service in &status.services {
         layout.gap();
         standing(&mut layout, service);
     }
     layout.end()
+}
+
+fn shared(layout: &mut Layout, fleet: &Fleet) {
+    let words = if fleet.is_connected {
+        let others = count(fleet.nodes, "other node");
+        format!("{others}, {} of this vantage", fleet.near)
+    } else {
+        let why = fleet.failure.as_deref().unwrap_or("no exchange yet");
+        format!("nothing is shared: {why}")
+    };
+    layout.say("", &format!("fleet {}: {words}", fleet.cluster));
 }
 
 fn reloaded(layout: &mut Layout, reload: &Reload) {
@@ -134,6 +148,28 @@ mod tests {
              members  192.0.2.1:443 192.0.2.2:443\n\n\
              old: 0 connections, 0 members, asleep\n  listens  none\n  members  none\n"
         );
+    }
+
+    #[test]
+    fn the_fleet_has_a_line() {
+        let line = |fleet: serde_json::Value| {
+            let status = json!({
+                "version": "0.1.0", "pid": 7, "uptime_seconds": 5, "restart_needed": false, "last_reload": null,
+                "services": [], "fleet": fleet,
+            });
+            let shown = page(&serde_json::from_value(status).expect("a status"), None);
+            shown.lines().nth(1).map(str::to_owned)
+        };
+        let fleet = |is_connected, failure: Option<&str>| json!({ "cluster": "edges", "is_connected": is_connected, "nodes": 2, "near": 1, "failure": failure });
+        assert_eq!(
+            line(fleet(true, None)).as_deref(),
+            Some("fleet edges: 2 other nodes, 1 of this vantage")
+        );
+        assert_eq!(
+            line(fleet(false, Some("it takes too long"))).as_deref(),
+            Some("fleet edges: nothing is shared: it takes too long")
+        );
+        assert_eq!(line(json!(null)), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::places::Occupancy;
 use super::query::{MOST_ROWS, Query};
 use super::resource::Resource;
 use super::shapes::no_service;
-use super::{candidates, config, connections, events, services, space, steer};
+use super::{candidates, config, connections, events, fleet, services, space, steer};
 use crate::admin::page::Page;
 use crate::scorer::link::Phase as LinkPhase;
 use crate::service::events::Event;
@@ -100,6 +100,10 @@ fn tell(
             let limit = query.take_limit(connections::USUAL, connections::MOST)?;
             query.end()?;
             return Ok(Outcome::Connections(limit));
+        }
+        Resource::Fleet => {
+            query.end()?;
+            Page::json(200, &fleet::page(hub, now))
         }
         Resource::Events => return happened(hub, query, last_event),
         Resource::Level => match wish {

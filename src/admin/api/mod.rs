@@ -9,6 +9,7 @@ mod config;
 mod connections;
 mod events;
 mod explain;
+mod fleet;
 mod places;
 mod query;
 mod resource;

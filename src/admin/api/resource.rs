@@ -15,6 +15,7 @@ pub(in crate::admin) enum Resource {
     Config,
     Connections,
     Events,
+    Fleet,
     Level,
     State(String, AdminState),
     Probe(String),
@@ -35,6 +36,7 @@ impl Resource {
             ("config", None, None) => Self::Config,
             ("connections", None, None) => Self::Connections,
             ("events", None, None) => Self::Events,
+            ("fleet", None, None) => Self::Fleet,
             ("loglevel", None, None) => Self::Level,
             ("services", Some(name), None) => Self::Service(name?),
             ("services", Some(name), Some(what)) => {
@@ -67,7 +69,8 @@ impl Resource {
             | Self::Space(_)
             | Self::Config
             | Self::Connections
-            | Self::Events => "GET, HEAD",
+            | Self::Events
+            | Self::Fleet => "GET, HEAD",
         }
     }
 }

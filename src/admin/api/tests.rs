@@ -195,7 +195,7 @@ fn every_path_of_the_document_answers_as_it_says() {
             asked += 1;
         }
     }
-    assert_eq!(asked, 15);
+    assert_eq!(asked, 16);
 }
 
 #[test]
@@ -222,6 +222,7 @@ fn the_document_names_every_path_with_its_methods() {
         (Resource::Config, "config".to_owned()),
         (Resource::Connections, "connections".to_owned()),
         (Resource::Events, "events".to_owned()),
+        (Resource::Fleet, "fleet".to_owned()),
         (Resource::Level, "loglevel".to_owned()),
     ];
     for (resource, path) in all.into_iter().chain(states) {
@@ -377,6 +378,67 @@ fn the_space_is_what_the_search_published_or_follows_from_the_scores() {
         (&true.into(), &9.into())
     );
     assert_eq!(body["prefixes"][0]["answering"], Value::Null, "nobody was asked");
+}
+
+#[test]
+fn the_fleet_is_told_of_with_ages_and_who_probes_whom() {
+    let (hub, one) = evaluated();
+    let ask = || {
+        let answered = ask(&hub, Wish::Look, "/api/v1/fleet");
+        fits(&document(), ("/api/v1/fleet", "get"), &answered);
+        answered.1
+    };
+    let body = ask();
+    assert_eq!((&body["is_shared"], &body["me"]), (&false.into(), &Value::Null));
+    let node = |id, vantage: &str| crate::service::fleet::Node {
+        id,
+        name: format!("n{id}"),
+        vantage: vantage.to_owned(),
+        services: vec![one.key],
+        is_down: id == 2,
+    };
+    hub.fleet.view.publish(Arc::new(crate::service::fleet::FleetView {
+        me: 1,
+        name: "n1".to_owned(),
+        vantage: "home".to_owned(),
+        is_connected: true,
+        others: vec![node(2, "home"), node(3, "away")],
+    }));
+    let at = clock::now();
+    hub.fleet
+        .standing
+        .publish(Arc::new(crate::service::fleet::Standing {
+            cluster: "edges".to_owned(),
+            heard_at: Some(at),
+            failed: Some(("it takes too long".to_owned(), at)),
+            spoke: vec![(2, at)],
+            claims: 4,
+        }));
+    let body = ask();
+    assert_eq!(body["cluster"], "edges");
+    assert_eq!(body["me"]["id"], "0000000000000001");
+    assert_eq!(body["last_failure"]["message"], "it takes too long");
+    assert_eq!(body["claimed_clients"], 4);
+    let nodes = &body["nodes"];
+    assert_eq!(
+        (&nodes[0]["link"], &nodes[0]["is_near"]),
+        (&"down".into(), &true.into())
+    );
+    assert!(nodes[0]["spoke_seconds_ago"].is_number() && nodes[1]["spoke_seconds_ago"].is_null());
+    assert_eq!(
+        (&nodes[1]["node"], &nodes[1]["is_near"]),
+        (&"n3".into(), &false.into())
+    );
+    let service = &body["services"][0];
+    assert_eq!(
+        (&service["name"], &service["nodes"]),
+        (&"default".into(), &2.into())
+    );
+    let members = service["members"].as_array().expect("rows");
+    assert_eq!(members.len(), one.live.active.load().backends.len());
+    let known = ["0000000000000001", "0000000000000002"];
+    let is_known = |row: &Value| known.contains(&row["id"].as_str().expect("text"));
+    assert!(members.iter().all(is_known), "{members:?}");
 }
 
 #[test]
