@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use regex_lite::Regex;
 
-use super::chunks::Chunks;
 use super::verdict::Verdict;
+use crate::base::http_parts::Chunks;
 use crate::config::{HttpCheck, Method};
 
 /// Headers of an answer.
@@ -172,14 +172,4 @@ impl Body {
             }
         }
     }
-}
-
-/// Where the head ends that begins the text, of which so much was looked at before.
-pub(super) fn end_of_head(text: &[u8], looked_at: usize) -> Option<usize> {
-    let from = looked_at.saturating_sub(2);
-    (from..text.len()).find_map(|at| {
-        let rest = &text[at..];
-        let ends = |mark: &[u8]| rest.starts_with(mark).then_some(at + mark.len());
-        ends(b"\n\r\n").or_else(|| ends(b"\n\n"))
-    })
 }

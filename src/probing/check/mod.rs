@@ -6,7 +6,6 @@
 //! Invariants, whatever comes: at most [`LONGEST_ANSWER`] bytes of an answer are looked at, each a bounded number of
 //! times; once there is a verdict, no more is read.
 
-mod chunks;
 mod http;
 mod verdict;
 
@@ -17,6 +16,7 @@ use regex_lite::Regex;
 
 pub use verdict::Verdict;
 
+use crate::base::http_parts::end_of_head;
 use crate::config::{Check, CheckKind, ProxySend, Spec};
 use crate::preface::proxy::{self, Facts};
 use crate::service::Service;
@@ -205,7 +205,7 @@ impl Reading {
     /// Reads heads until one is final; those before it announce it only.
     fn read_heads(&mut self, request: &http::Request, mut looked_at: usize) -> Verdict {
         loop {
-            let Some(end) = http::end_of_head(&self.kept, looked_at) else {
+            let Some(end) = end_of_head(&self.kept, looked_at) else {
                 return Verdict::Open;
             };
             let rest = self.kept.split_off(end);

@@ -1,11 +1,11 @@
-//! Bodies in chunks (RFC 9112, section 7.1), decoded as they come. Pure.
+//! Parts of messages by HTTP/1, found as they come: where a head ends; bodies in chunks (RFC 9112, section 7.1). Pure.
 
 /// Characters of the line before a chunk: its size and extensions.
 const LONGEST_LINE: usize = 1024;
 
 /// Where in a chunked body a decoder is.
 #[derive(Debug)]
-pub(super) enum Chunks {
+pub(crate) enum Chunks {
     /// In the line that says how long the next chunk is.
     Size(Vec<u8>),
     /// In a chunk; so much of it is to come.
@@ -26,7 +26,7 @@ impl Default for Chunks {
 
 impl Chunks {
     /// Decodes the next bytes, and adds what they say to `text`.
-    pub(super) fn decode(&mut self, mut bytes: &[u8], text: &mut Vec<u8>) {
+    pub(crate) fn decode(&mut self, mut bytes: &[u8], text: &mut Vec<u8>) {
         while let Some((first, rest)) = bytes.split_first() {
             *self = match std::mem::replace(self, Self::Broken) {
                 Self::Size(mut line) => {
@@ -72,4 +72,14 @@ impl Chunks {
             Ok(httparse::Status::Partial) | Err(_) => Self::Broken,
         }
     }
+}
+
+/// Where the head ends that begins the text, of which so much was looked at before.
+pub(crate) fn end_of_head(text: &[u8], looked_at: usize) -> Option<usize> {
+    let from = looked_at.saturating_sub(2);
+    (from..text.len()).find_map(|at| {
+        let rest = &text[at..];
+        let ends = |mark: &[u8]| rest.starts_with(mark).then_some(at + mark.len());
+        ends(b"\n\r\n").or_else(|| ends(b"\n\n"))
+    })
 }
