@@ -8,8 +8,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::app::{Listed, Lists};
 use crate::candidates::{Account, CandidateSet, unreached};
 use crate::config::{
-    BandwidthLimits, Bind, ClientAuth, ClientTls, Config, LogOutput, Process, Provider, Server, ServiceName,
-    Spec, Strategy, Supply, TlsVersion,
+    BandwidthLimits, Bind, ClientAuth, ClientTls, Config, ListFormat, LogOutput, Process, Provider, Server,
+    ServiceName, Spec, Strategy, Supply, TlsVersion,
 };
 use crate::tls::Credentials;
 
@@ -300,6 +300,18 @@ impl fmt::Display for Named<'_> {
             Provider::Inline(_) => write!(f, "inline"),
             Provider::Dns(dns) => write!(f, "dns {}", dns.name),
             Provider::Srv(srv) => write!(f, "srv {}", srv.name),
+            Provider::Http(http) => {
+                let url = http.url.as_ref().map(ToString::to_string);
+                write!(f, "{}", url.unwrap_or_default())?;
+                if http.format == ListFormat::Json {
+                    write!(f, ", json {}", http.pointer)?;
+                }
+                match (http.to_server(), &http.tls.ca) {
+                    (Some(tls), _) if !tls.verify => f.write_str(", not verified"),
+                    (Some(_), Some(ca)) => write!(f, ", verified by {}", ca.display()),
+                    (Some(_) | None, _) => Ok(()),
+                }
+            }
         }?;
         match supply.max_connections {
             Some(max) => write!(f, ", {max} connections each at once"),

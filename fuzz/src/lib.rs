@@ -10,6 +10,7 @@ pub mod choices;
 pub mod client_hello;
 pub mod configuration;
 pub mod flight;
+pub mod list_answer;
 pub mod log_filter;
 pub mod proxy;
 pub mod pump;
@@ -28,13 +29,14 @@ pub mod tls_backend;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its folder in the corpus.
-pub const TARGETS: [(&str, Target); 18] = [
+pub const TARGETS: [(&str, Target); 19] = [
     ("admission", admission::run),
     ("answer", answer::run),
     ("candidates", candidates::run),
     ("client_hello", client_hello::run),
     ("configuration", configuration::run),
     ("flight", flight::run),
+    ("list_answer", list_answer::run),
     ("log_filter", log_filter::run),
     ("proxy", proxy::run),
     ("pump", pump::run),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use crate::base::clock;
-use crate::config::{Config, ServiceName, Spec};
+use crate::config::{Config, ServiceName, Spec, Supply};
 use crate::reactor::limits::Limits;
 use crate::service::Directory;
 use crate::tls::{Credentials, Fault, Shown};
@@ -85,12 +85,23 @@ pub fn remarks(spec: &Spec, before: &Credentials, now: &Credentials) -> Vec<Stri
     if now.origination.is_some() && !spec.remotes.tls.client.verify && !now.speaks_alike(before) {
         remarks.push(UNVERIFIED.to_owned());
     }
+    let is_unverified = |(index, supply): (usize, &Supply)| {
+        let is_new = now.of_providers.get(&index) != before.of_providers.get(&index);
+        is_new && supply.provider.http().is_some_and(|http| !http.tls.verify)
+    };
+    if spec.remotes.providers.iter().enumerate().any(is_unverified) {
+        remarks.push(UNVERIFIED_PROVIDER.to_owned());
+    }
     remarks
 }
 
 /// What is said where backends are not asked who they are.
 const UNVERIFIED: &str =
     "remotes.tls.verify is false: whoever is in between can read and change what goes to backends";
+
+/// What is said where a provider's server is not asked who it is.
+const UNVERIFIED_PROVIDER: &str =
+    "remotes.provider.http.tls.verify is false: whoever is in between can say who the candidates are";
 
 fn of_shown(shown: &[Shown]) -> Vec<String> {
     let now = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();

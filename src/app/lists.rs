@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use log::warn;
 
+use super::certificates::Certificates;
 use crate::base::file_watch::must_be_regular;
 use crate::candidates::{Account, CandidateSet, Host, HostNames, List, LoadError, Rules, list_file};
 use crate::config::{Config, Family, FileProvider, Provider, ServiceName, Supply};
-use crate::service::provided::{Ask, Question};
+use crate::service::provided::{Ask, Question, RemoteList};
 
 /// The candidates of each service.
 pub type Lists = BTreeMap<ServiceName, Listed>;
@@ -117,20 +118,19 @@ fn unite(parts: &[Part]) -> Arc<CandidateSet> {
 }
 
 /// What is to be asked for the providers of a configuration, with the host names that they hold.
-pub(super) fn questions(config: &Config, lists: &Lists) -> Vec<Question> {
+pub(super) fn questions(config: &Config, lists: &Lists, certificates: &Certificates) -> Vec<Question> {
     let mut all = Vec::new();
     for (name, spec) in &config.services {
         let remotes = &spec.remotes;
         let dns = Arc::new(remotes.dns.clone());
         for (index, supply) in remotes.providers.iter().enumerate() {
             let provider = &supply.provider;
+            let part = lists.get(name).and_then(|listed| listed.part(index));
+            let hosts = part.map(|part| Arc::clone(&part.hosts));
+            let hosts = hosts.filter(|hosts| !hosts.is_empty());
+            let of_hosts = hosts.map(|hosts| Ask::Hosts(hosts, Family::Any));
             let ask = match provider {
-                Provider::File(_) | Provider::Inline(_) => {
-                    let part = lists.get(name).and_then(|listed| listed.part(index));
-                    let hosts = part.map(|part| Arc::clone(&part.hosts));
-                    let hosts = hosts.filter(|hosts| !hosts.is_empty());
-                    hosts.map(|hosts| Ask::Hosts(hosts, Family::Any))
-                }
+                Provider::File(_) | Provider::Inline(_) => None,
                 Provider::Dns(dns) => {
                     let port = if dns.port == 0 {
                         remotes.default_remote_port
@@ -141,8 +141,22 @@ pub(super) fn questions(config: &Config, lists: &Lists) -> Vec<Question> {
                     Some(Ask::Hosts(Arc::from([host]), dns.family))
                 }
                 Provider::Srv(srv) => Some(Ask::Service(srv.name.clone(), srv.family)),
+                Provider::Http(http) => http.url.clone().map(|url| {
+                    let of_service = certificates.get(name);
+                    let origination = of_service.and_then(|tls| tls.of_providers.get(&index).cloned());
+                    Ask::List(Arc::new(RemoteList {
+                        url,
+                        http: http.clone(),
+                        rules: Rules {
+                            default_port: remotes.default_remote_port,
+                            on_bad_line: http.on_bad_line,
+                            host_names: HostNames::Collected,
+                        },
+                        origination,
+                    }))
+                }),
             };
-            all.extend(ask.map(|ask| Question {
+            all.extend(ask.into_iter().chain(of_hosts).map(|ask| Question {
                 place: (name.clone(), index),
                 kind: provider.kind(),
                 ask,
@@ -153,23 +167,40 @@ pub(super) fn questions(config: &Config, lists: &Lists) -> Vec<Question> {
     all
 }
 
-/// Takes over what was found before for what is asked still.
-pub(super) fn carry(lists: &mut Lists, before: &Lists, asked: &[Arc<Question>], now: &[Question]) {
-    for question in now {
-        let is_alike = |old: &&Arc<Question>| {
-            let is_same = old.place.0 == question.place.0 && old.kind == question.kind;
-            is_same && old.ask == question.ask
-        };
-        let Some(old) = asked.iter().find(is_alike) else {
-            continue;
-        };
-        let part = before
-            .get(&old.place.0)
-            .and_then(|listed| listed.part(old.place.1));
-        if let Some(found) = part.and_then(|part| part.found.clone())
-            && let Some(listed) = lists.get_mut(&question.place.0)
-        {
-            listed.find(question.place.1, found);
+/// Takes over what was said before by whoever is asked still: lists first, whose host names are asked for themselves.
+pub(super) fn carry(
+    lists: &mut Lists,
+    (config, certificates): (&Config, &Certificates),
+    (before, asked): (&Lists, &[Arc<Question>]),
+) {
+    for of_lists in [true, false] {
+        for question in questions(config, lists, certificates) {
+            let is_list = matches!(question.ask, Ask::List(_));
+            let is_alike = |old: &&Arc<Question>| {
+                let is_same = old.place.0 == question.place.0 && old.kind == question.kind;
+                is_same && old.ask.is_alike(&question.ask)
+            };
+            let Some(old) = asked.iter().filter(|_| is_list == of_lists).find(is_alike) else {
+                continue;
+            };
+            let (name, index) = &old.place;
+            let part = before.get(name).and_then(|listed| listed.part(*index));
+            let listed = lists.get_mut(&question.place.0);
+            let (Some(part), Some(listed)) = (part, listed) else {
+                continue;
+            };
+            if is_list {
+                let found = None;
+                listed.hold([(
+                    question.place.1,
+                    Part {
+                        found,
+                        ..part.clone()
+                    },
+                )]);
+            } else if let Some(found) = part.found.clone() {
+                listed.find(question.place.1, found);
+            }
         }
     }
 }
@@ -280,7 +311,7 @@ pub fn read(config: &Config, mut understood: impl FnMut(&Path, &Account)) -> Res
                 debug_assert!(list.is_ok(), "checked with the configuration");
                 list.map_or_else(|_| Part::default(), Part::from)
             }
-            Provider::Dns(_) | Provider::Srv(_) => Part::default(),
+            Provider::Dns(_) | Provider::Srv(_) | Provider::Http(_) => Part::default(),
         };
         let parts = spec.remotes.providers.iter().map(|supply| Part {
             max_connections: supply.max_connections,

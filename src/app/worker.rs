@@ -39,7 +39,7 @@ use crate::logging;
 use crate::reactor::limits::Limits;
 use crate::reactor::{Letter, Mailbox};
 use crate::service::events::What;
-use crate::service::provided::Said;
+use crate::service::provided::{Ask, Said};
 use crate::service::reloads::{Fault, Outcome};
 use crate::service::{Directory, Hub, Phase, Service};
 use crate::state::Keeper;
@@ -278,13 +278,8 @@ impl Worker {
         admin.make(&self.admin.handle, &mut self.admin.doors);
         let before = std::mem::replace(&mut self.ports, opened.deliver(&self.mailboxes));
         self.needs_restart = self.started_reactors != config.process.reactors;
-        let questions = lists::questions(&config, &lists);
-        lists::carry(
-            &mut lists,
-            &self.lists,
-            &self.hub.provided.questions.load(),
-            &questions,
-        );
+        let asked = self.hub.provided.questions.load();
+        lists::carry(&mut lists, (&config, &certificates), (&self.lists, &asked));
         self.config = config;
         self.lists = lists;
         self.certificates = certificates;
@@ -453,7 +448,7 @@ impl Worker {
 
     /// Has asked what is to be asked, if that is something else than before.
     fn ask(&self) {
-        let questions = lists::questions(&self.config, &self.lists);
+        let questions = lists::questions(&self.config, &self.lists, &self.certificates);
         let present = self.hub.provided.questions.load();
         if present.iter().map(|known| &**known).ne(&questions) {
             let questions = questions.into_iter().map(Arc::new).collect();
@@ -469,19 +464,33 @@ impl Worker {
         }
         let directory = self.hub.directory.load();
         let questions = self.hub.provided.questions.load();
-        for Said { question, set } in said {
+        let mut has_hosts = false;
+        for Said { question, set, hosts } in said {
             // What is not asked any more is nobody's.
             let (name, index) = &question.place;
             if let Some(listed) = self.lists.get_mut(name)
                 && questions.contains(&question)
             {
-                listed.find(*index, set);
+                if let Ask::List(_) = question.ask {
+                    has_hosts |= listed.part(*index).is_none_or(|part| part.hosts != hosts);
+                    let part = Part {
+                        own: Some(set),
+                        hosts,
+                        ..Part::default()
+                    };
+                    listed.hold([(*index, part)]);
+                } else {
+                    listed.find(*index, set);
+                }
                 if let Some(service) = directory.service(name.as_str()) {
                     tell_change(service, listed);
                 }
             }
         }
         publish_lists(&directory, &self.lists);
+        if has_hosts {
+            self.ask();
+        }
     }
 }
 

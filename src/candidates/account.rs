@@ -24,7 +24,15 @@ pub struct BadLine {
 
 impl fmt::Display for BadLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: `{}`: {}", self.line, self.text, self.problem)
+        f.write_str(&self.told("line"))
+    }
+}
+
+impl BadLine {
+    /// The line in words, where what is counted has this name.
+    #[must_use]
+    pub fn told(&self, unit: &str) -> String {
+        format!("{unit} {}: `{}`: {}", self.line, self.text, self.problem)
     }
 }
 
@@ -175,10 +183,19 @@ impl Account {
 
     /// What people should know of the list: a line of text for each, and none if all is well.
     pub fn remarks(&self) -> impl Iterator<Item = String> {
-        let warnings = self.warnings.iter().map(Warning::to_string);
+        self.remarks_on("line")
+    }
+
+    /// The same where what is counted is not called a line.
+    pub fn remarks_on(&self, unit: &str) -> impl Iterator<Item = String> {
+        let warning = move |one: &Warning| format!("{unit} {}: `{}`: {}", one.line, one.text, one.assumed);
+        let warnings = self.warnings.iter().map(warning);
         let more = |count: u64, what: &str| (count > 0).then(|| format!("and {count} more {what}"));
         let more_warnings = more(self.more_warnings, "warnings");
-        let skipped = self.skipped.iter().map(|bad| format!("skipped, {bad}"));
+        let skipped = self
+            .skipped
+            .iter()
+            .map(move |bad| format!("skipped, {}", bad.told(unit)));
         let more_skipped = more(self.more_skipped, "skipped lines");
         warnings.chain(more_warnings).chain(skipped).chain(more_skipped)
     }

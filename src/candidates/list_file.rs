@@ -123,5 +123,35 @@ pub fn read(source: impl BufRead, rules: Rules) -> io::Result<Result<List, ListE
     Ok(reading.finish())
 }
 
+/// A list whose entries come one by one, from anywhere; they count as its lines.
+#[derive(Debug)]
+pub struct Entries(Reading);
+
+impl Entries {
+    /// None so far.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        Self(Reading::new(rules))
+    }
+
+    /// Takes in the next one, as a line of a list.
+    pub fn entry(&mut self, text: &str) {
+        self.0.line(text.as_bytes());
+    }
+
+    /// Takes in one that names nobody, as it is to be shown.
+    pub fn nobody(&mut self, text: &str) {
+        self.0.nobody(text);
+    }
+
+    /// What all of them say.
+    ///
+    /// # Errors
+    /// When none holds anybody, or one is bad that is not to be skipped.
+    pub fn finish(self) -> Result<List, ListErrors> {
+        self.0.finish()
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -39,6 +39,8 @@ pub enum Problem {
     Url,
     /// An object of JSON.
     Json,
+    /// An entry of a document of JSON that names nobody.
+    JsonEntry,
     /// A name, where only addresses can be candidates.
     HostName,
     /// A weight that is no number from 1 to 65535.
@@ -81,6 +83,9 @@ impl fmt::Display for Problem {
             Self::Wildcard => f.write_str("for all addresses of a network write its prefix, as in 192.0.2.0/24"),
             Self::Url => f.write_str("no address in this URL; write address:port"),
             Self::Json => f.write_str("JSON objects are not read; write address:port, one a line"),
+            Self::JsonEntry => f.write_str(
+                "neither a text nor an object with an address; allowed: a text, or an object with address, ip, host, hostname, server or the like",
+            ),
             Self::HostName => f.write_str("a name, and only addresses are candidates; write its addresses"),
             Self::Weight => f.write_str("weight must be a number from 1 to 65535"),
             Self::Tier => f.write_str("tier must be a number from 0 to 65535"),

@@ -86,6 +86,12 @@ impl Reading {
         }
     }
 
+    /// Takes in an entry of which is known already that it holds nobody.
+    pub(super) fn nobody(&mut self, text: &str) {
+        self.number += 1;
+        self.refuse(Problem::JsonEntry, text);
+    }
+
     /// The entries of a line: of a row under a header, of a list, or of a row without one. None of a header.
     fn items<'a>(&mut self, text: &'a str) -> Result<Vec<Item<'a>>, Fault<'a>> {
         if let Some((header, bad)) = self.header.take() {

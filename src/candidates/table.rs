@@ -161,7 +161,8 @@ pub(super) fn may_be_row(problem: Problem) -> bool {
         | Problem::Tier
         | Problem::MaxConnections
         | Problem::Option
-        | Problem::Json => false,
+        | Problem::Json
+        | Problem::JsonEntry => false,
         Problem::NoAddress
         | Problem::NotUtf8
         | Problem::TooLong

@@ -8,10 +8,12 @@ use super::access_log::AccessLog;
 use super::check::{Check, CheckKind, HttpCheck, Method, Pattern, Select, Statuses};
 use super::client_tls::ClientTls;
 use super::cluster::Cluster;
+use super::http_provider::{HttpProvider, ListFormat};
+use super::on_bad_line::OnBadLine;
 use super::pools::{Algorithm, Dynamic, Pools, Race, Rescue, Strategy};
 use super::process::{LogFormat, LogOutput, Logging, Metrics, Process, Reload, StateFile};
 use super::providers::{
-    Dns, DnsProvider, Family, FileProvider, OnBadLine, Provider, ProviderDraft, ProviderKind, SrvProvider,
+    Dns, DnsProvider, Family, FileProvider, Provider, ProviderDraft, ProviderKind, SrvProvider,
 };
 use super::remote_tls::RemoteTls;
 use super::remotes::{
@@ -158,11 +160,28 @@ impl Default for ProviderDraft {
     fn default() -> Self {
         Self {
             kind: ProviderKind::File,
+            on_bad_line: OnBadLine::Error,
             file: FileProvider::default(),
             entries: Vec::new(),
             dns: DnsProvider::default(),
             srv: SrvProvider::default(),
+            http: HttpProvider::default(),
             max_connections: 0,
+        }
+    }
+}
+
+impl Default for HttpProvider {
+    fn default() -> Self {
+        Self {
+            url: None,
+            interval: Duration::from_secs(300),
+            timeout: Duration::from_secs(10),
+            headers: Vec::new(),
+            format: ListFormat::List,
+            pointer: String::new(),
+            tls: ClientTls::default(),
+            on_bad_line: OnBadLine::Error,
         }
     }
 }

@@ -185,8 +185,13 @@ impl Draft {
             *path = beside(file, path);
         }
         for provider in &mut spec.remotes.providers {
-            if let Provider::File(list) = &mut provider.provider {
-                list.path = beside(file, &list.path);
+            match &mut provider.provider {
+                Provider::File(list) => list.path = beside(file, &list.path),
+                Provider::Http(http) => {
+                    let authorities = &mut http.tls.ca;
+                    *authorities = authorities.take().map(|path| beside(file, &path));
+                }
+                Provider::Inline(_) | Provider::Dns(_) | Provider::Srv(_) => {}
             }
         }
         let Remotes { tls, probing, .. } = &mut spec.remotes;

@@ -100,6 +100,11 @@ pub(super) const MOBILE: &[MobileDefault] = &[
         |d| d.provider.file.watch = false,
     ),
     mobile(
+        "remotes.provider.http.interval",
+        "each look wakes the radio: twice an hour instead of twelve times",
+        |d| d.provider.http.interval = secs(1800),
+    ),
+    mobile(
         "remotes.probing.interval",
         "a round wakes the radio: 30 times an hour instead of 240",
         |d| d.remotes.probing.interval = secs(120),

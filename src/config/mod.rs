@@ -38,11 +38,16 @@ mod configuration;
 mod defaults;
 mod draft;
 mod error;
+mod headers;
+mod http_provider;
+mod http_url;
+mod json_pointer;
 mod keys;
 mod layer;
 mod listeners;
 mod mobile;
 mod networks;
+mod on_bad_line;
 mod plan;
 mod platform;
 mod pools;
@@ -77,12 +82,14 @@ pub use client_tls::ClientTls;
 pub use cluster::{Cluster, Endpoint};
 pub use configuration::{Config, Spec};
 pub use error::{ConfigError, ConfigErrors, LoadError};
+pub use http_provider::{Header, HttpProvider, ListFormat};
+pub use http_url::{HttpUrl, UrlFault};
+pub use json_pointer::pointer_tokens;
+pub use on_bad_line::OnBadLine;
 pub use plan::{Plan, plan};
 pub use pools::{Algorithm, Dynamic, Pools, Race, Rescue, Strategy};
 pub use process::{LogFormat, LogOutput, Logging, Metrics, Process, Reload, StateFile};
-pub use providers::{
-    Dns, DnsProvider, Family, FileProvider, OnBadLine, Provider, ProviderKind, SrvProvider, Supply,
-};
+pub use providers::{Dns, DnsProvider, Family, FileProvider, Provider, ProviderKind, SrvProvider, Supply};
 pub use reference::{KeyDoc, MobileDoc, Scope, reference};
 pub use remote_tls::RemoteTls;
 pub use remotes::{

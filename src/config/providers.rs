@@ -5,6 +5,9 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::http_provider::HttpProvider;
+use super::on_bad_line::OnBadLine;
+
 /// One provider of a service, and what holds for whom it names unless their entries say otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Supply {
@@ -43,6 +46,8 @@ pub enum Provider {
     Dns(DnsProvider),
     /// The places of a service, as SRV records name them.
     Srv(SrvProvider),
+    /// A list that stands at a URL.
+    Http(HttpProvider),
 }
 
 /// `remotes.provider` of type `dns`.
@@ -121,29 +126,6 @@ pub struct FileProvider {
     pub on_bad_line: OnBadLine,
 }
 
-/// `remotes.provider.on_bad_line`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum OnBadLine {
-    /// The whole list is refused.
-    Error,
-    /// Its other lines count, if there are any.
-    Skip,
-}
-
-impl OnBadLine {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Error, Self::Skip];
-
-    /// The name in the configuration.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Skip => "skip",
-        }
-    }
-}
-
 impl Provider {
     /// A file that is not followed.
     #[must_use]
@@ -160,7 +142,16 @@ impl Provider {
     pub fn file(&self) -> Option<&FileProvider> {
         match self {
             Self::File(file) => Some(file),
-            Self::Inline(_) | Self::Dns(_) | Self::Srv(_) => None,
+            Self::Inline(_) | Self::Dns(_) | Self::Srv(_) | Self::Http(_) => None,
+        }
+    }
+
+    /// The list at a URL, if it is one.
+    #[must_use]
+    pub fn http(&self) -> Option<&HttpProvider> {
+        match self {
+            Self::Http(http) => Some(http),
+            Self::File(_) | Self::Inline(_) | Self::Dns(_) | Self::Srv(_) => None,
         }
     }
 
@@ -169,7 +160,7 @@ impl Provider {
     pub fn is_asked(&self) -> bool {
         match self {
             Self::File(_) | Self::Inline(_) => false,
-            Self::Dns(_) | Self::Srv(_) => true,
+            Self::Dns(_) | Self::Srv(_) | Self::Http(_) => true,
         }
     }
 
@@ -181,6 +172,7 @@ impl Provider {
             Self::Inline(_) => ProviderKind::Inline,
             Self::Dns(_) => ProviderKind::Dns,
             Self::Srv(_) => ProviderKind::Srv,
+            Self::Http(_) => ProviderKind::Http,
         }
     }
 }
@@ -196,6 +188,8 @@ pub enum ProviderKind {
     Dns,
     /// SRV records.
     Srv,
+    /// A list at a URL.
+    Http,
 }
 
 impl ProviderKind {
@@ -206,7 +200,7 @@ impl ProviderKind {
     }
 
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::File, Self::Inline, Self::Dns, Self::Srv];
+    pub const ALL: [Self; 5] = [Self::File, Self::Inline, Self::Dns, Self::Srv, Self::Http];
 
     /// The name in the configuration.
     #[must_use]
@@ -216,6 +210,7 @@ impl ProviderKind {
             Self::Inline => "inline",
             Self::Dns => "dns",
             Self::Srv => "srv",
+            Self::Http => "http",
         }
     }
 }
@@ -224,10 +219,12 @@ impl ProviderKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ProviderDraft {
     pub(super) kind: ProviderKind,
+    pub(super) on_bad_line: OnBadLine,
     pub(super) file: FileProvider,
     pub(super) entries: Vec<String>,
     pub(super) dns: DnsProvider,
     pub(super) srv: SrvProvider,
+    pub(super) http: HttpProvider,
     /// 0: as many as come.
     pub(super) max_connections: u32,
 }
@@ -241,10 +238,17 @@ impl ProviderDraft {
             ..Self::default()
         };
         match &supply.provider {
-            Provider::File(file) => draft.file = file.clone(),
+            Provider::File(file) => {
+                draft.on_bad_line = file.on_bad_line;
+                draft.file = file.clone();
+            }
             Provider::Inline(entries) => draft.entries.clone_from(entries),
             Provider::Dns(dns) => draft.dns = dns.clone(),
             Provider::Srv(srv) => draft.srv = srv.clone(),
+            Provider::Http(http) => {
+                draft.on_bad_line = http.on_bad_line;
+                draft.http = http.clone();
+            }
         }
         draft
     }
@@ -253,10 +257,17 @@ impl ProviderDraft {
     pub(super) fn compose(self) -> Supply {
         let max_connections = NonZeroU32::new(self.max_connections);
         let provider = match self.kind {
-            ProviderKind::File => Provider::File(self.file),
+            ProviderKind::File => Provider::File(FileProvider {
+                on_bad_line: self.on_bad_line,
+                ..self.file
+            }),
             ProviderKind::Inline => Provider::Inline(self.entries),
             ProviderKind::Dns => Provider::Dns(self.dns),
             ProviderKind::Srv => Provider::Srv(self.srv),
+            ProviderKind::Http => Provider::Http(HttpProvider {
+                on_bad_line: self.on_bad_line,
+                ..self.http
+            }),
         };
         Supply {
             provider,

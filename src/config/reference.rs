@@ -12,7 +12,7 @@ pub struct KeyDoc {
     pub scope: Scope,
     /// Name of its type: flag, integer, number, duration, choice, address, address or list,
     /// own address or list, network or list, byte rate, list of certificates, list of entries, list of names, list of fields,
-    /// interface, text.
+    /// section of texts, URL, interface, text.
     pub kind: &'static str,
     /// The default, as it would be written in the file, without quotes.
     pub default: String,

@@ -10,6 +10,8 @@ use super::check::{Check, CheckKind, Method};
 use super::client_tls::{ClientTls, is_host_name};
 use super::cluster::{is_label, is_name};
 use super::draft::Draft;
+use super::http_provider::{HttpProvider, ListFormat};
+use super::json_pointer::pointer_tokens;
 use super::networks;
 use super::platform::Platform;
 use super::process::Process;
@@ -156,7 +158,51 @@ pub(super) const OF_PROVIDER: &[Rule<Draft>] = &[
             )
         },
     },
+    Rule {
+        keys: &["remotes.provider.http.url", "remotes.provider.type"],
+        broken: |draft, platform| {
+            let Some(HttpProvider { url, .. }) = asked_by_http(draft) else {
+                return Vec::new();
+            };
+            let Some(url) = url else {
+                let what = "there is no URL; allowed with type http: http.url, such as https://lists.example.org/ips.txt";
+                return vec![what.to_owned()];
+            };
+            unless(platform.tls || !url.tls, || {
+                format!("{NO_TLS}; allowed here: http://")
+            })
+        },
+    },
+    Rule {
+        keys: &["remotes.provider.http.pointer", "remotes.provider.http.format"],
+        broken: |draft, _| {
+            let http = asked_by_http(draft);
+            let pointer = http.map_or("", |http| http.pointer.as_str());
+            if pointer_tokens(pointer).is_none() {
+                return vec![format!(
+                    "{pointer:?} is no pointer; allowed: empty, or names that begin with / each, such as /data/ips"
+                )];
+            }
+            let is_json = http.is_none_or(|http| http.format == ListFormat::Json);
+            unless(is_json || pointer.is_empty(), || {
+                "only JSON has pointers into it; allowed with pointer: format json".to_owned()
+            })
+        },
+    },
+    Rule {
+        keys: &["remotes.provider.http.tls.sni"],
+        broken: |draft, _| asked_by_http(draft).map_or_else(Vec::new, |http| sni(&http.tls)),
+    },
+    Rule {
+        keys: &["remotes.provider.http.tls.ca", "remotes.provider.http.tls.verify"],
+        broken: |draft, _| asked_by_http(draft).map_or_else(Vec::new, |http| authorities(&http.tls)),
+    },
 ];
+
+/// What is asked by HTTP, if anything is.
+fn asked_by_http(draft: &Draft) -> Option<&HttpProvider> {
+    (draft.provider.kind == ProviderKind::Http).then_some(&draft.provider.http)
+}
 
 /// Whether a name can be looked up; it may end with a dot.
 fn can_be_looked_up(text: &str) -> bool {

@@ -12,6 +12,8 @@ use ipnet::IpNet;
 
 use super::access_log::AccessField;
 use super::check::{Pattern, Statuses};
+use super::http_provider::Header;
+use super::http_url::HttpUrl;
 use super::process::LogOutput;
 use super::server::Route;
 use super::server_tls::CertificateFiles;
@@ -19,10 +21,10 @@ use super::service_name::ServiceName;
 use super::tree::Node;
 use super::value::{
     MASK, MAX_ADDRESSES, MAX_ENTRIES, MAX_SECRET_CHARS, MAX_SERVERS, MAX_TEXT_BYTES, Refusal, address,
-    addresses, duration, file_name, file_or_none, flag, integer, interface_or_none, line, lines, number,
-    pattern, secret, servers, show_duration, text, url_path,
+    addresses, duration, file_name, file_or_none, flag, http_url, integer, interface_or_none, line, lines,
+    number, pattern, secret, servers, show_duration, text, url_path,
 };
-use super::{access_fields, addresses as own, byte_rate, certificates, networks, routes, statuses};
+use super::{access_fields, addresses as own, byte_rate, certificates, headers, networks, routes, statuses};
 
 /// The field of `D` that a value goes to.
 type Field<D, T> = fn(&mut D) -> &mut T;
@@ -65,6 +67,10 @@ pub(super) enum Slot<D> {
     Bytes(Field<D, Pattern>),
     Statuses(Field<D, Vec<Statuses>>),
     Certificates(Field<D, Vec<CertificateFiles>>),
+    /// The empty text is none. Its query is not shown.
+    HttpUrl(Field<D, Option<HttpUrl>>),
+    /// Shown by their names.
+    Headers(Field<D, Vec<Header>>),
     /// Lines of a list of candidates.
     Entries(Field<D, Vec<String>>),
     Protocols(Field<D, Vec<String>>),
@@ -127,6 +133,8 @@ impl<D> Slot<D> {
             Self::Bytes(field) => *field(draft) = pattern(node)?,
             Self::Statuses(field) => *field(draft) = statuses::read(node)?,
             Self::Certificates(field) => *field(draft) = certificates::read(node)?,
+            Self::HttpUrl(field) => *field(draft) = http_url(node)?,
+            Self::Headers(field) => *field(draft) = headers::read(node)?,
             Self::Entries(field) => *field(draft) = lines(node)?,
             Self::Protocols(field) => *field(draft) = certificates::read_protocols(node)?,
         }
@@ -153,6 +161,8 @@ impl<D> Slot<D> {
             Self::ByteRate(..) => "byte rate",
             Self::Statuses(_) => "status or list",
             Self::Certificates(_) => "list of certificates",
+            Self::HttpUrl(_) => "URL",
+            Self::Headers(_) => "section of texts",
             Self::Entries(_) => "list of entries",
             Self::Protocols(_) => "list of names",
             Self::AccessFields(_) => "list of fields",
@@ -210,6 +220,10 @@ impl<D> Slot<D> {
             ),
             Self::Statuses(_) => statuses::allowed(),
             Self::Certificates(_) => certificates::allowed(),
+            Self::HttpUrl(_) => {
+                "empty, or a URL that begins with http:// or https://, without a user".to_owned()
+            }
+            Self::Headers(_) => headers::allowed(),
             Self::Entries(_) => {
                 format!("a list of up to {MAX_ENTRIES} texts, such as [127.0.0.1, \"127.0.0.2:8080\"]")
             }
@@ -225,6 +239,12 @@ impl<D> Slot<D> {
     pub(super) fn differs(&self, a: &mut D, b: &mut D) -> bool {
         // What is masked looks the same.
         if let Self::Secret(field) = self {
+            return field(a) != field(b);
+        }
+        if let Self::HttpUrl(field) = self {
+            return field(a) != field(b);
+        }
+        if let Self::Headers(field) = self {
             return field(a) != field(b);
         }
         self.shown(a) != self.shown(b)
@@ -281,6 +301,11 @@ impl<D> Slot<D> {
             Self::Bytes(field) => field(draft).text.clone(),
             Self::Statuses(field) => statuses::shown(field(draft)),
             Self::Certificates(field) => certificates::shown(field(draft)),
+            Self::HttpUrl(field) => {
+                let url = field(draft).as_ref();
+                url.map_or_else(String::new, ToString::to_string)
+            }
+            Self::Headers(field) => headers::shown(field(draft)),
             Self::Entries(field) => format!("[{}]", field(draft).join(", ")),
             Self::Protocols(field) => certificates::shown_protocols(field(draft)),
         }

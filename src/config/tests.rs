@@ -132,6 +132,7 @@ fn given(key: &KeyDoc, value: &str) -> String {
         | "list of certificates"
         | "list of fields"
         | "list of entries"
+        | "section of texts"
         | "server or list"
         | "list of names" => yaml(key.path, value),
         _ => yaml(key.path, &format!("{value:?}")),
@@ -194,6 +195,8 @@ fn every_key_has_a_field_of_its_own() {
             "list of fields" => vec!["[sni, end]".to_owned()],
             "list of names" => vec!["[h2, http/1.1]".to_owned()],
             "list of entries" => vec!["[127.0.0.9]".to_owned()],
+            "section of texts" => vec!["{ a: b }".to_owned()],
+            "URL" => vec!["http://127.0.0.9/".to_owned()],
             "text" => vec!["/elsewhere".to_owned()],
             _ => {
                 let (least, most) = ends(&allowed).expect("a range");
@@ -281,6 +284,8 @@ fn outside(key: &KeyDoc) -> Vec<String> {
         "list of fields" => &["''", "12", "sni"],
         "list of names" => &["''", "12", "h2"],
         "list of entries" => &["''", "12", "127.0.0.1"],
+        "section of texts" => &["''", "12", "[a]"],
+        "URL" => &["12", "a.example", "ftp://a.example/"],
         // An empty text is none, for these.
         _ if key.allowed.starts_with("empty, or") => &["12", "true"],
         _ => &["''", "12"],
@@ -299,7 +304,9 @@ fn just_outside_of_a_range_is_an_error_with_the_key() {
             assert_eq!(found.len(), 1, "{text}{found:?}");
             let line = text.lines().count();
             let is_list = key.kind.ends_with("or list") || key.kind.starts_with("list of");
-            let item = if is_list && value == "[[1]]" { "[0]" } else { "" };
+            let is_section = key.kind == "section of texts" && value == "{a: 1}";
+            let is_item = is_section || (is_list && value == "[[1]]");
+            let item = if is_item { "[0]" } else { "" };
             let start = format!("{FILE}:{line}: {}{item}: ", key.path);
             assert!(found[0].starts_with(&start), "{text}{found:?}");
             assert!(
@@ -452,4 +459,28 @@ fn an_unreadable_file_is_not_a_wrong_one() {
     let config = load(&file).expect("valid");
     let spec = config.only().expect("one service");
     assert_eq!(list_of(spec), folder.path().join("ip_list.txt"));
+}
+
+#[test]
+fn a_list_behind_tls_needs_a_build_that_has_it_and_no_secret_of_it_is_shown() {
+    let text = "remotes:\n  provider:\n    type: http\n    http: { url: 'https://a.example/x?key=hush', headers: { A: hush } }\n";
+    let mut here = platform(true, true);
+    let config = reader::parse(text, Path::new(FILE), here).expect("valid");
+    let shown = service_keys(config.only().expect("one"));
+    let shown = |key: &str| shown.get(key).map(String::as_str);
+    assert_eq!(
+        shown("remotes.provider.http.url"),
+        Some("https://a.example/x?***")
+    );
+    assert_eq!(shown("remotes.provider.http.headers"), Some("{ A: \"***\" }"));
+    assert!(!format!("{config:?}").contains("hush"));
+    here.platform.tls = false;
+    let errors = reader::parse(text, Path::new(FILE), here).expect_err("no TLS");
+    assert_eq!(
+        errors.to_string(),
+        "config.yaml:4: remotes.provider.http.url: this build has no TLS (it was made without the feature tls); \
+         allowed here: http://"
+    );
+    let plain = text.replace("https", "http");
+    reader::parse(&plain, Path::new(FILE), here).expect("possible everywhere");
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::check::Pattern;
+use super::http_url::HttpUrl;
 use super::tree::Node;
 
 /// Characters of an offending value that an error shows.
@@ -195,6 +196,18 @@ pub(super) fn pattern(node: &Node) -> Result<Pattern, Refusal> {
     Pattern::of(text)
         .filter(|_| text.len() <= MAX_TEXT_BYTES)
         .ok_or_else(|| Refusal::because(node, "are no such bytes"))
+}
+
+/// A URL, or none if it is empty. What was refused may hold a key, so it is not shown.
+pub(super) fn http_url(node: &Node) -> Result<Option<HttpUrl>, Refusal> {
+    let text = text(node)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    HttpUrl::parse(text).map(Some).map_err(|fault| Refusal {
+        item: None,
+        what: format!("the URL {fault}"),
+    })
 }
 
 pub(super) fn url_path(node: &Node) -> Result<String, Refusal> {

@@ -4,6 +4,7 @@
 //! for nothing but its poll. What was said last stays in force until something else is said.
 
 pub mod dns;
+pub mod http;
 mod thread;
 
 pub use thread::Providers;

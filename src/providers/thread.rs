@@ -1,4 +1,4 @@
-//! The thread of the providers: the book of DNS with sockets.
+//! The thread of the providers: the book of DNS and the agenda of lists at URLs, with sockets.
 
 use std::fs::File;
 use std::hash::RandomState;
@@ -11,15 +11,20 @@ use mio::{Events, Poll, Token, Waker};
 
 use super::dns::book::Book;
 use super::dns::{Ended, Flights, MOST_FLIGHTS, servers};
+use super::http::agenda::{Agenda, News};
+use super::http::{Fetched, Fetches, MOST_FETCHES};
 use crate::base::clock;
 use crate::base::doorbell::Doorbell;
 use crate::base::published::Reader;
 use crate::service::events::What;
 use crate::service::hub::Hub;
-use crate::service::provided::{Place, Question, Standing};
+use crate::service::provided::{Ask, Place, Question, Standing};
 
 /// The poll's token of whoever rings.
 const BELL: Token = Token(0);
+
+/// The first token of sockets that ask by HTTP; those that ask by DNS have the ones before.
+const FIRST_OF_HTTP: usize = 1 << (usize::BITS - 1);
 
 /// Events that one look at the poll takes.
 const EVENTS: usize = 128;
@@ -48,6 +53,8 @@ pub struct Providers {
     questions: Reader<Vec<Arc<Question>>>,
     book: Book,
     flights: Flights,
+    agenda: Agenda,
+    fetches: Fetches,
     rng: fastrand::Rng,
     /// The servers that the system names, and when it was asked.
     servers: Option<(Instant, Vec<SocketAddr>)>,
@@ -68,6 +75,8 @@ impl Providers {
             questions: Reader::unaware(Arc::clone(&hub.provided.questions)),
             flights: Flights::new(poll.registry().try_clone()?, BELL.0 + 1, ids),
             book: Book::default(),
+            fetches: Fetches::new(poll.registry().try_clone()?, FIRST_OF_HTTP),
+            agenda: Agenda::default(),
             hub,
             bell,
             poll,
@@ -87,7 +96,7 @@ impl Providers {
                 return;
             }
             if self.questions.refresh() {
-                self.book.follow(&self.questions, now);
+                self.follow(now);
                 self.telling = Some(now);
             }
             self.begin(now);
@@ -97,20 +106,47 @@ impl Providers {
             self.wait(&mut events, now);
             let now = clock::now();
             for event in &events {
-                if event.token() != BELL {
+                if event.token() == BELL {
+                    continue;
+                }
+                if self.fetches.has(event.token()) {
+                    let fetched = self.fetches.on_event(event.token(), now);
+                    self.fetched(fetched, now);
+                } else {
                     let ended = self.flights.on_event(event.token(), now);
                     self.end(ended, now);
                 }
             }
             let ended = self.flights.expire(now);
             self.end(ended, now);
+            let fetched = self.fetches.expire(now);
+            self.fetched(fetched, now);
         }
+    }
+
+    /// Asks what is asked now, and nothing else.
+    fn follow(&mut self, now: Instant) {
+        let is_list = |question: &&Arc<Question>| matches!(question.ask, Ask::List(_));
+        let of_lists: Vec<_> = self.questions.iter().filter(is_list).cloned().collect();
+        let others = self.questions.iter().filter(|question| !is_list(question));
+        let others: Vec<_> = others.cloned().collect();
+        self.book.follow(&others, now);
+        self.agenda.follow(&of_lists, now);
+        let Self { agenda, fetches, .. } = self;
+        fetches.retain(|id| agenda.wants(id));
     }
 
     /// Asks for what is due.
     fn begin(&mut self, now: Instant) {
+        while self.fetches.len() < MOST_FETCHES
+            && let Some(order) = self.agenda.take(now)
+        {
+            let fetched = self.fetches.begin(order, now);
+            self.fetched(fetched, now);
+        }
+        // Those of looks go first: they have a deadline.
         while self.flights.len() < MOST_FLIGHTS
-            && let Some(wanted) = self.book.take(now)
+            && let Some(wanted) = self.fetches.take_wanted().or_else(|| self.book.take(now))
         {
             let servers = match &wanted.dns.resolver[..] {
                 [] => self.servers(now),
@@ -125,7 +161,19 @@ impl Providers {
 
     fn end(&mut self, ended: impl IntoIterator<Item = Ended>, now: Instant) {
         for (wanted, result) in ended {
-            self.book.end(&wanted, result, now, self.rng.f64());
+            if let Ok(fetched) = self.fetches.looked_up(&wanted, &result, now) {
+                self.fetched(fetched, now);
+            } else {
+                self.book.end(&wanted, result, now, self.rng.f64());
+                self.telling.get_or_insert(now + TELLING);
+            }
+        }
+    }
+
+    /// Takes in how looks at lists ended.
+    fn fetched(&mut self, ended: impl IntoIterator<Item = Fetched>, now: Instant) {
+        for (id, result) in ended {
+            self.agenda.end(id, result, now, self.rng.f64());
             self.telling.get_or_insert(now + TELLING);
         }
     }
@@ -160,14 +208,15 @@ impl Providers {
                 let why = why.clone();
                 What::ProviderFails { provider, why }
             }
-            (Some(_), None) => {
+            // Of who has not been heard yet nothing is known.
+            (Some(_), None) if standing.answered_at.is_some() => {
                 log::info!(
                     target: "tcp_forwarder::providers", service = service.as_str();
                     "provider {provider} answers again"
                 );
                 What::ProviderBack { provider }
             }
-            (None, None) | (Some(_), Some(_)) => return,
+            (_, None) | (Some(_), Some(_)) => return,
         };
         self.hub.events.tell(Some(service), what);
     }
@@ -175,7 +224,18 @@ impl Providers {
     /// Tells the worker what is said now, and everybody how the providers fare.
     fn tell(&mut self, now: Instant) {
         self.telling = None;
-        for said in self.book.news(now) {
+        let of_lists: Vec<_> = self.agenda.news();
+        for News { said, remarks } in &of_lists {
+            let (service, index) = &said.question.place;
+            for remark in remarks.iter() {
+                log::warn!(
+                    target: "tcp_forwarder::providers", service = service.as_str();
+                    "provider {}: {remark}", said.question.kind.at(*index)
+                );
+            }
+        }
+        let of_lists = of_lists.into_iter().map(|news| news.said);
+        for said in of_lists.chain(self.book.news(now)) {
             let (service, index) = &said.question.place;
             let what = What::ProviderSaid {
                 provider: said.question.kind.at(*index),
@@ -184,7 +244,15 @@ impl Providers {
             self.hub.events.tell(Some(service), what);
             self.hub.provided.say(said);
         }
-        let standings = self.book.standings();
+        let mut standings = self.book.standings();
+        for (place, of_list) in self.agenda.standings() {
+            let standing = match standings.remove(&place) {
+                // The host names of a list are looked up besides.
+                Some(of_hosts) => of_list.and(of_hosts),
+                None => of_list,
+            };
+            standings.insert(place, standing);
+        }
         let before = self.hub.provided.standings.load();
         for (place, standing) in &standings {
             let known = before.get(place).and_then(|known| known.error.as_ref());
@@ -199,7 +267,14 @@ impl Providers {
     fn wait(&mut self, events: &mut Events, now: Instant) {
         // What is due while there is no room begins when a flight has ended.
         let due = self.book.due_at().filter(|_| self.flights.len() < MOST_FLIGHTS);
-        let next = [due, self.telling, self.flights.next_at()];
+        let lists = self.agenda.due_at().filter(|_| self.fetches.len() < MOST_FETCHES);
+        let next = [
+            due,
+            lists,
+            self.telling,
+            self.flights.next_at(),
+            self.fetches.next_at(),
+        ];
         let next = next.into_iter().flatten().min();
         let timeout = next.map(|at| at.saturating_duration_since(now));
         events.clear();

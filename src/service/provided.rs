@@ -9,8 +9,9 @@ use std::time::Instant;
 
 use crate::base::doorbell::{Doorbell, listeners};
 use crate::base::published::Published;
-use crate::candidates::{CandidateSet, Host};
-use crate::config::{Dns, Family, ProviderKind, ServiceName};
+use crate::candidates::{CandidateSet, Host, Rules};
+use crate::config::{Dns, Family, HttpProvider, HttpUrl, ProviderKind, ServiceName};
+use crate::tls::Origination;
 
 /// One provider of one service: which service, and the place of the provider in its list.
 pub type Place = (ServiceName, usize);
@@ -35,6 +36,41 @@ pub enum Ask {
     Hosts(Arc<[Host]>, Family),
     /// The places of a service, and their addresses.
     Service(String, Family),
+    /// A list that stands at a URL.
+    List(Arc<RemoteList>),
+}
+
+/// A list that stands at a URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteList {
+    /// Where.
+    pub url: HttpUrl,
+    /// How it is asked for, when, and what stands there.
+    pub http: HttpProvider,
+    /// How it is read.
+    pub rules: Rules,
+    /// How TLS is spoken, if it is.
+    pub origination: Option<Arc<Origination>>,
+}
+
+impl RemoteList {
+    /// Whether two are the same list, however they are asked for: what one has said last is what the other would.
+    #[must_use]
+    pub fn is_same_list(&self, other: &Self) -> bool {
+        let of = |list: &Self| (list.http.format, list.rules);
+        self.url == other.url && self.http.pointer == other.http.pointer && of(self) == of(other)
+    }
+}
+
+impl Ask {
+    /// Whether what one has been told holds for the other.
+    #[must_use]
+    pub fn is_alike(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::List(one), Self::List(other)) => one.is_same_list(other),
+            (Self::Hosts(..) | Self::Service(..) | Self::List(_), _) => self == other,
+        }
+    }
 }
 
 /// What one provider says now.
@@ -44,6 +80,8 @@ pub struct Said {
     pub question: Arc<Question>,
     /// The answer.
     pub set: Arc<CandidateSet>,
+    /// The host names in a list, whose addresses are to be looked up; none in what was looked up.
+    pub hosts: Arc<[Host]>,
 }
 
 /// How one provider fares.
@@ -69,6 +107,38 @@ impl Standing {
     }
 }
 
+impl Standing {
+    /// How a provider fares that is asked in two ways: for its list, and for the host names in that.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            kind: self.kind,
+            candidates: self.candidates.saturating_add(other.candidates),
+            answered_at: self.answered_at.into_iter().chain(other.answered_at).min(),
+            error: self.error.or(other.error),
+            errors: self.errors + other.errors,
+        }
+    }
+}
+
+/// Which part of what a provider says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Share {
+    /// Its list.
+    Own,
+    /// What was looked up.
+    Found,
+}
+
+impl Said {
+    fn share(&self) -> Share {
+        match self.question.ask {
+            Ask::List(_) => Share::Own,
+            Ask::Hosts(..) | Ask::Service(..) => Share::Found,
+        }
+    }
+}
+
 /// What worker and providers have to tell each other.
 #[derive(Debug)]
 pub struct Provided {
@@ -76,7 +146,8 @@ pub struct Provided {
     pub questions: Arc<Published<Vec<Arc<Question>>>>,
     /// How all providers fare that are asked. Written by the providers.
     pub standings: Published<BTreeMap<Place, Standing>>,
-    said: Mutex<BTreeMap<Place, Said>>,
+    /// By provider; what was looked up of the host names of its list stands beside the list.
+    said: Mutex<BTreeMap<(Place, Share), Said>>,
     worker: Arc<Doorbell>,
 }
 
@@ -94,7 +165,8 @@ impl Provided {
 
     /// A provider says something else than before; of what the worker has not taken yet, only the last counts.
     pub fn say(&self, said: Said) {
-        self.lock().insert(said.question.place.clone(), said);
+        let place = (said.question.place.clone(), said.share());
+        self.lock().insert(place, said);
         self.worker.ring();
     }
 
@@ -103,7 +175,7 @@ impl Provided {
         std::mem::take(&mut *self.lock()).into_values().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Place, Said>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Place, Share), Said>> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

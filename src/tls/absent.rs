@@ -33,6 +33,14 @@ impl Session {
         match *origination {}
     }
 
+    /// Never made.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn connect_by_name(origination: &Origination, _addr: SocketAddr, _name: &str) -> io::Result<Self> {
+        match *origination {}
+    }
+
     /// Never asked.
     #[must_use]
     pub fn is_of(&self, _origination: &Origination) -> bool {
@@ -141,7 +149,7 @@ impl Termination {
 }
 
 /// There is none.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Origination {}
 
 /// Of no use.

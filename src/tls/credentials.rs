@@ -1,5 +1,6 @@
 //! What a service has for TLS, each way.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ pub struct Credentials {
     pub origination: Option<Arc<Origination>>,
     /// How checks speak to candidates.
     pub of_checks: Option<Arc<Origination>>,
+    /// How the servers of its providers are spoken to, by the provider's place in its list.
+    pub of_providers: BTreeMap<usize, Arc<Origination>>,
 }
 
 impl Credentials {
@@ -37,6 +40,11 @@ impl Credentials {
             })
         };
         let of_checks = remotes.tls.to_candidates(&remotes.probing.check);
+        let mut of_providers = BTreeMap::new();
+        for (index, tls) in to_providers(spec) {
+            let before = before.of_providers.get(&index);
+            of_providers.extend(Some(index).zip(speak(Some(&tls), Resume::No, before)));
+        }
         let credentials = Self {
             origination: speak(
                 remotes.tls.to_backends(),
@@ -44,6 +52,7 @@ impl Credentials {
                 before.origination.as_ref(),
             ),
             of_checks: speak(of_checks.as_ref(), Resume::No, before.of_checks.as_ref()),
+            of_providers,
             termination: None,
         };
         match termination {
@@ -62,6 +71,7 @@ impl Credentials {
         same(self.termination.as_ref(), other.termination.as_ref())
             && self.speaks_alike(other)
             && self.asks_alike(other)
+            && self.of_providers == other.of_providers
     }
 
     /// Whether backends are spoken to in the very same way.
@@ -82,9 +92,17 @@ impl Credentials {
         let remotes = &spec.remotes;
         let of_checks = remotes.tls.to_candidates(&remotes.probing.check);
         let ours = [remotes.tls.to_backends().cloned(), of_checks];
-        let authorities = ours.iter().flatten().filter_map(followed);
+        let of_providers = to_providers(spec).map(|(_, tls)| Some(tls));
+        let all: Vec<Option<ClientTls>> = ours.into_iter().chain(of_providers).collect();
+        let authorities = all.iter().flatten().filter_map(followed);
         spec.server.tls.files().chain(authorities).collect()
     }
+}
+
+/// How TLS is spoken to the servers of providers, by their places in the list.
+fn to_providers(spec: &Spec) -> impl Iterator<Item = (usize, ClientTls)> {
+    let providers = spec.remotes.providers.iter().enumerate();
+    providers.filter_map(|(index, supply)| Some((index, supply.provider.http()?.to_server()?)))
 }
 
 fn same<T>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {

@@ -66,8 +66,17 @@ pub struct Origination {
     made_of: Materials,
 }
 
+/// Those made of the same are the same.
+impl PartialEq for Origination {
+    fn eq(&self, other: &Self) -> bool {
+        self.made_of == other.made_of
+    }
+}
+
+impl Eq for Origination {}
+
 /// All that an origination is made of.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Eq)]
 struct Materials {
     tls: ClientTls,
     authorities: Vec<CertificateDer<'static>>,

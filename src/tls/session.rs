@@ -11,6 +11,7 @@ use std::io::{self, BufRead, ErrorKind, IoSlice, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustls::pki_types::ServerName;
 use rustls::{
     CertificateError, ClientConnection, Connection, HandshakeKind, ProtocolVersion, ServerConnection,
 };
@@ -95,6 +96,20 @@ impl Session {
     /// When rustls has none to give.
     pub fn connect(origination: &Origination, addr: SocketAddr) -> io::Result<Self> {
         let (config, name) = origination.towards(addr);
+        let connection = ClientConnection::new(config, name).map_err(|error| told(&error))?;
+        Ok(Self {
+            origin: origination.id(),
+            ..Self::of(Connection::Client(connection), Vec::new())
+        })
+    }
+
+    /// The same with a peer that must have this name, or this address, whatever the settings name.
+    ///
+    /// # Errors
+    /// When that is neither, and when rustls has none to give.
+    pub fn connect_by_name(origination: &Origination, addr: SocketAddr, name: &str) -> io::Result<Self> {
+        let (config, _) = origination.towards(addr);
+        let name = ServerName::try_from(name.to_owned()).map_err(|_| ErrorKind::InvalidInput)?;
         let connection = ClientConnection::new(config, name).map_err(|error| told(&error))?;
         Ok(Self {
             origin: origination.id(),

@@ -58,7 +58,7 @@ fn value(key: &KeyDoc) -> String {
     let default = &key.default;
     let is_list = default.starts_with('[') && key.kind.contains("list");
     match key.kind {
-        "flag" | "integer" | "number" => default.clone(),
+        "flag" | "integer" | "number" | "section of texts" => default.clone(),
         _ if is_list => default.clone(),
         _ => format!("\"{default}\""),
     }

@@ -112,10 +112,14 @@ fn type_of(key: &KeyDoc) -> Value {
             let fields = key.allowed.strip_prefix("a list of ").unwrap();
             json!({ "type": "array", "items": choice(fields), "uniqueItems": true })
         }
+        "section of texts" => {
+            let value = json!({ "anyOf": [text, { "$ref": "#/$defs/variable" }] });
+            json!({ "type": "object", "additionalProperties": value })
+        }
         "list of entries" | "list of names" => {
             json!({ "type": "array", "items": { "type": "string", "minLength": 1 }, "uniqueItems": true })
         }
-        "text" | "service" | "interface" => text,
+        "text" | "service" | "interface" | "URL" => text,
         other => panic!("{}: a type that the schema does not know: {other}", key.path),
     }
 }

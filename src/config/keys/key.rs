@@ -39,7 +39,7 @@ impl Key {
             &self.field,
             Field::Process(Slot::Secret(_))
                 | Field::Service(Slot::Secret(_))
-                | Field::Provider(Slot::Secret(_))
+                | Field::Provider(Slot::Secret(_) | Slot::Headers(_))
         )
     }
 

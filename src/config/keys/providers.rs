@@ -1,9 +1,11 @@
 //! The rows of `remotes.provider`: of one provider, or of each in a list.
 
-use super::super::providers::{Family, OnBadLine, ProviderKind};
+use super::super::http_provider::ListFormat;
+use super::super::on_bad_line::OnBadLine;
+use super::super::providers::{Family, ProviderKind};
 use super::super::slot::{Choice, Slot};
-use super::key::{Key, of_provider};
-use Slot::{Count, Entries, File, Flag, Port};
+use super::key::{Key, hours, ms, of_provider, secs};
+use Slot::{Count, Duration as Time, Entries, File, Flag, Port};
 
 const FAMILIES: &[&str] = &["any", "ipv4", "ipv6"];
 
@@ -11,7 +13,7 @@ pub(super) const PROVIDERS: &[Key] = &[
     of_provider(
         "remotes.provider.type",
         Slot::Choice(Choice {
-            names: &["file", "inline", "dns", "srv"],
+            names: &["file", "inline", "dns", "srv", "http"],
             name: |d| d.kind.name(),
             choose: |d, name| {
                 let named = ProviderKind::ALL.into_iter().find(|kind| kind.name() == name);
@@ -71,6 +73,55 @@ pub(super) const PROVIDERS: &[Key] = &[
         "which of the addresses that they lead to count",
     ),
     of_provider(
+        "remotes.provider.http.url",
+        Slot::HttpUrl(|d| &mut d.http.url),
+        "where the list stands",
+    ),
+    of_provider(
+        "remotes.provider.http.interval",
+        Time((secs(1), hours(24 * 7)), |d| &mut d.http.interval),
+        "time between two looks, give or take a tenth; what has not changed is not sent again",
+    ),
+    of_provider(
+        "remotes.provider.http.timeout",
+        Time((ms(100), secs(600)), |d| &mut d.http.timeout),
+        "a look that takes longer has failed: from the name of the server to the last byte",
+    ),
+    of_provider(
+        "remotes.provider.http.headers",
+        Slot::Headers(|d| &mut d.http.headers),
+        "headers of the request; no other server than the URL's ever gets them, and they are shown nowhere",
+    ),
+    of_provider(
+        "remotes.provider.http.format",
+        Slot::Choice(Choice {
+            names: &["list", "json"],
+            name: |d| d.http.format.name(),
+            choose: |d, name| d.http.format = ListFormat::of(name),
+        }),
+        "what stands there: lines as in a list file, or JSON",
+    ),
+    of_provider(
+        "remotes.provider.http.pointer",
+        Slot::Text(|d| &mut d.http.pointer),
+        "where in the JSON the entries are (RFC 6901), such as /data/ips; empty = it is nothing but entries",
+    ),
+    of_provider(
+        "remotes.provider.http.tls.sni",
+        Slot::Text(|d| &mut d.http.tls.sni),
+        "name that the server is asked for (SNI), and that its certificate must have; empty = the URL's host",
+    ),
+    of_provider(
+        "remotes.provider.http.tls.verify",
+        Flag(|d| &mut d.http.tls.verify),
+        "whether the server must show a good certificate; if not, anybody in between can say who the candidates are",
+    ),
+    of_provider(
+        "remotes.provider.http.tls.ca",
+        Slot::FileOrNone(|d| &mut d.http.tls.ca),
+        "PEM file of the authorities that vouch for the server; empty = those of the system",
+    ),
+    of_provider(
         "remotes.provider.max_connections",
         Count((0, 10_000_000), |d| &mut d.max_connections),
         "connections that each of its backends gets at once, unless its entry says another number; 0 = as many as come",
@@ -79,11 +130,11 @@ pub(super) const PROVIDERS: &[Key] = &[
         "remotes.provider.on_bad_line",
         Slot::Choice(Choice {
             names: &["error", "skip"],
-            name: |d| d.file.on_bad_line.name(),
+            name: |d| d.on_bad_line.name(),
             choose: |d, name| {
                 let named = OnBadLine::ALL.into_iter().find(|choice| choice.name() == name);
                 if let Some(choice) = named {
-                    d.file.on_bad_line = choice;
+                    d.on_bad_line = choice;
                 }
             },
         }),

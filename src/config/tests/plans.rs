@@ -196,6 +196,8 @@ proptest! {
             "list of fields" => "[sni, end]".to_owned(),
             "list of names" => "[h2]".to_owned(),
             "list of entries" => "[127.0.0.9]".to_owned(),
+            "section of texts" => "{ a: b }".to_owned(),
+            "URL" => "http://127.0.0.9/".to_owned(),
             _ => {
                 let (least, most) = ends(&key.allowed).expect("a range");
                 // A number may be written with a point, or without.
@@ -207,8 +209,8 @@ proptest! {
         // The most is no partner for some of the others.
         let Ok(new) = read(&text) else { return Ok(()); };
         let changes = plan(&defaults(), &new).changes;
-        let other_types = ["remotes.provider.inline", "remotes.provider.dns", "remotes.provider.srv"];
-        let is_unused = other_types.iter().any(|other| key.path.starts_with(other)) || key.path.starts_with("pools.strategy.static");
+        let other_types = ["inline", "dns", "srv", "http"].map(|kind| format!("remotes.provider.{kind}"));
+        let is_unused = other_types.iter().any(|other| key.path.starts_with(other.as_str())) || key.path.starts_with("pools.strategy.static");
         let named = key.path.replace(".weights.latency", ".latency.max_score")
             .replace(".weights.jitter", ".jitter.max_score")
             .replace(".weights.success_rate", ".success_rate.max_score");

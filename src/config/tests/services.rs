@@ -101,6 +101,7 @@ fn every_key_of_a_service_is_taken_in_it_and_every_other_is_not() {
             | "list of certificates"
             | "list of fields"
             | "list of entries"
+            | "section of texts"
             | "server or list"
             | "list of names" => shown.to_owned(),
             _ => format!("{shown:?}"),

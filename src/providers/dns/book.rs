@@ -40,6 +40,13 @@ pub struct Wanted {
     pub dns: Arc<Dns>,
 }
 
+impl Wanted {
+    /// What of whom, in words.
+    pub(in crate::providers) fn shown(&self) -> String {
+        format!("{} {}", self.kind.name(), shown(&self.name))
+    }
+}
+
 /// How the last look at a record went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
@@ -158,6 +165,8 @@ impl Book {
                 all.push(Wanted { name, kind, dns });
                 all
             }
+            // Asked for by HTTP.
+            Ask::List(_) => Vec::new(),
         }
     }
 
@@ -291,7 +300,8 @@ impl Book {
             let set = Arc::new(set);
             asked.told = Some(Arc::clone(&set));
             let question = Arc::clone(&asked.question);
-            news.push(Said { question, set });
+            let hosts = Arc::from([]);
+            news.push(Said { question, set, hosts });
         }
         news
     }
@@ -325,6 +335,7 @@ impl Book {
                     entries.extend(addresses.map(|addr| (addr, stated, called.clone())));
                 }
             }
+            Ask::List(_) => {}
         }
         // Whatever the order of answers, a set says the same.
         entries.sort_by_key(|(addr, ..)| *addr);
@@ -405,7 +416,12 @@ fn kinds(family: Family) -> &'static [RecordType] {
     }
 }
 
-fn addresses_of(name: DnsName, family: Family, dns: &Arc<Dns>) -> impl Iterator<Item = Wanted> {
+/// The records of addresses of a name.
+pub(in crate::providers) fn addresses_of(
+    name: DnsName,
+    family: Family,
+    dns: &Arc<Dns>,
+) -> impl Iterator<Item = Wanted> {
     kinds(family).iter().map(move |kind| Wanted {
         name: name.clone(),
         kind: *kind,
