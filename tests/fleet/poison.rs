@@ -1,18 +1,21 @@
 //! Somebody who may write into the Redis, and writes what no forwarder does.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tcp_forwarder::admission::Portion;
 use tcp_forwarder::base::clock;
-use tcp_forwarder::fleet::message::{self, Hello, Word};
+use tcp_forwarder::base::hash::{fnv1a, mix};
+use tcp_forwarder::fleet::message::{self, Hello, Notice, Outset, Row, Word};
 use tcp_forwarder::fleet::resp::Value;
 use tcp_forwarder::scorer::sample::{Heard, Outcome};
 
 use crate::clients::{Clients, end_all};
 use crate::redis::{Redis, Talk};
 use crate::server::free_addr;
-use crate::support::{Forwarder, comes_true, echo_on, pause, wait_for};
+use crate::support::{Forwarder, comes_true, echo_on, patient, pause, wait_for};
 use crate::{AGAIN, ALONE, NONSENSE, is_long, members, of_fleet, probes};
 
 const NODES: &str = "tcp-forwarder:default:nodes";
@@ -116,6 +119,53 @@ impl Poisoner {
         }
     }
 
+    /// The key of what those are told that begin.
+    fn outset(&self) -> String {
+        let service = self.hello.services[0].to_be_bytes();
+        let text = self.hello.vantage.bytes().chain([0]).chain(service);
+        format!("tcp-forwarder:default:set:{:016x}", fnv1a(text))
+    }
+
+    /// Claims all that the clients of the test may have.
+    fn claim_all(&mut self, id: u64) {
+        let client = mix(fnv1a(*b"default") ^ mix(u32::from(Ipv4Addr::LOCALHOST).into()));
+        let bytes = message::write_claims(self.now_ms(), &[(client, Portion::WHOLE)]);
+        let id = format!("{id:016x}");
+        let hash = b"tcp-forwarder:default:claims";
+        self.talk.tell(&[b"HSET", hash, id.as_bytes(), &bytes]);
+    }
+
+    /// Claims all that other clients may have, in the names of all, and says what no claim or notice is.
+    fn grasp(&mut self, ids: &[u64], rng: &mut fastrand::Rng) {
+        let now = self.now_ms();
+        let claims: Vec<(u64, Portion)> = (0..512).map(|_| (rng.u64(..), Portion::WHOLE)).collect();
+        let hash = b"tcp-forwarder:default:claims";
+        for (number, id) in ids.iter().enumerate() {
+            let sent_ms = [now, 0, u64::MAX][number % 3];
+            let bytes = message::write_claims(sent_ms, &claims);
+            let id = format!("{id:016x}");
+            self.talk.tell(&[b"HSET", hash, id.as_bytes(), &bytes]);
+        }
+        for (field, value) in [
+            (&b"zz"[..], &b"1"[..]),
+            (b"000000000000dead", &[1; 400]),
+            (b"", b""),
+        ] {
+            self.talk.tell(&[b"HSET", hash, field, value]);
+        }
+        for id in ids {
+            for (is_down, is_changed) in [(true, true), (true, false), (false, true)] {
+                let notice = Notice { is_down, is_changed };
+                self.say(&[b"d", &message::write_notice(*id, notice)]);
+            }
+        }
+        self.say(&[b"d", &[0x41, 0, 0, 0, 0, 0, 0, 0, 1, 0xff]]);
+        self.say(&[b"d", &[0x41]]);
+        let noise: Vec<u8> = (0..200).map(|_| rng.u8(..)).collect();
+        let key = self.outset();
+        self.talk.tell(&[b"SET", key.as_bytes(), &noise]);
+    }
+
     /// Every absurdity once.
     fn rave(&mut self, good: &[SocketAddr], dead: SocketAddr, rng: &mut fastrand::Rng) {
         const GHOST: u64 = 0x6057;
@@ -133,9 +183,10 @@ impl Poisoner {
             ..words[0]
         });
         let all: Vec<u64> = self.ids.iter().copied().chain([GHOST, 0xdead]).collect();
-        for from in all {
-            self.claim(from, &words);
+        for from in &all {
+            self.claim(*from, &words);
         }
+        self.grasp(&all, rng);
         let sound = message::write_samples(GHOST, &words);
         let (mut foreign, mut portless, mut long) = (sound.clone(), sound.clone(), sound.clone());
         foreign[0] = 77;
@@ -182,7 +233,12 @@ fn a_poisoner_who_writes_absurd_values_changes_nothing() {
         return;
     };
     let (good, dead, list) = list();
-    let start = |node: &str| Forwarder::start(&of_fleet(&redis.url(), node, "here"), &list);
+    let start = |node: &str| {
+        let mut config = of_fleet(&redis.url(), node, "here");
+        // Of which each client has some without a claim, however many ghosts there are.
+        config["server"] = serde_json::json!({ "max_connections_per_ip": 10_000 });
+        Forwarder::start(&config, &list)
+    };
     let fleet = [start("a"), start("b")];
     let mut poisoner = Poisoner::among(&redis, 2);
     for one in &fleet {
@@ -216,8 +272,8 @@ fn a_poisoner_who_writes_absurd_values_changes_nothing() {
             "{log}"
         );
         assert_eq!(members(one), before[at], "{log}");
-        // Those of a round, and each member once in an exchange.
-        assert!(rate < 5.0 + 2.0 * 2.0 + 1.0, "{rate} probes a second");
+        // Those of a round, each member once in an exchange, of which there are four a second at most, and a look at our own link.
+        assert!(rate < 5.0 + 2.0 * 4.0 + 1.0, "{rate} probes a second");
         assert_eq!(log.matches(NONSENSE).count(), 1, "{log}");
         assert!(one.resident_kb() < memory[at] + 8 * 1024);
     }
@@ -351,4 +407,109 @@ fn what_is_too_long_to_be_read_is_forgotten() {
     wait_for("the log says so", || one.log().contains(AGAIN));
     assert_eq!(one.log().matches(ALONE).count(), 1, "{}", one.log());
     clients.end();
+}
+
+/// Whoever begins is told that the best two are those that refuse: it has the others as soon as its own probes have come back, and until
+/// then a client is refused at worst.
+#[test]
+fn who_begins_with_what_a_poisoner_says_knows_better_soon() {
+    let Some(redis) = Redis::start(&[]) else {
+        return;
+    };
+    let (good, dead, list) = list();
+    let worse = free_addr(6);
+    let list = format!("{list}\n{worse}");
+    let start = |node: &str| Forwarder::start(&of_fleet(&redis.url(), node, "here"), &list);
+    let old = start("old");
+    wait_for("a set", || members(&old).len() == 2);
+    let mut poisoner = Poisoner::among(&redis, 1);
+    let row = |addr: SocketAddr, micros| Row {
+        addr,
+        age: Duration::ZERO,
+        connect: Duration::from_micros(micros),
+        first_byte: None,
+    };
+    let nobody = "192.0.2.1:80".parse().unwrap();
+    let outset = Outset {
+        sent_ms: poisoner.now_ms(),
+        members: 3,
+        rows: vec![
+            row(dead, 1),
+            row(worse, 1),
+            row(nobody, 1),
+            row(good[0], 16_000_000),
+        ],
+    };
+    let (key, bytes) = (poisoner.outset(), message::write_outset(0x6057, &outset));
+    poisoner
+        .talk
+        .tell(&[b"SET", key.as_bytes(), &bytes, b"PX", b"60000"]);
+    let new = start("new");
+    let begun = clock::now();
+    wait_for("those that answer", || {
+        let set = members(&new);
+        set.len() == 2
+            && set
+                .iter()
+                .all(|server| good.iter().any(|addr| addr.to_string() == *server))
+    });
+    println!("the right set after {:?}", clock::now() - begun);
+    let clients = Clients::of(new.addr());
+    pause(Duration::from_secs(1));
+    clients.end();
+    assert!(!new.log().contains("192.0.2.1"), "{}", new.log());
+}
+
+/// One more connection of a client, which stays open; none if it is refused.
+fn one_more(forwarder: &Forwarder) -> Option<TcpStream> {
+    let mut stream = patient(TcpStream::connect(forwarder.addr()).ok()?);
+    stream.write_all(b"x").ok()?;
+    stream.read_exact(&mut [0]).ok()?;
+    Some(stream)
+}
+
+/// A ghost claims all that a client may have: what needs no claim is left to it, and all of it once the ghost has gone.
+#[test]
+fn a_poisoner_who_claims_all_of_a_limit_leaves_a_part_of_it() {
+    const LIMIT: usize = 100;
+    const GHOST: u64 = 0x6057;
+    let Some(redis) = Redis::start(&[]) else {
+        return;
+    };
+    let (_, _, list) = list();
+    let mut config = of_fleet(&redis.url(), "a", "here");
+    config["server"] = serde_json::json!({ "max_connections_per_ip": LIMIT });
+    let one = Forwarder::start(&config, &list);
+    let mut poisoner = Poisoner::among(&redis, 1);
+    let mut open = Vec::new();
+    let ends = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let told = &ends;
+        scope.spawn(move || {
+            while !told.load(Ordering::Relaxed) {
+                poisoner.haunt(GHOST);
+                poisoner.claim_all(GHOST);
+                pause(Duration::from_millis(100));
+            }
+        });
+        let lives = comes_true(Duration::from_secs(10), || one.metric("cluster_nodes") > 0.5);
+        // An exchange divides the limit among those of the one before; what was taken until then stays.
+        pause(Duration::from_millis(1_500));
+        for _ in 0..20 {
+            while open.len() < LIMIT
+                && let Some(stream) = one_more(&one)
+            {
+                open.push(stream);
+            }
+            pause(Duration::from_millis(100));
+        }
+        ends.store(true, Ordering::Relaxed);
+        println!("{} of {LIMIT} while all is claimed", open.len());
+        assert!(lives && (10..LIMIT).contains(&open.len()), "{}", open.len());
+    });
+    wait_for("the ghost is gone, and all is there", || {
+        open.extend(one_more(&one));
+        open.len() == LIMIT
+    });
+    assert!(one.metric("cluster_failures_total") < 0.5, "{}", one.log());
 }
