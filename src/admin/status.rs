@@ -9,10 +9,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::access::Access;
+use super::api::Provider;
 use super::reload::Written;
 use crate::base::clock;
+use crate::service::Hub;
 use crate::service::reloads::Outcome;
-use crate::service::{Directory, Hub};
 
 /// The page, as it is written.
 #[derive(Debug, Serialize)]
@@ -42,6 +43,7 @@ struct Service {
     queued: u64,
     /// Members that are full.
     full: usize,
+    providers: Vec<Provider>,
 }
 
 #[derive(Debug, Serialize)]
@@ -72,7 +74,7 @@ impl Status {
             pid: std::process::id(),
             started: started.map_or_else(String::new, time),
             uptime_seconds: uptime.as_secs(),
-            services: services(&hub.directory.load()),
+            services: services(hub, now),
             last_reload: reloads.last.as_ref().map(LastReload::of),
             restart_needed: reloads.needs_restart,
             fleet: Fleet::of(hub, now),
@@ -81,7 +83,8 @@ impl Status {
     }
 }
 
-fn services(directory: &Directory) -> Vec<Service> {
+fn services(hub: &Hub, now: Instant) -> Vec<Service> {
+    let (directory, standings) = (hub.directory.load(), hub.provided.standings.load());
     let service = |service: &std::sync::Arc<crate::service::Service>| {
         let active = service.live.active.load();
         let listens = |one: &&crate::service::Listening| one.service.live.id == service.live.id;
@@ -100,6 +103,7 @@ fn services(directory: &Directory) -> Vec<Service> {
             connections: connections.fold(0, u64::wrapping_add),
             queued: service.live.queued(),
             full: active.full(),
+            providers: Provider::all(service, &standings, now),
         }
     };
     directory.services.iter().map(service).collect()

@@ -45,6 +45,7 @@ pub(super) fn assemble(
                     continue;
                 };
                 let live = Live::new(Arc::clone(&list.union), &spec.remotes.scoring, bells);
+                live.named.publish(Arc::clone(&list.named));
                 let live = match past.state.services.get(name.as_str()) {
                     Some(saved) => live.recalling(saved, past.elapsed, now),
                     None => live,
@@ -78,11 +79,15 @@ pub(super) fn assemble(
 /// Publishes the candidates of services that stay, where they are others now.
 pub(super) fn publish_lists(directory: &Directory, lists: &Lists) {
     for service in &directory.services {
-        let published = &service.live.candidates;
-        if let Some(list) = lists.get(&service.name)
-            && published.load() != list.union
-        {
-            published.publish(Arc::clone(&list.union));
+        let Some(list) = lists.get(&service.name) else {
+            continue;
+        };
+        let live = &service.live;
+        if live.candidates.load() != list.union {
+            live.candidates.publish(Arc::clone(&list.union));
+        }
+        if live.named.load() != list.named {
+            live.named.publish(Arc::clone(&list.named));
         }
     }
 }

@@ -24,6 +24,8 @@ pub struct Listed {
     parts: Vec<Part>,
     /// All of it.
     pub union: Arc<CandidateSet>,
+    /// How many candidates each of them names, in their order.
+    pub named: Arc<Vec<u128>>,
 }
 
 /// What one provider has said last.
@@ -64,8 +66,13 @@ impl Listed {
     /// What each provider of a service says, in their order.
     #[must_use]
     pub fn of(parts: Vec<Part>) -> Self {
-        let union = unite(&parts);
-        Self { parts, union }
+        let mut listed = Self {
+            parts,
+            union: Arc::new(CandidateSet::nobody()),
+            named: Arc::default(),
+        };
+        listed.unite();
+        listed
     }
 
     /// What a provider has said last.
@@ -89,7 +96,7 @@ impl Listed {
                 };
             }
         }
-        self.union = unite(&self.parts);
+        self.unite();
     }
 
     /// Takes in what was found for one of the providers.
@@ -97,12 +104,23 @@ impl Listed {
         if let Some(part) = self.parts.get_mut(index) {
             part.found = Some(found);
         }
-        self.union = unite(&self.parts);
+        self.unite();
+    }
+
+    fn unite(&mut self) {
+        self.union = union(&self.parts);
+        let named = |part: &Part| match (&self.parts[..], &part.own, &part.found) {
+            ([_], ..) => self.union.len(),
+            (_, Some(one), None) | (_, None, Some(one)) => one.len(),
+            (_, Some(_), Some(_)) => union(std::slice::from_ref(part)).len(),
+            (_, None, None) => 0,
+        };
+        self.named = Arc::new(self.parts.iter().map(named).collect());
     }
 }
 
-/// All candidates. Those of the only provider are not copied, unless it has a limit for them.
-fn unite(parts: &[Part]) -> Arc<CandidateSet> {
+/// All candidates of some providers. Those of the only one are not copied, unless it has a limit for them.
+fn union(parts: &[Part]) -> Arc<CandidateSet> {
     let said = parts.iter().flat_map(|part| {
         let sets = [&part.own, &part.found].into_iter().flatten();
         let sets = sets.filter(|set| !set.is_empty());

@@ -43,6 +43,21 @@ pub(super) struct Standing {
     pub(super) queued: u64,
     #[serde(default)]
     pub(super) full: u64,
+    #[serde(default)]
+    pub(super) providers: Vec<Provider>,
+}
+
+/// A provider, and how it fares.
+#[derive(Debug, Deserialize)]
+pub(super) struct Provider {
+    #[serde(rename = "provider")]
+    pub(super) id: String,
+    pub(super) source: String,
+    /// May be as many as there are addresses of IPv6, which need not be exact here.
+    pub(super) candidates: f64,
+    pub(super) answered_seconds_ago: Option<f64>,
+    pub(super) next_seconds: Option<f64>,
+    pub(super) error: Option<String>,
 }
 
 /// The last reload.

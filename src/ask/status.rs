@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::answers::{Fault, Fleet, Reload, Standing, Status};
+use super::answers::{Fault, Fleet, Provider, Reload, Standing, Status};
 use super::words::{Layout, count, span};
 
 /// The page for lines of this width.
@@ -95,6 +95,34 @@ fn standing(layout: &mut Layout, service: &Standing) {
     );
     layout.say("  listens  ", &list(&service.listen_addrs));
     layout.say("  members  ", &list(&service.active_set));
+    for provider in &service.providers {
+        provided(layout, provider);
+    }
+}
+
+/// What a provider names, and how it fares.
+fn provided(layout: &mut Layout, provider: &Provider) {
+    let age = provider
+        .answered_seconds_ago
+        .map_or_else(String::new, |age| format!(", {age:.0} s old"));
+    let next = provider
+        .next_seconds
+        .map_or_else(String::new, |next| format!(", asked again in {next:.0} s"));
+    let error = provider
+        .error
+        .as_ref()
+        .map_or_else(String::new, |error| format!("; it fails: {error}"));
+    let Provider {
+        id,
+        source,
+        candidates,
+        ..
+    } = provider;
+    let ending = if (*candidates - 1.0).abs() < 0.5 { "" } else { "s" };
+    layout.say(
+        "  provider ",
+        &format!("{id} {source}: {candidates:.0} candidate{ending}{age}{next}{error}"),
+    );
 }
 
 fn list(addrs: &[SocketAddr]) -> String {
@@ -124,6 +152,16 @@ mod tests {
                 {
                     "name": "web", "listen_addrs": ["127.0.0.1:1234"], "is_fallback": true, "is_asleep": false,
                     "active_set": ["192.0.2.1:443", "192.0.2.2:443", "192.0.2.3:443"], "connections": 1,
+                    "providers": [
+                        {
+                            "provider": "0:file", "source": "a.txt", "candidates": 1, "answered_seconds_ago": null,
+                            "next_seconds": null, "error": null,
+                        },
+                        {
+                            "provider": "1:dns", "source": "a.example", "candidates": 3, "answered_seconds_ago": 61.4,
+                            "next_seconds": 2.5, "error": "there is no a.example",
+                        },
+                    ],
                 },
                 {
                     "name": "db", "listen_addrs": [], "is_fallback": false, "is_asleep": false,
@@ -143,7 +181,8 @@ mod tests {
              last reload failure at 2026-11-27T00:00:00.000Z\n  a.yaml:3: server.x: unknown key\n\
              something of the configuration waits for a new process\n\n\
              web: 1 connection, 3 members, none of which passes the threshold\n  listens  127.0.0.1:1234\n  \
-             members  192.0.2.1:443 192.0.2.2:443 192.0.2.3:443\n\n\
+             members  192.0.2.1:443 192.0.2.2:443 192.0.2.3:443\n  provider 0:file a.txt: 1 candidate\n  \
+             provider 1:dns a.example: 3 candidates, 61 s old, asked again in 2 s; it fails: there is no a.example\n\n\
              db: 20 connections (5 of them in the queue for a place), 2 members (2 of them full)\n  listens  none\n  \
              members  192.0.2.1:443 192.0.2.2:443\n\n\
              old: 0 connections, 0 members, asleep\n  listens  none\n  members  none\n"

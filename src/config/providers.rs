@@ -164,6 +164,19 @@ impl Provider {
         }
     }
 
+    /// Where it looks, in a few words: its file, its name.
+    #[must_use]
+    pub fn source(&self) -> String {
+        match self {
+            Self::File(file) => file.path.display().to_string(),
+            Self::Inline(entries) if entries.len() == 1 => "1 entry".to_owned(),
+            Self::Inline(entries) => format!("{} entries", entries.len()),
+            Self::Dns(dns) if dns.port == 0 => dns.name.clone(),
+            Self::Dns(dns) => format!("{}:{}", dns.name, dns.port),
+            Self::Srv(srv) => srv.name.clone(),
+        }
+    }
+
     /// Which type it is.
     #[must_use]
     pub fn kind(&self) -> ProviderKind {

@@ -141,6 +141,7 @@ fn provider(hub: &Hub, candidates: u128, error: Option<&str>, errors: u64) {
         kind: ProviderKind::Dns,
         candidates,
         answered_at: Some(hub.started_at),
+        next_at: None,
         error: error.map(str::to_owned),
         errors,
     };

@@ -34,6 +34,8 @@ pub struct Live {
     pub id: ServiceId,
     /// Who may be probed. Written by the worker; prober, scorer, selector and pools listen.
     pub candidates: Arc<Published<CandidateSet>>,
+    /// How many candidates each of its providers names, in their order. Written by the worker.
+    pub named: Published<Vec<u128>>,
     /// What is known of the candidates that were touched. Written by the scorer.
     pub board: RwLock<ScoreBoard>,
     /// The members that connections go to. Written by the selector; reactors, scorer and pools listen.
@@ -120,6 +122,7 @@ impl Live {
         Self {
             id,
             candidates: Arc::new(Published::heard_by(Arc::from(of_candidates), candidates)),
+            named: Published::new(Vec::new()),
             board: RwLock::new(ScoreBoard::new(scoring.clone())),
             active: Arc::new(Published::heard_by(of_active, ActiveSet::default())),
             slumber: Arc::new(Published::heard_by(of_slumber, Slumber::NEW)),

@@ -93,6 +93,8 @@ pub struct Standing {
     pub candidates: u128,
     /// When the oldest part of what it has said was said or confirmed; none: it has said nothing yet.
     pub answered_at: Option<Instant>,
+    /// When the next of its parts is asked for again; none while one is.
+    pub next_at: Option<Instant>,
     /// What is wrong with it now; none: all is well, or nothing is known yet.
     pub error: Option<String>,
     /// Looks that have failed, of all its parts.

@@ -71,9 +71,9 @@ fn tell(
         }
         Resource::Service(name) => {
             query.end()?;
-            let directory = hub.directory.load();
+            let (directory, standings) = (hub.directory.load(), hub.provided.standings.load());
             of_service(hub, name, |one| {
-                Page::json(200, &services::one(&directory, one, now))
+                Page::json(200, &services::one((&directory, &standings), one, now))
             })
         }
         Resource::Candidates(name) => {

@@ -11,11 +11,13 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::places::Places;
+use super::providers::Provider;
 use super::query::{MOST_ROWS, Query};
 use super::shapes::{Parts, Withdrawn, millis, rounded, seconds};
 use crate::backend::Backend;
 use crate::scorer::score::Score;
 use crate::selector::decide::{Footing, SwitchReason};
+use crate::service::provided::{Place, Standing};
 use crate::service::{Directory, Service, ServiceId};
 
 /// A service in short.
@@ -46,6 +48,7 @@ pub(super) struct Long {
     known: usize,
     answering: usize,
     switches: BTreeMap<&'static str, u64>,
+    providers: Vec<Provider>,
     evaluated_seconds_ago: Option<f64>,
 }
 
@@ -118,7 +121,11 @@ pub(super) fn some(directory: &Directory, asked: &Asked) -> Told {
 }
 
 /// One service, at length.
-pub(super) fn one(directory: &Directory, service: &Service, now: Instant) -> Long {
+pub(super) fn one(
+    (directory, standings): (&Directory, &BTreeMap<Place, Standing>),
+    service: &Service,
+    now: Instant,
+) -> Long {
     let live = &service.live;
     let listens = directory.listening.iter();
     let listens = listens.filter(|one| one.service.live.id == live.id);
@@ -143,6 +150,7 @@ pub(super) fn one(directory: &Directory, service: &Service, now: Instant) -> Lon
         switches: switches
             .map(|(reason, count)| (reason.label(), count.load(Ordering::Relaxed)))
             .collect(),
+        providers: Provider::all(service, standings, now),
         evaluated_seconds_ago: (*record)
             .as_ref()
             .map(|record| seconds(now.saturating_duration_since(record.at))),

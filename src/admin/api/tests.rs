@@ -11,16 +11,28 @@ use super::resource::Resource;
 use super::*;
 use crate::access_log::Via;
 use crate::base::clock;
+use crate::config::{DnsProvider, Family, Provider, ProviderKind};
 use crate::reactor::{Listed, Row, Stage};
 use crate::scorer::sample::{Outcome as Sampled, Source};
 use crate::selector::Selector;
+use crate::service::provided::Standing;
 use crate::service::stage::{addr, hub, publish, sample, service, spec};
 use crate::service::{AdminState, Hub, ProbeRequest, Service};
 
 /// A hub with one service that has been evaluated, and a configuration.
 fn evaluated() -> (Arc<Hub>, Arc<Service>) {
     let hub = hub();
-    let one = service(&hub, "default", 1..=9, spec(|_| ()));
+    let asked = Provider::Dns(DnsProvider {
+        name: "a.example".to_owned(),
+        port: 443,
+        family: Family::Any,
+    });
+    let one = service(
+        &hub,
+        "default",
+        1..=9,
+        spec(|spec| spec.remotes.providers.push(asked)),
+    );
     publish(&hub, &[&one]);
     for port in 1..=5 {
         let answer = Sampled::Success(Duration::from_millis(port.into()));
@@ -439,6 +451,57 @@ fn the_fleet_is_told_of_with_ages_and_who_probes_whom() {
     let known = ["0000000000000001", "0000000000000002"];
     let is_known = |row: &Value| known.contains(&row["id"].as_str().expect("text"));
     assert!(members.iter().all(is_known), "{members:?}");
+}
+
+#[test]
+fn providers_are_told_of_with_what_they_name_and_how_they_fare() {
+    let (hub, one) = evaluated();
+    one.live.named.publish(Arc::new(vec![9, 2]));
+    let now = clock::now();
+    let answered_at = now.checked_sub(Duration::from_secs(60)).expect("a time");
+    let standing = Standing {
+        kind: ProviderKind::Dns,
+        candidates: 2,
+        answered_at: Some(answered_at),
+        next_at: Some(now + Duration::from_secs(600)),
+        error: Some("nobody answers".to_owned()),
+        errors: 3,
+    };
+    hub.provided
+        .standings
+        .publish(Arc::new([((one.name.clone(), 1), standing)].into()));
+    let (status, body) = ask(&hub, Wish::Look, "/api/v1/services/default");
+    assert_eq!(status, 200);
+    fits(
+        &document(),
+        ("/api/v1/services/{name}", "get"),
+        &(status, body.clone()),
+    );
+    let [file, asked] = [0, 1].map(|place| &body["providers"][place]);
+    assert_eq!(
+        (&file["provider"], &file["candidates"], &file["next_seconds"]),
+        (&"0:file".into(), &9.into(), &Value::Null)
+    );
+    assert_eq!(
+        [
+            &asked["provider"],
+            &asked["type"],
+            &asked["source"],
+            &asked["error"]
+        ],
+        ["1:dns", "dns", "a.example:443", "nobody answers"]
+    );
+    assert_eq!((&asked["candidates"], &asked["errors"]), (&2.into(), &3.into()));
+    let seconds = |key: &str| asked[key].as_f64().expect("a number");
+    assert!(
+        (60.0..120.0).contains(&seconds("answered_seconds_ago")),
+        "{asked}"
+    );
+    assert!((500.0..=600.0).contains(&seconds("next_seconds")), "{asked}");
+    // A service that has left has no providers, and one whose providers were not asked yet has no times.
+    hub.provided.standings.publish(Arc::default());
+    let (_, body) = ask(&hub, Wish::Look, "/api/v1/services/default");
+    assert_eq!(body["providers"][1]["answered_seconds_ago"], Value::Null);
 }
 
 #[test]

@@ -391,10 +391,13 @@ impl Book {
                 let newest = records.iter().filter_map(|record| record.answered_at).max();
                 oldest = oldest.into_iter().chain(newest).min();
             }
+            let due = all.iter().map(|wanted| self.records.get(wanted)?.due);
+            let due: Option<Vec<Instant>> = due.collect();
             let standing = Standing {
                 kind: asked.question.kind,
                 candidates: asked.told.as_ref().map_or(0, |told| told.len()),
                 answered_at: oldest,
+                next_at: due.and_then(|due| due.into_iter().min()),
                 error,
                 errors: asked.errors,
             };

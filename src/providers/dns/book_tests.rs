@@ -93,6 +93,21 @@ fn both_families_of_a_name_are_asked_for_and_told_together() {
 }
 
 #[test]
+fn who_is_asked_again_is_told_of_with_the_time_of_it() {
+    let (mut book, now) = (Book::default(), clock::now());
+    book.follow(&[hosts(&["a.example"], Family::Any)], now);
+    let next_at = |book: &Book| {
+        let standing = book.standings().into_values().next();
+        standing.expect("one provider").next_at
+    };
+    let [first, other] = [0, 1].map(|_| book.take(now).expect("due"));
+    book.end(&first, records(&["192.0.2.1"], 60), now, 0.5);
+    assert_eq!(next_at(&book), None, "the other family is asked for right now");
+    book.end(&other, Err(Failure::NoServer), now, 0.5);
+    assert_eq!(next_at(&book), Some(now + SECOND));
+}
+
+#[test]
 fn a_server_that_is_silent_for_one_family_holds_the_other_up_for_a_moment_only() {
     let (mut book, now) = (Book::default(), clock::now());
     book.follow(&[hosts(&["a.example"], Family::Any)], now);
@@ -135,6 +150,7 @@ fn what_fails_keeps_its_last_answer_and_is_asked_less_and_less() {
     assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
     let standing = book.standings().into_values().next().expect("one provider");
     assert_eq!((standing.candidates, standing.errors), (1, 9));
+    assert_eq!(standing.next_at, book.due_at());
     let error = standing.error.expect("it fails");
     assert_eq!(error, "A a.example: 127.0.0.1:53 does not answer in time");
     // And one good answer makes all good.
