@@ -8,12 +8,10 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::problem::Problem;
 use super::set::Stretch;
+use crate::base::host_name::is_host_name;
 
 /// The longest prefix of IPv4 that has a network and a broadcast address (RFC 3021 frees /31 of them).
 const LONGEST_WITH_BROADCAST: u8 = 30;
-
-/// Bytes that a host name has at most (RFC 1035).
-const NAME_BYTES: usize = 253;
 
 /// What an entry stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +97,7 @@ fn read_special(text: &str, problem: Problem) -> Result<Entry<'_>, Problem> {
     if has_no_brackets {
         return Err(Problem::MissingBrackets);
     }
-    if problem == Problem::NoAddress && is_host_name(host) && !text.starts_with('[') {
+    if problem == Problem::NoAddress && is_plainly_host_name(host) && !text.starts_with('[') {
         let port = port.map(parse_port).transpose()?;
         return Ok(Entry {
             who: Who::Host(host),
@@ -178,22 +176,11 @@ fn scheme_port(scheme: &str) -> Option<u16> {
     }
 }
 
-/// Whether a text is a name that can be looked up: labels with a dot between them, the last of which is no number.
-fn is_host_name(text: &str) -> bool {
+/// Whether a text is the name of a host of which it is plain that it is none of the words that lists have: it has a dot, or is
+/// `localhost`. It may end with a dot.
+fn is_plainly_host_name(text: &str) -> bool {
     let name = text.strip_suffix('.').unwrap_or(text);
-    let is_of_labels = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(is_of_labels)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    let is_word = |label: &str| label.bytes().any(|byte| byte.is_ascii_alphabetic());
-    name.len() <= NAME_BYTES
-        && name.split('.').all(is_label)
-        && name
-            .rsplit_once('.')
-            .map_or(name == "localhost", |(_, last)| is_word(last))
+    is_host_name(name) && (name.contains('.') || name == "localhost")
 }
 
 /// The port that an IPv6 address without brackets may have been meant to have, as in `::1:8585`.

@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::client_tls::{ClientTls, is_host_name};
+use super::client_tls::ClientTls;
+use crate::base::host_name::is_host_name;
 use crate::base::percent::decode;
 
 /// The port of a Redis whose URL names none.

@@ -1,7 +1,8 @@
 //! The section `remotes.tls`, checked, and what of it counts for checks.
 
 use super::check::{Check, CheckKind};
-use super::client_tls::{ClientTls, is_host_name};
+use super::client_tls::ClientTls;
+use crate::base::host_name::is_host_name;
 
 /// `remotes.tls`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

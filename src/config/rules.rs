@@ -7,7 +7,7 @@ use regex_lite::Regex;
 
 use super::byte_rate;
 use super::check::{Check, CheckKind, Method};
-use super::client_tls::{ClientTls, is_host_name};
+use super::client_tls::ClientTls;
 use super::cluster::{is_label, is_name};
 use super::draft::Draft;
 use super::http_provider::{HttpProvider, ListFormat};
@@ -20,6 +20,7 @@ use super::remotes::Remotes;
 use super::server::{ProxyAccept, ProxySend, Splice};
 use super::server_tls::ClientAuth;
 use super::value::show_duration;
+use crate::base::host_name::is_host_name;
 use crate::candidates::{ListErrors, list_file};
 
 /// A rule about the values of a `D`.

@@ -191,7 +191,7 @@ fn in_the_queue() {
     let backend = std::sync::Arc::clone(&scene.rig.set().backends[0]);
     backend.set_max_connections(std::num::NonZeroU32::new(1));
     let _place = tcp_forwarder::backend::Place::take(&backend).expect("nobody else has it");
-    // Before the set tells of the limit, and after it.
+    // The only place is taken before the client comes, and nobody gives it back.
     wait_for_end(&mut scene.rig.connect());
     let line = scene.expect("sQ", ("backend_timeout", "queue", "queue_timeout"));
     assert!(line["backend"].is_null(), "{line}");
