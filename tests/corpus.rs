@@ -57,4 +57,4 @@ macro_rules! replayed {
     };
 }
 
-replayed!(admission answer candidates client_hello configuration flight list_answer log_filter proxy pump relay request scrape search slots takeover timers tls tls_backend);
+replayed!(admission answer candidates client_hello configuration dns_message flight list_answer log_filter proxy pump relay request scrape search slots takeover timers tls tls_backend);

@@ -9,6 +9,7 @@ pub mod candidates;
 pub mod choices;
 pub mod client_hello;
 pub mod configuration;
+pub mod dns_message;
 pub mod flight;
 pub mod list_answer;
 pub mod log_filter;
@@ -29,12 +30,13 @@ pub mod tls_backend;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its folder in the corpus.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("admission", admission::run),
     ("answer", answer::run),
     ("candidates", candidates::run),
     ("client_hello", client_hello::run),
     ("configuration", configuration::run),
+    ("dns_message", dns_message::run),
     ("flight", flight::run),
     ("list_answer", list_answer::run),
     ("log_filter", log_filter::run),
