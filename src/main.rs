@@ -13,7 +13,7 @@ use tcp_forwarder::app::{
     App, Boot, Certificates, Errand, Inherited, Launch, Lists, certificate_remarks, load_certificates,
     read_lists, tell_list,
 };
-use tcp_forwarder::ask::{self, Client, Door, Token};
+use tcp_forwarder::ask::{self, Client, Door, Paper, Token};
 use tcp_forwarder::base::doorbell::Doorbell;
 use tcp_forwarder::candidates::{Account, CandidateSet, LoadError, Rules, list_file};
 use tcp_forwarder::check::Report;
@@ -211,8 +211,11 @@ fn top(at: &Address, service: Option<String>) -> Result<(), Failure> {
 /// Asks a process that runs, and prints its answer.
 fn ask(asked: &Asked) -> Result<(), Failure> {
     let client = Client::new(doors(&asked.at)?, PATIENCE);
-    let width = terminal::size().map(|size| size.columns);
-    let answer = asked.question.ask(&client, asked.form, width);
+    let paper = Paper {
+        width: terminal::size().map(|size| size.columns),
+        letters: terminal::letters(),
+    };
+    let answer = asked.question.ask(&client, asked.form, paper);
     write_all(answer.map_err(|error| unanswered(&error))?.as_bytes())
 }
 

@@ -27,8 +27,13 @@ struct Said {
 
 /// Runs a command to its end, which has to come; without UTF-8, and with its output in pipes.
 fn run(mut command: Command) -> Said {
+    command.env("LC_ALL", "C");
+    run_in(command)
+}
+
+/// The same in the locale that it has.
+fn run_in(mut command: Command) -> Said {
     let child = command
-        .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -131,6 +136,47 @@ fn status_and_explain_say_the_same_through_each_door() {
         let all: Value = serde_json::from_str(&said(&["explain", &how, &place, "--json"]).out).unwrap();
         assert_eq!(all[0]["service"], "default");
     }
+    forwarder.stop();
+}
+
+#[test]
+fn names_of_entries_are_shown_to_people_and_never_in_metrics() {
+    let (_listeners, addrs) = backends(2);
+    let changes = json!({
+        "server": { "control_socket": "control", "half_close_timeout": "100ms" },
+        "metrics": { "admin_token": "hush" },
+        "access_log": { "output": "access.log", "fields": ["backend", "backend_name"] },
+    });
+    let forwarder = Forwarder::start(&changes, &format!("{} # 香港 1\n{}\n", addrs[0], addrs[1]));
+    let [config, ..] = addresses(&forwarder);
+    let named = format!("{} (香港 1)", addrs[0]);
+    let shown = |words: &[&str]| {
+        let mut command = program();
+        command.args(words).args(&config).env("LC_ALL", "C.UTF-8");
+        let status = run_in(command);
+        assert_eq!(status.status, Some(0), "{status:?}");
+        status.out
+    };
+    wait_for("both are members", || shown(&["status"]).contains(" 2 members"));
+    assert!(shown(&["status"]).contains(&named), "{}", shown(&["status"]));
+    assert!(shown(&["explain"]).contains(&format!("{named}, ")));
+    assert!(
+        said(&["explain", &config[0], &config[1]])
+            .out
+            .contains("(\\u{9999}\\u{6e2f} 1)")
+    );
+    #[cfg(feature = "tui")]
+    assert!(shown(&["top"]).contains("ready  香港 1"), "{}", shown(&["top"]));
+    assert!(forwarder.log().contains(&format!("{} (香港 1, score ", addrs[0])));
+    let first = addrs[1].to_string();
+    assert!(shown(&["drain", &first]).contains(&format!("{first} is drain now")));
+    let is_alone = || !shown(&["status"]).contains(" 2 members");
+    wait_for("one member is left", is_alone);
+    drop(forwarder.connect());
+    let lines = || std::fs::read_to_string(forwarder.files().path("access.log")).unwrap_or_default();
+    let line = format!("backend={} backend_name=\"香港 1\"\n", addrs[0]);
+    wait_for("a line", || lines().contains(&line));
+    assert!(!forwarder.scrape().contains("香港"), "a name is no label");
     forwarder.stop();
 }
 

@@ -89,7 +89,7 @@ fn who_answers_is_found_and_nobody_else() {
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!(
         lines[0],
-        "address,sent,received,loss_percent,latency_ms,jitter_ms,throughput_mbit,region"
+        "address,sent,received,loss_percent,latency_ms,jitter_ms,throughput_mbit,region,name"
     );
     assert_eq!(lines.len(), 3, "{csv}");
     assert!(

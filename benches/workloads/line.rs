@@ -27,6 +27,7 @@ impl Line {
             listener: Some(addr(1, 8443)),
             proxy: None,
             backend: Some(addr(202, 443)),
+            backend_name: Some("hk1"),
             via: Some(Via::Warm),
             tries: 0,
             is_rescued: false,

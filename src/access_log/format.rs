@@ -46,6 +46,7 @@ fn value(pen: &mut Pen<'_>, record: &Record<'_>, field: AccessField) {
         AccessField::Tls => pen.text(record.tls),
         AccessField::Sni => pen.text(record.sni),
         AccessField::Alpn => pen.text(record.alpn),
+        AccessField::BackendName => pen.name_of_backend(record.backend_name),
     }
 }
 
@@ -90,6 +91,7 @@ names! {
     Tls = "tls",
     Sni = "sni",
     Alpn = "alpn",
+    BackendName = "backend_name",
 }
 
 /// Writes a line.
@@ -162,6 +164,28 @@ impl Pen<'_> {
         } else {
             for byte in text {
                 self.escaped(*byte);
+            }
+        }
+        if is_quoted {
+            self.line.push(b'"');
+        }
+    }
+
+    /// A name of a list, in the letters of whatever script it has.
+    fn name_of_backend(&mut self, name: Option<&str>) {
+        let Some(name) = name else { return self.nothing() };
+        let is_plain =
+            |letter: char| !letter.is_whitespace() && !letter.is_control() && !"\"\\".contains(letter);
+        let is_quoted = self.format == LogFormat::Json || !name.chars().all(is_plain) || name == "-";
+        if is_quoted {
+            self.line.push(b'"');
+        }
+        for byte in name.bytes() {
+            // What is no ASCII is part of a letter.
+            if byte.is_ascii() {
+                self.escaped(byte);
+            } else {
+                self.line.push(byte);
             }
         }
         if is_quoted {
@@ -324,6 +348,7 @@ mod tests {
             tls: Some(b"TLSv1.3"),
             sni,
             alpn: None,
+            backend_name: Some("香港 \"1\""),
         }
     }
 
@@ -340,10 +365,23 @@ mod tests {
             "time=2026-11-26T23:59:59.012345Z service=web client=192.0.2.7:50123 listener=[2001:db8::1]:443 proxy=- \
              backend=198.51.100.10:8443 via=dialled tries=1 rescued=false raced=true wait_ms=1.002 connect_ms=0.999 \
              first_byte_ms=- total_ms=61000.000 bytes_up=0 bytes_down=18446744073709551615 end=SH by=backend \
-             phase=first_byte reason=backend_reset tls=TLSv1.3 sni=example.org alpn=-\n"
+             phase=first_byte reason=backend_reset tls=TLSv1.3 sni=example.org alpn=- backend_name=\"香港 \\\"1\\\"\"\n"
         );
         let fields = [AccessField::Sni, AccessField::End];
         assert_eq!(line(&record(None), LogFormat::Text, &fields), "sni=- end=SH\n");
+        for (name, shown) in [
+            (None, "-"),
+            (Some("hk1"), "hk1"),
+            (Some("香港"), "香港"),
+            (Some("-"), "\"-\""),
+        ] {
+            let record = Record {
+                backend_name: name,
+                ..record(None)
+            };
+            let line = line(&record, LogFormat::Text, &[AccessField::BackendName]);
+            assert_eq!(line, format!("backend_name={shown}\n"));
+        }
     }
 
     #[test]
@@ -404,18 +442,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_one_line_and_come_back(sni in any::<Vec<u8>>(), micros in any::<u32>()) {
+        fn any_bytes_are_one_line_and_come_back(sni in any::<Vec<u8>>(), name: String, micros in any::<u32>()) {
             let mut record = record(Some(&sni));
+            record.backend_name = Some(&name);
             record.ended_at = SystemTime::UNIX_EPOCH + Duration::from_micros(u64::from(micros) << 20);
             let json = line(&record, LogFormat::Json, &AccessField::ALL);
             prop_assert_eq!(json.matches('\n').count(), 1);
             let parsed: serde_json::Value = serde_json::from_str(&json).expect("JSON");
             let back: Vec<u8> = parsed["sni"].as_str().expect("a text").chars().map(|c| c as u8).collect();
             prop_assert_eq!(&back, &sni);
+            prop_assert_eq!(parsed["backend_name"].as_str(), Some(name.as_str()));
             let time = humantime::format_rfc3339_micros(record.ended_at).to_string();
             prop_assert_eq!(parsed["time"].as_str(), Some(time.as_str()));
             let text = line(&record, LogFormat::Text, &AccessField::ALL);
-            prop_assert!(text.is_ascii() && text.matches('\n').count() == 1);
+            prop_assert!(text.is_ascii() || !name.is_ascii());
+            prop_assert_eq!(text.matches('\n').count(), 1);
         }
     }
 }

@@ -47,6 +47,12 @@ impl Journal {
         self.sample >= 1.0 || rng.f64() < self.sample
     }
 
+    /// Whether a line says how its backend is called.
+    #[must_use]
+    pub fn names_backends(&self) -> bool {
+        self.fields.contains(&AccessField::BackendName)
+    }
+
     /// Hands in the line of a connection, unless it was too short; `room` is for the line, and kept for its memory.
     pub fn write(&self, record: &Record<'_>, room: &mut Vec<u8>) {
         if record.total < self.min_duration {

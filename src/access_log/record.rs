@@ -68,4 +68,6 @@ pub struct Record<'r> {
     pub sni: Option<&'r [u8]>,
     /// The protocol behind TLS: any bytes.
     pub alpn: Option<&'r [u8]>,
+    /// How the backend is called, if anybody wants to know.
+    pub backend_name: Option<&'r str>,
 }

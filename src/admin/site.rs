@@ -198,7 +198,7 @@ impl Site {
     pub(super) fn news(&self, seen: u64) -> Option<(String, u64)> {
         let events = self.hub.events.after(seen);
         let last = events.last()?.number;
-        Some((api::stream(&events), last))
+        Some((api::stream(&self.hub, &events), last))
     }
 }
 

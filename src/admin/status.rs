@@ -2,7 +2,9 @@
 //!
 //! Reads what others publish; owns nothing.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
@@ -11,6 +13,7 @@ use serde_json::Value;
 use super::access::Access;
 use super::api::Provider;
 use super::reload::Written;
+use crate::backend::Backend;
 use crate::base::clock;
 use crate::service::Hub;
 use crate::service::reloads::Outcome;
@@ -36,6 +39,8 @@ struct Service {
     name: String,
     listen_addrs: Vec<SocketAddr>,
     active_set: Vec<SocketAddr>,
+    /// Names of members, of those that have one.
+    names: BTreeMap<SocketAddr, String>,
     is_fallback: bool,
     is_asleep: bool,
     connections: u64,
@@ -85,8 +90,10 @@ impl Status {
 
 fn services(hub: &Hub, now: Instant) -> Vec<Service> {
     let (directory, standings) = (hub.directory.load(), hub.provided.standings.load());
-    let service = |service: &std::sync::Arc<crate::service::Service>| {
+    let service = |service: &Arc<crate::service::Service>| {
         let active = service.live.active.load();
+        let list = service.live.candidates.load();
+        let named = |backend: &Arc<Backend>| Some((backend.addr, list.name_of(&backend.addr)?.to_owned()));
         let listens = |one: &&crate::service::Listening| one.service.live.id == service.live.id;
         let connections = service.live.traffic.iter().map(|traffic| traffic.active.value());
         Service {
@@ -98,6 +105,7 @@ fn services(hub: &Hub, now: Instant) -> Vec<Service> {
                 .map(|one| one.bound)
                 .collect(),
             active_set: active.backends.iter().map(|backend| backend.addr).collect(),
+            names: active.backends.iter().filter_map(named).collect(),
             is_fallback: active.footing.is_fallback(),
             is_asleep: service.live.slumber.load().is_asleep(),
             connections: connections.fold(0, u64::wrapping_add),

@@ -2,6 +2,7 @@
 //!
 //! Fields that are not here are passed by: a newer process may tell more.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde::Deserialize;
@@ -35,6 +36,8 @@ pub(super) struct Standing {
     pub(super) name: String,
     pub(super) listen_addrs: Vec<SocketAddr>,
     pub(super) active_set: Vec<SocketAddr>,
+    #[serde(default)]
+    pub(super) names: BTreeMap<SocketAddr, String>,
     pub(super) is_fallback: bool,
     pub(super) is_asleep: bool,
     pub(super) connections: u64,
@@ -104,6 +107,7 @@ pub(super) struct Explanation {
 #[derive(Debug, Deserialize)]
 pub(super) struct Subject {
     pub(super) addr: SocketAddr,
+    pub(super) name: Option<String>,
     pub(super) score: f64,
     pub(super) latency_ms: Option<f64>,
     pub(super) text: String,
@@ -115,6 +119,7 @@ pub(super) struct Subject {
 pub(super) struct Steered {
     pub(super) service: String,
     pub(super) backend: SocketAddr,
+    pub(super) name: Option<String>,
     pub(super) state: String,
     pub(super) was: String,
 }

@@ -3,11 +3,11 @@
 //! The sentences are the process's; here they are only laid out.
 
 use super::answers::{Explanation, Subject};
-use super::words::Layout;
+use super::words::{Layout, Paper, name_behind};
 
-/// The explanations one after the other, for lines of this width.
-pub(super) fn page(explanations: &[Explanation], width: Option<usize>) -> String {
-    let mut layout = Layout::new(width);
+/// The explanations one after the other, on this paper.
+pub(super) fn page(explanations: &[Explanation], paper: Paper) -> String {
+    let mut layout = Layout::new(paper);
     for (place, explanation) in explanations.iter().enumerate() {
         if place > 0 {
             layout.gap();
@@ -44,7 +44,12 @@ fn told(layout: &mut Layout, subject: &Subject) {
         .map_or_else(String::new, |latency| format!(", {latency:.2} ms"));
     layout.say(
         "    ",
-        &format!("{}, {:.1} points{latency}", subject.addr, subject.score),
+        &format!(
+            "{}{}, {:.1} points{latency}",
+            subject.addr,
+            name_behind(subject.name.as_ref()),
+            subject.score
+        ),
     );
     layout.say("      ", &subject.text);
     if let Some(change) = &subject.change {
@@ -55,6 +60,7 @@ fn told(layout: &mut Layout, subject: &Subject) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminal::Letters;
     use serde_json::json;
 
     #[test]
@@ -63,7 +69,7 @@ mod tests {
             "service": "default", "evaluated_seconds_ago": 2.34,
             "text": ["All members pass the threshold of 50 points.", "The best candidates are the members."],
             "members": [{
-                "addr": "192.0.2.1:443", "score": 87.26, "latency_ms": 12.5,
+                "addr": "192.0.2.1:443", "name": "hk 1", "score": 87.26, "latency_ms": 12.5,
                 "text": "In for 30 s: chosen for the first set.", "change": null,
             }],
             "others": [{
@@ -73,15 +79,19 @@ mod tests {
         });
         let one: Explanation = serde_json::from_value(explanation.clone()).expect("an explanation");
         let two: Explanation = serde_json::from_value(explanation).expect("an explanation");
-        let wide = page(&[one], None);
+        let on = |width| Paper {
+            width,
+            letters: Letters::Ascii,
+        };
+        let wide = page(&[one], on(None));
         assert_eq!(
             wide,
             "default, evaluated 2.3 s ago\n  All members pass the threshold of 50 points.\n  \
-             The best candidates are the members.\n  members:\n    192.0.2.1:443, 87.3 points, 12.50 ms\n      \
+             The best candidates are the members.\n  members:\n    192.0.2.1:443 (hk 1), 87.3 points, 12.50 ms\n      \
              In for 30 s: chosen for the first set.\n  the best others:\n    192.0.2.9:443, 0.0 points\n      \
              Out: known only from before, and not asked since.\n      What would change it: It answers a probe.\n"
         );
-        let narrow = page(&[two], Some(40));
+        let narrow = page(&[two], on(Some(40)));
         assert!(narrow.lines().all(|line| line.len() <= 40), "{narrow}");
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(words(&wide), words(&narrow));

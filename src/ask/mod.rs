@@ -15,3 +15,4 @@ mod words;
 pub use client::{Client, Failure};
 pub use door::{Door, Token, Url};
 pub use question::{Form, Question};
+pub use words::Paper;

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::answers::{Explanation, Services, Status, Steered};
 use super::client::{Client, Failure};
-use super::words::Layout;
+use super::words::{Layout, Paper, name_behind};
 use super::{explain, status};
 use crate::service::AdminState;
 
@@ -32,20 +32,20 @@ pub enum Form {
 }
 
 impl Question {
-    /// Asks; the answer as it is printed, in lines of at most so many columns.
+    /// Asks; the answer as it is printed, on this paper.
     ///
     /// # Errors
     /// When there is no answer, or the process refuses.
-    pub fn ask(&self, client: &Client, form: Form, width: Option<usize>) -> Result<String, Failure> {
+    pub fn ask(&self, client: &Client, form: Form, paper: Paper) -> Result<String, Failure> {
         match self {
             Self::Status => {
                 let body = client.look("status")?;
                 match form {
                     Form::Json => Ok(body),
-                    Form::Words => Ok(status::page(&read::<Status>(&body)?, width)),
+                    Form::Words => Ok(status::page(&read::<Status>(&body)?, paper)),
                 }
             }
-            Self::Explain(name) => explanations(client, name.as_deref(), form, width),
+            Self::Explain(name) => explanations(client, name.as_deref(), form, paper),
             Self::Steer(state, backend, service) => {
                 let service = match service {
                     Some(service) => service.clone(),
@@ -56,19 +56,14 @@ impl Question {
                 let body = client.change(&path)?;
                 match form {
                     Form::Json => Ok(body),
-                    Form::Words => Ok(steered(&read(&body)?, width)),
+                    Form::Words => Ok(steered(&read(&body)?, paper)),
                 }
             }
         }
     }
 }
 
-fn explanations(
-    client: &Client,
-    name: Option<&str>,
-    form: Form,
-    width: Option<usize>,
-) -> Result<String, Failure> {
+fn explanations(client: &Client, name: Option<&str>, form: Form, paper: Paper) -> Result<String, Failure> {
     let one = |name: &str| client.look(&format!("services/{}/explain", encoded(name)));
     let bodies = match name {
         Some(name) => vec![one(name)?],
@@ -85,7 +80,7 @@ fn explanations(
         }
         (Form::Words, _) => {
             let read: Result<Vec<Explanation>, _> = bodies.iter().map(|body| read(body)).collect();
-            Ok(explain::page(&read?, width))
+            Ok(explain::page(&read?, paper))
         }
     }
 }
@@ -110,15 +105,20 @@ fn only(client: &Client) -> Result<String, Failure> {
     }
 }
 
-fn steered(steered: &Steered, width: Option<usize>) -> String {
-    let mut layout = Layout::new(width);
+fn steered(steered: &Steered, paper: Paper) -> String {
+    let mut layout = Layout::new(paper);
     let Steered {
         service,
         backend,
+        name,
         state,
         was,
     } = steered;
-    layout.say("", &format!("{service}: {backend} is {state} now, and was {was}"));
+    let name = name_behind(name.as_ref());
+    layout.say(
+        "",
+        &format!("{service}: {backend}{name} is {state} now, and was {was}"),
+    );
     layout.end()
 }
 

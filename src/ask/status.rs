@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use super::answers::{Fault, Fleet, Provider, Reload, Standing, Status};
-use super::words::{Layout, count, span};
+use super::words::{Layout, Paper, count, name_behind, span};
 
-/// The page for lines of this width.
-pub(super) fn page(status: &Status, width: Option<usize>) -> String {
-    let mut layout = Layout::new(width);
+/// The page on this paper.
+pub(super) fn page(status: &Status, paper: Paper) -> String {
+    let mut layout = Layout::new(paper);
     layout.say(
         "",
         &format!(
@@ -94,7 +94,9 @@ fn standing(layout: &mut Layout, service: &Standing) {
         ),
     );
     layout.say("  listens  ", &list(&service.listen_addrs));
-    layout.say("  members  ", &list(&service.active_set));
+    let named = |addr: &SocketAddr| format!("{addr}{}", name_behind(service.names.get(addr)));
+    let members: Vec<String> = service.active_set.iter().map(named).collect();
+    layout.say("  members  ", &list(&members));
     for provider in &service.providers {
         provided(layout, provider);
     }
@@ -125,23 +127,24 @@ fn provided(layout: &mut Layout, provider: &Provider) {
     );
 }
 
-fn list(addrs: &[SocketAddr]) -> String {
-    if addrs.is_empty() {
+fn list(all: &[impl ToString]) -> String {
+    if all.is_empty() {
         return "none".to_owned();
     }
-    addrs
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(" ")
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminal::Letters;
     use serde_json::json;
 
     fn shown(width: Option<usize>) -> String {
+        let paper = Paper {
+            width,
+            letters: Letters::Ascii,
+        };
         let status = json!({
             "version": "0.1.0", "pid": 7, "started": "x", "uptime_seconds": 3_725, "restart_needed": true,
             "last_reload": {
@@ -152,6 +155,7 @@ mod tests {
                 {
                     "name": "web", "listen_addrs": ["127.0.0.1:1234"], "is_fallback": true, "is_asleep": false,
                     "active_set": ["192.0.2.1:443", "192.0.2.2:443", "192.0.2.3:443"], "connections": 1,
+                    "names": { "192.0.2.2:443": "hk1" },
                     "providers": [
                         {
                             "provider": "0:file", "source": "a.txt", "candidates": 1, "answered_seconds_ago": null,
@@ -170,7 +174,7 @@ mod tests {
                 { "name": "old", "listen_addrs": [], "is_fallback": false, "is_asleep": true, "active_set": [], "connections": 0 },
             ],
         });
-        page(&serde_json::from_value(status).expect("a status"), width)
+        page(&serde_json::from_value(status).expect("a status"), paper)
     }
 
     #[test]
@@ -181,7 +185,7 @@ mod tests {
              last reload failure at 2026-11-27T00:00:00.000Z\n  a.yaml:3: server.x: unknown key\n\
              something of the configuration waits for a new process\n\n\
              web: 1 connection, 3 members, none of which passes the threshold\n  listens  127.0.0.1:1234\n  \
-             members  192.0.2.1:443 192.0.2.2:443 192.0.2.3:443\n  provider 0:file a.txt: 1 candidate\n  \
+             members  192.0.2.1:443 192.0.2.2:443 (hk1) 192.0.2.3:443\n  provider 0:file a.txt: 1 candidate\n  \
              provider 1:dns a.example: 3 candidates, 61 s old, asked again in 2 s; it fails: there is no a.example\n\n\
              db: 20 connections (5 of them in the queue for a place), 2 members (2 of them full)\n  listens  none\n  \
              members  192.0.2.1:443 192.0.2.2:443\n\n\
@@ -216,7 +220,7 @@ mod tests {
         let shown = shown(Some(40));
         assert!(shown.lines().all(|line| line.len() <= 40), "{shown}");
         assert!(
-            shown.contains("\n  members  192.0.2.1:443 192.0.2.2:443\n           192.0.2.3:443\n"),
+            shown.contains("\n  members  192.0.2.1:443 192.0.2.2:443\n           (hk1) 192.0.2.3:443\n"),
             "{shown}"
         );
     }

@@ -149,6 +149,13 @@ impl CandidateSet {
         self.notes.as_ref()?.name_of(net::canonical(*addr))
     }
 
+    /// The name of an address as it stands behind it in a text: ` (hk1)`; nothing if it has none.
+    #[must_use]
+    pub fn name_behind(&self, addr: &SocketAddr) -> String {
+        let name = self.name_of(addr);
+        name.map_or_else(String::new, |name| format!(" ({name})"))
+    }
+
     /// Whether the address is a candidate.
     pub fn contains(&self, addr: &SocketAddr) -> bool {
         let addr = net::canonical(*addr);
@@ -408,6 +415,10 @@ mod tests {
         assert_eq!(
             names.map(|at| set.name_of(&at)),
             [Some("rack"), Some("big"), None]
+        );
+        assert_eq!(
+            names.map(|at| format!("{at}{}", set.name_behind(&at))),
+            ["10.0.0.7:80 (rack)", "10.0.0.8:80 (big)", "10.0.1.1:80"]
         );
         let back = self::set("10.0.0.7 backup\n10.0.0.0/24 weight=3 tier=0");
         assert_eq!(

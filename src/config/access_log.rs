@@ -68,11 +68,13 @@ pub enum AccessField {
     Sni,
     /// The protocol behind TLS.
     Alpn,
+    /// How its backend is called.
+    BackendName,
 }
 
 impl AccessField {
     /// Every field, in the order of a line that has all.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Time,
         Self::Service,
         Self::Client,
@@ -96,6 +98,7 @@ impl AccessField {
         Self::Tls,
         Self::Sni,
         Self::Alpn,
+        Self::BackendName,
     ];
 
     /// The name in the configuration and in lines.
@@ -125,6 +128,7 @@ impl AccessField {
             Self::Tls => "tls",
             Self::Sni => "sni",
             Self::Alpn => "alpn",
+            Self::BackendName => "backend_name",
         }
     }
 }

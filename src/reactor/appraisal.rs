@@ -140,15 +140,14 @@ impl Reactor {
         for share in &backend.shares {
             share.limit.set(Some(0));
         }
-        let service = self
-            .tenants
-            .get(pool.tenant)
-            .map_or("", |tenant| tenant.service.name.as_str());
         let addr = backend.addr;
+        let service = self.tenants.get(pool.tenant).map(|tenant| &tenant.service);
+        let name = service.map_or_else(String::new, |service| service.live.name_behind(&addr));
+        let service = service.map_or("", |service| service.name.as_str());
         info!(
             target: "tcp_forwarder::pools",
             service, backend:% = addr;
-            "backend {addr} answers only once its unused connections are closed: it gets none any more"
+            "backend {addr}{name} answers only once its unused connections are closed: it gets none any more"
         );
         self.shed_everywhere(pool_key);
     }

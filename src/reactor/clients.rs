@@ -322,6 +322,7 @@ fn tell_closed(
     (backend, ending): (Option<SocketAddr>, Ending),
     lifetime: Duration,
 ) {
+    let name = || backend.map_or_else(String::new, |addr| service.live.name_behind(&addr));
     debug!(
         target: "tcp_forwarder::relay",
         service = service.name.as_str(),
@@ -331,7 +332,7 @@ fn tell_closed(
         bytes_to_backend = client.relay.bytes_to_backend,
         bytes_to_client = client.relay.bytes_to_client,
         duration_ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
-        "connection closed"
+        "connection closed{}", name()
     );
 }
 

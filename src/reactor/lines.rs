@@ -45,13 +45,15 @@ impl Reactor {
         let Some(story) = &search.story else { return };
         let session = client.relay.client.stream.session();
         let facts = client.opening.as_deref().map(|opening| &opening.facts);
+        let backend = backend.or(search.failed.last().copied());
+        let list = journal.names_backends().then(|| service.live.candidates.load());
         let record = Record {
             ended_at: clock::wall(),
             service: service.name.as_str(),
             client: client.relay.client_addr,
             listener: story.listener,
             proxy: story.proxy,
-            backend: backend.or(search.failed.last().copied()),
+            backend,
             via: story.via,
             tries: search.failed.len(),
             is_rescued: search.is_rescued,
@@ -72,6 +74,10 @@ impl Reactor {
             alpn: session
                 .and_then(|session| session.protocol())
                 .or_else(|| facts?.alpn.as_deref()),
+            backend_name: list
+                .as_ref()
+                .zip(backend)
+                .and_then(|(list, backend)| list.name_of(&backend)),
         };
         journal.write(&record, &mut self.line);
     }

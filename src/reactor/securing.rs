@@ -151,8 +151,11 @@ impl Reactor {
             return;
         };
         if self.bursts.handshakes.begins(self.time.clock()) {
-            let service = tenant.service.name.as_str();
-            warn!(target: "tcp_forwarder::tls", service, backend:% = pool.backend.addr; "no TLS with a backend: {error}");
+            let (service, addr) = (&tenant.service, pool.backend.addr);
+            warn!(
+                target: "tcp_forwarder::tls", service = service.name.as_str(), backend:% = addr;
+                "no TLS with a backend{}: {error}", service.live.name_behind(&addr)
+            );
         }
     }
 }

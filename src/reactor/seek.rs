@@ -379,11 +379,13 @@ impl Reactor {
             return;
         };
         client.search().failed.extend(backend);
+        let service = self.tenants.get(client.tenant).map(|tenant| &tenant.service);
+        let name = || Some(service?.live.name_behind(&backend?));
         debug!(
             target: "tcp_forwarder::relay",
             client:% = client.relay.client_addr,
             backend:% = backend.map_or_else(|| "none".to_owned(), |addr| addr.to_string());
-            "warm connection died under the first flight"
+            "warm connection died under the first flight{}", name().unwrap_or_default()
         );
         self.find_backend(key);
     }

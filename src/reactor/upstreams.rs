@@ -230,8 +230,11 @@ impl Reactor {
                 began_at: self.time.to_clock(since),
                 at: self.time.clock(),
             });
-            let service = tenant.service.name.as_str();
-            debug!(target: "tcp_forwarder::pools", service, backend:% = addr; "dial failed: {error}");
+            let service = &tenant.service;
+            debug!(
+                target: "tcp_forwarder::pools", service = service.name.as_str(), backend:% = addr;
+                "dial failed{}: {error}", service.live.name_behind(&addr)
+            );
         }
         tenant.traffic(self.index).count_error(if timed_out {
             ErrorKind::DialTimeout

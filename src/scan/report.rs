@@ -41,6 +41,8 @@ impl Output {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Row {
     pub(super) addr: SocketAddr,
+    /// How its list calls it; empty if it does not.
+    pub(super) name: String,
     pub(super) note: Note,
     /// Bits a second of a download, if it was tested and did not fail.
     pub(super) bits: Option<f64>,
@@ -49,8 +51,8 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Address, probes, answers, loss in per cent, mean latency and jitter in milliseconds, throughput in Mbit/s, region.
-    fn cells(&self) -> [String; 8] {
+    /// Address, probes, answers, loss in per cent, mean latency and jitter in milliseconds, throughput in Mbit/s, region, name.
+    fn cells(&self) -> [String; 9] {
         [
             self.addr.to_string(),
             self.note.sent.to_string(),
@@ -61,6 +63,7 @@ impl Row {
             self.bits
                 .map_or(String::new(), |bits| format!("{:.1}", bits / 1e6)),
             self.region.clone(),
+            self.name.clone(),
         ]
     }
 }
@@ -72,13 +75,16 @@ pub(super) fn render(rows: &[Row], form: Form) -> String {
         Form::Csv => csv(rows),
         Form::Json => json(rows),
         Form::List => {
-            let addrs: Vec<String> = rows.iter().map(|row| row.addr.to_string()).collect();
-            addrs.join("\n") + "\n"
+            let line = |row: &Row| match row.name.as_str() {
+                "" => format!("{}\n", row.addr),
+                name => format!("{} # {name}\n", row.addr),
+            };
+            rows.iter().map(line).collect()
         }
     }
 }
 
-const HEADS: [&str; 8] = [
+const HEADS: [&str; 9] = [
     "address",
     "sent",
     "received",
@@ -87,11 +93,12 @@ const HEADS: [&str; 8] = [
     "jitter ms",
     "Mbit/s",
     "region",
+    "name",
 ];
 
 /// Columns that are wide enough, numbers to the right; those without anything in them are left out.
 fn table(rows: &[Row]) -> String {
-    let lines: Vec<[String; 8]> = std::iter::once(HEADS.map(str::to_owned))
+    let lines: Vec<[String; 9]> = std::iter::once(HEADS.map(str::to_owned))
         .chain(rows.iter().map(Row::cells))
         .collect();
     let is_told = |column: usize| lines.iter().skip(1).any(|line| !line[column].is_empty());
@@ -107,7 +114,7 @@ fn table(rows: &[Row]) -> String {
     let mut text = String::new();
     for line in &lines {
         let cell = |(column, width): &(usize, usize)| match column {
-            0 | 7 => format!("{:<width$}  ", line[*column]),
+            0 | 7 | 8 => format!("{:<width$}  ", line[*column]),
             _ => format!("{:>width$}  ", line[*column]),
         };
         let told: String = columns.iter().map(cell).collect();
@@ -119,18 +126,37 @@ fn table(rows: &[Row]) -> String {
 
 fn csv(rows: &[Row]) -> String {
     let mut text =
-        String::from("address,sent,received,loss_percent,latency_ms,jitter_ms,throughput_mbit,region\n");
+        String::from("address,sent,received,loss_percent,latency_ms,jitter_ms,throughput_mbit,region,name\n");
     for row in rows {
-        text.push_str(&row.cells().join(","));
+        text.push_str(&row.cells().map(|cell| quoted(&cell)).join(","));
         text.push('\n');
     }
     text
 }
 
+/// A cell of CSV, in quotes if it needs them (RFC 4180).
+fn quoted(cell: &str) -> String {
+    if cell.contains([',', '"', '\r', '\n']) {
+        format!("\"{}\"", cell.replace('"', "\"\""))
+    } else {
+        cell.to_owned()
+    }
+}
+
 fn json(rows: &[Row]) -> String {
     let number = |cell: &str| cell.parse::<f64>().ok();
     let object = |row: &Row| {
-        let [address, sent, received, loss, latency, jitter, throughput, region] = row.cells();
+        let [
+            address,
+            sent,
+            received,
+            loss,
+            latency,
+            jitter,
+            throughput,
+            region,
+            name,
+        ] = row.cells();
         serde_json::json!({
             "address": address,
             "sent": sent.parse::<u32>().unwrap_or_default(),
@@ -140,6 +166,7 @@ fn json(rows: &[Row]) -> String {
             "jitter_ms": number(&jitter),
             "throughput_mbit": number(&throughput),
             "region": region,
+            "name": name,
         })
     };
     let all: Vec<_> = rows.iter().map(object).collect();
@@ -162,6 +189,7 @@ mod tests {
         }
         let row = |(addr, note)| Row {
             addr,
+            name: String::new(),
             note,
             bits: None,
             region: String::new(),
@@ -181,11 +209,12 @@ mod tests {
         );
         rows[0].bits = Some(93.25e6);
         rows[0].region = "AMS".to_owned();
+        rows[1].name = "香港, \"1\"".to_owned();
         assert_eq!(
             render(&rows, Form::Csv),
-            "address,sent,received,loss_percent,latency_ms,jitter_ms,throughput_mbit,region\n\
-             [2001:db8::7]:443,2,1,50.0,9.00,0.00,93.2,AMS\n\
-             198.51.100.7:443,2,1,50.0,12.00,0.00,,\n"
+            "address,sent,received,loss_percent,latency_ms,jitter_ms,throughput_mbit,region,name\n\
+             [2001:db8::7]:443,2,1,50.0,9.00,0.00,93.2,AMS,\n\
+             198.51.100.7:443,2,1,50.0,12.00,0.00,,,\"香港, \"\"1\"\"\"\n"
         );
         let json: serde_json::Value = serde_json::from_str(&render(&rows, Form::Json)).expect("JSON");
         assert_eq!(json["best"][0]["throughput_mbit"], 93.2);
@@ -196,12 +225,11 @@ mod tests {
                 .lines()
                 .next()
                 .expect("heads")
-                .ends_with("Mbit/s  region")
+                .ends_with("Mbit/s  region  name")
         );
         let list = render(&rows, Form::List);
-        assert!(
-            crate::candidates::CandidateSet::parse(&list, 1).is_ok(),
-            "it is a candidate list"
-        );
+        let list = crate::candidates::CandidateSet::parse(&list, 1).expect("a candidate list");
+        assert_eq!(list.name_of(&rows[1].addr), Some("香港, \"1\""));
+        assert_eq!(json["best"][1]["name"], "香港, \"1\"");
     }
 }

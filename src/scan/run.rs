@@ -96,7 +96,8 @@ pub fn run(
         (Output::Rows(form), _) => {
             let row = |(addr, note)| {
                 let download = scan.download(addr, is_over);
-                row(addr, note, download)
+                let name = subject.set.name_of(&addr).unwrap_or_default().to_owned();
+                row(addr, name, note, download)
             };
             let rows: Vec<Row> = best.into_iter().map(row).collect();
             Ok(report::render(&rows, form).into_bytes())
@@ -112,9 +113,10 @@ pub fn run(
     }
 }
 
-fn row(addr: SocketAddr, note: Note, Download { bits, region }: Download) -> Row {
+fn row(addr: SocketAddr, name: String, note: Note, Download { bits, region }: Download) -> Row {
     Row {
         addr,
+        name,
         note,
         bits,
         region,

@@ -254,23 +254,25 @@ impl Book {
     /// first for each reason; a list may have millions that answer otherwise.
     fn tell_wrong(&mut self, addr: &SocketAddr, why: &'static str) {
         let service = self.service.name.as_str();
+        let name = || self.service.live.name_behind(addr);
         if self.active.contains(addr) {
             info!(
                 target: "tcp_forwarder::scorer",
                 service, backend:% = addr;
-                "backend {addr} accepts but answers checks wrongly ({why}); it is set aside"
+                "backend {addr}{} accepts but answers checks wrongly ({why}); it is set aside", name()
             );
         } else if self.told.contains(&why) {
             debug!(
                 target: "tcp_forwarder::scorer",
                 service, candidate:% = addr;
-                "candidate {addr} accepts but answers checks wrongly ({why}); it is set aside"
+                "candidate {addr}{} accepts but answers checks wrongly ({why}); it is set aside", name()
             );
         } else {
             info!(
                 target: "tcp_forwarder::scorer",
                 service, candidate:% = addr;
-                "candidate {addr} accepts but answers checks wrongly ({why}); it is set aside; more of them are told of at debug"
+                "candidate {addr}{} accepts but answers checks wrongly ({why}); it is set aside; more of them are told of at debug",
+                name()
             );
             self.told.push(why);
         }
@@ -362,7 +364,7 @@ impl Book {
         debug!(
             target: "tcp_forwarder::scorer",
             service = self.service.name.as_str(), backend:% = addr, faults;
-            "a client was not served: {}", unserved.how.label()
+            "a client was not served{}: {}", self.service.live.name_behind(&addr), unserved.how.label()
         );
         if faults == 0 {
             return;
@@ -375,7 +377,8 @@ impl Book {
             info!(
                 target: "tcp_forwarder::scorer",
                 service = self.service.name.as_str(), backend:% = addr;
-                "backend {addr} accepts but does not serve clients ({}); it is set aside", unserved.how.label()
+                "backend {addr}{} accepts but does not serve clients ({}); it is set aside",
+                self.service.live.name_behind(&addr), unserved.how.label()
             );
         }
         if self.active.contains(&addr) {
@@ -402,7 +405,8 @@ impl Book {
             debug!(
                 target: "tcp_forwarder::scorer",
                 service = self.service.name.as_str(), backend:% = addr;
-                "too many dials failed in a row; the active set is looked at"
+                "too many dials failed in a row{}; the active set is looked at",
+                self.service.live.name_behind(addr)
             );
         }
         if fails || (sample.outcome.is_success() && self.waits_for_answers()) {

@@ -170,7 +170,8 @@ impl Choice {
         }
         match &decision.switch {
             Some(switch) => {
-                report::switch(&self.events, &self.service.name, switch, &current);
+                let who = (&self.service.name, &*self.candidates);
+                report::switch(&self.events, who, switch, &current);
                 self.switch(switch, decision.footing, &present, now);
                 if !current.is_empty() && self.is_settled && !is_first {
                     self.last_switch = Some(now);
@@ -261,7 +262,12 @@ impl Choice {
             members,
             reason: SwitchReason::Initial,
         };
-        report::switch(&self.events, &self.service.name, &first, &current);
+        report::switch(
+            &self.events,
+            (&self.service.name, &self.candidates),
+            &first,
+            &current,
+        );
         self.switch(&first, Footing::Good, before, now);
         true
     }

@@ -7,12 +7,18 @@ use std::fmt;
 use log::{info, warn};
 
 use super::decide::{Footing, Member, Switch, mean};
+use crate::candidates::CandidateSet;
 use crate::config::ServiceName;
 use crate::scorer::sample::Rated;
 use crate::service::events::{Events, Switched, What};
 
-/// Tells of a changed set.
-pub(super) fn switch(events: &Events, service: &ServiceName, switch: &Switch, before: &[Member]) {
+/// Tells of a changed set; names of members are those of the list.
+pub(super) fn switch(
+    events: &Events,
+    (service, list): (&ServiceName, &CandidateSet),
+    switch: &Switch,
+    before: &[Member],
+) {
     let before: Vec<Rated> = before.iter().map(|member| member.rated).collect();
     let reason = switch.reason.label();
     let (mean_before, mean_after) = (mean(&before), mean(&switch.members));
@@ -25,8 +31,8 @@ pub(super) fn switch(events: &Events, service: &ServiceName, switch: &Switch, be
         (mean_before, mean_after),
     );
     events.tell(Some(service), What::Switch(switched));
-    let (joined, left) = (Names(joined), Names(left));
-    let members = Names(switch.members.clone());
+    let (joined, left) = (Names(&joined, list), Names(&left, list));
+    let members = Names(&switch.members, list);
     info!(
         target: "tcp_forwarder::selector",
         service = service.as_str(), reason, mean_before, mean_after;
@@ -62,17 +68,21 @@ fn without(members: &[Rated], others: &[Rated]) -> Vec<Rated> {
     members.iter().filter(stays).copied().collect()
 }
 
-/// Addresses with score and latency, or `nobody`.
-struct Names(Vec<Rated>);
+/// Addresses with name, score and latency, or `nobody`.
+struct Names<'a>(&'a [Rated], &'a CandidateSet);
 
-impl fmt::Display for Names {
+impl fmt::Display for Names<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
             return f.write_str("nobody");
         }
         for (i, rated) in self.0.iter().enumerate() {
             let separator = if i == 0 { "" } else { ", " };
-            write!(f, "{separator}{} (score {:.1}", rated.addr, rated.score)?;
+            write!(f, "{separator}{} (", rated.addr)?;
+            if let Some(name) = self.1.name_of(&rated.addr) {
+                write!(f, "{name}, ")?;
+            }
+            write!(f, "score {:.1}", rated.score)?;
             if let Some(latency) = rated.latency {
                 write!(f, ", {:.1} ms", latency.as_secs_f64() * 1e3)?;
             }
@@ -89,7 +99,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn names_carry_score_and_latency() {
+    fn addresses_carry_name_score_and_latency() {
         let addr = SocketAddr::from(([127, 0, 0, 1], 80));
         let known = Rated {
             addr,
@@ -98,11 +108,17 @@ mod tests {
             is_trusted: true,
             successes: 1,
         };
-        let names = Names(vec![known, Rated::unknown(addr)]);
+        let rated = [known, Rated::unknown(addr)];
+        let nameless = CandidateSet::parse("127.0.0.1", 80).expect("a list");
         assert_eq!(
-            names.to_string(),
+            Names(&rated, &nameless).to_string(),
             "127.0.0.1:80 (score 98.2, 12.3 ms), 127.0.0.1:80 (score 0.0)"
         );
-        assert_eq!(Names(Vec::new()).to_string(), "nobody");
+        let named = CandidateSet::parse("127.0.0.1 # hk 1", 80).expect("a list");
+        assert_eq!(
+            Names(&rated[..1], &named).to_string(),
+            "127.0.0.1:80 (hk 1, score 98.2, 12.3 ms)"
+        );
+        assert_eq!(Names(&[], &named).to_string(), "nobody");
     }
 }

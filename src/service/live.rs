@@ -167,6 +167,12 @@ impl Live {
         self
     }
 
+    /// The name of a candidate as it stands behind its address in a text: ` (hk1)`; nothing if it has none.
+    #[must_use]
+    pub fn name_behind(&self, addr: &SocketAddr) -> String {
+        self.candidates.load().name_behind(addr)
+    }
+
     /// The reactor in which somebody waits for a place at a backend for longest; none if nobody does.
     #[must_use]
     pub fn longest_queued(&self) -> Option<usize> {

@@ -5,6 +5,7 @@
 
 #[cfg(any(not(unix), not(feature = "tui")))]
 mod elsewhere;
+mod letters;
 #[cfg(all(unix, feature = "tui"))]
 mod screen;
 mod size;
@@ -16,6 +17,7 @@ mod unix;
 pub use elsewhere::size;
 #[cfg(any(not(unix), not(feature = "tui")))]
 pub use elsewhere::{Screen, give_back};
+pub use letters::{Letters, columns, columns_of, letters};
 #[cfg(all(unix, feature = "tui"))]
 pub use screen::{Screen, give_back};
 pub use size::Size;

@@ -52,6 +52,7 @@ pub(super) struct Details {
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Member {
     pub(super) addr: SocketAddr,
+    pub(super) name: Option<String>,
     pub(super) state: String,
     pub(super) score: f64,
     pub(super) latency_ms: Option<f64>,

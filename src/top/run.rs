@@ -11,7 +11,7 @@ use super::keys::keys;
 use super::view::{Line, Scene, Style, Then, View};
 use crate::ask::{Client, Failure};
 use crate::base::clock;
-use crate::terminal::{Screen, Size, Typed, give_back, size};
+use crate::terminal::{Screen, Size, Typed, give_back, letters, size};
 
 /// Between two questions.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -24,7 +24,8 @@ const NOTICE: Duration = Duration::from_millis(100);
 /// # Errors
 /// When there is no answer at the beginning, or the terminal is gone.
 pub fn run(client: &Client, service: Option<String>, is_over: &AtomicBool) -> Result<(), Failure> {
-    let view = View::of(service);
+    let mut view = View::of(service);
+    view.letters = letters();
     // Before the terminal is taken, so that what is wrong can be read.
     let now = fetch(client, &view)?;
     if let Some(name) = &view.service

@@ -1,5 +1,7 @@
 //! Tables that fit: what does not, is left out. Pure.
 
+use crate::terminal::{self, Letters, columns_of};
+
 /// A column.
 #[derive(Debug)]
 pub(super) struct Column {
@@ -28,13 +30,13 @@ impl Column {
     }
 
     fn width(&self) -> usize {
-        let cells = self.cells.iter().map(String::len);
+        let cells = self.cells.iter().map(|cell| terminal::columns(cell));
         cells.chain([self.title.len()]).max().unwrap_or(0)
     }
 }
 
-/// The lines of a table in at most so many columns of a terminal, its titles first. Columns that have no room beside the first
-/// one are left out, from the last one on; that is only cut. Cells are ASCII.
+/// The lines of a table in at most so many columns of a terminal, its titles first. Columns that have no room beside the
+/// first one are left out, from the last one on; that is only cut. Cells are ASCII.
 pub(super) fn lines(columns: &[Column], width: usize) -> Vec<String> {
     let widths: Vec<usize> = columns.iter().map(Column::width).collect();
     let Some((first, others)) = widths.split_first() else {
@@ -71,7 +73,7 @@ fn line<'a>(
     for (place, (column, width)) in columns.iter().zip(widths).take(shown + 1).enumerate() {
         let (gap, width) = if place == 0 { (0, first) } else { (GAP, *width) };
         let text = cut(cell(column).unwrap_or_default(), width);
-        let blanks = width.saturating_sub(text.len());
+        let blanks = width.saturating_sub(terminal::columns(text));
         let (before, behind) = match column.align {
             Align::Left => (0, blanks),
             Align::Right => (blanks, 0),
@@ -84,22 +86,28 @@ fn line<'a>(
     line
 }
 
-/// The same in printable ASCII: whatever else is in an answer becomes a question mark.
-pub(super) fn plain(text: &str) -> String {
-    let plain = |letter| {
-        if (' '..='~').contains(&letter) {
-            letter
+/// The same in what a terminal shows as it is: whatever else is in an answer becomes as many question marks as it has columns.
+pub(super) fn plain(text: &str, letters: Letters) -> String {
+    let plain = |letter: char| {
+        let (shown, times) = if letters.show(letter) {
+            (letter, 1)
         } else {
-            '?'
-        }
+            ('?', columns_of(letter))
+        };
+        std::iter::repeat_n(shown, times)
     };
-    text.chars().map(plain).collect()
+    text.chars().flat_map(plain).collect()
 }
 
 /// As much of a text as so many columns hold.
 pub(super) fn cut(text: &str, width: usize) -> &str {
-    debug_assert!(text.is_ascii(), "{text}");
-    text.get(..width).unwrap_or(text)
+    let mut taken = 0;
+    let too_far = |(_, letter): &(usize, char)| {
+        taken += columns_of(*letter);
+        taken > width
+    };
+    let end = text.char_indices().find(too_far).map(|(place, _)| place);
+    end.and_then(|end| text.get(..end)).unwrap_or(text)
 }
 
 #[cfg(test)]
@@ -136,14 +144,24 @@ mod tests {
         assert!(lines(&[], 10).is_empty());
     }
 
+    #[test]
+    fn what_is_wide_takes_two_columns() {
+        assert_eq!(
+            (cut("a香港", 3), cut("a香港", 4), cut("a香港", 5)),
+            ("a香", "a香", "a香港")
+        );
+        assert_eq!(plain("a香\u{1b}", Letters::Any), "a香?");
+        assert_eq!(plain("a香\u{1b}", Letters::Ascii), "a???");
+    }
+
     proptest! {
         #[test]
-        fn no_line_is_longer_than_the_terminal(width in 1..200_usize, cells in proptest::collection::vec("[ -~]{0,60}", 0..20)) {
+        fn no_line_is_longer_than_the_terminal(width in 1..200_usize, cells in proptest::collection::vec("[ -~香é]{0,60}", 0..20)) {
             let columns = ["A", "LONGER", "C", "D"].map(|title| {
                 Column::new(title, Align::Right, cells.iter().cloned())
             });
             for line in lines(&columns, width) {
-                prop_assert!(line.len() <= width, "{:?}", line);
+                prop_assert!(terminal::columns(&line) <= width, "{:?}", line);
             }
         }
     }

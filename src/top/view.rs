@@ -1,19 +1,21 @@
 //! What is shown of a process, line by line. Pure.
 //!
-//! Plain ASCII, so that each character is one column and nothing depends on what a terminal can show.
+//! Plain ASCII, but for names of members where a terminal can show them: those stand last in their line.
 
 use std::cmp::Ordering;
 
 use super::answers::{Details, Member, Service, Snapshot};
 use super::keys::Key;
 use super::table::{self, Align, Column, cut};
-use crate::terminal::Size;
+use crate::terminal::{Letters, Size};
 
 /// What whoever looks has chosen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct View {
     /// The service; none: the first one.
     pub(super) service: Option<String>,
+    /// What the terminal shows.
+    pub(super) letters: Letters,
     sort: Sort,
     order: Order,
 }
@@ -156,6 +158,7 @@ impl View {
         }
         lines.truncate(size.rows);
         for line in &mut lines {
+            line.text = table::plain(&line.text, self.letters);
             let end = cut(&line.text, size.columns).len();
             line.text.truncate(end);
         }
@@ -235,7 +238,7 @@ impl View {
             }),
             left("STATE", &|one| {
                 let full = if one.is_full { ", full" } else { "" };
-                table::plain(&format!("{}{full}", one.state))
+                table::plain(&format!("{}{full}", one.state), Letters::Ascii)
             }),
         ];
         if details.members.iter().any(|one| one.max_connections.is_some()) {
@@ -245,6 +248,11 @@ impl View {
                 4,
                 right("OPEN", &|one| format!("{}/{}", one.open, of(one.max_connections))),
             );
+        }
+        if members.iter().any(|one| one.name.is_some()) {
+            columns.push(left("NAME", &|one| {
+                table::plain(one.name.as_deref().unwrap_or_default(), Letters::Any)
+            }));
         }
         let title = format!(
             "{} by {}: {} known, {} answering",
@@ -278,7 +286,7 @@ impl View {
 impl Line {
     fn of(text: &str, style: Style) -> Self {
         Self {
-            text: table::plain(text),
+            text: table::plain(text, Letters::Any),
             style,
         }
     }

@@ -153,12 +153,13 @@ fn explanation(hub: &Hub, service: &Service, now: Instant) -> Page {
         let is_asleep = service.live.slumber.load().is_asleep();
         is_asleep.then_some(Pause::Asleep)
     };
-    let record = service.live.record.load();
+    let (record, list) = (service.live.record.load(), service.live.candidates.load());
     let present = Present {
         pause,
         occupancy: Occupancy::of(service),
     };
-    let explanation = explain::explain(service.name.as_str(), (*record).as_ref(), &present, now);
+    let whose = (service.name.as_str(), &*list);
+    let explanation = explain::explain(whose, (*record).as_ref(), &present, now);
     Page::json(200, &explanation)
 }
 
@@ -175,14 +176,18 @@ fn happened(hub: &Hub, mut query: Query, last_event: Option<&str>) -> Result<Out
         return Ok(Outcome::Follow(seen.unwrap_or_else(|| hub.events.told())));
     }
     let events = hub.events.after(since.unwrap_or(0));
+    let directory = hub.directory.load();
     let newest = events
         .get(events.len().saturating_sub(limit)..)
         .unwrap_or_default();
-    let written: Vec<_> = newest.iter().map(|event| events::Written::of(event)).collect();
+    let written: Vec<_> = newest
+        .iter()
+        .map(|event| events::Written::of(event, &directory))
+        .collect();
     Ok(Outcome::Page(Page::json(200, &json!({ "events": written }))))
 }
 
 /// What a follower is sent.
-pub(in crate::admin) fn stream(events: &[Arc<Event>]) -> String {
-    events::stream(events)
+pub(in crate::admin) fn stream(hub: &Hub, events: &[Arc<Event>]) -> String {
+    events::stream(events, &hub.directory.load())
 }

@@ -78,6 +78,7 @@ pub(super) struct Candidates {
 #[derive(Debug, Serialize)]
 struct Row {
     addr: SocketAddr,
+    name: Option<String>,
     is_member: bool,
     state: &'static str,
     score: f64,
@@ -124,6 +125,7 @@ pub(super) fn page(service: &Service, asked: &Asked, now: Instant) -> Candidates
 
 fn told(service: &Service, occupancy: &Occupancy, rows: &[Touched], now: Instant) -> Vec<Row> {
     let (active, admin) = (service.live.active.load(), service.live.admin.load());
+    let list = service.live.candidates.load();
     let board = board(service);
     let row = |touched: &Touched| {
         let score = board.score(&touched.addr);
@@ -131,6 +133,7 @@ fn told(service: &Service, occupancy: &Occupancy, rows: &[Touched], now: Instant
         let score = score.as_ref();
         Row {
             addr: touched.addr,
+            name: list.name_of(&touched.addr).map(str::to_owned),
             is_member: active.contains(&touched.addr),
             state: admin.of(&touched.addr).label(),
             score: rounded(touched.score),

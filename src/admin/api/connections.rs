@@ -30,6 +30,7 @@ struct Written<'a> {
     client: SocketAddr,
     listener: Option<SocketAddr>,
     backend: Option<SocketAddr>,
+    backend_name: Option<String>,
     via: Option<&'static str>,
     stage: &'static str,
     age_seconds: f64,
@@ -56,11 +57,22 @@ pub fn page(told: &[Listed], reactors: usize, limit: usize) -> Page {
 
 impl<'a> Written<'a> {
     fn of(row: &'a Row) -> Self {
+        let named = || {
+            Some(
+                row.service
+                    .live
+                    .candidates
+                    .load()
+                    .name_of(&row.backend?)?
+                    .to_owned(),
+            )
+        };
         Self {
             service: row.service.name.as_str(),
             client: row.client,
             listener: row.listener,
             backend: row.backend,
+            backend_name: named(),
             via: row.via.map(Via::word),
             stage: row.stage.label(),
             age_seconds: seconds(row.age),

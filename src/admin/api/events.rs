@@ -1,5 +1,6 @@
 //! Events as they are written: as rows, or as a stream of server-sent events.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,8 +10,9 @@ use serde_json::{Value, json};
 
 use super::services::footing;
 use super::shapes::{rounded, seconds, time};
-use crate::service::ProbeRequest;
+use crate::candidates::CandidateSet;
 use crate::service::events::{Event, Switched, What};
+use crate::service::{Directory, ProbeRequest};
 
 /// An event, as it is written.
 #[derive(Debug, Serialize)]
@@ -24,23 +26,44 @@ pub(super) struct Written {
 }
 
 impl Written {
-    pub(super) fn of(event: &Event) -> Self {
+    /// An event; names are those that the lists have now.
+    pub(super) fn of(event: &Event, directory: &Directory) -> Self {
+        let service = event.service.as_ref();
+        let service = service.and_then(|name| directory.service(name.as_str()));
+        let list = service.map(|service| service.live.candidates.load());
+        let names = Names(list.as_deref());
         Self {
             number: event.number,
             time: time(event.at),
             service: event.service.as_ref().map(ToString::to_string),
             kind: kind(&event.what),
-            text: text(&event.what),
-            details: details(&event.what),
+            text: text(&event.what, names),
+            details: details(&event.what, names),
         }
     }
 }
 
+/// The names of addresses, as far as a list has them.
+#[derive(Debug, Clone, Copy)]
+struct Names<'l>(Option<&'l CandidateSet>);
+
+impl<'l> Names<'l> {
+    fn of(self, addr: &SocketAddr) -> Option<&'l str> {
+        self.0?.name_of(addr)
+    }
+
+    /// An address with its name behind it.
+    fn shown(self, addr: &SocketAddr) -> String {
+        let name = self.0.map_or_else(String::new, |list| list.name_behind(addr));
+        format!("{addr}{name}")
+    }
+}
+
 /// The same for those who follow: number, kind, and the whole of it.
-pub(super) fn stream(events: &[Arc<Event>]) -> String {
+pub(super) fn stream(events: &[Arc<Event>], directory: &Directory) -> String {
     let mut stream = String::new();
     for event in events {
-        let written = Written::of(event);
+        let written = Written::of(event, directory);
         // Neither a text nor its escapes have a line feed in JSON.
         let data = serde_json::to_string(&written).unwrap_or_default();
         // Writing to memory cannot fail.
@@ -72,9 +95,9 @@ fn kind(what: &What) -> &'static str {
     }
 }
 
-fn text(what: &What) -> String {
+fn text(what: &What, names: Names<'_>) -> String {
     match what {
-        What::Switch(switched) => switch_text(switched),
+        What::Switch(switched) => switch_text(switched, names),
         What::Footing(on) => match footing(*on) {
             "good" => "candidates pass the threshold again".to_owned(),
             "last_good" => "no candidate passes the threshold; the last good set stays".to_owned(),
@@ -92,8 +115,8 @@ fn text(what: &What) -> String {
         What::Reloaded { changes } if changes.is_empty() => "reloaded: nothing has changed".to_owned(),
         What::Reloaded { changes } => format!("reloaded: {}", changes.join("; ")),
         What::ReloadRefused { faults } => format!("not reloaded: {}", faults.join("; ")),
-        What::Admin { backend, state } => format!("{backend} is {} by hand", state.label()),
-        What::Probe(ProbeRequest::One(backend)) => format!("{backend} is probed by hand"),
+        What::Admin { backend, state } => format!("{} is {} by hand", names.shown(backend), state.label()),
+        What::Probe(ProbeRequest::One(backend)) => format!("{} is probed by hand", names.shown(backend)),
         What::Probe(ProbeRequest::All) => "all are probed anew by hand".to_owned(),
         What::ProviderSaid { provider, candidates } => {
             format!("provider {provider} names {candidates} candidates now")
@@ -106,9 +129,9 @@ fn text(what: &What) -> String {
     }
 }
 
-fn switch_text(switched: &Switched) -> String {
-    let names = |addrs: &[SocketAddr]| {
-        let all: Vec<String> = addrs.iter().map(ToString::to_string).collect();
+fn switch_text(switched: &Switched, names: Names<'_>) -> String {
+    let shown = |addrs: &[SocketAddr]| {
+        let all: Vec<String> = addrs.iter().map(|addr| names.shown(addr)).collect();
         if all.is_empty() {
             "nobody".to_owned()
         } else {
@@ -119,14 +142,15 @@ fn switch_text(switched: &Switched) -> String {
     format!(
         "active set changed ({}): in {}; out {}; mean score {before:.1} -> {after:.1}",
         switched.reason.label(),
-        names(&switched.joined),
-        names(&switched.left)
+        shown(&switched.joined),
+        shown(&switched.left)
     )
 }
 
-fn details(what: &What) -> Value {
+fn details(what: &What, names: Names<'_>) -> Value {
     match what {
         What::Switch(switched) => json!({
+            "names": named(&[&switched.joined, &switched.left], names),
             "reason": switched.reason.label(),
             "joined": switched.joined,
             "left": switched.left,
@@ -140,9 +164,11 @@ fn details(what: &What) -> Value {
         What::Uplink => json!({}),
         What::Reloaded { changes } => json!({ "changes": changes }),
         What::ReloadRefused { faults } => json!({ "faults": faults }),
-        What::Admin { backend, state } => json!({ "backend": backend, "state": state.label() }),
-        What::Probe(ProbeRequest::One(backend)) => json!({ "backend": backend }),
-        What::Probe(ProbeRequest::All) => json!({ "backend": null }),
+        What::Admin { backend, state } => {
+            json!({ "backend": backend, "name": names.of(backend), "state": state.label() })
+        }
+        What::Probe(ProbeRequest::One(backend)) => json!({ "backend": backend, "name": names.of(backend) }),
+        What::Probe(ProbeRequest::All) => json!({ "backend": null, "name": null }),
         What::ProviderSaid { provider, candidates } => {
             let candidates = u64::try_from(*candidates).unwrap_or(u64::MAX);
             json!({ "provider": provider, "candidates": candidates })
@@ -151,6 +177,14 @@ fn details(what: &What) -> Value {
         What::ProviderBack { provider } => json!({ "provider": provider }),
         What::LogLevel(level) => json!({ "level": level.as_str().to_lowercase() }),
     }
+}
+
+/// The names of those who have one.
+fn named<'n>(addrs: &[&[SocketAddr]], names: Names<'n>) -> BTreeMap<SocketAddr, &'n str> {
+    let addrs = addrs.iter().copied().flatten();
+    addrs
+        .filter_map(|addr| Some((*addr, names.0?.name_of(addr)?)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -178,7 +212,8 @@ mod tests {
             left: Vec::new(),
             means: (1.0, 2.0),
         };
-        let stream = stream(&[event(7, what), event(8, What::Switch(switched))]);
+        let nobody = Directory::empty(crate::reactor::limits::Limits::NONE);
+        let stream = stream(&[event(7, what), event(8, What::Switch(switched))], &nobody);
         let frames: Vec<&str> = stream.trim_end().split("\n\n").collect();
         assert_eq!(frames.len(), 2, "{stream}");
         let lines: Vec<&str> = frames[0].lines().collect();

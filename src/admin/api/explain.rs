@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::places::{Occupancy, Places};
 use super::services::footing;
 use super::shapes::{Parts, millis, rounded, seconds};
+use crate::candidates::CandidateSet;
 use crate::selector::decide::{Contest, Fault, Footing, Outcome, SwitchReason};
 use crate::selector::record::{Bar, Course, Record, Row, Verdict};
 
@@ -80,6 +81,7 @@ struct Weighed {
 #[derive(Debug, Serialize)]
 struct Subject {
     addr: SocketAddr,
+    name: Option<String>,
     state: &'static str,
     score: f64,
     parts: Option<Parts>,
@@ -98,9 +100,9 @@ struct Subject {
     change: Option<String>,
 }
 
-/// What is known of how a service is chosen for.
+/// What is known of how a service is chosen for; names are those of its list.
 pub(super) fn explain(
-    service: &str,
+    (service, list): (&str, &CandidateSet),
     record: Option<&Record>,
     present: &Present,
     now: Instant,
@@ -128,6 +130,7 @@ pub(super) fn explain(
     };
     let words = Words {
         record,
+        list,
         occupancy,
         now,
     };
@@ -232,6 +235,7 @@ fn crowding(occupancy: &Occupancy) -> impl Iterator<Item = String> {
 struct Words<'a> {
     record: &'a Record,
     occupancy: &'a Occupancy,
+    list: &'a CandidateSet,
     now: Instant,
 }
 
@@ -360,6 +364,7 @@ impl Words<'_> {
         };
         Subject {
             addr: rated.addr,
+            name: self.list.name_of(&rated.addr).map(str::to_owned),
             state: row.admin.label(),
             score: rounded(rated.score),
             parts: row.score.as_ref().map(Parts::of),
@@ -471,8 +476,10 @@ impl Words<'_> {
             .filter(|one| matches!(one.verdict, Verdict::In { .. }));
         match members.next_back() {
             Some(last) if last.rated.score > row.rated.score => format!(
-                "More than the {:.1} points of {}, and by enough.",
-                last.rated.score, last.rated.addr
+                "More than the {:.1} points of {}{}, and by enough.",
+                last.rated.score,
+                last.rated.addr,
+                self.list.name_behind(&last.rated.addr)
             ),
             Some(_) | None => "A higher rank, by enough.".to_owned(),
         }

@@ -55,6 +55,7 @@ pub(super) struct Long {
 #[derive(Debug, Serialize)]
 struct Member {
     addr: SocketAddr,
+    name: Option<String>,
     state: &'static str,
     score: f64,
     parts: Option<Parts>,
@@ -132,7 +133,10 @@ pub(super) fn one(
     let active = live.active.load();
     let admin = live.admin.load();
     let board = live.board.read().unwrap_or_else(PoisonError::into_inner);
+    let list = live.candidates.load();
+    let name_of = |addr: &SocketAddr| list.name_of(addr).map(str::to_owned);
     let member = |backend: &Arc<Backend>| Member {
+        name: name_of(&backend.addr),
         state: admin.of(&backend.addr).label(),
         ..Member::of(backend, board.score(&backend.addr).as_ref(), now)
     };
@@ -144,7 +148,10 @@ pub(super) fn one(
     Long {
         short: Short::of(service, listens.map(|one| one.bound).collect()),
         members,
-        withdrawn_candidates: admin.withdrawn().map(Withdrawn::of).collect(),
+        withdrawn_candidates: admin
+            .withdrawn()
+            .map(|(addr, state)| Withdrawn::of(addr, name_of(&addr), state))
+            .collect(),
         known,
         answering,
         switches: switches
@@ -182,6 +189,7 @@ impl Member {
         let shares = || backend.shares.iter();
         Self {
             addr: backend.addr,
+            name: None,
             state: "",
             score: score.map_or(0.0, |score| rounded(score.total)),
             parts: score.map(Parts::of),

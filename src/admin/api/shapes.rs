@@ -67,13 +67,15 @@ impl Parts {
 #[derive(Debug, Serialize)]
 pub(super) struct Withdrawn {
     pub(super) addr: SocketAddr,
+    pub(super) name: Option<String>,
     pub(super) state: &'static str,
 }
 
 impl Withdrawn {
-    pub(super) fn of((addr, state): (SocketAddr, AdminState)) -> Self {
+    pub(super) fn of(addr: SocketAddr, name: Option<String>, state: AdminState) -> Self {
         Self {
             addr,
+            name,
             state: state.label(),
         }
     }

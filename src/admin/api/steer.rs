@@ -37,7 +37,8 @@ pub(super) fn set_state(hub: &Hub, service: &Service, backend: SocketAddr, state
     if was != state {
         log::info!(
             service = name;
-            "{backend} of service {name} is set to {} by hand; it was {}", state.label(), was.label()
+            "{backend}{} of service {name} is set to {} by hand; it was {}",
+            list.name_behind(&backend), state.label(), was.label()
         );
         // Before what follows from it is told. This thread is the only one that writes states.
         hub.events
@@ -47,6 +48,7 @@ pub(super) fn set_state(hub: &Hub, service: &Service, backend: SocketAddr, state
     let answer = json!({
         "service": name,
         "backend": backend,
+        "name": list.name_of(&backend),
         "state": state.label(),
         "was": was.label(),
     });

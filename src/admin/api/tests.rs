@@ -16,7 +16,7 @@ use crate::reactor::{Listed, Row, Stage};
 use crate::scorer::sample::{Outcome as Sampled, Source};
 use crate::selector::Selector;
 use crate::service::provided::Standing;
-use crate::service::stage::{addr, hub, publish, sample, service, spec};
+use crate::service::stage::{addr, hub, list_saying, publish, sample, service, service_of, spec};
 use crate::service::{AdminState, Hub, ProbeRequest, Service};
 
 /// A hub with one service that has been evaluated, and a configuration.
@@ -502,6 +502,69 @@ fn providers_are_told_of_with_what_they_name_and_how_they_fare() {
     hub.provided.standings.publish(Arc::default());
     let (_, body) = ask(&hub, Wish::Look, "/api/v1/services/default");
     assert_eq!(body["providers"][1]["answered_seconds_ago"], Value::Null);
+}
+
+#[test]
+fn names_stand_beside_addresses() {
+    let hub = hub();
+    let list = list_saying(&[(1, "name=hk1"), (2, "name=\"香港 2\""), (3, ""), (4, "name=out")]);
+    let one = service_of(&hub, "default", list, spec(|_| ()));
+    publish(&hub, &[&one]);
+    one.live
+        .is_swept
+        .store(true, std::sync::atomic::Ordering::Relaxed);
+    for port in 1..=4 {
+        let answer = Sampled::Success(Duration::from_millis(port.into()));
+        let sample = sample(&one, port, (Source::Probe, answer), hub.started_at);
+        one.live.board.write().expect("not poisoned").record(&sample);
+    }
+    Selector::new(Arc::clone(&hub)).step(hub.started_at);
+    let drain = format!("/api/v1/services/default/drain?backend={}", addr(4));
+    assert_eq!(ask(&hub, Wish::Change, &drain).1["name"], "out");
+    let names = |rows: &Value| -> Vec<(String, Value)> {
+        let row = |row: &Value| {
+            (
+                row["addr"].as_str().expect("text").to_owned(),
+                row["name"].clone(),
+            )
+        };
+        let mut names: Vec<_> = rows.as_array().expect("rows").iter().map(row).collect();
+        names.sort_by(|a, b| a.0.cmp(&b.0));
+        names
+    };
+    let expected = |ports: &[u16]| -> Vec<(String, Value)> {
+        let names = [Value::from("hk1"), "香港 2".into(), Value::Null, "out".into()];
+        let named = |port: &u16| (addr(*port).to_string(), names[usize::from(*port) - 1].clone());
+        ports.iter().map(named).collect()
+    };
+    let look = |path: &str| ask(&hub, Wish::Look, &format!("/api/v1/{path}")).1;
+    let details = look("services/default");
+    assert_eq!(names(&details["members"]), expected(&[1, 2, 3]));
+    assert_eq!(names(&details["withdrawn_candidates"]), expected(&[4]));
+    assert_eq!(
+        names(&look("services/default/candidates")["candidates"]),
+        expected(&[1, 2, 3, 4])
+    );
+    assert_eq!(
+        names(&look("services/default/explain")["members"]),
+        expected(&[1, 2, 3])
+    );
+    let connections = look("connections");
+    assert_eq!(
+        connections["connections"][2]["backend_name"], "hk1",
+        "{connections}"
+    );
+    let events = look("events");
+    let [switch, drained] = [0, 1].map(|place| &events["events"][place]);
+    assert_eq!(
+        switch["details"]["names"][addr(2).to_string()],
+        "香港 2",
+        "{events}"
+    );
+    let text = switch["text"].as_str().expect("text");
+    assert!(text.contains(&format!("{} (香港 2)", addr(2))), "{text}");
+    assert_eq!(drained["details"]["name"], "out");
+    assert_eq!(drained["text"], format!("{} (out) is drain by hand", addr(4)));
 }
 
 #[test]

@@ -704,7 +704,7 @@ const scoreKey = (most) => h("div", null,
 const STATES = { ready: "good", drain: "warn", maintenance: "bad" };
 const tag = (kind, name) => h("span.tag." + kind, null, t(name));
 const stateTag = (state) => (state === "ready" ? null : tag(STATES[state], state));
-const who = (row, ...tags) => ["head addr mono", [row.addr, " ", stateTag(row.state), tags]];
+const who = (row, ...tags) => ["head addr mono", [row.addr, " ", row.name, " ", stateTag(row.state), tags]];
 function actions(row) {
 	if (!mayWrite()) return null;
 	const one = (act) => button("steer", t(act), { "data-to": act, "data-addr": row.addr, title: t(act + "_hint"), "aria-label": `${t(act)} ${row.addr}` });
@@ -750,8 +750,8 @@ function membersSection(one) {
 	return section("members", t("members"), [h("span.grow"), pager("members", from, shown.length, one.members.length)],
 		table(t("members"), columns, rows), rows.length ? scoreKey(most) : null,
 		one.withdrawn_candidates.length ? h("div", null, h("h3", null, t("withdrawn")),
-			table(t("withdrawn"), withActions([[t("address")], [t("state")]]),
-				one.withdrawn_candidates.slice(0, 200).map((row) => ["out" + row.addr, [["head addr mono", row.addr], ["", stateTag(row.state)], ...actionCell(row)]]))) : null);
+			table(t("withdrawn"), withActions([[t("address")]]),
+				one.withdrawn_candidates.slice(0, 200).map((row) => ["out" + row.addr, [who(row), ...actionCell(row)]]))) : null);
 }
 
 function why() {
@@ -791,7 +791,7 @@ function connections(name) {
 	if (!told) return null;
 	const all = told.connections, mine = name === null ? all : all.filter((row) => row.service === name);
 	const rows = mine.map((row) => [`${row.client}>${row.listener}`, [
-		["head addr mono", row.client], ...(name === null ? [["", row.service]] : []), ["addr mono", row.backend || "–"],
+		["head addr mono", row.client], ...(name === null ? [["", row.service]] : []), ["addr mono", [row.backend || "–", " ", row.backend_name]],
 		["", row.via ? word("via", row.via) : "–"], ["", word("st", row.stage)], ["num", span(row.age_seconds)], ["num", span(row.idle_seconds)],
 		["num", bytes(row.bytes_to_backend)], ["num", bytes(row.bytes_to_client)]]]);
 	const columns = [[t("client")], ...(name === null ? [[t("service")]] : []), [t("backend")], [t("via")], [t("stage")], [t("age"), "num"], [t("idle"), "num"], [t("to_backend"), "num"], [t("to_client"), "num"]];

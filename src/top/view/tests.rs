@@ -77,6 +77,28 @@ fn everything_is_shown_where_there_is_room() {
 }
 
 #[test]
+fn names_stand_last_as_far_as_the_terminal_shows_them() {
+    let at = clock::now();
+    let mut now = snapshot(at, [0; 3]);
+    if let Some(member) = now.chosen.as_mut().and_then(|chosen| chosen.members.get_mut(0)) {
+        member.name = Some("香港 1".to_owned());
+    }
+    let row = |letters, columns| {
+        let scene = Scene {
+            now: &now,
+            before: None,
+            problem: None,
+        };
+        let view = View { letters, ..web() };
+        let lines = view.lines(&scene, Size { columns, rows: 24 });
+        lines.into_iter().map(|line| line.text).nth(9).expect("a member")
+    };
+    assert!(row(Letters::Any, 100).ends_with("  ready  香港 1"));
+    assert!(row(Letters::Ascii, 100).ends_with("  ready  ???? 1"));
+    assert!(row(Letters::Any, 58).ends_with("  ready"), "no room for names");
+}
+
+#[test]
 fn forty_columns_show_the_most_important() {
     let lines = shown(&web(), (40, 24));
     assert!(lines.iter().all(|line| line.len() <= 40), "{lines:#?}");
