@@ -233,14 +233,14 @@ fn no_file_keeps_it_from_starting() {
         shelf.start(&json!({}), &backend).stop();
         std::fs::read(shelf.path()).unwrap()
     };
-    let future = [b"tcp-forwarder-state 2".as_slice(), &whole[21..]].concat();
+    let future = [b"tcp-forwarder-state 3".as_slice(), &whole[21..]].concat();
     for (content, why) in [
         (whole[..whole.len() / 2].to_vec(), "it was cut"),
         (
             whole.iter().map(|byte| byte.wrapping_add(1)).collect(),
             "no state file",
         ),
-        (future, "version 2"),
+        (future, "version 3"),
         (Vec::new(), "empty"),
     ] {
         let shelf = Shelf::new();

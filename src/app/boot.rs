@@ -19,7 +19,7 @@ use super::error::AppError;
 use super::handle::{Errand, Handle};
 use super::inherited::Inherited;
 use super::journals::{self, Journals};
-use super::lists::Lists;
+use super::lists::{self, Lists};
 use super::ports;
 use super::run::App;
 use super::supervise;
@@ -158,8 +158,7 @@ fn start(
     let spawner = made.spawner.clone();
     let (admin_thread, admin) = made.admin.start(&spawner)?;
     let mut background = start_control(&spawner, made.prober, made.providers)?;
-    let mut keeper = Keeper::new(Arc::clone(&hub), &boot.config.process.state);
-    let (state, elapsed) = keeper.recall(clock::wall());
+    let (keeper, past) = recall(&hub, (&boot.config, &certificates), &mut boot.lists);
     let mut worker = Worker {
         hub: Arc::clone(&hub),
         mailboxes: made.mailboxes,
@@ -180,7 +179,7 @@ fn start(
         keeper,
         node: Some(made.node),
     };
-    worker.publish(&Past { state, elapsed });
+    worker.publish(&past);
     worker.start_sharing()?;
     let reactors = start_reactors(&spawner, made.reactors)?;
     wait_for_sets(&hub, &occurrences)?;
@@ -215,6 +214,14 @@ fn start(
     ]);
     background.extend(supervise::start(&spawner, notifier)?);
     Ok(App { background, ..app })
+}
+
+/// Reads what a process before this one knew, and takes up what its providers had said.
+fn recall(hub: &Arc<Hub>, made_of: (&Config, &Certificates), lists: &mut Lists) -> (Keeper, Past) {
+    let mut keeper = Keeper::new(Arc::clone(hub), &made_of.0.process.state);
+    let (state, elapsed) = keeper.recall(clock::wall());
+    hub.provided.recall(lists::recall(made_of, lists, &state));
+    (keeper, Past { state, elapsed })
 }
 
 /// Makes the sockets of another process ours, those at these listen addresses among them.

@@ -6,13 +6,15 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use log::warn;
+use log::{info, warn};
 
 use super::certificates::Certificates;
 use crate::base::file_watch::must_be_regular;
 use crate::candidates::{Account, CandidateSet, Host, HostNames, List, LoadError, Rules, list_file};
 use crate::config::{Config, Family, FileProvider, Provider, ServiceName, Supply};
-use crate::service::provided::{Ask, Question, RemoteList};
+use crate::service::provided::{Ask, Question, RemoteList, Said};
+use crate::state::keeper::Answers;
+use crate::state::snapshot::{MAX_ANSWER_LINES, SavedAnswer, State};
 
 /// The candidates of each service.
 pub type Lists = BTreeMap<ServiceName, Listed>;
@@ -221,6 +223,71 @@ pub(super) fn carry(
             }
         }
     }
+}
+
+/// What providers that are asked have said last, as it is saved: by service.
+pub(super) fn answers(questions: &[Arc<Question>], lists: &Lists) -> Answers {
+    let mut answers = Answers::new();
+    for question in questions {
+        let (service, index) = &question.place;
+        let part = lists.get(service).and_then(|listed| listed.part(*index));
+        let said = part.and_then(|part| match question.ask {
+            Ask::List(_) => part.own.as_ref(),
+            Ask::Hosts(..) | Ask::Service(..) => part.found.as_ref(),
+        });
+        let lines = said.and_then(|said| said.to_lines(MAX_ANSWER_LINES));
+        if let Some(lines) = lines.filter(|lines| !lines.is_empty()) {
+            let asked = question.fingerprint();
+            let answer = SavedAnswer { asked, lines };
+            answers
+                .entry(service.as_str().to_owned())
+                .or_default()
+                .push(answer);
+        }
+    }
+    answers
+}
+
+/// Takes in what providers have said to a process before this one; what that was.
+pub(super) fn recall(
+    (config, certificates): (&Config, &Certificates),
+    lists: &mut Lists,
+    state: &State,
+) -> Vec<Said> {
+    let mut all = Vec::new();
+    for question in questions(config, lists, certificates) {
+        let (service, index) = &question.place;
+        let saved = state.services.get(service.as_str());
+        let asked = question.fingerprint();
+        let answer = saved.and_then(|saved| saved.answers.iter().find(|answer| answer.asked == asked));
+        let (Some(answer), Some(listed)) = (answer, lists.get_mut(service)) else {
+            continue;
+        };
+        let provider = question.kind.at(*index);
+        // Each line has its port.
+        match CandidateSet::parse(&answer.lines.join("\n"), 1) {
+            Ok(set) => {
+                info!(
+                    service = service.as_str();
+                    "recalled what provider {provider} said last: {} candidates", set.len()
+                );
+                let set = Arc::new(set);
+                if let Ask::List(_) = question.ask {
+                    // Host names in it are known once it has been looked at.
+                    listed.hold([(*index, Part::holding(&set))]);
+                } else {
+                    listed.find(*index, Arc::clone(&set));
+                    let (question, hosts) = (Arc::new(question), Arc::default());
+                    all.push(Said { question, set, hosts });
+                }
+            }
+            Err(error) => warn!(
+                service = service.as_str();
+                "what provider {provider} said last is not in the state file as it was written: {error}"
+            ),
+        }
+    }
+    all
 }
 
 /// Every list that cannot be used; at least one.

@@ -94,7 +94,14 @@ impl Worker {
             self.hub.bells.worker.wait(next);
         }
         // Of two processes, one of which has handed over to the other, the new one has read this when it was asked to.
-        self.keeper.write(clock::now());
+        self.save();
+    }
+
+    /// Writes the state file, if anything has changed.
+    fn save(&mut self) {
+        let (questions, lists) = (self.hub.provided.questions.load(), &self.lists);
+        self.keeper
+            .write(|| lists::answers(&questions, lists), clock::now());
     }
 
     /// Does what it was asked for, and looks at files if it is time; when the next look is due.
@@ -133,7 +140,8 @@ impl Worker {
             }
         }
         self.take_said();
-        self.keeper.step(now);
+        let (questions, lists) = (self.hub.provided.questions.load(), &self.lists);
+        self.keeper.step(|| lists::answers(&questions, lists), now);
         if self
             .watches
             .is_due(now, look_interval(&self.hub.directory.load()))
@@ -153,7 +161,7 @@ impl Worker {
     #[cfg(unix)]
     fn offer(&mut self, guest: admin::Guest) {
         // Whoever asks reads it next.
-        self.keeper.write(clock::now());
+        self.save();
         takeover::offer(
             guest,
             &self.mailboxes,
@@ -488,6 +496,7 @@ impl Worker {
             }
         }
         publish_lists(&directory, &self.lists);
+        self.keeper.hear_answers();
         if has_hosts {
             self.ask();
         }

@@ -25,6 +25,7 @@ mod sampler;
 mod set;
 mod table;
 pub mod watch;
+mod written;
 
 pub use account::{Account, Assumed, BadLine, Counts, Warning};
 pub use list::{Host, HostNames, List, ListErrors, Rules};

@@ -15,6 +15,15 @@ pub(super) struct Note {
     name: Option<NameAt>,
 }
 
+/// One thing that entries say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said<'n> {
+    Weight(NonZeroU16),
+    Tier(u16),
+    Limit(NonZeroU32),
+    Name(&'n str),
+}
+
 /// What all entries say.
 #[derive(Debug, Clone)]
 pub(super) struct Notes {
@@ -40,6 +49,25 @@ impl<A: Address> Family<A> {
         }
     }
 
+    fn for_each(&self, names: &Names, tell: &mut impl FnMut((IpAddr, IpAddr, u16), Said<'_>))
+    where
+        A: Into<IpAddr>,
+    {
+        let span = |range: Range<A>| (range.first.into(), range.last.into(), range.port);
+        for (range, weight) in self.weights.iter() {
+            tell(span(range), Said::Weight(weight));
+        }
+        for (range, tier) in self.tiers.iter() {
+            tell(span(range), Said::Tier(tier));
+        }
+        for (range, limit) in self.limits.iter() {
+            tell(span(range), Said::Limit(limit));
+        }
+        for (range, name) in self.names.iter() {
+            tell(span(range), Said::Name(names.text(name)));
+        }
+    }
+
     fn is_same(&self, other: &Self, same_name: impl Fn(NameAt, NameAt) -> bool) -> bool {
         self.weights.is_same(&other.weights, |a, b| a == b)
             && self.tiers.is_same(&other.tiers, |a, b| a == b)
@@ -55,6 +83,19 @@ impl Notes {
             IpAddr::V4(ip) => self.v4.stated_of(ip, addr.port()),
             IpAddr::V6(ip) => self.v6.stated_of(ip, addr.port()),
         }
+    }
+
+    /// How many spans of addresses something is said of, each thing for itself.
+    pub(super) fn span_count(&self) -> usize {
+        let mut count = 0;
+        self.for_each(|_, _| count += 1);
+        count
+    }
+
+    /// Goes through all spans of addresses: first, last and port, and one thing that is said of them.
+    pub(super) fn for_each(&self, mut tell: impl FnMut((IpAddr, IpAddr, u16), Said<'_>)) {
+        self.v4.for_each(&self.names, &mut tell);
+        self.v6.for_each(&self.names, &mut tell);
     }
 
     /// The name of an address, which is not IPv4-mapped.

@@ -19,7 +19,7 @@ pub struct CandidateSet {
     pub(super) v4: Ranges<Ipv4Addr>,
     pub(super) v6: Ranges<Ipv6Addr>,
     /// None while no entry says anything.
-    notes: Option<Box<Notes>>,
+    pub(super) notes: Option<Box<Notes>>,
 }
 
 impl CandidateSet {

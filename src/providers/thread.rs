@@ -130,6 +130,7 @@ impl Providers {
         let of_lists: Vec<_> = self.questions.iter().filter(is_list).cloned().collect();
         let others = self.questions.iter().filter(|question| !is_list(question));
         let others: Vec<_> = others.cloned().collect();
+        self.book.recall(self.hub.provided.take_recalled());
         self.book.follow(&others, now);
         self.agenda.follow(&of_lists, now);
         let Self { agenda, fetches, .. } = self;

@@ -42,7 +42,7 @@ impl Record {
         let known = ServiceState {
             rows: self.0.save(MAX_ROWS, now),
             active,
-            lifetimes: Vec::new(),
+            ..ServiceState::default()
         };
         format::encode(&State {
             saved_at_ms: wall_ms(wall),

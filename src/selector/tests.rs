@@ -433,6 +433,7 @@ fn the_set_of_a_process_before_is_the_first_one_and_the_dead_leave_it() {
             addr: addr(3),
             life_ms: 4_000,
         }],
+        answers: Vec::new(),
     };
     let live = Live::new(list(1..=9).into(), &Scoring::default(), &bench.hub.bells);
     let live = live.recalling(&saved, Duration::from_secs(60), now);

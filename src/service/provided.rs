@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::base::doorbell::{Doorbell, listeners};
+use crate::base::hash;
 use crate::base::published::Published;
 use crate::candidates::{CandidateSet, Host, Rules};
 use crate::config::{Dns, Family, HttpProvider, HttpUrl, ProviderKind, ServiceName};
@@ -27,6 +28,23 @@ pub struct Question {
     pub ask: Ask,
     /// How DNS is asked.
     pub dns: Arc<Dns>,
+}
+
+impl Question {
+    /// What tells its answers from those to other questions, beyond this process: a hash of the type of the provider and of
+    /// what is asked, whichever place and servers it has.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let asked = match &self.ask {
+            // As `is_same_list` has it.
+            Ask::List(list) => {
+                let (format, pointer) = (list.http.format, &list.http.pointer);
+                format!("{:?} {format:?} {pointer:?} {:?}", list.url, list.rules)
+            }
+            Ask::Hosts(..) | Ask::Service(..) => format!("{:?}", self.ask),
+        };
+        hash::fnv1a(format!("{:?} {asked}", self.kind).bytes())
+    }
 }
 
 /// What is asked.
@@ -150,6 +168,8 @@ pub struct Provided {
     pub standings: Published<BTreeMap<Place, Standing>>,
     /// By provider; what was looked up of the host names of its list stands beside the list.
     said: Mutex<BTreeMap<(Place, Share), Said>>,
+    /// What providers have said to a process before this one. Written by `app` at the start, taken by the providers.
+    recalled: Mutex<Vec<Said>>,
     worker: Arc<Doorbell>,
 }
 
@@ -161,6 +181,7 @@ impl Provided {
             questions: Arc::new(Published::heard_by(listeners([&providers]), Vec::new())),
             standings: Published::new(BTreeMap::new()),
             said: Mutex::default(),
+            recalled: Mutex::default(),
             worker,
         }
     }
@@ -175,6 +196,16 @@ impl Provided {
     /// Takes what was said since the last call.
     pub fn take(&self) -> Vec<Said> {
         std::mem::take(&mut *self.lock()).into_values().collect()
+    }
+
+    /// Leaves word of what was said to a process before this one; before the first question is asked.
+    pub fn recall(&self, said: Vec<Said>) {
+        *self.recalled.lock().unwrap_or_else(PoisonError::into_inner) = said;
+    }
+
+    /// Takes that.
+    pub fn take_recalled(&self) -> Vec<Said> {
+        std::mem::take(&mut *self.recalled.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(Place, Share), Said>> {

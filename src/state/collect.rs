@@ -1,10 +1,11 @@
 //! What all services know, as it is to be saved. Reads what each thread has published, and locks each board for as long as its rows
 //! are copied.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::snapshot::{MAX_MEMBERS, MAX_ROWS, SavedLifetime, ServiceState, State, wall_ms};
+use super::snapshot::{MAX_MEMBERS, MAX_ROWS, SavedAnswer, SavedLifetime, ServiceState, State, wall_ms};
 use crate::backend::Backend;
 use crate::service::directory::Service;
 use crate::service::id::ServiceId;
@@ -24,10 +25,21 @@ pub fn progress(services: &[Arc<Service>]) -> Progress {
     progress.filter(|(_, changes, _)| *changes > 0).collect()
 }
 
+/// What providers that are asked have said last, by service.
+pub type Answers = BTreeMap<String, Vec<SavedAnswer>>;
+
 /// What is known now.
 #[must_use]
-pub fn collect(services: &[Arc<Service>], now: Instant, wall: SystemTime) -> State {
-    let named = |service: &Arc<Service>| (service.name.as_str().to_owned(), of(service, now));
+pub fn collect(services: &[Arc<Service>], mut answers: Answers, now: Instant, wall: SystemTime) -> State {
+    let named = |service: &Arc<Service>| {
+        let name = service.name.as_str().to_owned();
+        let answers = answers.remove(&name).unwrap_or_default();
+        let state = ServiceState {
+            answers,
+            ..of(service, now)
+        };
+        (name, state)
+    };
     State {
         saved_at_ms: wall_ms(wall),
         services: services.iter().map(named).collect(),
@@ -50,5 +62,6 @@ fn of(service: &Service, now: Instant) -> ServiceState {
         rows: board.save(MAX_ROWS, now),
         active: members.clone().map(|backend| backend.addr).collect(),
         lifetimes: members.filter_map(lifetime).collect(),
+        answers: Vec::new(),
     }
 }

@@ -1,11 +1,13 @@
 //! The state file: snapshot <-> bytes. Pure.
 //!
 //! ```text
-//! tcp-forwarder-state 1 <bytes that follow> <their checksum>
+//! tcp-forwarder-state 2 <bytes that follow> <their checksum>
 //! {"saved_at_ms":1764000000000}
 //! {"service":"web"}
 //! {"active":"192.0.2.1:443"}
 //! {"lifetime":{"addr":"192.0.2.1:443","life_ms":42000}}
+//! {"answer":1234567890}
+//! {"said":"192.0.2.1:443 # hk1"}
 //! {"row":{"addr":"192.0.2.1:443","age_ms":1200,"history":{ ... }}}
 //! ```
 //!
@@ -20,12 +22,14 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::snapshot::{MAX_MEMBERS, MAX_ROWS, SavedLifetime, ServiceState, State};
+use super::snapshot::{
+    MAX_ANSWER_LINES, MAX_MEMBERS, MAX_ROWS, SavedAnswer, SavedLifetime, ServiceState, State,
+};
 use crate::base::hash;
 use crate::scorer::board::SavedRow;
 
 /// The version that is written, and the only one that is read.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The longest file, in bytes.
 pub const MAX_BYTES: usize = 8 << 20;
@@ -48,6 +52,9 @@ enum Line {
     Service(String),
     Active(SocketAddr),
     Lifetime(SavedLifetime),
+    /// What follows was said to this question.
+    Answer(u64),
+    Said(String),
     Row(SavedRow),
 }
 
@@ -86,7 +93,8 @@ impl fmt::Display for Broken {
     }
 }
 
-/// The bytes of a snapshot. What would be too much is left out: rows first, from the end of each service's.
+/// The bytes of a snapshot. What would be too much is left out: answers as a whole, for half of one was never said, then rows from
+/// the end of each service's.
 #[must_use]
 pub fn encode(state: &State) -> Vec<u8> {
     let mut body = Body::default();
@@ -104,6 +112,14 @@ pub fn encode(state: &State) -> Vec<u8> {
         }
         for lifetime in service.lifetimes.iter().take(MAX_MEMBERS) {
             body.add(&Line::Lifetime(*lifetime));
+        }
+        // Half of the share is for rows.
+        let room = (begin + share / 2).min(MAX_BYTES - MAX_HEADER_BYTES);
+        let mut lines = MAX_ANSWER_LINES;
+        for answer in &service.answers {
+            if answer.lines.len() <= lines && body.add_answer(answer, room) {
+                lines -= answer.lines.len();
+            }
         }
         for row in service.rows.iter().take(MAX_ROWS) {
             if body.bytes.len() - begin + MAX_LINE_BYTES <= share {
@@ -127,6 +143,19 @@ struct Body {
 }
 
 impl Body {
+    /// Adds an answer, if all of it has room before this place; whether it had.
+    fn add_answer(&mut self, answer: &SavedAnswer, room: usize) -> bool {
+        let begin = self.bytes.len();
+        let mut lines = answer.lines.iter().map(|line| Line::Said(line.clone()));
+        let fits = self.add(&Line::Answer(answer.asked))
+            && lines.all(|line| self.bytes.len() <= room && self.add(&line))
+            && self.bytes.len() <= room;
+        if !fits {
+            self.bytes.truncate(begin);
+        }
+        fits
+    }
+
     /// Adds a line, if there is room for it; whether there was.
     fn add(&mut self, line: &Line) -> bool {
         let Ok(mut text) = serde_json::to_vec(line) else {
@@ -167,13 +196,33 @@ pub fn decode(bytes: &[u8]) -> Result<State, Broken> {
                 service.lifetimes.push(lifetime);
             }
             (Line::Row(row), Some(service)) if service.rows.len() < MAX_ROWS => service.rows.push(row),
+            (Line::Answer(asked), Some(service)) if service.answers.len() < MAX_MEMBERS => {
+                service.answers.push(SavedAnswer {
+                    asked,
+                    lines: Vec::new(),
+                });
+            }
+            (Line::Said(line), Some(service)) => add_line(service, line).ok_or(broken)?,
             (
-                Line::SavedAtMs(_) | Line::Service(_) | Line::Active(_) | Line::Lifetime(_) | Line::Row(_),
+                Line::SavedAtMs(_)
+                | Line::Service(_)
+                | Line::Active(_)
+                | Line::Lifetime(_)
+                | Line::Answer(_)
+                | Line::Said(_)
+                | Line::Row(_),
                 _,
             ) => return Err(broken),
         }
     }
     Ok(state)
+}
+
+/// Adds a line to the last answer; none if there is no answer, or there are too many lines.
+fn add_line(service: &mut ServiceState, line: String) -> Option<()> {
+    let lines: usize = service.answers.iter().map(|answer| answer.lines.len()).sum();
+    let answer = service.answers.last_mut()?;
+    (lines < MAX_ANSWER_LINES).then(|| answer.lines.push(line))
 }
 
 /// What follows the first line, if that is right about it.

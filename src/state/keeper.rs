@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::{info, warn};
 
+pub use super::collect::Answers;
 use super::collect::{Progress, collect, progress};
 use super::file::{self, Loaded};
 use super::format;
@@ -28,6 +29,8 @@ pub struct Keeper {
     services: Vec<Arc<Service>>,
     /// What has been written.
     written: Progress,
+    /// Whether providers have said something that has not been written.
+    has_answers: bool,
     /// When it is looked at next whether something has changed.
     next: Option<Instant>,
     /// Whether the last attempt failed, and that was told.
@@ -46,10 +49,12 @@ impl Keeper {
             },
             services: Vec::new(),
             written: Progress::new(),
+            has_answers: false,
             next: None,
             is_failing: false,
         };
         keeper.adopt(rules, clock::now());
+        keeper.has_answers = false;
         keeper
     }
 
@@ -96,6 +101,7 @@ impl Keeper {
         if self.rules.path != rules.path {
             self.is_failing = false;
             self.written.clear();
+            self.has_answers = true;
         }
         self.rules = rules.clone();
         self.next = self.rules.path.as_ref().map(|_| now + self.rules.interval);
@@ -108,34 +114,40 @@ impl Keeper {
         }
     }
 
+    /// Providers have said something.
+    pub fn hear_answers(&mut self) {
+        self.has_answers = true;
+    }
+
     /// When [`step`](Self::step) is due.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
         self.next
     }
 
-    /// Writes what has changed, if it is time to.
-    pub fn step(&mut self, now: Instant) {
+    /// Writes what has changed, if it is time to; `answers` are what providers have said last.
+    pub fn step(&mut self, answers: impl FnOnce() -> Answers, now: Instant) {
         if self.next.is_some_and(|next| next <= now) {
             self.next = Some(now + self.rules.interval);
-            self.write(now);
+            self.write(answers, now);
         }
     }
 
     /// Writes what has changed since it was written last, if anything has.
-    pub fn write(&mut self, now: Instant) {
+    pub fn write(&mut self, answers: impl FnOnce() -> Answers, now: Instant) {
         let Some(path) = self.rules.path.clone() else {
             return;
         };
         let progress = progress(&self.services);
-        if progress == self.written {
+        if progress == self.written && !self.has_answers {
             return;
         }
         let wall = clock::wall();
-        let bytes = format::encode(&collect(&self.services, now, wall));
+        let bytes = format::encode(&collect(&self.services, answers(), now, wall));
         let stored = file::store(&path, &bytes, wall);
         if stored.is_ok() {
             self.written = progress;
+            self.has_answers = false;
             self.hub.state.written_ms.store(wall_ms(wall), Ordering::Relaxed);
         } else {
             self.hub.state.failures.fetch_add(1, Ordering::Relaxed);

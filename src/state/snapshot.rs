@@ -14,6 +14,9 @@ pub const MAX_ROWS: usize = 1024;
 /// The most members, and the most lifetimes, that are kept of one service.
 pub const MAX_MEMBERS: usize = 1024;
 
+/// The most lines that the answers of all providers of one service take.
+pub const MAX_ANSWER_LINES: usize = 32_768;
+
 /// What is older says nothing about the present.
 pub const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 
@@ -35,6 +38,17 @@ pub struct ServiceState {
     pub active: Vec<SocketAddr>,
     /// How long backends let warm connections live, where that was learned; at most [`MAX_MEMBERS`].
     pub lifetimes: Vec<SavedLifetime>,
+    /// What providers that are asked have said last; at most [`MAX_ANSWER_LINES`] lines in all.
+    pub answers: Vec<SavedAnswer>,
+}
+
+/// What a provider has said last.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SavedAnswer {
+    /// What it was asked: a fingerprint of the question.
+    pub asked: u64,
+    /// The answer, as lines of a candidate list.
+    pub lines: Vec<String>,
 }
 
 /// How old a backend lets unused connections become.
@@ -55,15 +69,17 @@ impl State {
         since_epoch.saturating_sub(Duration::from_millis(self.saved_at_ms))
     }
 
-    /// What of it is still worth something so long after it was saved: nothing that is older than [`MAX_AGE`].
+    /// What of it is still worth something so long after it was saved: nothing that was measured longer than [`MAX_AGE`] ago.
+    /// What a provider has said last stays in force for as long as it says nothing else, so that has no age.
     #[must_use]
     pub fn still_fresh(mut self, elapsed: Duration) -> Self {
-        if elapsed > MAX_AGE {
-            return Self::default();
-        }
         let is_fresh = |row: &SavedRow| elapsed.saturating_add(Duration::from_millis(row.age_ms)) <= MAX_AGE;
         for service in self.services.values_mut() {
             service.rows.retain(is_fresh);
+            if elapsed > MAX_AGE {
+                service.active.clear();
+                service.lifetimes.clear();
+            }
         }
         self
     }
@@ -111,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_older_than_a_day_is_kept() {
+    fn nothing_that_was_measured_longer_than_a_day_ago_is_kept() {
         let hour = Duration::from_secs(3600);
         let state = || State {
             saved_at_ms: 0,
@@ -120,21 +136,24 @@ mod tests {
                 ServiceState {
                     rows: [1, 20, 23].map(|hours| saved(hour * hours)).to_vec(),
                     active: vec![stage::addr(1)],
-                    lifetimes: Vec::new(),
+                    answers: vec![SavedAnswer::default()],
+                    ..ServiceState::default()
                 },
             )]),
         };
-        let rows = |elapsed| {
-            state()
-                .still_fresh(elapsed)
-                .services
-                .get("web")
-                .map(|web| web.rows.len())
+        let left = |elapsed| {
+            let state = state().still_fresh(elapsed);
+            let web = &state.services["web"];
+            (web.rows.len(), web.active.len(), web.answers.len())
         };
-        assert_eq!(rows(Duration::ZERO), Some(3));
-        assert_eq!(rows(hour * 3), Some(2));
-        assert_eq!(rows(hour * 24), Some(0));
-        assert_eq!(rows(hour * 24 + hour / 60), None);
-        assert_eq!(rows(Duration::MAX), None);
+        assert_eq!(left(Duration::ZERO), (3, 1, 1));
+        assert_eq!(left(hour * 3), (2, 1, 1));
+        assert_eq!(left(hour * 24), (0, 1, 1));
+        assert_eq!(
+            left(hour * 24 + hour / 60),
+            (0, 0, 1),
+            "what was said is in force"
+        );
+        assert_eq!(left(Duration::MAX), (0, 0, 1));
     }
 }

@@ -80,6 +80,8 @@ struct Record {
 struct Asked {
     question: Arc<Question>,
     told: Option<Arc<CandidateSet>>,
+    /// What was said to a process before this one, until each part of the answer is known to this one.
+    recalled: Option<Arc<CandidateSet>>,
     errors: u64,
     /// Since when something new has not been told.
     news_since: Option<Instant>,
@@ -91,25 +93,41 @@ pub struct Book {
     questions: Vec<Asked>,
     records: BTreeMap<Arc<Wanted>, Record>,
     agenda: BTreeSet<(Instant, Arc<Wanted>)>,
+    /// What was said to a process before this one, until the first questions are asked.
+    recalled: Vec<Said>,
 }
 
 impl Book {
+    /// Knows what was said to a process before this one: to the next questions that are asked that is what was said last.
+    pub fn recall(&mut self, said: Vec<Said>) {
+        self.recalled.extend(said);
+    }
+
     /// Asks these questions from now on, and no others; what is known already is not asked again before its time.
     pub fn follow(&mut self, questions: &[Arc<Question>], now: Instant) {
         let mut before = std::mem::take(&mut self.questions);
         for question in questions {
             let known = before.iter().position(|asked| asked.question == *question);
-            self.questions.push(match known {
-                Some(known) => before.swap_remove(known),
-                None => Asked {
-                    question: Arc::clone(question),
-                    told: None,
-                    errors: 0,
-                    news_since: Some(now),
-                },
-            });
+            let known = known.map(|known| before.swap_remove(known));
+            let asked = known.unwrap_or_else(|| self.new_question(question, now));
+            self.questions.push(asked);
+        }
+        if !questions.is_empty() {
+            self.recalled = Vec::new();
         }
         self.link(now);
+    }
+
+    fn new_question(&self, question: &Arc<Question>, now: Instant) -> Asked {
+        let recalled = self.recalled.iter().find(|said| said.question == *question);
+        let recalled = recalled.map(|said| Arc::clone(&said.set));
+        Asked {
+            question: Arc::clone(question),
+            told: recalled.clone(),
+            recalled,
+            errors: 0,
+            news_since: Some(now),
+        }
     }
 
     /// Which records are for which questions; forgets those that are for none, and wants those that are new.
@@ -288,11 +306,24 @@ impl Book {
             if !is_complete && now < since + COLLECTING {
                 continue;
             }
+            // A part of which nobody has said anything yet is what it was before.
+            let was_told = |wanted: &Wanted| {
+                let record = self.records.get(wanted);
+                record.is_some_and(|record| {
+                    record.answered_at.is_some() || matches!(record.outcome, Outcome::Nothing { .. })
+                })
+            };
+            let is_known_anew = self.wanted_by(at).iter().all(was_told);
             let set = self.set(at);
             let Some(asked) = self.questions.get_mut(at) else {
                 continue;
             };
             asked.news_since = None;
+            asked.recalled = asked.recalled.take().filter(|_| !is_known_anew);
+            let set = match &asked.recalled {
+                Some(recalled) => CandidateSet::union([&**recalled, &set]),
+                None => set,
+            };
             let is_told = asked.told.as_ref().is_some_and(|told| **told == set);
             if set.is_empty() || is_told {
                 continue;

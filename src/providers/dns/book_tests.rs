@@ -269,3 +269,42 @@ fn an_answer_that_nobody_wants_any_more_is_dropped() {
     book.end(&wanted, records(&["192.0.2.1"], 50), now, 0.5);
     assert!(book.news(now).is_empty() && book.agenda.is_empty());
 }
+
+#[test]
+fn what_was_said_before_stays_until_every_part_is_known_anew() {
+    let (mut book, now) = (Book::default(), clock::now());
+    let question = hosts(&["a.example", "b.example"], Family::Ipv4);
+    let before = CandidateSet::parse("192.0.2.1:80\n192.0.2.2:80", 80).expect("a list");
+    let said = Said {
+        question: Arc::clone(&question),
+        set: Arc::new(before),
+    };
+    // The thread may look before there is anything to ask.
+    book.recall(vec![said]);
+    book.follow(&[], now);
+    book.follow(&[Arc::clone(&question)], now);
+    let standing = |book: &Book| book.standings().into_values().next().expect("one provider");
+    assert_eq!(
+        (standing(&book).candidates, standing(&book).answered_at),
+        (2, None)
+    );
+    let silent = |wanted: &Wanted| match shown(&wanted.name).as_str() {
+        "a.example" => records(&["192.0.2.9"], 5),
+        _ => Err(Failure::NoServer),
+    };
+    assert_eq!(answer(&mut book, now, silent), 2);
+    let all = ["192.0.2.1:80", "192.0.2.2:80", "192.0.2.9:80"].map(str::to_owned);
+    assert_eq!(
+        told(&mut book, now),
+        Some(all.to_vec()),
+        "b.example may be what it was"
+    );
+    let later = now + SECOND;
+    assert_eq!(answer(&mut book, later, |_| records(&["192.0.2.8"], 5)), 1);
+    let new = ["192.0.2.8:80", "192.0.2.9:80"].map(str::to_owned);
+    assert_eq!(told(&mut book, later), Some(new.to_vec()));
+    // Asked once more, it is a new question.
+    book.follow(&[], later);
+    book.follow(&[question], later);
+    assert_eq!(standing(&book).candidates, 0);
+}
