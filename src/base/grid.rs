@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 /// The multiples of one interval since one origin.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grid {
     origin: Instant,
     interval: Duration,

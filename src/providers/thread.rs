@@ -15,7 +15,9 @@ use super::http::agenda::{Agenda, News};
 use super::http::{Fetched, Fetches, MOST_FETCHES};
 use crate::base::clock;
 use crate::base::doorbell::Doorbell;
+use crate::base::grid::Grid;
 use crate::base::published::Reader;
+use crate::service::Service;
 use crate::service::events::What;
 use crate::service::hub::Hub;
 use crate::service::provided::{Ask, Place, Question, Standing};
@@ -99,6 +101,7 @@ impl Providers {
                 self.follow(now);
                 self.telling = Some(now);
             }
+            self.follow_slumber();
             self.begin(now);
             if self.telling.is_some_and(|at| at <= now) {
                 self.tell(now);
@@ -135,6 +138,18 @@ impl Providers {
         self.agenda.follow(&of_lists, now);
         let Self { agenda, fetches, .. } = self;
         fetches.retain(|id| agenda.wants(id));
+    }
+
+    /// Services that are asleep have nothing looked up but at the times of their looks.
+    fn follow_slumber(&mut self) {
+        let directory = self.hub.directory.load();
+        let asleep = directory
+            .services
+            .iter()
+            .filter(|service| service.live.slumber.load().is_asleep());
+        let looks = |service: &Arc<Service>| Grid::new(self.hub.started_at, service.spec.sleep.interval);
+        let asleep = asleep.map(|service| (service.name.clone(), looks(service)));
+        self.book.rest(asleep.collect());
     }
 
     /// Asks for what is due.

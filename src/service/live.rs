@@ -40,7 +40,8 @@ pub struct Live {
     pub board: RwLock<ScoreBoard>,
     /// The members that connections go to. Written by the selector; reactors, scorer and pools listen.
     pub active: Arc<Published<ActiveSet>>,
-    /// Whether the service is asleep. Written by the pools thread; prober, selector, worker and reactors listen.
+    /// Whether the service is asleep. Written by the pools thread; prober, selector, worker, providers and reactors
+    /// listen.
     pub slumber: Arc<Published<Slumber>>,
     /// Whom somebody has taken out by hand. Written by the admin port; prober and selector listen.
     pub admin: Arc<Published<AdminStates>>,
@@ -116,7 +117,12 @@ impl Live {
         let of_candidates: [Arc<dyn Ring>; 4] =
             [prober.clone(), scorer.clone(), selector.clone(), pools.clone()];
         let of_active = marks.with_reactors([scorer.clone(), pools.clone(), bells.main.clone()]);
-        let of_slumber = marks.with_reactors([prober.clone(), selector.clone(), bells.worker.clone()]);
+        let of_slumber = marks.with_reactors([
+            prober.clone(),
+            selector.clone(),
+            bells.worker.clone(),
+            bells.providers.clone(),
+        ]);
         let of_outset: [Arc<dyn Ring>; 2] = [scorer.clone(), prober.clone()];
         let of_admin: [Arc<dyn Ring>; 2] = [prober.clone(), selector.clone()];
         Self {

@@ -4,6 +4,9 @@
 //!
 //! A name whose servers fail, or say that there is no such name, keeps the addresses that it had last: what is gone from DNS
 //! for a moment is not gone. A name that has addresses of one family still has none of the other if its servers say so.
+//!
+//! A service that is asleep has nothing looked up but at the times of its looks; what is due until then waits for that, or for
+//! the service to wake.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -12,8 +15,9 @@ use std::time::{Duration, Instant};
 
 use super::exchange::{Answer, Failure};
 use super::message::{Data, DnsName, RecordType, Target, name_of, shown};
+use crate::base::grid::Grid;
 use crate::candidates::{CandidateSet, Stated};
-use crate::config::{Dns, Family};
+use crate::config::{Dns, Family, ServiceName};
 use crate::service::provided::{Ask, Place, Question, Said, Standing};
 
 /// First and longest pause after a failure; each pause is twice the one before.
@@ -82,6 +86,8 @@ struct Asked {
     told: Option<Arc<CandidateSet>>,
     /// What was said to a process before this one, until each part of the answer is known to this one.
     recalled: Option<Arc<CandidateSet>>,
+    /// When its service has its looks, while that is asleep.
+    looks: Option<Grid>,
     errors: u64,
     /// Since when something new has not been told.
     news_since: Option<Instant>,
@@ -95,6 +101,8 @@ pub struct Book {
     agenda: BTreeSet<(Instant, Arc<Wanted>)>,
     /// What was said to a process before this one, until the first questions are asked.
     recalled: Vec<Said>,
+    /// The services that are asleep, and when they have their looks.
+    asleep: BTreeMap<ServiceName, Grid>,
 }
 
 impl Book {
@@ -125,9 +133,40 @@ impl Book {
             question: Arc::clone(question),
             told: recalled.clone(),
             recalled,
+            looks: self.asleep.get(&question.place.0).copied(),
             errors: 0,
             news_since: Some(now),
         }
+    }
+
+    /// These services are asleep now, and no others.
+    pub fn rest(&mut self, asleep: BTreeMap<ServiceName, Grid>) {
+        if asleep == self.asleep {
+            return;
+        }
+        self.asleep = asleep;
+        for asked in &mut self.questions {
+            asked.looks = self.asleep.get(&asked.question.place.0).copied();
+        }
+        self.plan();
+    }
+
+    /// Works out anew what is asked for when.
+    fn plan(&mut self) {
+        let planned =
+            |(wanted, record): (&Arc<Wanted>, &Record)| Some((self.planned_at(record)?, Arc::clone(wanted)));
+        self.agenda = self.records.iter().filter_map(planned).collect();
+    }
+
+    /// When a record is asked for: when it is due, or if all whom it is for are asleep, at the next of their looks. What nobody
+    /// has asked for yet does not wait.
+    fn planned_at(&self, record: &Record) -> Option<Instant> {
+        let due = record.due?;
+        let looks = record.for_whom.iter().map(|at| self.questions.get(*at)?.looks);
+        let looks: Option<Vec<Grid>> = looks.collect();
+        let looks = looks.filter(|_| record.outcome != Outcome::Unasked);
+        let next = looks.into_iter().flatten().map(|looks| looks.next(due)).min();
+        Some(next.unwrap_or(due))
     }
 
     /// Which records are for which questions; forgets those that are for none, and wants those that are new.
@@ -152,8 +191,7 @@ impl Book {
             }
         }
         self.records.retain(|_, record| !record.for_whom.is_empty());
-        let due = |(wanted, record): (&Arc<Wanted>, &Record)| Some((record.due?, Arc::clone(wanted)));
-        self.agenda = self.records.iter().filter_map(due).collect();
+        self.plan();
     }
 
     /// The records that a question needs, as far as that is known.
@@ -231,6 +269,14 @@ impl Book {
 
     /// How it ended that a record was asked for; `jitter` is from 0 to 1.
     pub fn end(&mut self, wanted: &Arc<Wanted>, result: Result<Answer, Failure>, now: Instant, jitter: f64) {
+        let planned = self
+            .records
+            .get(wanted)
+            .and_then(|record| self.planned_at(record));
+        // It may have been forgotten and wanted again meanwhile.
+        if let Some(planned) = planned {
+            self.agenda.remove(&(planned, Arc::clone(wanted)));
+        }
         // Nobody wants it any more.
         let Some(record) = self.records.get_mut(wanted) else {
             return;
@@ -272,13 +318,14 @@ impl Book {
         };
         record.outcome = outcome;
         record.error = error;
-        let due = now + pause;
-        // It may have been forgotten and wanted again meanwhile.
-        if let Some(before) = record.due.replace(due) {
-            self.agenda.remove(&(before, Arc::clone(wanted)));
-        }
+        record.due = Some(now + pause);
         let for_whom = record.for_whom.clone();
-        self.agenda.insert((due, Arc::clone(wanted)));
+        let planned = self
+            .records
+            .get(wanted)
+            .and_then(|record| self.planned_at(record));
+        self.agenda
+            .extend(planned.map(|planned| (planned, Arc::clone(wanted))));
         for at in for_whom {
             if let Some(asked) = self.questions.get_mut(at) {
                 asked.errors += u64::from(has_failed || outcome == Outcome::Nothing { exists: false });
@@ -422,7 +469,9 @@ impl Book {
                 let newest = records.iter().filter_map(|record| record.answered_at).max();
                 oldest = oldest.into_iter().chain(newest).min();
             }
-            let due = all.iter().map(|wanted| self.records.get(wanted)?.due);
+            let due = all
+                .iter()
+                .map(|wanted| self.planned_at(self.records.get(wanted)?));
             let due: Option<Vec<Instant>> = due.collect();
             let standing = Standing {
                 kind: asked.question.kind,
