@@ -1,6 +1,6 @@
 //! Arguments -> configuration -> app -> exit status; nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -10,15 +10,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tcp_forwarder::app::{
-    App, Boot, Certificates, Errand, Inherited, Launch, Lists, certificate_remarks, load_certificates,
-    read_lists, tell_list,
+    App, Boot, Certificates, Errand, Inherited, Launch, Listed, Lists, Part, certificate_remarks,
+    load_certificates, look_up, read_lists, tell_list,
 };
 use tcp_forwarder::ask::{self, Client, Door, Paper, Token};
 use tcp_forwarder::base::doorbell::Doorbell;
-use tcp_forwarder::candidates::{Account, CandidateSet, LoadError, Rules, list_file};
+use tcp_forwarder::candidates::{Account, HostNames, List, LoadError, Rules, list_file};
 use tcp_forwarder::check::Report;
 use tcp_forwarder::cli::{self, Address, Asked, EarlyExit, Invocation, Origin, Source};
-use tcp_forwarder::config::{self, Config, ServiceName};
+use tcp_forwarder::config::{self, Config, Provider, ServiceName};
 use tcp_forwarder::demo::{self, Setup};
 use tcp_forwarder::handover;
 use tcp_forwarder::last_words::{self, EXIT_FAILURE};
@@ -152,9 +152,7 @@ fn check(path: &Path) -> Result<(), Failure> {
         certificates: &certificates,
     });
     for (list, account) in &accounts {
-        for remark in account.remarks() {
-            eprint(&format!("{}: {remark}", list.display()));
-        }
+        eprint_remarks(list, account);
     }
     for (name, spec) in &config.services {
         let credentials = certificates.get(name).cloned().unwrap_or_default();
@@ -166,7 +164,6 @@ fn check(path: &Path) -> Result<(), Failure> {
 }
 
 fn scan(source: Source, options: &scan::Options) -> Result<(), Failure> {
-    let subject = scanned(source)?;
     let signals = signals::block()?;
     let (bell, is_over) = (Arc::new(Doorbell::default()), Arc::new(AtomicBool::new(false)));
     let (stop, rings) = (Arc::clone(&is_over), Arc::clone(&bell));
@@ -177,6 +174,7 @@ fn scan(source: Source, options: &scan::Options) -> Result<(), Failure> {
         }
         Signal::Reload | Signal::ReopenLogs | Signal::End => {}
     })?;
+    let subject = scanned(source, &is_over)?;
     let found = scan::run(&subject, options, &bell, &is_over)?;
     write_all(&found)
 }
@@ -245,47 +243,45 @@ fn unanswered(error: &ask::Failure) -> Failure {
     }
 }
 
-/// The candidates of a scan, and whose they are.
-fn scanned(source: Source) -> Result<Subject, Failure> {
+/// The candidates of a scan, and whose they are; says what people should know of the lists that they are from.
+fn scanned(source: Source, is_over: &AtomicBool) -> Result<Subject, Failure> {
     match source {
         Source::Entries(entries, port) => {
-            let parsed = CandidateSet::parse(&entries.join("\n"), port);
-            parsed.map(of_nobody).map_err(|error| misuse(&error.to_string()))
+            let list = list_file::read_entries(&entries, port).map_err(|error| misuse(&error.to_string()))?;
+            list.account.remarks().for_each(|remark| eprint(&remark));
+            of_list(list, is_over)
         }
-        Source::List(path, port) => list_file::load(&path, Rules::strict(port))
-            .map(|list| of_nobody(list.set))
-            .map_err(|error| Failure {
+        Source::List(path, port) => {
+            let list = list_file::load(&path, with_names(port)).map_err(|error| Failure {
                 status: match &error {
                     LoadError::Unreadable { .. } => EXIT_FAILURE,
                     LoadError::Bad { .. } => cli::EXIT_USAGE,
                 },
                 text: error.to_string(),
-            }),
-        Source::Service { config, name } => of_service(&config, name.as_deref()),
+            })?;
+            eprint_remarks(&path, &list.account);
+            of_list(list, is_over)
+        }
+        Source::Service { config, name } => of_service(&config, name.as_deref(), is_over),
     }
 }
 
-/// Candidates without a configuration: a state file of theirs is for the only service of one that says nothing else.
-fn of_nobody(set: CandidateSet) -> Subject {
-    let remotes = config::Remotes::default();
-    Subject {
-        set: Arc::new(set),
-        service: ServiceName::default_service().as_str().to_owned(),
-        scoring: remotes.scoring,
-        members: remotes.selector.active_set_size,
-        bind: remotes.bind,
-    }
+/// A list without a configuration: a state file of its candidates is for the only service of one that says nothing else.
+fn of_list(list: List, is_over: &AtomicBool) -> Result<Subject, Failure> {
+    let service = ServiceName::default_service();
+    let mut lists = Lists::from([(service.clone(), Listed::of(vec![Part::from(list)]))]);
+    subject(&Config::default(), &mut lists, &service, is_over)
 }
 
 /// The candidates of a service, which may be left unnamed where there is one only.
-fn of_service(config: &Path, name: Option<&str>) -> Result<Subject, Failure> {
-    let (config, lists, _) = load(config)?;
+fn of_service(config: &Path, name: Option<&str>, is_over: &AtomicBool) -> Result<Subject, Failure> {
+    let (config, mut lists, accounts) = load(config)?;
     let chosen = match name {
-        Some(name) => lists.iter().find(|(known, _)| known.as_str() == name),
-        None if lists.len() == 1 => lists.iter().next(),
+        Some(name) => lists.keys().find(|known| known.as_str() == name),
+        None if lists.len() == 1 => lists.keys().next(),
         None => None,
     };
-    let Some((chosen, set)) = chosen else {
+    let Some(chosen) = chosen.cloned() else {
         let names = lists
             .keys()
             .map(ServiceName::as_str)
@@ -296,15 +292,60 @@ fn of_service(config: &Path, name: Option<&str>) -> Result<Subject, Failure> {
             None => format!("which service? --service is one of: {names}"),
         }));
     };
-    let spec = config.services.get(chosen);
+    let providers = config.services.get(&chosen).map(|spec| &spec.remotes.providers);
+    let files = providers.into_iter().flatten().filter_map(Provider::file);
+    let files: BTreeSet<&PathBuf> = files.map(|file| &file.path).collect();
+    for (path, account) in accounts.iter().filter(|(path, _)| files.contains(path)) {
+        eprint_remarks(path, account);
+    }
+    subject(&config, &mut lists, &chosen, is_over)
+}
+
+/// The candidates of a service, with those that its providers name when they are asked now.
+fn subject(
+    config: &Config,
+    lists: &mut Lists,
+    service: &ServiceName,
+    is_over: &AtomicBool,
+) -> Result<Subject, Failure> {
+    let looked = look_up(config, lists, service, is_over)?;
+    let is_only = looked.failures.len() == 1;
+    let failure = |(provider, why): &(String, String)| {
+        if is_only {
+            why.clone()
+        } else {
+            format!("provider {provider}: {why}")
+        }
+    };
+    let failures = looked.failures.iter().map(failure);
+    let set = lists.get(service).map(|listed| Arc::clone(&listed.union));
+    let Some(set) = set.filter(|set| !set.is_empty()) else {
+        let why = failures.collect::<Vec<_>>().join("; ");
+        return Err(Failure::start(format!("there is nobody to scan: {why}")));
+    };
+    for failure in failures {
+        eprint(&format!(
+            "not all names are known, and the others are scanned: {failure}"
+        ));
+    }
+    let spec = config.services.get(service);
     let remotes = spec.map(|spec| spec.remotes.clone()).unwrap_or_default();
     Ok(Subject {
-        set: Arc::clone(&set.union),
-        service: chosen.as_str().to_owned(),
+        set,
+        service: service.as_str().to_owned(),
         scoring: remotes.scoring,
         members: remotes.selector.active_set_size,
         bind: remotes.bind,
+        answers: looked.answers,
     })
+}
+
+/// How a list is read that may have host names.
+fn with_names(port: u16) -> Rules {
+    Rules {
+        host_names: HostNames::Collected,
+        ..Rules::strict(port)
+    }
 }
 
 fn misuse(text: &str) -> Failure {
@@ -369,7 +410,7 @@ fn bad_config(error: &config::LoadError) -> Failure {
     if let config::LoadError::Invalid(errors) = error {
         for list in &errors.lists {
             // The port of entries without one is never wrong.
-            let rules = Rules::strict(config::Remotes::default().default_remote_port);
+            let rules = with_names(config::Remotes::default().default_remote_port);
             if let Err(error) = list_file::load(list, rules) {
                 text.push('\n');
                 text.push_str(&error.to_string());
@@ -384,6 +425,13 @@ fn bad_config(error: &config::LoadError) -> Failure {
     Failure {
         text,
         status: error.exit_status(),
+    }
+}
+
+/// Prints to standard error what people should know of a list.
+fn eprint_remarks(list: &Path, account: &Account) {
+    for remark in account.remarks() {
+        eprint(&format!("{}: {remark}", list.display()));
     }
 }
 

@@ -10,6 +10,7 @@
 )]
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -18,7 +19,7 @@ mod dns;
 mod support;
 
 use dns::{Dns, Manner};
-use support::{Forwarder, echo_on, ping, wait_for};
+use support::{Files, Forwarder, comes_true, echo_on, merge, ping, wait_for};
 
 fn serves(forwarder: &Forwarder) {
     ping(&mut forwarder.connect(), b"hello");
@@ -106,4 +107,133 @@ fn services_and_the_host_names_of_a_list_are_looked_up_beside_addresses() {
     serves(&forwarder);
     wait_for("their limits", || limits(&forwarder) == [3, 4]);
     forwarder.stop();
+}
+
+#[test]
+fn who_is_asleep_looks_nothing_up_until_somebody_comes() {
+    let backend = echo_on(Ipv4Addr::new(127, 0, 0, 45));
+    let dns = Dns::start(Manner::Well(45), backend.port());
+    let provider = json!({ "type": "dns", "dns": { "name": "a.example", "family": "ipv4" } });
+    let mut settings = dns.settings(&provider);
+    settings["sleep"] = json!({ "after": "1s", "interval": "1h" });
+    let forwarder = Forwarder::start(&settings, "");
+    serves(&forwarder);
+    wait_for("it falls asleep", || forwarder.log().contains("falls asleep"));
+    // One may be on its way; awake there would be one a second.
+    wait_for("nobody asks", || {
+        let before = dns.queries();
+        !comes_true(Duration::from_millis(1_600), || dns.queries() > before)
+    });
+    let before = dns.queries();
+    serves(&forwarder);
+    wait_for("somebody asks", || dns.queries() > before);
+    forwarder.stop();
+}
+
+#[test]
+fn a_restart_while_nobody_answers_begins_with_what_was_said_last() {
+    let backend = echo_on(Ipv4Addr::new(127, 0, 0, 46));
+    let dns = Dns::start(Manner::Well(46), backend.port());
+    let folder = tempfile::TempDir::new().unwrap();
+    let state = json!({ "state": { "path": folder.path().join("state") } });
+    let named = json!({ "type": "dns", "dns": { "name": "a.example" } });
+    let listed = json!({ "type": "inline", "inline": { "entries": ["b.example # twice"] } });
+    let settings = |providers: &Value| {
+        let mut settings = dns.settings(providers);
+        merge(&mut settings, &state);
+        settings
+    };
+    let before = Forwarder::start(&settings(&json!([named, listed])), "");
+    wait_for("both", || {
+        let named = |provider| before.metric(&format!("provider_candidates{{provider=\"{provider}\"}}"));
+        named("0:dns") + named("1:inline") > 1.5
+    });
+    serves(&before);
+    before.stop();
+    let age = |provider| format!("provider_answer_age_seconds{{provider=\"{provider}\"}}");
+    for manner in [Manner::Silent, Manner::Failure, Manner::NoSuchName] {
+        dns.now(manner);
+        // In another order, and beside one that says nothing yet.
+        let other = json!({ "type": "dns", "dns": { "name": "c.example" } });
+        let after = Forwarder::start(&settings(&json!([other, listed, named])), "");
+        serves(&after);
+        let log = after.log();
+        assert!(
+            log.contains("recalled what provider 2:dns said last: 1 candidates"),
+            "{log}"
+        );
+        assert!(log.contains("recalled what provider 1:inline said last"), "{log}");
+        assert!((after.metric("provider_candidates{provider=\"2:dns\"}") - 1.0).abs() < 0.1);
+        wait_for("the failure to be told", || {
+            after
+                .log()
+                .contains("provider 2:dns fails, what it said last stays in force")
+        });
+        serves(&after);
+        assert!(
+            !after.scrape().contains(&age("2:dns")),
+            "nobody has said that to this process"
+        );
+        after.stop();
+    }
+    // What is recalled only stands in for an answer.
+    dns.now(Manner::Well(46));
+    let after = Forwarder::start(&settings(&json!([named])), "");
+    wait_for("an answer", || after.scrape().contains(&age("0:dns")));
+    serves(&after);
+    after.stop();
+}
+
+/// Runs a scan of a configuration; its status, result and what else it says.
+fn scan(settings: &Value, words: &[&str]) -> (Option<i32>, String, String) {
+    let files = Files::new(&support::settings(settings), "127.0.0.66#8443");
+    let mut command = support::program();
+    command.arg("scan").args(words).args(["--top", "2", "--config"]);
+    let output = command.arg(files.path("config.yaml")).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_scan_looks_names_up_once_and_says_what_it_cannot_find() {
+    let backend = echo_on(Ipv4Addr::new(127, 0, 0, 48));
+    let dns = Dns::start(Manner::Well(48), backend.port());
+    let named = json!({ "type": "dns", "dns": { "name": "a.example", "family": "ipv4" } });
+    let listed = json!({ "file": { "path": "ip_list.txt" } });
+    let settings = dns.settings(&json!([named, listed]));
+    let (status, list, said) = scan(&settings, &["--output", "list"]);
+    assert_eq!(
+        (status, list),
+        (Some(0), format!("{backend} # a.example\n")),
+        "{said}"
+    );
+    assert!(said.contains("ip_list.txt: line 1: `127.0.0.66#8443`"), "{said}");
+    assert_eq!(dns.queries(), 1, "once");
+    // A service that starts with what the scan has left needs nobody who answers.
+    let folder = tempfile::TempDir::new().unwrap();
+    let only = dns.settings(&json!([named]));
+    let (status, state, said) = scan(&only, &["--output", "state"]);
+    assert_eq!(status, Some(0), "{said}");
+    std::fs::write(folder.path().join("state"), state).unwrap();
+    dns.now(Manner::NoSuchName);
+    let mut settings = only.clone();
+    merge(
+        &mut settings,
+        &json!({ "state": { "path": folder.path().join("state") } }),
+    );
+    let forwarder = Forwarder::start(&settings, "");
+    serves(&forwarder);
+    forwarder.stop();
+    let (status, list, said) = scan(&only, &["--output", "list"]);
+    let words = "there is nobody to scan: there is no a.example";
+    assert_eq!((status, list.as_str()), (Some(1), ""), "{said}");
+    assert!(said.contains(words), "{said}");
+    dns.now(Manner::Silent);
+    let both = json!([named, { "type": "inline", "inline": { "entries": [backend.to_string()] } }]);
+    let (status, list, said) = scan(&dns.settings(&both), &["--output", "list"]);
+    assert_eq!((status, list), (Some(0), format!("{backend}\n")), "{said}");
+    assert!(
+        said.contains("not all names are known, and the others are scanned: A a.example"),
+        "{said}"
+    );
 }

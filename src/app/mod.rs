@@ -16,6 +16,7 @@ mod handle; // how a process is asked for something
 mod inherited; // sockets that listen already
 mod journals; // access logs of all services
 mod lists; // what the providers of all services say
+mod lookup; // what providers say, asked once
 mod ports; // listen addresses: bound, opened, kept
 mod run; // a running process, and its end
 mod supervise; // what the service manager hears
@@ -32,4 +33,5 @@ pub use error::AppError;
 pub use handle::{Errand, Handle};
 pub use inherited::Inherited;
 pub use lists::{ListError, Listed, Lists, Part, load as load_lists, read as read_lists, tell as tell_list};
+pub use lookup::{Looked, look_up};
 pub use run::App;

@@ -10,7 +10,7 @@ use crate::config::Scoring;
 use crate::scorer::board::ScoreBoard;
 use crate::scorer::sample::Sample;
 use crate::state::format;
-use crate::state::snapshot::{MAX_MEMBERS, MAX_ROWS, ServiceState, State, wall_ms};
+use crate::state::snapshot::{MAX_MEMBERS, MAX_ROWS, SavedAnswer, ServiceState, State, wall_ms};
 
 /// Candidates that are remembered: those that were asked last, who are the best as well, for they are proved at the end.
 const BOUND: usize = 4 * MAX_ROWS;
@@ -30,10 +30,10 @@ impl Record {
         self.0.record(sample);
     }
 
-    /// The state file of a service of this name, whose active set are these, best first.
+    /// The state file of a service of this name, whose providers have said this, and whose active set are these, best first.
     pub(super) fn file(
         &self,
-        service: &str,
+        (service, answers): (&str, Vec<SavedAnswer>),
         active: Vec<SocketAddr>,
         now: Instant,
         wall: SystemTime,
@@ -42,6 +42,7 @@ impl Record {
         let known = ServiceState {
             rows: self.0.save(MAX_ROWS, now),
             active,
+            answers,
             ..ServiceState::default()
         };
         format::encode(&State {
@@ -74,11 +75,17 @@ mod tests {
         }
         let wall = UNIX_EPOCH + Duration::from_secs(1_000_000);
         let later = hub.started_at + Duration::from_secs(7);
-        let bytes = record.file("web", vec![stage::addr(2), stage::addr(1)], later, wall);
+        let bytes = record.file(
+            ("web", vec![SavedAnswer::default()]),
+            vec![stage::addr(2), stage::addr(1)],
+            later,
+            wall,
+        );
         let state = format::decode(&bytes).expect("a state file");
         assert_eq!(state.elapsed(wall + Duration::from_secs(5)).as_secs(), 5);
         let web = &state.services["web"];
         assert_eq!(web.active, [stage::addr(2), stage::addr(1)]);
+        assert_eq!(web.answers, [SavedAnswer::default()]);
         let mut board = ScoreBoard::new(rules);
         board.recall(&web.rows, Duration::ZERO, later);
         assert_eq!(board.len(), 3);

@@ -23,6 +23,7 @@ use crate::probing::connect::{Connector, Start};
 use crate::probing::probe::{Errand, Probe};
 use crate::scorer::sample::Sample;
 use crate::service::id::{Candidate, ServiceId};
+use crate::state::snapshot::SavedAnswer;
 
 /// Probes that begin between two looks at the poll, so that answers are timed when they come.
 const STARTS_PER_TURN: usize = 16;
@@ -44,6 +45,8 @@ pub struct Subject {
     pub members: usize,
     /// Where connections to them leave from.
     pub bind: Bind,
+    /// What its providers have said.
+    pub answers: Vec<SavedAnswer>,
 }
 
 /// What is asked for.
@@ -106,7 +109,8 @@ pub fn run(
             debug_assert!(record.is_some(), "what is written was recorded");
             let active = best.into_iter().map(|(addr, _)| addr).take(subject.members);
             let file = |record: &Record| {
-                record.file(&subject.service, active.collect(), clock::now(), clock::wall())
+                let whose = (subject.service.as_str(), subject.answers.clone());
+                record.file(whose, active.collect(), clock::now(), clock::wall())
             };
             Ok(record.as_ref().map(file).unwrap_or_default())
         }

@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use domain::base::iana::{Class, Rcode};
@@ -44,6 +45,8 @@ pub enum Manner {
 pub struct Dns {
     pub addr: SocketAddr,
     manner: Arc<Mutex<Manner>>,
+    /// Queries by UDP so far.
+    queries: Arc<AtomicU64>,
     /// Backends' port, for SRV records.
     port: u16,
 }
@@ -60,9 +63,12 @@ impl Dns {
         let addr = tcp.local_addr().unwrap();
         let manner = Arc::new(Mutex::new(manner));
         let by_udp = Arc::clone(&manner);
+        let queries = Arc::<AtomicU64>::default();
+        let counted = Arc::clone(&queries);
         std::thread::spawn(move || {
             let mut buffer = [0; 2048];
             while let Ok((count, peer)) = udp.recv_from(&mut buffer) {
+                counted.fetch_add(1, Ordering::SeqCst);
                 let manner = *by_udp.lock().unwrap();
                 if let Manner::AfterForgeries(_) = manner {
                     let mut forged = answer(&buffer[..count], Manner::Well(66), port, false).unwrap();
@@ -94,7 +100,17 @@ impl Dns {
                 }
             }
         });
-        Self { addr, manner, port }
+        Self {
+            addr,
+            manner,
+            queries,
+            port,
+        }
+    }
+
+    /// Queries by UDP so far.
+    pub fn queries(&self) -> u64 {
+        self.queries.load(Ordering::SeqCst)
     }
 
     pub fn now(&self, manner: Manner) {
@@ -103,6 +119,11 @@ impl Dns {
 
     /// A forwarder with these providers, which asks here.
     pub fn forwarder(&self, provider: &Value, list: &str) -> Forwarder {
+        Forwarder::start(&self.settings(provider), list)
+    }
+
+    /// Settings with these providers, which ask here.
+    pub fn settings(&self, provider: &Value) -> Value {
         let dns = json!({
             "resolver": [self.addr.to_string()], "timeout": "100ms", "min_ttl": "1s", "max_ttl": "1s"
         });
@@ -111,7 +132,7 @@ impl Dns {
             "default_remote_port": self.port, "provider": provider, "dns": dns, "selector": selector,
             "probing": { "interval": "200ms" },
         });
-        Forwarder::start(&json!({ "remotes": remotes }), list)
+        json!({ "remotes": remotes })
     }
 }
 
