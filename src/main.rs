@@ -18,7 +18,7 @@ use tcp_forwarder::base::doorbell::Doorbell;
 use tcp_forwarder::candidates::{Account, HostNames, List, LoadError, Rules, list_file};
 use tcp_forwarder::check::Report;
 use tcp_forwarder::cli::{self, Address, Asked, EarlyExit, Invocation, Origin, Source};
-use tcp_forwarder::config::{self, Config, Provider, ServiceName};
+use tcp_forwarder::config::{self, Config, ServiceName, Supply};
 use tcp_forwarder::demo::{self, Setup};
 use tcp_forwarder::handover;
 use tcp_forwarder::last_words::{self, EXIT_FAILURE};
@@ -293,7 +293,7 @@ fn of_service(config: &Path, name: Option<&str>, is_over: &AtomicBool) -> Result
         }));
     };
     let providers = config.services.get(&chosen).map(|spec| &spec.remotes.providers);
-    let files = providers.into_iter().flatten().filter_map(Provider::file);
+    let files = providers.into_iter().flatten().filter_map(Supply::file);
     let files: BTreeSet<&PathBuf> = files.map(|file| &file.path).collect();
     for (path, account) in accounts.iter().filter(|(path, _)| files.contains(path)) {
         eprint_remarks(path, account);

@@ -345,6 +345,12 @@ impl Silent {
 pub fn echo_on(ip: Ipv4Addr) -> SocketAddr {
     let listener = TcpListener::bind((ip, 0)).unwrap();
     let addr = listener.local_addr().unwrap();
+    echo(listener);
+    addr
+}
+
+/// The same on a listener that there is.
+pub fn echo(listener: TcpListener) {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { continue };
@@ -358,5 +364,4 @@ pub fn echo_on(ip: Ipv4Addr) -> SocketAddr {
             });
         }
     });
-    addr
 }

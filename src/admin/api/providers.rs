@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::shapes::seconds;
+use crate::config::Supply;
 use crate::service::Service;
 use crate::service::provided::{Place, Standing};
 
@@ -35,7 +36,8 @@ impl Provider {
         now: Instant,
     ) -> Vec<Self> {
         let named = service.live.named.load();
-        let of = |(index, provider): (usize, &crate::config::Provider)| {
+        let of = |(index, supply): (usize, &Supply)| {
+            let provider = &supply.provider;
             let standing = standings.get(&(service.name.clone(), index));
             Self {
                 id: provider.kind().at(index),

@@ -31,7 +31,7 @@ fn evaluated() -> (Arc<Hub>, Arc<Service>) {
         &hub,
         "default",
         1..=9,
-        spec(|spec| spec.remotes.providers.push(asked)),
+        spec(|spec| spec.remotes.providers.push(asked.into())),
     );
     publish(&hub, &[&one]);
     for port in 1..=5 {

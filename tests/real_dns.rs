@@ -1,0 +1,253 @@
+//! Providers beside a real DNS server, Debian's dnsmasq: names, aliases, services, times to live, answers that do not fit, and
+//! every way of giving none.
+//!
+//! A test whose program is not installed skips itself and says so.
+
+#![cfg(unix)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    unreachable_pub,
+    reason = "a test crate: a failure is a panic, and every wait has a deadline"
+)]
+
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::process::Command;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+#[path = "support/server.rs"]
+mod server;
+mod support;
+
+use server::{Server, free_addr, programs};
+use support::{Forwarder, http_body, ping, wait_for};
+
+/// A dnsmasq that knows what its configuration says of names below `example`, and nobody to ask for others.
+struct Dnsmasq {
+    server: Server,
+    folder: TempDir,
+}
+
+impl Dnsmasq {
+    /// None if there is no dnsmasq, which is said.
+    fn start(test: &str, config: &str) -> Option<Self> {
+        let [program] = programs(test, ["dnsmasq"])?;
+        let (folder, addr) = (TempDir::new().unwrap(), free_addr(53));
+        let hosts = folder.path().join("hosts");
+        std::fs::write(&hosts, "").unwrap();
+        let path = folder.path().join("dnsmasq.conf");
+        let all = format!(
+            "port={}\nlisten-address={}\nbind-interfaces\nno-resolv\nno-hosts\nno-poll\nlocal=/example/\nlocal-ttl=1\n\
+             addn-hosts={}\nlog-queries\n{config}",
+            addr.port(),
+            addr.ip(),
+            hosts.display()
+        );
+        std::fs::write(&path, all).unwrap();
+        let mut command = Command::new(program);
+        command
+            .arg("--keep-in-foreground")
+            .arg(format!("--conf-file={}", path.display()));
+        // As whoever runs the test: files of its folder are nobody else's.
+        let user = Command::new("id").arg("-un").output().unwrap().stdout;
+        let user = String::from_utf8(user).unwrap();
+        command.arg(format!("--user={}", user.trim()));
+        command.args(["--pid-file=", "--log-facility=-"]);
+        let server = Server::start(command, addr, folder.path());
+        Some(Self { server, folder })
+    }
+
+    /// Who stands in its file of hosts from now on.
+    fn host(&self, lines: &str) {
+        std::fs::write(self.folder.path().join("hosts"), lines).unwrap();
+        self.server.signal(Signal::HUP);
+    }
+
+    fn settings(&self, providers: &[Value], port: u16) -> Value {
+        json!({ "remotes": {
+            "default_remote_port": port,
+            "provider": providers,
+            "dns": { "resolver": [self.server.addr.to_string()], "timeout": "300ms", "min_ttl": "1s" },
+            "selector": { "evaluation_interval": "100ms", "min_score_threshold": 1 },
+            "probing": { "interval": "200ms", "search": { "enabled": false } },
+        } })
+    }
+}
+
+fn dns(name: &str) -> Value {
+    json!({ "type": "dns", "dns": { "name": name } })
+}
+
+/// The service as the API tells of it.
+fn service(forwarder: &Forwarder) -> Value {
+    let body = http_body(forwarder.metrics_addr(), "/api/v1/services/default").unwrap();
+    serde_json::from_str(&body).unwrap()
+}
+
+/// Addresses of the members, in order.
+fn members(service: &Value) -> Vec<SocketAddr> {
+    let members = service["members"].as_array().unwrap().iter();
+    let mut members: Vec<SocketAddr> = members
+        .map(|member| member["addr"].as_str().unwrap().parse().unwrap())
+        .collect();
+    members.sort();
+    members
+}
+
+/// Echo servers at all of these addresses, on one port.
+fn echo_at(ips: &[IpAddr]) -> u16 {
+    let bound = (0..100).find_map(|_| {
+        let first = TcpListener::bind((ips[0], 0)).ok()?;
+        let port = first.local_addr().unwrap().port();
+        let others: Option<Vec<_>> = ips[1..]
+            .iter()
+            .map(|ip| TcpListener::bind((*ip, port)).ok())
+            .collect();
+        Some((port, std::iter::once(first).chain(others?).collect::<Vec<_>>()))
+    });
+    let (port, listeners) = bound.expect("a port that is free everywhere");
+    listeners.into_iter().for_each(support::echo);
+    port
+}
+
+fn v4(last: u8) -> IpAddr {
+    Ipv4Addr::new(127, 0, 0, last).into()
+}
+
+#[test]
+fn names_of_both_families_and_aliases_lead_to_backends_and_every_failure_is_told() {
+    let test = "names_of_both_families_and_aliases_lead_to_backends_and_every_failure_is_told";
+    let config = "host-record=a.example,127.0.0.91,9\nhost-record=six.example,::1,60\ncname=one.example,two.example\n\
+                  cname=two.example,three.example\nhost-record=three.example,127.0.0.92,60\n\
+                  host-record=v4.example,127.0.0.92,60\nserver=/silent.test/127.0.0.1#9\n";
+    let Some(dnsmasq) = Dnsmasq::start(test, config) else {
+        return;
+    };
+    let port = echo_at(&[v4(91), v4(92), Ipv6Addr::LOCALHOST.into()]);
+    let providers = [
+        json!({ "type": "dns", "dns": { "name": "a.example", "family": "ipv4" } }),
+        dns("six.example"),
+        dns("one.example"),
+        dns("nobody.example"),
+        dns("elsewhere.test"),
+        dns("x.silent.test"),
+        json!({ "type": "dns", "dns": { "name": "v4.example", "family": "ipv6" } }),
+    ];
+    let forwarder = Forwarder::start(&dnsmasq.settings(&providers, port), "");
+    ping(&mut forwarder.connect(), b"hello");
+    let all = [v4(91), v4(92), Ipv6Addr::LOCALHOST.into()].map(|ip| SocketAddr::new(ip, port));
+    wait_for("all members", || members(&service(&forwarder)) == all);
+    let failing = || {
+        let told = service(&forwarder);
+        let providers = told["providers"].as_array().unwrap().iter();
+        providers.filter(|one| !one["error"].is_null()).count()
+    };
+    wait_for("all failures", || failing() == 4);
+    let told = service(&forwarder);
+    for (place, error) in [
+        (0, None),
+        (1, None),
+        (2, None),
+        (3, Some("there is no nobody.example")),
+        (4, Some("refuses to answer (REFUSED)")),
+        (5, Some("does not answer in time")),
+        (6, Some("v4.example has no record AAAA")),
+    ] {
+        let provider = &told["providers"][place];
+        let candidates = u64::from(error.is_none());
+        assert_eq!(provider["candidates"], candidates, "{provider}");
+        let said = provider["error"].as_str().unwrap_or_default();
+        assert_eq!(said.is_empty(), error.is_none(), "{provider}");
+        assert!(said.contains(error.unwrap_or_default()), "{provider}");
+    }
+    // The time to live is the record's, and of an alias the shortest on the way.
+    let kept = |place: usize| {
+        let provider = &told["providers"][place];
+        let seconds = |key: &str| provider[key].as_f64().unwrap_or_default();
+        seconds("answered_seconds_ago") + seconds("next_seconds")
+    };
+    assert!(kept(0) > 1.5 && kept(0) < 9.5, "{told}");
+    assert!(kept(2) < 1.5, "{told}");
+    forwarder.stop();
+}
+
+#[test]
+fn an_answer_is_followed_when_its_time_is_over() {
+    let Some(dnsmasq) = Dnsmasq::start("an_answer_is_followed_when_its_time_is_over", "") else {
+        return;
+    };
+    let port = echo_at(&[v4(93), v4(94)]);
+    dnsmasq.host("127.0.0.93 moving.example\n");
+    let forwarder = Forwarder::start(&dnsmasq.settings(&[dns("moving.example")], port), "");
+    let at = |last| vec![SocketAddr::new(v4(last), port)];
+    wait_for("the first answer", || members(&service(&forwarder)) == at(93));
+    dnsmasq.host("127.0.0.94 moving.example\n");
+    wait_for("the second answer", || members(&service(&forwarder)) == at(94));
+    ping(&mut forwarder.connect(), b"hello");
+    // It is gone from DNS, and that alone makes nobody leave.
+    dnsmasq.host("");
+    wait_for("that it is gone", || {
+        forwarder.log().contains("there is no moving.example")
+    });
+    assert_eq!(members(&service(&forwarder)), at(94));
+    ping(&mut forwarder.connect(), b"hello");
+    forwarder.stop();
+}
+
+#[test]
+fn five_hundred_addresses_do_not_fit_and_come_by_tcp() {
+    let Some(dnsmasq) = Dnsmasq::start("five_hundred_addresses_do_not_fit_and_come_by_tcp", "") else {
+        return;
+    };
+    let port = echo_at(&[v4(95)]);
+    let mut hosts = "127.0.0.95 many.example\n".to_owned();
+    for number in 0..499 {
+        writeln!(hosts, "127.9.{}.{} many.example", number / 250, number % 250 + 1).unwrap();
+    }
+    dnsmasq.host(&hosts);
+    let provider = json!({ "type": "dns", "dns": { "name": "many.example", "family": "ipv4" } });
+    let forwarder = Forwarder::start(&dnsmasq.settings(&[provider], port), "");
+    wait_for("all of them", || service(&forwarder)["candidates"] == 500);
+    ping(&mut forwarder.connect(), b"hello");
+    forwarder.stop();
+}
+
+#[test]
+fn a_service_has_tiers_weights_and_ports() {
+    let ports = [96, 97, 98].map(|last| echo_at(&[v4(last)]));
+    let [a, b, c] = ports;
+    let config = format!(
+        "host-record=a.example,127.0.0.96\nhost-record=b.example,127.0.0.97\nhost-record=c.example,127.0.0.98\n\
+         srv-host=_echo._tcp.example,a.example,{a},1,3\nsrv-host=_echo._tcp.example,b.example,{b},1,1\n\
+         srv-host=_echo._tcp.example,c.example,{c},2,9\n"
+    );
+    let Some(dnsmasq) = Dnsmasq::start("a_service_has_tiers_weights_and_ports", &config) else {
+        return;
+    };
+    let provider = json!({ "type": "srv", "srv": { "name": "_echo._tcp.example", "family": "ipv4" } });
+    let mut settings = dnsmasq.settings(&[provider], 9);
+    settings["pools"] = json!({ "algorithm": "round_robin", "strategy": { "type": "off" } });
+    let forwarder = Forwarder::start(&settings, "");
+    let first = [(96, a), (97, b)].map(|(last, port)| SocketAddr::new(v4(last), port));
+    wait_for("the first tier", || members(&service(&forwarder)) == first);
+    let told = service(&forwarder);
+    assert_eq!(told["candidates"], 3, "{told}");
+    for _ in 0..40 {
+        ping(&mut forwarder.connect(), b"hello");
+    }
+    let told = service(&forwarder);
+    let of = |port: u16| {
+        let members = told["members"].as_array().unwrap();
+        let addr = |one: &&Value| one["addr"].as_str().unwrap().ends_with(&format!(":{port}"));
+        members.iter().find(addr).unwrap().clone()
+    };
+    let requests = |port| of(port)["requests"].as_u64().unwrap();
+    assert_eq!(requests(a) + requests(b), 40, "{told}");
+    assert!(requests(a) >= 2 * requests(b) && requests(b) > 0, "{told}");
+    assert_eq!(of(a)["name"], "a.example", "{told}");
+    forwarder.stop();
+}
