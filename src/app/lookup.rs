@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::lists::{self, Lists};
+use super::certificates::{self, Certificates};
+use super::lists::{self, Lists, Part};
 use crate::base::clock;
-use crate::config::{Config, ServiceName};
+use crate::config::{Config, Provider, ServiceName};
 use crate::providers::Providers;
 use crate::service::Hub;
-use crate::service::provided::{Place, Question};
+use crate::service::provided::{Ask, Place, Question, Said};
 use crate::state::snapshot::SavedAnswer;
 
 /// Longest wait for all that is asked.
@@ -41,10 +42,13 @@ pub fn look_up(
     service: &ServiceName,
     is_over: &AtomicBool,
 ) -> io::Result<Looked> {
-    let all = lists::questions(config, lists).into_iter();
-    let its_own = all.filter(|question| question.place.0 == *service);
-    let questions: Vec<Arc<Question>> = its_own.map(Arc::new).collect();
-    if questions.is_empty() {
+    let certificates = credentials(config, service)?;
+    let questions = |lists: &Lists| -> Vec<Arc<Question>> {
+        let all = lists::questions(config, lists, &certificates).into_iter();
+        let its_own = all.filter(|question| question.place.0 == *service);
+        its_own.map(Arc::new).collect()
+    };
+    if questions(lists).is_empty() {
         return Ok(Looked::default());
     }
     let mut failures = Vec::new();
@@ -55,10 +59,10 @@ pub fn look_up(
     let thread = std::thread::Builder::new()
         .name("providers".to_owned())
         .spawn(move || providers.run())?;
-    hub.provided.questions.publish(Arc::new(questions.clone()));
-    let is_settled = wait(&hub, lists, &questions, is_over);
+    let is_settled = wait(&hub, lists, questions, is_over);
+    let asked = questions(lists);
     let standings = hub.provided.standings.load();
-    for question in &questions {
+    for question in &asked {
         let (_, index) = question.place;
         let error = standings
             .get(&question.place)
@@ -76,36 +80,83 @@ pub fn look_up(
     if thread.join().is_err() {
         return Err(io::Error::other("the thread that asks providers panicked"));
     }
-    let answers = lists::answers(&questions, lists).remove(service.as_str());
+    let answers = lists::answers(&asked, lists).remove(service.as_str());
     Ok(Looked {
         failures,
         answers: answers.unwrap_or_default(),
     })
 }
 
+/// What is needed to ask the providers of a service by TLS.
+fn credentials(config: &Config, service: &ServiceName) -> io::Result<Certificates> {
+    let spec = config.services.get(service);
+    let mut providers = spec.iter().flat_map(|spec| &spec.remotes.providers);
+    if providers.any(|supply| matches!(supply.provider, Provider::Http(_))) {
+        certificates::load(config).map_err(io::Error::other)
+    } else {
+        Ok(Certificates::new())
+    }
+}
+
 /// Takes in what is said until each provider was asked for all, or the time is over; whose answer is complete.
-fn wait(hub: &Hub, lists: &mut Lists, questions: &[Arc<Question>], is_over: &AtomicBool) -> BTreeSet<Place> {
+fn wait(
+    hub: &Hub,
+    lists: &mut Lists,
+    questions: impl Fn(&Lists) -> Vec<Arc<Question>>,
+    is_over: &AtomicBool,
+) -> BTreeSet<Place> {
     let until = clock::now() + PATIENCE;
+    let mut asked = questions(lists);
+    hub.provided.questions.publish(Arc::new(asked.clone()));
+    // The host names of whose lists nobody has said anything about yet.
+    let mut unheard = BTreeSet::new();
     loop {
         let now = clock::now();
         // What is said is left before anybody is told how a provider fares.
         let standings = hub.provided.standings.load();
-        for said in hub.provided.take() {
-            let (name, index) = &said.question.place;
-            if let Some(listed) = lists.get_mut(name) {
-                listed.find(*index, said.set);
-            }
+        let said = hub.provided.take();
+        let has_lists = said.iter().any(|said| matches!(said.question.ask, Ask::List(_)));
+        for said in said {
+            take(said, lists, &mut unheard);
+        }
+        if has_lists {
+            asked = questions(lists);
+            hub.provided.questions.publish(Arc::new(asked.clone()));
         }
         // Who has something to be asked for later, and nothing now, was asked for all.
         let is_settled = |place: &&Place| {
-            let next_at = standings.get(*place).and_then(|standing| standing.next_at);
-            next_at.is_some_and(|at| at > now)
+            standings.get(*place).is_some_and(|standing| {
+                let is_heard = !unheard.contains(*place) || standing.error.is_some();
+                is_heard && standing.next_at.is_some_and(|at| at > now)
+            })
         };
-        let places = questions.iter().map(|question| &question.place);
-        let settled: BTreeSet<Place> = places.filter(is_settled).cloned().collect();
-        if settled.len() == questions.len() || now >= until || is_over.load(Ordering::Relaxed) {
+        let places: BTreeSet<&Place> = asked.iter().map(|question| &question.place).collect();
+        let settled: BTreeSet<Place> = places.iter().copied().filter(is_settled).cloned().collect();
+        if settled.len() == places.len() || now >= until || is_over.load(Ordering::Relaxed) {
             return settled;
         }
         hub.bells.worker.wait(Some(now + STEP));
+    }
+}
+
+/// Takes in what a provider says.
+fn take(said: Said, lists: &mut Lists, unheard: &mut BTreeSet<Place>) {
+    let place = said.question.place.clone();
+    let Some(listed) = lists.get_mut(&place.0) else {
+        return;
+    };
+    if let Ask::List(_) = said.question.ask {
+        let part = Part {
+            own: Some(said.set),
+            hosts: said.hosts,
+            ..Part::default()
+        };
+        if !part.hosts.is_empty() {
+            unheard.insert(place.clone());
+        }
+        listed.hold([(place.1, part)]);
+    } else {
+        unheard.remove(&place);
+        listed.find(place.1, said.set);
     }
 }

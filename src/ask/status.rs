@@ -200,7 +200,11 @@ mod tests {
                 "version": "0.1.0", "pid": 7, "uptime_seconds": 5, "restart_needed": false, "last_reload": null,
                 "services": [], "fleet": fleet,
             });
-            let shown = page(&serde_json::from_value(status).expect("a status"), None);
+            let paper = Paper {
+                width: None,
+                letters: Letters::Any,
+            };
+            let shown = page(&serde_json::from_value(status).expect("a status"), paper);
             shown.lines().nth(1).map(str::to_owned)
         };
         let fleet = |is_connected, failure: Option<&str>| json!({ "cluster": "edges", "is_connected": is_connected, "nodes": 2, "near": 1, "failure": failure });

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::client_tls::is_host_name;
+use crate::base::host_name::is_host_name;
 
 /// Bytes of a URL.
 pub(super) const MAX_URL_BYTES: usize = 4096;

@@ -174,6 +174,7 @@ impl Provider {
             Self::Dns(dns) if dns.port == 0 => dns.name.clone(),
             Self::Dns(dns) => format!("{}:{}", dns.name, dns.port),
             Self::Srv(srv) => srv.name.clone(),
+            Self::Http(http) => http.url.as_ref().map(ToString::to_string).unwrap_or_default(),
         }
     }
 

@@ -79,6 +79,7 @@ pub fn recalled(service: &Service, outset: &Outset) -> ServiceState {
         active: members.map(|row| row.addr).collect(),
         rows: outset.rows.iter().filter(is_candidate).map(saved).collect(),
         lifetimes: Vec::new(),
+        answers: Vec::new(),
     }
 }
 

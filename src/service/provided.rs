@@ -39,7 +39,13 @@ impl Question {
             // As `is_same_list` has it.
             Ask::List(list) => {
                 let (format, pointer) = (list.http.format, &list.http.pointer);
-                format!("{:?} {format:?} {pointer:?} {:?}", list.url, list.rules)
+                let HttpUrl {
+                    tls,
+                    host,
+                    port,
+                    target,
+                } = &list.url;
+                format!("{tls} {host} {port} {target} {format:?} {pointer:?} {:?}", list.rules)
             }
             Ask::Hosts(..) | Ask::Service(..) => format!("{:?}", self.ask),
         };
@@ -135,6 +141,7 @@ impl Standing {
             kind: self.kind,
             candidates: self.candidates.saturating_add(other.candidates),
             answered_at: self.answered_at.into_iter().chain(other.answered_at).min(),
+            next_at: self.next_at.zip(other.next_at).map(|(one, other)| one.min(other)),
             error: self.error.or(other.error),
             errors: self.errors + other.errors,
         }

@@ -278,6 +278,7 @@ fn what_was_said_before_stays_until_every_part_is_known_anew() {
     let said = Said {
         question: Arc::clone(&question),
         set: Arc::new(before),
+        hosts: Arc::default(),
     };
     // The thread may look before there is anything to ask.
     book.recall(vec![said]);

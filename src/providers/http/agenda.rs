@@ -244,6 +244,7 @@ impl Agenda {
                 kind: question.kind,
                 candidates: held.map_or(0, |held| held.set.len()),
                 answered_at: held.map(|held| held.at),
+                next_at: source.due,
                 error: source.error.clone(),
                 errors: source.errors,
             };
