@@ -22,16 +22,13 @@ fn fleet(redis: &Redis, name: &str, interval: Duration) -> Vec<Node> {
             node.turn(&[]).unwrap();
         }
     }
-    for node in &all {
-        assert_eq!(node.view().others.len(), usize::from(NODES - 1));
-    }
     all
 }
 
-/// What a hundred that have nothing to say move, over one connection each.
+/// A hundred that have nothing to say move less than 200 bytes a second each, over one connection each.
 #[test]
 fn a_hundred_nodes_at_rest_cost_little() {
-    const MOST_BYTES_A_SECOND: f64 = 850.0;
+    const MOST_BYTES_A_SECOND: f64 = 200.0;
     let interval = Duration::from_secs(5);
     let Some(redis) = Redis::start(&[]) else {
         return;
@@ -40,6 +37,9 @@ fn a_hundred_nodes_at_rest_cost_little() {
     let before = talk.info("clients", "connected_clients");
     let empty = talk.info("memory", "used_memory");
     let mut fleet = fleet(&redis, "rest", interval);
+    for node in &fleet {
+        assert_eq!(node.view().others.len(), usize::from(NODES - 1));
+    }
     for node in &mut fleet {
         node.moved = 0;
     }
