@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use super::places::Places;
 use super::probe::{Errand, Probe};
-use super::schedule::{self, Finalists, Planned, Round};
+use super::schedule::{self, Finalists, Plan, Planned, Round};
 use super::strangers::Strangers;
 use crate::backend::ActiveSet;
 use crate::base::grid::Grid;
@@ -79,6 +79,8 @@ pub struct Agenda {
     /// Probes that may still confirm what others have found: whoever is to be a member is seen by each.
     confirmations: f64,
     initial: Initial,
+    /// What of the open places of rounds proves.
+    proof: Proof,
     state: State,
 }
 
@@ -131,10 +133,27 @@ fn confirmations_at_once(wanted: usize) -> f64 {
     f64::from(u32::try_from(wanted * 3).unwrap_or(u32::MAX))
 }
 
-/// One in so many probes of a search proves.
-const PROOF_SHARE: usize = 8;
-/// Between two looks for finalists: as long as most answers take.
+/// Of the probes of a sweep, and of the open places of a round, up to one in so many proves.
+const PROOF_SHARE_OF_SWEEP: usize = 8;
+const PROOF_SHARE_OF_ROUND: usize = 2;
+/// Between two looks for finalists: as long as most answers take, and no more than so many in a round.
 const PROOF_PAUSE: Duration = Duration::from_millis(250);
+const PROOF_LOOKS_A_ROUND: u32 = 5;
+
+/// How often is proved in a sweep.
+const PACE_OF_SWEEP: Pace = Pace {
+    share: PROOF_SHARE_OF_SWEEP,
+    pause: PROOF_PAUSE,
+};
+
+/// How often is proved.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    /// Up to one in so many.
+    share: usize,
+    /// Between two looks for finalists.
+    pause: Duration,
+}
 
 impl Proof {
     fn new(now: Instant) -> Self {
@@ -145,20 +164,27 @@ impl Proof {
         }
     }
 
-    /// Who is asked once more, if it is time for it.
-    fn next(&mut self, now: Instant, facts: &Facts<'_>, aims: Aims) -> Option<SocketAddr> {
+    /// Who of those for whom it holds is asked once more, if it is time for it.
+    fn next(
+        &mut self,
+        now: Instant,
+        facts: &Facts<'_>,
+        (aims, pace): (Aims, Pace),
+        is_one: impl Fn(&SocketAddr) -> bool,
+    ) -> Option<SocketAddr> {
         self.since += 1;
-        if self.since < PROOF_SHARE {
+        if self.since < pace.share {
             return None;
         }
-        if self.finalists.is_empty() && self.looked_at + PROOF_PAUSE <= now {
+        if self.finalists.is_empty() && self.looked_at + pace.pause <= now {
             self.looked_at = now;
             let mut finalists = Finalists::among(aims.wanted, aims.confirmed);
             facts
                 .board
                 .touched()
+                .filter(|touched| is_one(&touched.addr) || facts.active.contains(&touched.addr))
                 .for_each(|touched| finalists.consider(&touched));
-            self.finalists = finalists.of(usize::MAX, |_| true);
+            self.finalists = finalists.of(usize::MAX, is_one);
             // It is taken from the end.
             self.finalists.reverse();
         }
@@ -194,6 +220,8 @@ impl Aims {
 struct Rounds {
     /// What is left of the round that was planned last.
     queue: VecDeque<Planned>,
+    /// Who takes the places that nobody else takes, in this order.
+    spare: VecDeque<SocketAddr>,
     /// The round that is planned next.
     number: u64,
 }
@@ -217,8 +245,10 @@ impl Agenda {
             share: Share::default(),
             confirmations: confirmations_at_once(remotes.selector.active_set_size),
             initial: Initial::UnderWay,
+            proof: Proof::new(now),
             state: State::Rounds(Rounds {
                 queue: VecDeque::new(),
+                spare: VecDeque::new(),
                 number: 0,
             }),
         };
@@ -319,7 +349,12 @@ impl Agenda {
                 sweep.proof.finalists.retain(|addr| list.contains(addr));
             }
             State::Rounds(_) if self.config.initial.enabled => self.begin_anew(now),
-            State::Rounds(rounds) => rounds.queue.retain(|planned| list.contains(&planned.addr)),
+            State::Rounds(rounds) => {
+                rounds
+                    .queue
+                    .retain(|planned| planned.addr.is_none_or(|addr| list.contains(&addr)));
+                rounds.spare.retain(|addr| list.contains(addr));
+            }
         }
     }
 
@@ -365,7 +400,10 @@ impl Agenda {
                 let list = self.strangers.list();
                 let mut seen = HashSet::new();
                 let known = known.filter(|addr| list.contains(addr) && seen.insert(*addr));
-                let planned = known.take(count).map(|addr| Planned { at: now, addr });
+                let planned = known.take(count).map(|addr| Planned {
+                    at: now,
+                    addr: Some(addr),
+                });
                 rounds.queue = planned.collect();
                 rounds.number = number + 1;
             }
@@ -376,7 +414,10 @@ impl Agenda {
     pub fn hasten(&mut self, addr: SocketAddr, now: Instant) {
         match &mut self.state {
             State::Sweep(sweep) => sweep.put_off.push(addr),
-            State::Rounds(rounds) => rounds.queue.push_front(Planned { at: now, addr }),
+            State::Rounds(rounds) => rounds.queue.push_front(Planned {
+                at: now,
+                addr: Some(addr),
+            }),
         }
     }
 
@@ -485,7 +526,9 @@ impl Agenda {
         let is_listed = self.strangers.list().contains(&addr);
         match (&mut self.state, probe.errand) {
             (State::Sweep(sweep), Errand::Sweep) if is_listed => sweep.put_off.push(addr),
-            (State::Rounds(rounds), Errand::Round { at }) => rounds.queue.push_front(Planned { at, addr }),
+            (State::Rounds(rounds), Errand::Round { at }) => {
+                rounds.queue.push_front(Planned { at, addr: Some(addr) });
+            }
             // It was planned before a change, or it is somebody else's.
             (State::Sweep(_) | State::Rounds(_), Errand::Sweep | Errand::Round { .. } | Errand::Sentinel) => {
             }
@@ -532,6 +575,7 @@ impl Agenda {
         }
         self.state = State::Rounds(Rounds {
             queue: VecDeque::new(),
+            spare: VecDeque::new(),
             number: self.grid().number(now),
         });
     }
@@ -573,7 +617,7 @@ impl Agenda {
             facts.board.is_fresh(addr) || sweep.recalled.contains(addr) || !share.is_mine(addr)
         };
         let proof = if self.strangers.are_searched() {
-            sweep.proof.next(now, facts, self.aims)
+            sweep.proof.next(now, facts, (self.aims, PACE_OF_SWEEP), |_| true)
         } else {
             None
         };
@@ -585,7 +629,7 @@ impl Agenda {
     fn go_round(&mut self, now: Instant, facts: &Facts<'_>, rng: &mut fastrand::Rng) -> Option<Probe> {
         loop {
             // What is due of the round before is begun before another one is planned, which may have been due for a moment.
-            if let Some(Planned { at, addr }) = self.next_planned(now, facts) {
+            if let Some((at, addr)) = self.next_planned(now, facts, rng) {
                 let asks = self.asks(&addr, at, facts.board);
                 return Some(self.probe(addr, Errand::Round { at }, asks));
             }
@@ -600,26 +644,63 @@ impl Agenda {
         }
     }
 
-    /// The next probe of the present round that is due. What could not begin in a whole interval is dropped, and who left
-    /// meanwhile is not asked.
-    fn next_planned(&mut self, now: Instant, facts: &Facts<'_>) -> Option<Planned> {
-        let State::Rounds(rounds) = &mut self.state else {
-            return None;
-        };
-        let (interval, list) = (self.config.interval, self.strangers.list());
-        while let Some(next) = rounds.queue.front().copied()
+    /// The next probe of the present round that is due, and whom it is about. What could not begin in a whole interval is
+    /// dropped, and who left meanwhile is not asked.
+    fn next_planned(
+        &mut self,
+        now: Instant,
+        facts: &Facts<'_>,
+        rng: &mut fastrand::Rng,
+    ) -> Option<(Instant, SocketAddr)> {
+        while let State::Rounds(rounds) = &mut self.state
+            && let Some(next) = rounds.queue.front().copied()
             && next.at <= now
         {
             rounds.queue.pop_front();
-            let is_late = next.at + interval <= now;
-            if !is_late
-                && !facts.admin.is_in_maintenance(&next.addr)
-                && (list.contains(&next.addr) || facts.active.contains(&next.addr))
+            if next.at + self.config.interval <= now {
+                continue;
+            }
+            let addr = match next.addr {
+                Some(addr) => Some(addr),
+                None => self.whoever(now, facts, rng),
+            };
+            let list = self.strangers.list();
+            if let Some(addr) = addr
+                && !facts.admin.is_in_maintenance(&addr)
+                && (list.contains(&addr) || facts.active.contains(&addr))
             {
-                return Some(next);
+                return Some((next.at, addr));
             }
         }
         None
+    }
+
+    /// Who is worth an open place: a finalist, a stranger, or who is spare.
+    fn whoever(&mut self, now: Instant, facts: &Facts<'_>, rng: &mut fastrand::Rng) -> Option<SocketAddr> {
+        let (list, share) = (Arc::clone(self.strangers.list()), &self.share);
+        let is_one = |addr: &SocketAddr| {
+            share.is_mine(addr)
+                && list.contains(addr)
+                && !facts.active.contains(addr)
+                && !facts.admin.is_in_maintenance(addr)
+        };
+        let pace = Pace {
+            share: PROOF_SHARE_OF_ROUND,
+            pause: PROOF_PAUSE.max(self.config.interval / PROOF_LOOKS_A_ROUND),
+        };
+        let finalist = self.proof.next(now, facts, (self.aims, pace), is_one);
+        let is_known = |addr: &SocketAddr| {
+            facts.active.contains(addr)
+                || facts.admin.is_in_maintenance(addr)
+                // Who never answered is remembered by the model, for as long as that is worth anything.
+                || facts.board.rating(*addr).successes > 0
+                || !share.is_mine(addr)
+        };
+        let next = finalist.or_else(|| self.strangers.next(is_known, rng));
+        next.or_else(|| match &mut self.state {
+            State::Rounds(rounds) => rounds.spare.pop_front(),
+            State::Sweep(_) => None,
+        })
     }
 
     /// What is left of the present round.
@@ -660,25 +741,20 @@ impl Agenda {
             wanted: self.aims.wanted,
             confirmed: self.aims.confirmed,
         };
-        // Who never answered is remembered by the model, for as long as that is worth anything.
-        let is_searched = self.strangers.are_searched();
-        let is_known = |addr: &SocketAddr| {
-            let is_known =
-                facts.board.contains(addr) && (!is_searched || facts.board.rating(*addr).successes > 0);
-            is_known || !share.is_mine(addr)
-        };
+        let is_known = |addr: &SocketAddr| facts.board.contains(addr) || !share.is_mine(addr);
         let touched = facts.board.touched();
         let touched = touched.filter(|row| !facts.admin.is_in_maintenance(&row.addr));
         let touched = touched.filter(|row| share.is_mine(&row.addr) || active.contains(&row.addr));
-        let planned = schedule::plan(&round, touched, is_known, &mut self.strangers, rng);
-        let mut queue = VecDeque::from(planned);
-        for addr in confirmed_here {
+        let Plan { probes, spare } = schedule::plan(&round, touched, is_known, &mut self.strangers, rng);
+        let mut queue = VecDeque::from(probes);
+        for addr in confirmed_here.into_iter().map(Some) {
             if !queue.iter().any(|planned| planned.addr == addr) {
                 queue.push_front(Planned { at: now, addr });
             }
         }
         Rounds {
             queue,
+            spare: spare.into(),
             number: number + 1,
         }
     }

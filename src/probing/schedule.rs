@@ -32,7 +32,7 @@ const FULL_ROUNDS_PER_OTHER: u8 = 4;
 const SCORE_WEIGHT: f64 = 3.0;
 
 /// In a list that is searched, one in so many places left by the active set goes to the most overdue of those that have ever
-/// answered, rounded up; and up to half of the others to finalists.
+/// answered, rounded up.
 const RENEWED_SHARE: usize = 16;
 
 /// Finalists are looked for among so many times as many of the best as are wanted.
@@ -43,8 +43,17 @@ const FINALISTS: usize = 2;
 pub struct Planned {
     /// When it begins.
     pub at: Instant,
-    /// Whom it is about.
-    pub addr: SocketAddr,
+    /// Whom it is about; none: whoever is worth it most when it begins.
+    pub addr: Option<SocketAddr>,
+}
+
+/// A round.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// Its probes, in their order.
+    pub probes: Vec<Planned>,
+    /// Who takes the place of whoever is worth it most, if there is nobody: the most overdue, in this order.
+    pub spare: Vec<SocketAddr>,
 }
 
 /// What a round is planned from, besides what is known of candidates.
@@ -101,7 +110,10 @@ pub fn overdue(touched: &Touched, best_score: f64, now: Instant) -> f64 {
 /// spread over the interval. Who joins in the middle of a round takes what is left of it.
 ///
 /// Of the places that the active set leaves, finalists get up to half. Of the others never-touched ones get a fifth (at
-/// least one) and the most overdue the rest; in a list that is searched it is the other way round.
+/// least one) and the most overdue the rest.
+///
+/// In a list that is searched the most overdue get a sixteenth (at least one), and the other places are open: what the
+/// first probes of the round come to says who is worth the next ones.
 ///
 /// `known` are all candidates of which something is known, `is_known` tells whether one is among them. An active set that
 /// fills the round leaves a place to others in one of four rounds, or better candidates would never be found.
@@ -111,7 +123,7 @@ pub fn plan(
     is_known: impl Fn(&SocketAddr) -> bool,
     strangers: &mut Strangers,
     rng: &mut fastrand::Rng,
-) -> Vec<Planned> {
+) -> Plan {
     let mut active: Vec<(f64, SocketAddr)> = round.active.iter().map(|addr| (f64::INFINITY, *addr)).collect();
     let mut rest = Vec::new();
     let mut finalists = Finalists::among(round.wanted, round.confirmed);
@@ -133,6 +145,12 @@ pub fn plan(
         _ if round.count > 0 && rng.u8(0..FULL_ROUNDS_PER_OTHER) == 0 => 1,
         _ => 0,
     };
+    if strangers.are_searched() {
+        let (mut chosen, spare) = open_places(room, &mut rest, rng);
+        chosen.extend(most_overdue(&mut active, round.count - chosen.len()).map(Some));
+        let probes = spread(chosen, round, rng);
+        return Plan { probes, spare };
+    }
     let mut chosen = finalists.of(room.div_ceil(2), |addr| !round.active.contains(addr));
     let others = room - chosen.len();
     // Once everybody is known, there is nobody to look for.
@@ -144,19 +162,37 @@ pub fn plan(
         + rest.len();
     let left = strangers.list().len().saturating_sub(listed as u128);
     rest.retain(|(_, addr)| !chosen.contains(addr));
-    let fresh = if strangers.are_searched() {
-        others - others.div_ceil(RENEWED_SHARE).min(rest.len())
-    } else {
-        others
-            .div_ceil(FRESH_SHARE)
-            .max(others.saturating_sub(rest.len()))
-    };
+    let fresh = others
+        .div_ceil(FRESH_SHARE)
+        .max(others.saturating_sub(rest.len()));
     let fresh = fresh.min(usize::try_from(left).unwrap_or(usize::MAX));
     let is_no_stranger = |addr: &SocketAddr| round.active.contains(addr) || is_known(addr);
     chosen.extend(strangers.some(fresh, is_no_stranger, rng));
     chosen.extend(most_overdue(&mut rest, room - chosen.len()));
     chosen.extend(most_overdue(&mut active, round.count - chosen.len()));
-    spread(chosen, round, rng)
+    Plan {
+        probes: spread(chosen.into_iter().map(Some).collect(), round, rng),
+        spare: Vec::new(),
+    }
+}
+
+/// The places of a round of a list that is searched, but for those of the active set: who is renewed, and places that are open;
+/// and who is spare.
+fn open_places(
+    room: usize,
+    rest: &mut [(f64, SocketAddr)],
+    rng: &mut fastrand::Rng,
+) -> (Vec<Option<SocketAddr>>, Vec<SocketAddr>) {
+    // A single place is now for the one, now for the other.
+    let renewed = if room == 1 {
+        rng.usize(0..2)
+    } else {
+        room.div_ceil(RENEWED_SHARE)
+    };
+    let mut overdue = most_overdue(rest, room);
+    let mut chosen: Vec<_> = overdue.by_ref().take(renewed).map(Some).collect();
+    chosen.resize(room, None);
+    (chosen, overdue.collect())
 }
 
 /// Who would be a member if its few answers could be believed: of the best, those that are not confirmed yet.
@@ -216,16 +252,20 @@ impl Finalists {
     }
 }
 
-/// The `count` most urgent, ties by address.
+/// The `count` most urgent, in this order; ties by address.
 fn most_overdue(all: &mut [(f64, SocketAddr)], count: usize) -> impl Iterator<Item = SocketAddr> {
+    let order = |a: &(f64, SocketAddr), b: &(f64, SocketAddr)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
     if count > 0 && count < all.len() {
-        all.select_nth_unstable_by(count - 1, |a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        all.select_nth_unstable_by(count - 1, order);
     }
-    all.iter().take(count).map(|(_, addr)| *addr)
+    let count = count.min(all.len());
+    let first = &mut all[..count];
+    first.sort_unstable_by(order);
+    first.iter().map(|(_, addr)| *addr)
 }
 
 /// Gives each a place of its own; those whose place is over already have their turn in another round.
-fn spread(mut chosen: Vec<SocketAddr>, round: &Round<'_>, rng: &mut fastrand::Rng) -> Vec<Planned> {
+fn spread(mut chosen: Vec<Option<SocketAddr>>, round: &Round<'_>, rng: &mut fastrand::Rng) -> Vec<Planned> {
     rng.shuffle(&mut chosen);
     let times = round.places.times(round.grid, round.number, chosen.len());
     let planned: Vec<Planned> = chosen

@@ -31,6 +31,12 @@ fn searched(list: &str, enabled: bool, rng: &mut fastrand::Rng) -> Strangers {
     Strangers::new(list, &config, clock::now(), rng)
 }
 
+/// A probe of a round, and whom it is about.
+struct Named {
+    at: Instant,
+    addr: SocketAddr,
+}
+
 /// What the board would know, in a world where every probe ends at once.
 struct World {
     known: HashMap<SocketAddr, Touched>,
@@ -67,7 +73,17 @@ impl World {
         self.known.insert(addr, touched);
     }
 
-    fn plan(&mut self, count: usize, active: &[SocketAddr]) -> Vec<Planned> {
+    /// A round of a list that is not searched: when, and whom.
+    fn plan(&mut self, count: usize, active: &[SocketAddr]) -> Vec<Named> {
+        let plan = self.plan_openly(count, active);
+        let named = |planned: &Planned| planned.addr.map(|addr| Named { at: planned.at, addr });
+        plan.probes
+            .iter()
+            .map(|planned| named(planned).expect("no place is open"))
+            .collect()
+    }
+
+    fn plan_openly(&mut self, count: usize, active: &[SocketAddr]) -> Plan {
         let round = Round {
             now: self.now,
             grid: self.grid,
@@ -90,7 +106,7 @@ impl World {
     }
 
     /// Plans a round and lets it pass; the score of a candidate is its last byte.
-    fn pass(&mut self, count: usize, active: &[SocketAddr]) -> Vec<Planned> {
+    fn pass(&mut self, count: usize, active: &[SocketAddr]) -> Vec<Named> {
         let planned = self.plan(count, active);
         for probe in &planned {
             let SocketAddr::V4(v4) = probe.addr else {
@@ -231,7 +247,7 @@ fn fewer_candidates_than_places_are_each_probed_once() {
 fn who_joins_in_the_middle_of_a_round_takes_what_is_left_of_it() {
     let mut world = World::new("10.0.0.0/24", 4);
     let whole = world.plan(10, &[]);
-    let times = |planned: &[Planned]| planned.iter().map(|probe| probe.at).collect::<Vec<_>>();
+    let times = |planned: &[Named]| planned.iter().map(|probe| probe.at).collect::<Vec<_>>();
     world.now += INTERVAL / 2;
     let half = world.plan(10, &[]);
     assert_eq!(half.len(), 5);
@@ -351,19 +367,47 @@ fn a_round_of_a_list_that_is_searched_is_mostly_search() {
     let touched = world.known.get_mut(&before).expect("known");
     touched.answers = false;
     touched.last_sample_at = world.now.checked_sub(Duration::from_secs(9_999)).expect("a time");
-    let planned = world.plan(100, &[addr(1), addr(2), addr(3)]);
-    let of = |range: std::ops::RangeInclusive<u32>| {
-        let is_in = |probe: &&Planned| range.clone().any(|number| addr(number) == probe.addr);
-        planned.iter().filter(is_in).count()
+    let plan = world.plan_openly(100, &[addr(1), addr(2), addr(3)]);
+    let named: Vec<SocketAddr> = plan.probes.iter().filter_map(|planned| planned.addr).collect();
+    let of = |all: &[SocketAddr], range: std::ops::RangeInclusive<u32>| {
+        let is_in = |one: &&SocketAddr| range.clone().any(|number| addr(number) == **one);
+        all.iter().filter(is_in).count()
     };
-    assert_eq!((planned.len(), of(1..=3)), (100, 3));
+    assert_eq!((plan.probes.len(), of(&named, 1..=3)), (100, 3));
+    let renewed = 97_usize.div_ceil(RENEWED_SHARE);
     assert_eq!(
-        of(4..=199),
-        97_usize.div_ceil(RENEWED_SHARE),
+        of(&named, 4..=199),
+        renewed,
         "the most overdue of those that have answered"
     );
-    assert!(planned.iter().any(|probe| probe.addr == before), "{planned:?}");
-    assert_eq!(of(200..=400), 0, "who never answered is a matter of its prefix");
+    assert!(named.contains(&before), "{named:?}");
+    assert_eq!(named.len(), 3 + renewed, "all other places are open");
+    assert_eq!(
+        (plan.spare.len(), of(&plan.spare, 4..=199)),
+        (97 - renewed, 97 - renewed)
+    );
+    assert!(
+        plan.spare.iter().all(|addr| !named.contains(addr)),
+        "nobody twice"
+    );
+}
+
+#[test]
+fn where_a_single_place_is_left_it_is_open_now_and_then() {
+    let mut world = World::new("10.0.0.0/16", 6);
+    world.strangers = searched("10.0.0.0/16", true, &mut world.rng);
+    (1..=9).for_each(|number| world.touch(addr(number), 50.0));
+    let mut open = 0;
+    for _ in 0..40 {
+        let plan = world.plan_openly(3, &[addr(1), addr(2)]);
+        assert_eq!(plan.probes.len(), 3);
+        open += plan
+            .probes
+            .iter()
+            .filter(|planned| planned.addr.is_none())
+            .count();
+    }
+    assert!((8..=32).contains(&open), "{open} of 40");
 }
 
 #[test]
