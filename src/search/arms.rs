@@ -15,8 +15,8 @@ pub(super) enum Arm {
     Anywhere,
 }
 
-/// Of how many probes each way has one at least.
-const FLOOR: f64 = 0.1;
+/// The share of probes that each way has at least, in their order.
+const FLOORS: [f64; 3] = [0.1, 0.1, 0.25];
 /// What has been brought counts for so much less with each further probe of the same way: some thirty are looked back at.
 const MEMORY: f64 = 0.97;
 /// What each way is believed to bring before it was tried, and for how many probes.
@@ -64,7 +64,8 @@ impl Arms {
         let mut means = self.0.map(|account| account.payoff / account.tries);
         means[Arm::Anywhere as usize] += UNSEEN_PAYOFF * (1.0 - told / TELLS).max(0.0);
         let sum: f64 = means.iter().sum();
-        means.map(|mean| FLOOR + (1.0 - 3.0 * FLOOR) * mean / sum)
+        let left = 1.0 - FLOORS.iter().sum::<f64>();
+        [0, 1, 2].map(|arm| FLOORS[arm] + left * means[arm] / sum)
     }
 
     /// What the next probe is for, where neighbours tell so much of each other (0 to 1).
@@ -88,10 +89,10 @@ mod tests {
     #[test]
     fn what_pays_off_is_done_more_and_nothing_starves() {
         let mut arms = Arms::new();
+        let [promise, beside, anywhere] = arms.shares(1.0);
         assert!(
-            arms.shares(1.0)
-                .iter()
-                .all(|share| (share - 1.0 / 3.0).abs() < 1e-9)
+            (promise - beside).abs() < 1e-9 && anywhere > promise,
+            "of what was not tried, looking everywhere comes first"
         );
         for _ in 0..200 {
             arms.learn(Arm::Promise, -3.0);
@@ -100,7 +101,7 @@ mod tests {
         }
         let shares = arms.shares(1.0);
         assert!(
-            shares[1] > 0.75 && shares[0] >= FLOOR && shares[2] >= FLOOR,
+            shares[1] > 0.6 && shares.iter().zip(FLOORS).all(|(share, floor)| *share >= floor),
             "{shares:?}"
         );
         assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-9);
@@ -108,7 +109,7 @@ mod tests {
             arms.learn(Arm::Beside, 0.0);
             arms.learn(Arm::Promise, 99.0);
         }
-        assert!(arms.shares(1.0)[0] > 0.75, "{arms:?}");
+        assert!(arms.shares(1.0)[0] > 0.6, "{arms:?}");
     }
 
     #[test]
@@ -118,7 +119,7 @@ mod tests {
             (0..200).for_each(|_| arms.learn(arm, 0.0));
         }
         let [anywhere, told] = [0.0, 1.0].map(|told| arms.shares(told)[2]);
-        assert!(anywhere > 0.7 && told < 0.35, "{anywhere} {told}");
+        assert!(anywhere > 0.7 && told < 0.45, "{anywhere} {told}");
         // A find is followed up all the same.
         for _ in 0..20 {
             arms.learn(Arm::Beside, 0.5);

@@ -4,6 +4,7 @@
 //! sampling); a place is worth what a candidate there would better the bound by, on average, times how often candidates
 //! there answer. Among places that are worth nearly the same, larger ones come first: they hold more.
 
+use super::key::Key;
 use super::levels::Levels;
 use super::normal;
 use super::tree::{NONE, Node, Tree};
@@ -81,7 +82,6 @@ impl Drawing<'_> {
     fn at_root(&self, rng: &mut fastrand::Rng) -> Above {
         let root = self.tree.node(self.tree.root);
         let levels = &self.levels[root.key.family()];
-        let (answers, failures) = (f64::from(root.answers), f64::from(root.failures));
         let precision = f64::from(root.belief.precision);
         let spread = levels.within(self.top);
         let (mean, variance) = if precision > 0.0 {
@@ -97,7 +97,7 @@ impl Drawing<'_> {
             node: self.tree.root,
             value: mean + variance.sqrt() * normal::draw(rng),
             len: self.top,
-            alive: (answers + 0.5) / (answers + failures + 1.0),
+            alive: share_alive(root, 0.5, 1.0),
         }
     }
 
@@ -112,8 +112,7 @@ impl Drawing<'_> {
         let gain = between * precision / (1.0 + between * precision);
         let mean = above.value + gain * (f64::from(node.belief.mean) - above.value);
         let own = mean + (between * (1.0 - gain)).max(0.0).sqrt() * normal::draw(rng);
-        let counted = f64::from(node.answers) + f64::from(node.failures);
-        let alive = (f64::from(node.answers) + ALIVE_PRIOR * above.alive) / (counted + ALIVE_PRIOR);
+        let alive = share_alive(node, ALIVE_PRIOR * above.alive, ALIVE_PRIOR);
         let from = from(self.tree, node, self.top);
         if !node.is_closed && from < len {
             let worth = |at: u32, alive: f64| {
@@ -147,6 +146,66 @@ fn opening(worth: f64, bits: u32, node: u32, place: Place, rng: &mut fastrand::R
         node,
         place,
     }
+}
+
+/// What is to be expected of somebody who was never asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expected {
+    /// Of the log-latency.
+    pub(super) mean: f64,
+    pub(super) deviation: f64,
+    /// How often such candidates answer.
+    pub(super) alive: f64,
+}
+
+/// What is to be expected of a candidate; none as long as nobody has answered. The same as a [drawing](Drawing) has it, with means
+/// and variances in the place of what is drawn (smoothing after Rauch, Tung and Striebel, 1965).
+pub(super) fn expected(tree: &Tree, levels: &[Levels; 2], top: u32, key: Key) -> Option<Expected> {
+    let root = (tree.root != NONE).then(|| tree.node(tree.root))?;
+    let levels = &levels[key.family()];
+    let precision = f64::from(root.belief.precision);
+    let (mut at, mut from, mut mean) = (tree.root, top, f64::from(root.belief.mean));
+    let mut variance = (1.0 / precision + levels.between(top, root.len.into())).min(levels.within(top));
+    let mut alive = share_alive(root, 0.5, 1.0);
+    if precision <= 0.0 {
+        return None;
+    }
+    loop {
+        let node = tree.node(at);
+        let len = u32::from(node.len);
+        let between = levels.between(from, len);
+        let precision = f64::from(node.belief.precision);
+        let gain = between * precision / (1.0 + between * precision);
+        let own = mean + gain * (f64::from(node.belief.mean) - mean);
+        let left = between * (1.0 - gain);
+        let own_variance = (1.0 - gain).powi(2) * variance + left;
+        let common = node.key.common(key);
+        if common < len || node.is_leaf() {
+            let common = common.min(len);
+            // Between the two the mean is on a straight line, and the variance a little higher (a Brownian bridge).
+            let share = if common == len || between <= 0.0 {
+                1.0
+            } else {
+                levels.between(from, common) / between
+            };
+            let bridge = left * share * (1.0 - share);
+            let variance = (1.0 - share) * variance + share * own_variance + bridge + levels.within(common);
+            return Some(Expected {
+                mean: mean + share * (own - mean),
+                deviation: variance.sqrt(),
+                alive,
+            });
+        }
+        (mean, variance, from) = (own, own_variance, len);
+        alive = share_alive(node, ALIVE_PRIOR * alive, ALIVE_PRIOR);
+        at = node.children[key.bit(len)];
+    }
+}
+
+/// How often members of a prefix answer, if so many of so many others are believed to.
+fn share_alive(node: &Node, answers: f64, counted: f64) -> f64 {
+    let (seen, failures) = (f64::from(node.answers), f64::from(node.failures));
+    (seen + answers) / (seen + failures + counted)
 }
 
 /// The first bit in which somebody between a node and its parent can differ from it.

@@ -15,8 +15,9 @@ use crate::candidates::{CandidateSet, Sampler};
 /// Nodes of a model unless it is told otherwise; one takes about 80 bytes.
 pub const NODES: usize = 16_384;
 
-/// So many are asked evenly over the list before anything else.
-const FIRST_LOOK: u32 = 200;
+/// So many are asked evenly over the list before anything else; and so many when something is known already.
+const FIRST_LOOK: u32 = 600;
+const NEXT_LOOK: u32 = 200;
 /// So many members of a set are to be found: the best after them is what others are measured by.
 const WANTED: usize = 3;
 /// Candidates from one drawing: one for so many nodes, and so many at most.
@@ -29,6 +30,12 @@ const NODES_A_SETTLE: usize = 64;
 const REACH: u32 = 10;
 /// Members of an even sample that are looked at for one that was never asked.
 const LOOKS: usize = 64;
+/// Of an even sample, who is expected to be so many deviations slower than the best is passed over; and of those of whom less
+/// than a third are expected to answer, the more the fewer.
+const HOPELESS: f64 = 4.0;
+const ALIVE_WEIGHT: f64 = 3.0;
+/// But one in so many is asked whatever is expected: a model may be wrong.
+const WHATEVER: u8 = 10;
 /// What is known ages in so many steps a half-life.
 const STEPS_A_HALF_LIFE: u32 = 16;
 /// An answer that is so many deviations from what its candidate is known for is of another kind.
@@ -136,7 +143,7 @@ impl Model {
         self.picks.retain(|addr| set.contains(addr));
         self.best.retain(|(_, key)| set.contains(&key.addr()));
         self.sampler = Sampler::new(Arc::clone(&set), rng);
-        self.first_look = FIRST_LOOK;
+        self.first_look = NEXT_LOOK;
         self.set = set;
     }
 
@@ -262,7 +269,7 @@ impl Model {
     /// of it is old.
     fn doubt(&mut self) {
         (self.surprise, self.compared) = (1.0, 0);
-        self.first_look = FIRST_LOOK;
+        self.first_look = NEXT_LOOK;
         self.best.clear();
         self.tree.age(AFTER_DOUBT, &self.levels);
     }
@@ -312,16 +319,28 @@ impl Model {
         self.is_new(&addr).then_some(addr)
     }
 
-    /// The next of an even sample who was never asked.
+    /// The next of an even sample who was never asked, and is not out of the question.
     fn anywhere(&mut self, rng: &mut fastrand::Rng) -> Option<SocketAddr> {
         for _ in 0..LOOKS {
             match self.sampler.next(rng) {
-                Some(addr) if self.is_new(&addr) => return Some(addr),
+                Some(addr) if self.is_new(&addr) && self.is_worth_a_look(&addr, rng) => return Some(addr),
                 Some(_) => {}
                 None => self.sampler = Sampler::new(Arc::clone(&self.set), rng),
             }
         }
         None
+    }
+
+    /// Whether a member of an even sample may be one of the best, for all that is known.
+    fn is_worth_a_look(&self, addr: &SocketAddr, rng: &mut fastrand::Rng) -> bool {
+        if self.best.len() < WANTED || rng.u8(..WHATEVER) == 0 {
+            return true;
+        }
+        let expected = draw::expected(&self.tree, &self.levels, self.top, Key::of(addr));
+        expected.is_none_or(|expected| {
+            rng.f64() <= expected.alive * ALIVE_WEIGHT
+                && expected.mean - HOPELESS * expected.deviation < self.best[WANTED - 1].0
+        })
     }
 
     /// Whether a candidate is not remembered as one; whoever is remembered with others may have been asked.
