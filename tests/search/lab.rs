@@ -11,6 +11,7 @@ use tcp_forwarder::scorer::{Outcome, Source};
 use tcp_forwarder::service::{Hub, Live, Service};
 
 use super::process::{Process, Thread};
+use super::rivals::Notes;
 use super::worlds::World;
 
 /// One service, with the default settings but for 100 probes in 10 s.
@@ -20,6 +21,8 @@ pub struct Lab {
     service: Arc<Service>,
     rng: fastrand::Rng,
     pub probes: usize,
+    /// What its probes have seen.
+    pub notes: Notes,
     /// When the probes of rounds began.
     begun: Vec<Instant>,
 }
@@ -55,6 +58,7 @@ impl Lab {
             service,
             rng: fastrand::Rng::with_seed(!seed),
             probes: 0,
+            notes: Notes::default(),
             begun: Vec::new(),
         }
     }
@@ -95,6 +99,7 @@ impl Lab {
                 self.begun.push(self.process.now);
             }
             let latency = self.world.ask(&probe.candidate.addr, &mut self.rng);
+            self.notes.note(probe.candidate.addr, latency);
             let outcome = match latency.filter(|latency| *latency < probe.timeout) {
                 Some(latency) => Outcome::Success(latency),
                 None => Outcome::Failure,
