@@ -66,7 +66,7 @@ fn a_hundred_nodes_at_rest_cost_little() {
 fn what_a_hundred_nodes_leave_in_the_redis_is_bounded_and_expires() {
     /// What a stream of about 1,000 messages of 64 samples takes, and the names of all.
     const MOST_BYTES: u64 = 3 << 20;
-    let interval = Duration::from_millis(200);
+    let interval = Duration::from_millis(300);
     let Some(redis) = Redis::start(&[]) else {
         return;
     };
