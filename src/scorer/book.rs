@@ -33,6 +33,10 @@ use crate::state::snapshot::ServiceState;
 const MOST_ACCUSATIONS: u8 = 8;
 const ACCUSED_FOR: Duration = Duration::from_secs(60);
 
+/// So often in a row others must find a member to be faster or slower than it was here before it is asked: jitter, which is
+/// different for each, is no reason for all of a fleet to ask.
+const OTHERWISE: u8 = 3;
+
 /// What the scorer keeps of one service.
 #[derive(Debug)]
 pub(super) struct Book {
@@ -59,6 +63,8 @@ pub(super) struct Book {
     outset: Reader<ServiceState>,
     /// Members of whom others say that they fail, how often, and when that was heard.
     accused: HashMap<SocketAddr, (u8, Instant)>,
+    /// Members that others have found to be faster or slower than they were here, and how often in a row.
+    otherwise: HashMap<SocketAddr, u8>,
     /// Whether the way is a new one, on which enough is to be known before the set changes.
     awaits_sweep: bool,
 }
@@ -78,6 +84,7 @@ impl Book {
             since: uplink.since,
             outset: Reader::new(Arc::clone(&live.outset)),
             accused: HashMap::new(),
+            otherwise: HashMap::new(),
             awaits_sweep: false,
             service,
         };
@@ -155,6 +162,7 @@ impl Book {
         self.conduct.retain(|addr| active.contains(addr));
         self.times.retain(|addr, _| active.contains(addr));
         self.accused.retain(|addr, _| active.contains(addr));
+        self.otherwise.retain(|addr, _| active.contains(addr));
         self.tallies.follow(&self.active);
     }
 
@@ -207,8 +215,8 @@ impl Book {
         }
     }
 
-    /// Takes in what another process of the fleet has seen; whether that counts for anything. A member of which it differs from
-    /// what was seen here is asked at once.
+    /// Takes in what another process of the fleet has seen; whether that counts for anything. A member that fails there and not
+    /// here is asked at once, and one whose latency is another one again and again.
     pub(super) fn hear(&mut self, sample: &Sample, now: Instant) -> bool {
         let addr = sample.candidate.addr;
         let is_known = self.candidates.contains(&addr) || self.active.contains(&addr);
@@ -217,19 +225,38 @@ impl Book {
         }
         let sample = self.as_asked(sample);
         let heeded = self.write(|board| board.hear(&sample));
-        if heeded == Heeded::Differs && self.active.contains(&addr) {
-            if !sample.outcome.is_success() {
-                let accused = self.accused.entry(addr).or_insert((0, now));
-                *accused = (accused.0.saturating_add(1).min(MOST_ACCUSATIONS), now);
-            }
+        if heeded != Heeded::Differs {
+            self.otherwise.remove(&addr);
+        } else if self.active.contains(&addr) && self.is_worth_a_probe(&sample, now) {
             self.service.live.probe_requests.ask(ProbeRequest::One(addr));
         }
         heeded != Heeded::Ignored
     }
 
+    /// Whether a member is to be asked of which others say this, which is not what was seen here.
+    fn is_worth_a_probe(&mut self, sample: &Sample, now: Instant) -> bool {
+        let addr = sample.candidate.addr;
+        let answers = self.board().answers(&addr);
+        if !sample.outcome.is_success() {
+            let accused = self.accused.entry(addr).or_insert((0, now));
+            *accused = (accused.0.saturating_add(1).min(MOST_ACCUSATIONS), now);
+        }
+        if !sample.outcome.is_success() || !answers {
+            return true;
+        }
+        let times = self.otherwise.entry(addr).or_insert(0);
+        *times += 1;
+        let is_enough = *times >= OTHERWISE;
+        if is_enough {
+            self.otherwise.remove(&addr);
+        }
+        is_enough
+    }
+
     /// Once a sample of our own is on the board: others who have said before that this member fails were right, and what
     /// they saw counts as if it had been seen here; or they were not.
     fn hear_out(&mut self, sample: &Sample) {
+        self.otherwise.remove(&sample.candidate.addr);
         let Some((times, at)) = self.accused.remove(&sample.candidate.addr) else {
             return;
         };

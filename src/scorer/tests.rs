@@ -551,3 +551,59 @@ fn how_clients_were_served_on_one_way_is_not_expected_on_another() {
         "nobody answered yet"
     );
 }
+
+/// What others say of a member that answers here: that it fails is a reason to ask at once, another latency only when it stays so.
+#[test]
+fn jitter_that_others_see_is_no_reason_to_ask_and_a_failure_is() {
+    let mut bench = Bench::new();
+    let one = bench.service("one");
+    publish(&bench.hub, &[&one]);
+    activate(&one, &[1, 2], Footing::Good);
+    for port in [1, 2] {
+        bench.push(&one, port, PROBED);
+    }
+    bench.step();
+    let slow = Outcome::Success(Duration::from_millis(90));
+    let asked = |bench: &mut Bench, port: u16, outcome| {
+        bench.push(&one, port, (Source::Peer, outcome));
+        bench.step();
+        one.live.probe_requests.take().len()
+    };
+    assert_eq!(asked(&mut bench, 1, Outcome::Failure), 1);
+    let jitter = [slow, OK, slow, slow, OK, slow, OK];
+    let times: usize = jitter.into_iter().map(|one| asked(&mut bench, 2, one)).sum();
+    assert_eq!(times, 0);
+    let stays: Vec<usize> = [slow; 6]
+        .into_iter()
+        .map(|one| asked(&mut bench, 2, one))
+        .collect();
+    assert_eq!(stays, [0, 0, 1, 0, 0, 1]);
+}
+
+/// What others know to begin with is on the board as recalled, and a reason to choose; what is known here stays.
+#[test]
+fn what_others_know_to_begin_with_is_recalled() {
+    let mut bench = Bench::new();
+    let (one, other) = (bench.service("one"), bench.service("other"));
+    publish(&bench.hub, &[&one]);
+    bench.push(&one, 2, UNPROBED);
+    bench.step();
+    let mut known = crate::scorer::board::ScoreBoard::new(one.spec.remotes.scoring.clone());
+    for port in [1, 2] {
+        known.record(&sample(&other, port, PROBED, bench.now));
+    }
+    one.live.evaluation.take();
+    one.live
+        .outset
+        .publish(Arc::new(crate::state::snapshot::ServiceState {
+            rows: known.save(9, bench.now),
+            active: vec![addr(1)],
+            lifetimes: Vec::new(),
+        }));
+    bench.step();
+    assert!(one.live.evaluation.take(), "a set can be chosen");
+    let board = one.live.board.read().expect("not poisoned");
+    assert!(board.answers(&addr(1)) && !board.is_fresh(&addr(1)));
+    assert_eq!(board.rating(addr(1)).successes, 0, "it confirms nobody");
+    assert!(!board.answers(&addr(2)) && board.is_fresh(&addr(2)));
+}
