@@ -8,8 +8,8 @@ pub mod file_identity; // which file stands at a path
 pub mod file_watch; // whether a file has changed
 pub mod grid; // multiples of an interval: what is due together
 pub mod hash; // hashes that are the same on all machines
-pub mod http_parts; // parts of messages by HTTP/1
 pub mod host_name; // names of hosts
+pub mod http_parts; // parts of messages by HTTP/1
 pub mod lru; // a bounded table that forgets what was not touched for longest
 pub mod percent; // percent-encoding, undone
 pub mod published; // one writer, many readers, a version; rings whoever listens

@@ -45,7 +45,10 @@ impl Question {
                     port,
                     target,
                 } = &list.url;
-                format!("{tls} {host} {port} {target} {format:?} {pointer:?} {:?}", list.rules)
+                format!(
+                    "{tls} {host} {port} {target} {format:?} {pointer:?} {:?}",
+                    list.rules
+                )
             }
             Ask::Hosts(..) | Ask::Service(..) => format!("{:?}", self.ask),
         };

@@ -130,8 +130,8 @@ pub(super) fn explain(
     };
     let words = Words {
         record,
-        list,
         occupancy,
+        list,
         now,
     };
     let (switch, stands, contests) = match &record.course {
