@@ -135,10 +135,10 @@ impl Reactor {
             ready.take(&mut marked);
         }
         for id in &marked {
-            match self.current.get(id).or_else(|| self.departed.get(id)).copied() {
-                Some(key) => self.follow_service(key),
-                // Of a directory that is to come, with which all are looked at; or nothing of it is left here.
-                None => {}
+            let tenant = self.current.get(id).or_else(|| self.departed.get(id));
+            // None: of a directory that is to come, with which all are looked at; or nothing of it is left here.
+            if let Some(key) = tenant.copied() {
+                self.follow_service(key);
             }
         }
         self.marked = marked;

@@ -58,7 +58,9 @@ impl Reactor {
         self.run_handshakes();
         self.accept_all();
         self.fire_timers();
-        self.run_cuts();
+        if !self.cuts.is_empty() {
+            self.run_cuts();
+        }
         self.serve_queues();
         self.tend_pools();
         #[cfg(debug_assertions)]

@@ -582,7 +582,9 @@ impl Books {
 
     fn note_all(&mut self) {
         let all: Vec<ServiceId> = self.all.keys().copied().collect();
-        all.into_iter().for_each(|id| self.note(id));
+        for id in all {
+            self.note(id);
+        }
     }
 
     /// The book of a service, unless that has left.

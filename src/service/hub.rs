@@ -84,7 +84,7 @@ impl Hub {
             config: Published::new(None),
             events: Arc::new(Events::heard_at(Arc::clone(&bells.admin))),
             samples: SampleInbox::new(Arc::clone(&bells.scorer)),
-            provided: Provided::new(Arc::clone(&bells.worker), Arc::clone(&bells.providers)),
+            provided: Provided::new(Arc::clone(&bells.worker), &bells.providers),
             fleet: Fleet::new(Arc::clone(&bells.fleet), Arc::clone(&bells.prober)),
             heartbeats: Heartbeats::new(reactors),
             gauges: (0..reactors).map(|_| Gauges::default()).collect(),

@@ -186,9 +186,9 @@ pub struct Provided {
 impl Provided {
     /// Nothing is asked yet.
     #[must_use]
-    pub fn new(worker: Arc<Doorbell>, providers: Arc<Doorbell>) -> Self {
+    pub fn new(worker: Arc<Doorbell>, providers: &Arc<Doorbell>) -> Self {
         Self {
-            questions: Arc::new(Published::heard_by(listeners([&providers]), Vec::new())),
+            questions: Arc::new(Published::heard_by(listeners([providers]), Vec::new())),
             standings: Published::new(BTreeMap::new()),
             said: Mutex::default(),
             recalled: Mutex::default(),
