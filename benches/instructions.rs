@@ -1,6 +1,8 @@
 //! Runs one workload a number of times and does nothing else, for `scripts/bench/instructions`, which takes
-//! the difference of two counts: `instructions NAME STEPS`. Without arguments it lists the names.
+//! the difference of two counts: `instructions NAME STEPS`, or `instructions KIND:COUNT STEPS`. Without arguments it lists the names
+//! and the kinds.
 
+#[expect(dead_code, reason = "each of the programs has its own part of them")]
 mod workloads;
 
 use std::process::ExitCode;
@@ -14,6 +16,7 @@ fn main() -> ExitCode {
         .collect();
     let [name, steps] = arguments.as_slice() else {
         println!("{}", workloads::NAMES.join("\n"));
+        println!("{}", workloads::scale::KINDS.join("\n"));
         return ExitCode::SUCCESS;
     };
     let (Some(mut workload), Ok(steps)) = (workloads::build(name), steps.parse::<u32>()) else {

@@ -2,6 +2,7 @@
 //!
 //! For comparisons between machines and days use `scripts/bench/instructions`, whose figures do not drift.
 
+#[expect(dead_code, reason = "each of the programs has its own part of them")]
 mod workloads;
 
 use divan::Bencher;

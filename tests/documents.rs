@@ -88,6 +88,7 @@ const ALL: &[&str] = &[
     "docs/LISTS.md",
     "docs/MAP.md",
     "docs/MEMORY.md",
+    "docs/SCALE.md",
     "docs/SEARCH.md",
     "docs/WRITERS.md",
     "docs/internals/promises.md",

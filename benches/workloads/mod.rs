@@ -4,6 +4,7 @@
 
 mod line;
 mod request;
+pub(crate) mod scale;
 
 use std::hint::black_box;
 use std::io::{self, ErrorKind, Read, Write};
@@ -37,6 +38,11 @@ const SCRATCH_BYTES: usize = 64 * 1024;
 pub(crate) trait Workload {
     /// One step.
     fn step(&mut self);
+
+    /// What else was seen of it, for people.
+    fn remark(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The names of all workloads.
@@ -59,8 +65,11 @@ pub(crate) const NAMES: [&str; 16] = [
     "select_of_65536",
 ];
 
-/// Builds a workload by its name.
+/// Builds a workload by its name: one of [`NAMES`], or a kind of [`scale::KINDS`] and how many there are.
 pub(crate) fn build(name: &str) -> Option<Box<dyn Workload>> {
+    if let Some((kind, count)) = name.rsplit_once(':') {
+        return scale::build(kind, count.parse().ok()?);
+    }
     Some(match name {
         "access_log_text" => Box::new(line::Line::new(LogFormat::Text)),
         "access_log_json" => Box::new(line::Line::new(LogFormat::Json)),

@@ -39,6 +39,9 @@ pub(super) struct Client {
     pub(super) seat: Option<Box<Seat>>,
 }
 
+/// Bytes that a reactor keeps of a client while that is idle: what stands in its slab.
+pub const CLIENT_BYTES: usize = size_of::<Client>();
+
 /// How far a client has come.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Stage {

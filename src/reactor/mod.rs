@@ -60,6 +60,8 @@ mod upstream; // a connection to a backend
 mod upstreams; // dialling, warm, in use: events and deadlines
 
 pub use self::core::{Bursts, Reactor};
+pub use client::CLIENT_BYTES;
 pub use farewell::Farewell;
 pub use listed::{Listed, Row, Stage};
 pub use mailbox::{Letter, Mailbox};
+pub use upstream::UPSTREAM_BYTES;

@@ -28,6 +28,9 @@ pub(super) struct Upstream {
     pub(super) place: Option<Place>,
 }
 
+/// Bytes that a reactor keeps of it while it is idle: what stands in its slab.
+pub const UPSTREAM_BYTES: usize = size_of::<Upstream>();
+
 impl Upstream {
     /// Whether its backend has finished it.
     pub(super) fn is_unloaded(&self) -> bool {
