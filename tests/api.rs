@@ -89,7 +89,7 @@ fn a_backend_is_drained_while_its_clients_go_on_and_comes_back() {
     let answer = post(&forwarder, &format!("services/default/drain?backend={first}"));
     assert_eq!(
         answer,
-        json!({ "service": "default", "backend": first, "state": "drain", "was": "ready" })
+        json!({ "service": "default", "backend": first, "name": null, "state": "drain", "was": "ready" })
     );
     wait_for("it is no member", || !members(&forwarder).contains(&first));
     for _ in 0..12 {
@@ -231,7 +231,7 @@ fn whoever_follows_hears_what_happens_in_its_order() {
     assert_eq!(events[0]["kind"], "admin_state");
     assert_eq!(
         events[0]["details"],
-        json!({ "backend": second, "state": "maintenance" })
+        json!({ "backend": second, "name": null, "state": "maintenance" })
     );
     assert_eq!(
         (&events[1]["kind"], &events[1]["details"]["reason"]),

@@ -599,6 +599,7 @@ fn what_others_know_to_begin_with_is_recalled() {
             rows: known.save(9, bench.now),
             active: vec![addr(1)],
             lifetimes: Vec::new(),
+            answers: Vec::new(),
         }));
     bench.step();
     assert!(one.live.evaluation.take(), "a set can be chosen");
