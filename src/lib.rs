@@ -33,11 +33,11 @@ pub mod access_log; // a line for each connection when it ends
 pub mod admission; // who may connect
 pub mod preface; // what a connection says before it gets a backend
 pub mod relay; // two halves of one connection
-pub mod service;
-pub mod tls; // certificates, and wires that are encrypted // what the file says of a service, what outlives a reload, and all services as one value
+pub mod service; // what the file says of a service, what outlives a reload, and all services as one value
+pub mod tls; // certificates, and wires that are encrypted
 
 pub mod probing; // who is probed next, and a batch of connects on one poll
-pub mod providers; // whom to ask for candidates, and what they say: DNS
+pub mod providers; // whom to ask for candidates, and what they say: DNS, lists at URLs
 pub mod scorer; // sample -> score, and the bounded score board
 pub mod selector; // scores -> active set
 
@@ -54,6 +54,6 @@ pub mod admin; // what the process tells and takes over HTTP
 pub mod app; // composition root: makes the threads, starts and stops them in order
 pub mod ask; // commands that ask a process which runs
 pub mod check; // what `check` prints
-pub mod demo;
-pub mod scan;
-pub mod top; // services and members of a process, as they change // the best of a list, found and told // embedded backends and configuration
+pub mod demo; // embedded backends and configuration
+pub mod scan; // the best of a list, found and told
+pub mod top; // services and members of a process, as they change

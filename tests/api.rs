@@ -105,7 +105,7 @@ fn a_backend_is_drained_while_its_clients_go_on_and_comes_back() {
     let (_, body) = call(&forwarder, "GET /api/v1/services/default", "");
     assert_eq!(
         body["withdrawn_candidates"],
-        json!([{ "addr": first, "state": "drain" }])
+        json!([{ "addr": first, "name": null, "state": "drain" }])
     );
     assert!(
         !members(&forwarder).contains(&first),

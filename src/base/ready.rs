@@ -62,8 +62,16 @@ pub struct Mark<K> {
 impl<K: Copy> Mark<K> {
     /// Has the thread look at it when it is awake the next time, and leaves it asleep.
     pub fn set(&self) {
+        // It is marked under the lock only: whoever finds it marked and rings has the thread wait there for whoever is about to
+        // put it into the list. A look that writes, so that the thread sees what was changed before.
+        let look = self
+            .is_marked
+            .compare_exchange(true, true, Ordering::AcqRel, Ordering::Acquire);
+        if look.is_ok() {
+            return;
+        }
+        let mut marked = self.list.marked.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.is_marked.swap(true, Ordering::AcqRel) {
-            let mut marked = self.list.marked.lock().unwrap_or_else(PoisonError::into_inner);
             marked.push((self.key, Arc::clone(&self.is_marked)));
         }
     }
