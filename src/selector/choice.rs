@@ -324,7 +324,7 @@ impl Choice {
         strike_surplus(&mut current, size);
         // Too few were touched (initial probing is off): strangers rank last, and only a set that
         // cannot be chosen by score is made of them.
-        for unknown in self.strangers(size, &ratings.ranked) {
+        for unknown in self.strangers(size, &ratings.ranked, tiers) {
             ratings.ranked.push(unknown);
             details.push((unknown, Detail::default()));
         }
@@ -392,7 +392,7 @@ impl Choice {
     }
 
     /// Candidates that nobody has asked yet, for a set of this size that would be smaller; of the first tier that has any.
-    fn strangers(&self, size: usize, ranked: &[Rated]) -> Vec<Rated> {
+    fn strangers(&self, size: usize, ranked: &[Rated], tiers: Tiers) -> Vec<Rated> {
         let missing = size.saturating_sub(ranked.len());
         if missing == 0 {
             return Vec::new();
@@ -400,7 +400,7 @@ impl Choice {
         let is_new = |addr: &SocketAddr| ranked.iter().all(|rated| rated.addr != *addr);
         let sample = even_sample(&self.candidates, size);
         let mut strangers: Vec<_> = sample
-            .filter(|addr| self.may_serve(addr) && is_new(addr))
+            .filter(|addr| self.may_serve_in(&Rated::unknown(*addr), tiers) && is_new(addr))
             .collect();
         let first = strangers.iter().map(|addr| self.tier(addr)).min();
         strangers.retain(|addr| Some(self.tier(addr)) == first);

@@ -643,6 +643,16 @@ fn the_last_one_that_is_taken_out_by_hand_leaves_to_backups() {
 }
 
 #[test]
+fn where_everybody_passes_backups_stay_behind_and_that_is_told_once() {
+    let (mut bench, one) = with_backups(|spec| spec.remotes.selector.min_score_threshold = 0.0);
+    (1..=3).for_each(|port| (0..3).for_each(|_| bench.succeed(&one, port, 100)));
+    assert_eq!((bench.evaluate(&one), reserve(&one)), (vec![1], vec![2, 3]));
+    let (told, quiet) = (switches(&one), published(&one));
+    assert_eq!(bench.evaluate(&one), [1]);
+    assert_eq!((switches(&one), published(&one)), (told, quiet));
+}
+
+#[test]
 fn nobody_is_known_and_backups_are_none_of_the_first_set() {
     let (mut bench, one) = with_backups(|spec| spec.remotes.probing.initial.enabled = false);
     assert_eq!(
