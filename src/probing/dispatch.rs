@@ -523,13 +523,13 @@ impl Dispatch {
         let Some(entry) = self.services.get_mut(&service) else {
             return;
         };
+        // The place that it had, if it had one, is somebody else's.
+        let live = &entry.service.live;
+        if let Some(mark) = live.longest_queued().and_then(|one| live.marks.reactors.get(one)) {
+            mark.ring();
+        }
         match ending {
             Ending::Ended(sample) => {
-                // The place that it had, if it had one, is somebody else's.
-                let live = &entry.service.live;
-                if let Some(mark) = live.longest_queued().and_then(|one| live.marks.reactors.get(one)) {
-                    mark.ring();
-                }
                 self.hub.samples.push(sample);
                 if entry.agenda.learn(&sample, &mut self.rng) {
                     tell_doubt(entry);

@@ -103,12 +103,18 @@ impl Reactor {
             } else {
                 pool.backend.spare()
             };
-            let place = Place::take(&pool.backend).filter(|_| spare > 0);
+            let place = if spare > 0 && room > 0 {
+                Place::take(&pool.backend)
+            } else {
+                None
+            };
             let mut paused = pool.retry_at(self.now);
-            if must_earn && room > 0 && place.is_some() && paused.is_none() {
+            if must_earn && place.is_some() && paused.is_none() {
                 paused = pool.take_refill(self.now).err();
             }
-            let Some(place) = place.filter(|_| room > 0 && paused.is_none()) else {
+            let Some(place) = place.filter(|_| paused.is_none()) else {
+                // Somebody may have looked for it while it was taken.
+                self.place_is_due(key);
                 // Descriptors and places come back without an event of this reactor: look again before long.
                 let again = paused.unwrap_or(self.now + Duration::from_secs(1));
                 return self.pool_timers.set(key.index(), again);
