@@ -93,7 +93,7 @@ impl Providers {
         let mut events = Events::with_capacity(EVENTS);
         loop {
             let now = clock::now();
-            self.bell.answer();
+            let is_rung = self.bell.answer();
             if self.hub.is_stopping() {
                 return;
             }
@@ -101,7 +101,9 @@ impl Providers {
                 self.follow(now);
                 self.telling = Some(now);
             }
-            self.follow_slumber();
+            if is_rung {
+                self.follow_slumber();
+            }
             self.begin(now);
             if self.telling.is_some_and(|at| at <= now) {
                 self.tell(now);
