@@ -11,6 +11,9 @@ use crate::base::http_parts::{Chunks, end_of_head};
 /// Bytes of a list.
 pub const MOST_BYTES: usize = 16 << 20;
 
+/// Most bytes of a body as it comes: what stands around chunks must not be more than what is in them.
+const MOST_RAW_BYTES: usize = 2 * MOST_BYTES;
+
 /// Bytes of the heads of an answer.
 pub const MOST_HEAD_BYTES: usize = 32 << 10;
 
@@ -115,6 +118,8 @@ pub struct Answer {
     before: usize,
     body: Option<(Body, Validators)>,
     text: Vec<u8>,
+    /// Bytes of the body as they came, with what stands around chunks.
+    came: usize,
 }
 
 /// A body while it comes.
@@ -149,6 +154,7 @@ impl Answer {
             before: 0,
             body: None,
             text: Vec::new(),
+            came: 0,
         }
     }
 
@@ -258,7 +264,8 @@ impl Answer {
                 }
             }
         };
-        if self.text.len() > MOST_BYTES {
+        self.came += bytes.len();
+        if self.text.len() > MOST_BYTES || self.came > MOST_RAW_BYTES {
             return Err(Fault::TooLong);
         }
         if !is_over {
@@ -387,6 +394,15 @@ mod tests {
         }
         assert_eq!(read("HTTP/1.1 302 x\r\n\r\n"), Err(Fault::Nowhere));
         assert_eq!(read("HTTP/1.1 302 x\r\nLocation: \r\n\r\n"), Err(Fault::Nowhere));
+    }
+
+    #[test]
+    fn what_stands_around_chunks_is_bounded_too() {
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let chunk = format!("1;{}\r\nx\r\n", "y".repeat(1_000));
+        let chunks = MOST_RAW_BYTES / chunk.len() + 1;
+        let endless = format!("{head}{}", chunk.repeat(chunks));
+        assert_eq!(in_pieces(endless.as_bytes(), 4096, false), Err(Fault::TooLong));
     }
 
     #[test]
