@@ -463,3 +463,34 @@ fn names_of_servers_and_names_in_lists_are_looked_up() {
     assert!(told_by(&forwarder) > 1.5);
     forwarder.stop();
 }
+
+#[test]
+fn a_restart_while_neither_url_nor_names_answer_begins_with_what_was_said_last() {
+    let backend = echo_on(Ipv4Addr::new(127, 0, 0, 47));
+    let dns = Dns::start(Manner::Well(47), backend.port());
+    let other = echo_on(Ipv4Addr::new(127, 0, 0, 48));
+    let site = Site::saying(&good(&format!("b.example # by name\n{other} # alone\n")));
+    let folder = TempDir::new().unwrap();
+    let state = json!({ "state": { "path": folder.path().join("state") } });
+    let start = |url: &str| {
+        let mut settings = dns.settings(&http(url));
+        support::merge(&mut settings, &state);
+        Forwarder::start(&settings, "")
+    };
+    let url = format!("http://{}/ips", site.addr);
+    let before = start(&url);
+    wait_for("both", || told_by(&before) > 1.5);
+    before.stop();
+    dns.now(Manner::Silent);
+    site.now(|_, _| ());
+    let after = start(&url);
+    serves(&after);
+    wait_for("both are known", || after.metric("candidates") > 1.5);
+    hears(&after, "recalled what provider 0:http said last: 1 candidates");
+    after.stop();
+    // What another URL says is unknown.
+    let elsewhere = start(&format!("http://{}/others", site.addr));
+    hears(&elsewhere, "provider 0:http fails");
+    assert!(elsewhere.metric("candidates") < 0.1);
+    elsewhere.stop();
+}

@@ -231,11 +231,10 @@ pub(super) fn answers(questions: &[Arc<Question>], lists: &Lists) -> Answers {
     for question in questions {
         let (service, index) = &question.place;
         let part = lists.get(service).and_then(|listed| listed.part(*index));
-        let said = part.and_then(|part| match question.ask {
-            Ask::List(_) => part.own.as_ref(),
-            Ask::Hosts(..) | Ask::Service(..) => part.found.as_ref(),
+        let lines = part.and_then(|part| match question.ask {
+            Ask::List(_) => lines_of(part),
+            Ask::Hosts(..) | Ask::Service(..) => part.found.as_ref()?.to_lines(MAX_ANSWER_LINES),
         });
-        let lines = said.and_then(|said| said.to_lines(MAX_ANSWER_LINES));
         if let Some(lines) = lines.filter(|lines| !lines.is_empty()) {
             let asked = question.fingerprint();
             let answer = SavedAnswer { asked, lines };
@@ -249,45 +248,65 @@ pub(super) fn answers(questions: &[Arc<Question>], lists: &Lists) -> Answers {
 }
 
 /// Takes in what providers have said to a process before this one; what that was.
-pub(super) fn recall(
-    (config, certificates): (&Config, &Certificates),
-    lists: &mut Lists,
-    state: &State,
-) -> Vec<Said> {
+pub(super) fn recall(made_of: (&Config, &Certificates), lists: &mut Lists, state: &State) -> Vec<Said> {
+    let (config, certificates) = made_of;
     let mut all = Vec::new();
-    for question in questions(config, lists, certificates) {
-        let (service, index) = &question.place;
-        let saved = state.services.get(service.as_str());
-        let asked = question.fingerprint();
-        let answer = saved.and_then(|saved| saved.answers.iter().find(|answer| answer.asked == asked));
-        let (Some(answer), Some(listed)) = (answer, lists.get_mut(service)) else {
-            continue;
-        };
-        let provider = question.kind.at(*index);
-        // Each line has its port.
-        match CandidateSet::parse(&answer.lines.join("\n"), 1) {
-            Ok(set) => {
-                info!(
-                    service = service.as_str();
-                    "recalled what provider {provider} said last: {} candidates", set.len()
-                );
-                let set = Arc::new(set);
-                if let Ask::List(_) = question.ask {
-                    // Host names in it are known once it has been looked at.
-                    listed.hold([(*index, Part::holding(&set))]);
-                } else {
-                    listed.find(*index, Arc::clone(&set));
-                    let (question, hosts) = (Arc::new(question), Arc::default());
-                    all.push(Said { question, set, hosts });
-                }
+    // The host names in a list are asked for once that is known.
+    for of_lists in [true, false] {
+        for question in questions(config, lists, certificates) {
+            if matches!(question.ask, Ask::List(_)) != of_lists {
+                continue;
             }
-            Err(error) => warn!(
-                service = service.as_str();
-                "what provider {provider} said last is not in the state file as it was written: {error}"
-            ),
+            let saved = state.services.get(question.place.0.as_str());
+            let asked = question.fingerprint();
+            let answer = saved.and_then(|saved| saved.answers.iter().find(|answer| answer.asked == asked));
+            if let Some(answer) = answer {
+                all.extend(take_up(question, answer, lists));
+            }
         }
     }
     all
+}
+
+/// Takes up one saved answer; what of it whoever asks names is to know.
+fn take_up(question: Question, answer: &SavedAnswer, lists: &mut Lists) -> Option<Said> {
+    let (service, index) = &question.place;
+    let listed = lists.get_mut(service)?;
+    let provider = question.kind.at(*index);
+    // Each line has its port.
+    let list = match list_file::read_entries(&answer.lines, 1) {
+        Ok(list) => list,
+        Err(error) => {
+            warn!(
+                service = service.as_str();
+                "what provider {provider} said last is not in the state file as it was written: {error}"
+            );
+            return None;
+        }
+    };
+    info!(
+        service = service.as_str();
+        "recalled what provider {provider} said last: {} candidates", list.set.len()
+    );
+    if let Ask::List(_) = question.ask {
+        listed.hold([(*index, list.into())]);
+        return None;
+    }
+    let set = Arc::new(list.set);
+    listed.find(*index, Arc::clone(&set));
+    Some(Said {
+        question: Arc::new(question),
+        set,
+        hosts: Arc::default(),
+    })
+}
+
+/// What stands in a list that was asked for: its addresses, and its host names.
+fn lines_of(part: &Part) -> Option<Vec<String>> {
+    let most = MAX_ANSWER_LINES.checked_sub(part.hosts.len())?;
+    let mut lines = part.own.as_ref()?.to_lines(most)?;
+    lines.extend(part.hosts.iter().map(Host::to_line));
+    Some(lines)
 }
 
 /// Every list that cannot be used; at least one.

@@ -62,8 +62,6 @@ pub struct Host {
     pub stated: Stated,
     /// How people call it.
     pub remark: Option<String>,
-    /// The line that it stands in, from 1.
-    pub line: u64,
 }
 
 impl Host {
@@ -75,7 +73,6 @@ impl Host {
             port,
             stated: Stated::default(),
             remark: None,
-            line: 1,
         }
     }
 }

@@ -188,7 +188,6 @@ impl Reading {
                 port,
                 stated: item.stated,
                 remark: name.map(Cow::into_owned),
-                line: self.number,
             }),
         }
     }

@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::list::Host;
 use super::notes::Said;
+use super::options::Stated;
 use super::set::CandidateSet;
 
 impl CandidateSet {
@@ -38,6 +40,27 @@ impl CandidateSet {
     }
 }
 
+impl Host {
+    /// The line.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        let mut line = format!("{}:{}", self.name, self.port);
+        let Stated {
+            weight,
+            tier,
+            max_connections,
+        } = self.stated;
+        let said = [
+            weight.map(|weight| format!(" weight={weight}")),
+            tier.map(|tier| format!(" tier={tier}")),
+            max_connections.map(|limit| format!(" max_connections={limit}")),
+            self.remark.as_ref().map(|name| format!(" # {name}")),
+        ];
+        line.extend(said.into_iter().flatten());
+        line
+    }
+}
+
 /// Addresses from the first to the last at a port, as an entry.
 fn stretch(first: IpAddr, last: IpAddr, port: u16) -> String {
     match (first, last) {
@@ -52,6 +75,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::candidates::list_file;
 
     fn set(text: &str) -> CandidateSet {
         CandidateSet::parse(text, 80).expect("a list")
@@ -86,6 +110,27 @@ mod tests {
             let somebody = SocketAddr::from(([192, 0, 2, 1], 80));
             assert_eq!(again.name_of(&somebody), Some(name));
         }
+    }
+
+    #[test]
+    fn host_names_are_read_as_they_are_written() {
+        let entries = [
+            "a.example weight=3 backup max_connections=9 # hk 1",
+            "b.example:443",
+            "192.0.2.1",
+        ];
+        let entries = entries.map(str::to_owned);
+        let list = list_file::read_entries(&entries, 80).expect("a list");
+        let lines: Vec<String> = list.hosts.iter().map(Host::to_line).collect();
+        assert_eq!(
+            lines,
+            [
+                "a.example:80 weight=3 tier=1 max_connections=9 # hk 1",
+                "b.example:443"
+            ]
+        );
+        let again = list_file::read_entries(&lines, 1).expect("a list");
+        assert_eq!(again.hosts, list.hosts);
     }
 
     proptest! {

@@ -16,7 +16,6 @@ fn host(name: &str) -> Host {
         port: 80,
         stated: Stated::default(),
         remark: None,
-        line: 1,
     }
 }
 
