@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::message::MOST_CLAIMS;
+use super::message::most_claims;
 use crate::admission::{Admission, Portion};
 use crate::base::doorbell::Doorbell;
 use crate::base::hash::{self, mix};
@@ -55,12 +55,13 @@ impl Claims {
     ) -> Vec<(u64, Portion)> {
         self.is_divided = true;
         self.said.clear();
-        let most = MOST_CLAIMS / services.len().max(1);
+        let most_all = most_claims(processes);
+        let most = most_all / services.len().max(1);
         for service in services {
             service.admission.divide(processes, most, bell);
             service.admission.revise(now, &mut |client, need, present| {
                 let key = service.key(client);
-                if self.said.len() >= MOST_CLAIMS {
+                if self.said.len() >= most_all {
                     // Nobody is refused for want of a place.
                     return Some(Portion::WHOLE);
                 }

@@ -7,6 +7,10 @@ use super::*;
 use crate::admission::Seat;
 use crate::base::clock;
 use crate::config::Server;
+use crate::fleet::message::{self, MOST_ROWS, MOST_SAMPLES, Outset, Row, Word};
+use crate::fleet::nodes::MOST_NODES;
+use crate::fleet::resp::{MOST_BYTES, command};
+use crate::scorer::sample::{Heard, Outcome};
 
 const GREEDY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
@@ -219,6 +223,83 @@ fn nobody_is_refused_because_too_many_are_near_their_limits() {
         10,
         "no place is left to claim for it"
     );
+}
+
+/// All that a Redis answers at once, at its longest: whoever asks for more hears nothing.
+#[test]
+fn what_any_fleet_claims_is_heard_at_once() {
+    let server = connections(2);
+    for processes in [2, 10, 50, 100, MOST_NODES + 1] {
+        let now = clock::now();
+        let admission = Admission::of(&server, now).expect("a limit");
+        let names = ["a", "b", "c", "d"];
+        let limited: Vec<_> = names
+            .iter()
+            .filter_map(|name| Limited::of(name, Some(&admission)))
+            .collect();
+        let (mut claims, bell) = (Claims::default(), Arc::default());
+        let none = HashMap::new();
+        let mut seats = Vec::new();
+        for _ in 0..2 {
+            drop(claims.say(&limited, (&none, processes), &bell, now));
+            for number in 0..4_000 {
+                let client = IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number));
+                seats.extend(admission.admit(client, now).ok().flatten());
+            }
+        }
+        let said = claims.say(&limited, (&none, processes), &bell, now);
+        assert!(said.len() >= 16, "{} of {processes}", said.len());
+        let total = longest_answers(processes, &message::write_claims(u64::MAX, &said));
+        println!(
+            "{processes} nodes: {} claims each, {total} bytes of answers",
+            said.len()
+        );
+        assert!(total <= MOST_BYTES, "{total} bytes of {processes}");
+    }
+}
+
+/// Bytes of all answers to one batch, where so many claim that, say all that they may of IPv6 candidates, and all that is known of
+/// services is asked for. Lists are written as commands are.
+fn longest_answers(processes: usize, claims: &[u8]) -> usize {
+    let addr = "[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535"
+        .parse()
+        .expect("an address");
+    let word = Word {
+        service: u32::MAX,
+        addr,
+        outcome: Outcome::Success(Duration::from_secs(1)),
+        heard: Heard::Answer(Duration::from_secs(1)),
+        age: Duration::ZERO,
+    };
+    let row = Row {
+        addr,
+        age: Duration::ZERO,
+        connect: Duration::from_secs(1),
+        first_byte: Some(Duration::from_secs(1)),
+    };
+    let outset = Outset {
+        sent_ms: 0,
+        members: 1,
+        rows: vec![row; MOST_ROWS],
+    };
+    let id = b"0123456789abcdef".as_slice();
+    let mut out = Vec::new();
+    command(&mut out, &[id, claims].repeat(processes));
+    command(&mut out, &[id, b"1770000000000"].repeat(MOST_NODES + 1));
+    command(
+        &mut out,
+        &[message::write_outset(1, &outset).as_slice()].repeat(16),
+    );
+    for _ in 0..96 {
+        out.extend_from_slice(b"*2\r\n");
+        command(
+            &mut out,
+            &[b"d", &message::write_samples(1, &[word; MOST_SAMPLES])],
+        );
+        command(&mut out, &[b"1770000000000-10"]);
+    }
+    // And what tells that it was heard: the clock, numbers, the ids of what was said.
+    out.len() + 1_000
 }
 
 /// What is given back is told of no more.
