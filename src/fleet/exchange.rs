@@ -351,10 +351,12 @@ impl Exchange {
             let nodes = self.key("nodes");
             asked.command(&[b"ZCOUNT", nodes.as_bytes(), since.as_bytes(), until.as_bytes()]);
         }
-        // What is older is refused, and may be more than is ever read.
+        // What is older is refused, and may be more than is ever read. Who has read what is ahead has read it of a clock that went back, or
+        // of another Redis: it would be deaf until the clock is there.
         let since_ms = redis_ms.saturating_sub(self.horizon_ms());
+        let readable = since_ms..=redis_ms.saturating_add(AHEAD_MS);
         let read_ms = self.last_id.split('-').next().and_then(|ms| ms.parse().ok());
-        if read_ms.is_none_or(|ms: u64| ms < since_ms) {
+        if read_ms.is_none_or(|ms: u64| !readable.contains(&ms)) {
             self.last_id = since_ms.to_string();
         }
         let (stream, from) = (self.stream(), format!("({}", self.last_id));

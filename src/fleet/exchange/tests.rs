@@ -397,16 +397,23 @@ fn ages_are_of_the_redis_and_what_is_too_old_is_passed_over() {
 
 #[test]
 fn a_clock_that_jumps_costs_no_more_than_a_few_exchanges() {
-    for jump in [86_400_000_i64, -86_400_000, 3_000, -3_000] {
+    let jumps = [86_400_000_i64, -86_400_000, 3_000, -3_000];
+    for (jump, is_empty) in jumps.into_iter().flat_map(|jump| [(jump, false), (jump, true)]) {
         let mut world = World::new();
         let mut fleet = [node(1, "here"), node(2, "here")];
         for _ in 0..3 {
             for one in &mut fleet {
-                world.turn(one, &[]);
+                world.turn(one, &[reached(1)]);
             }
             world.pass(INTERVAL);
         }
         world.redis.ms = world.redis.ms.checked_add_signed(jump).expect("some year");
+        if is_empty {
+            // It is another one.
+            let ms = world.redis.ms;
+            world.redis = Model { ms, ..Model::new() };
+            fleet.iter_mut().for_each(Exchange::begin);
+        }
         for _ in 0..=CARE {
             for one in &mut fleet {
                 world.turn(one, &[]);
@@ -415,6 +422,10 @@ fn a_clock_that_jumps_costs_no_more_than_a_few_exchanges() {
         }
         let known = fleet.each_ref().map(others);
         assert_eq!(known, [vec![2], vec![1]], "after {jump} ms");
+        let [one, other] = &mut fleet;
+        world.turn(one, &[reached(7)]);
+        let told = words(&world.turn(other, &[]));
+        assert_eq!(told, [reached(7)], "after {jump} ms, of an empty one: {is_empty}");
         let nodes = &world.redis.sets["tcp-forwarder:test:nodes"];
         assert_eq!(nodes.len(), 2, "after {jump} ms: {nodes:?}");
     }
