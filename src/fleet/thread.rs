@@ -162,7 +162,7 @@ impl Sharer {
                 cluster.node.clone()
             },
             vantage,
-            services: directory.services.iter().map(|service| service.key).collect(),
+            services: served(directory),
         }
     }
 
@@ -453,6 +453,13 @@ impl Sharer {
     }
 }
 
+/// What this process serves and probes: who sleeps asks nobody, so the others ask in its place.
+fn served(directory: &Directory) -> Vec<u32> {
+    let services = directory.services.iter();
+    let awake = services.filter(|service| !service.live.slumber.load().is_asleep());
+    awake.map(|service| service.key).collect()
+}
+
 /// The services whose clients have limits.
 fn limited(directory: &Directory) -> Vec<Limited<'_>> {
     let services = directory.services.iter();
@@ -528,3 +535,6 @@ fn source(directory: &Directory) -> Option<String> {
     let (addr, service) = beyond.next()?;
     public_prefix(net::source_towards(addr, &service.spec.remotes.bind)?)
 }
+
+#[cfg(test)]
+mod tests;

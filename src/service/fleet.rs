@@ -59,10 +59,11 @@ pub struct FleetView {
 }
 
 impl FleetView {
-    /// Who shares the probes of a service with this process.
+    /// Who shares the probes of a service with this process: not who says that its link is down, whose probes would tell nothing.
     #[must_use]
     pub fn share(&self, service: u32) -> Share {
-        let is_with_me = |node: &&Node| node.vantage == self.vantage && node.services.contains(&service);
+        let is_with_me =
+            |node: &&Node| node.vantage == self.vantage && !node.is_down && node.services.contains(&service);
         Share {
             me: self.me,
             others: self
@@ -410,11 +411,16 @@ mod tests {
         let view = FleetView {
             me: 1,
             vantage: "a".to_owned(),
-            others: vec![node(2, "a", &[7]), node(3, "b", &[7]), node(4, "a", &[8])],
+            others: vec![
+                node(2, "a", &[7]),
+                node(3, "b", &[7]),
+                node(4, "a", &[8]),
+                node(5, "a", &[7]),
+            ],
             ..FleetView::default()
         };
-        assert_eq!(view.share(7), Share::among(1, vec![2]));
-        assert_eq!(view.links(), Links { down: 1, up: 1 });
+        assert_eq!(view.share(7), Share::among(1, vec![2]), "not whose link is down");
+        assert_eq!(view.links(), Links { down: 2, up: 1 });
         let speaks =
             |me: usize| Share::among([1, 2, 3][me], [vec![2, 3], vec![1, 3], vec![1, 2]][me].clone());
         for service in 0..100 {
