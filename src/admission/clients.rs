@@ -290,10 +290,14 @@ impl Clients {
         };
         if record.portion == Portion::NONE {
             let is_near = answer.is_err() || record.is_near(&self.quota.part(divided.unclaimed), now);
-            if is_near && divided.near.len() < divided.most && !divided.near.contains(&client) {
+            // One that left wholly and came again is listed until the next division.
+            let is_listed = divided.near.contains(&client);
+            if is_near && (is_listed || divided.near.len() < divided.most) {
                 record.portion = Portion::LEAST;
-                divided.near.push(client);
                 divided.is_news = true;
+                if !is_listed {
+                    divided.near.push(client);
+                }
             }
         } else if answer.is_err() && record.portion < Portion::WHOLE {
             divided.is_news = true;

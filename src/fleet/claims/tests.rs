@@ -315,3 +315,18 @@ fn who_has_left_is_forgotten() {
     assert_eq!(world.connect(0, GREEDY, 3), 3);
     assert!(world.connect(0, GREEDY, 200) <= 6, "it begins anew");
 }
+
+/// Between two exchanges it leaves wholly and comes again: others are told at once, as of anybody.
+#[test]
+fn who_comes_again_is_told_of_at_once() {
+    let mut world = World::new(3, &connections(100));
+    assert_eq!(world.connect(0, GREEDY, 200), 9);
+    world.exchange(0);
+    assert!(world.bell.answer());
+    world.processes[0].seats.clear();
+    assert_eq!(world.connect(0, GREEDY, 200), 9, "it begins anew");
+    assert!(world.bell.answer(), "it is told of");
+    world.exchange(0);
+    assert_eq!(world.page[0].len(), 1, "once");
+    assert!(world.connect(0, GREEDY, 200) >= 40);
+}
