@@ -170,9 +170,17 @@ struct Divided {
     /// The most clients of whom others are told.
     most: usize,
     /// Who they are, each once.
-    near: Vec<Client>,
+    near: Vec<Near>,
     /// Whether others should be told at once.
     is_news: bool,
+}
+
+/// A client of whom others are told.
+#[derive(Debug)]
+struct Near {
+    client: Client,
+    /// Whether the last division gave it no more than it had: another one at once would not, either.
+    is_settled: bool,
 }
 
 /// A bounded table of clients.
@@ -236,7 +244,7 @@ impl Clients {
     }
 
     /// Asks, for each client of whom others are told, what this process may give it, from what it uses and what it may have now.
-    /// Who uses little again is not told of any more.
+    /// Who uses little again is not told of any more. Of whom nothing is raised there is no news until the next time.
     pub(super) fn revise(
         &mut self,
         now: Instant,
@@ -246,7 +254,7 @@ impl Clients {
             return;
         };
         let (quota, unclaimed, records) = (self.quota, divided.unclaimed, &mut self.records);
-        divided.near.retain(|client| {
+        divided.near.retain_mut(|Near { client, is_settled }| {
             let Some(record) = records.get_mut(client) else {
                 return false;
             };
@@ -256,7 +264,9 @@ impl Clients {
             } else {
                 None
             };
-            record.portion = next.unwrap_or(Portion::NONE);
+            let next_portion = next.unwrap_or(Portion::NONE);
+            *is_settled = next_portion <= record.portion;
+            record.portion = next_portion;
             let after = record.portion.max(unclaimed);
             // As many tokens are spent as before, and each takes another time to come back.
             let owed = record.full_at.saturating_duration_since(now);
@@ -291,16 +301,19 @@ impl Clients {
         if record.portion == Portion::NONE {
             let is_near = answer.is_err() || record.is_near(&self.quota.part(divided.unclaimed), now);
             // One that left wholly and came again is listed until the next division.
-            let is_listed = divided.near.contains(&client);
-            if is_near && (is_listed || divided.near.len() < divided.most) {
+            let listed = divided.near.iter().position(|near| near.client == client);
+            if is_near && (listed.is_some() || divided.near.len() < divided.most) {
                 record.portion = Portion::LEAST;
                 divided.is_news = true;
-                if !is_listed {
-                    divided.near.push(client);
+                if listed.is_none() {
+                    let is_settled = false;
+                    divided.near.push(Near { client, is_settled });
                 }
             }
         } else if answer.is_err() && record.portion < Portion::WHOLE {
-            divided.is_news = true;
+            let mut near = divided.near.iter();
+            let is_open = near.any(|near| near.client == client && !near.is_settled);
+            divided.is_news |= is_open;
         }
     }
 

@@ -330,3 +330,38 @@ fn who_comes_again_is_told_of_at_once() {
     assert_eq!(world.page[0].len(), 1, "once");
     assert!(world.connect(0, GREEDY, 200) >= 40);
 }
+
+/// Who has all that can be had does not make others be told by being refused.
+#[test]
+fn who_can_be_given_no_more_makes_no_news() {
+    let mut world = World::new(3, &connections(100));
+    for at in [0, 1, 0, 1, 0, 1, 0, 1, 0, 1] {
+        world.connect(at, GREEDY, 200);
+        world.exchange(at);
+    }
+    for at in [0, 1] {
+        world.connect(at, GREEDY, 200);
+        world.exchange(at);
+    }
+    assert!(world.open() >= 90, "{}", world.open());
+    world.bell.answer();
+    let mut news = 0;
+    for _ in 0..20 {
+        for at in [0, 1] {
+            world.connect(at, GREEDY, 200);
+            if world.bell.answer() {
+                news += 1;
+                world.exchange(at);
+            }
+        }
+    }
+    assert!(news <= 2, "{news} exchanges that gave nothing");
+    // What the other gives back is there with the next exchange, and from then on more is asked for.
+    world.processes[1].seats.clear();
+    world.exchange(1);
+    for _ in 0..2 {
+        world.exchange(0);
+    }
+    assert!(world.connect(0, GREEDY, 200) > 0);
+    assert!(world.bell.answer(), "there is more to be had");
+}
