@@ -40,10 +40,20 @@ impl<'s> Limited<'s> {
 #[derive(Debug, Default)]
 pub struct Claims {
     said: HashMap<u64, Portion>,
-    is_divided: bool,
+    /// Among how many processes limits are divided; 0 while they are not.
+    divided: usize,
 }
 
 impl Claims {
+    /// Limits are divided among so many processes from now on, and nobody has said anything yet.
+    pub fn divide(&mut self, services: &[Limited<'_>], processes: usize, bell: &Arc<Doorbell>) {
+        self.divided = processes;
+        let most = most_claims(processes) / services.len().max(1);
+        for service in services {
+            service.admission.divide(processes, most, bell);
+        }
+    }
+
     /// What is to be said of clients, by a hash of service and client: of those that have much here. `others` is what others have been
     /// read to claim, of so many processes in all; `bell` rings when there is one client more to be told of.
     pub fn say(
@@ -53,12 +63,10 @@ impl Claims {
         bell: &Arc<Doorbell>,
         now: Instant,
     ) -> Vec<(u64, Portion)> {
-        self.is_divided = true;
+        self.divide(services, processes, bell);
         self.said.clear();
         let most_all = most_claims(processes);
-        let most = most_all / services.len().max(1);
         for service in services {
-            service.admission.divide(processes, most, bell);
             service.admission.revise(now, &mut |client, need, present| {
                 let key = service.key(client);
                 if self.said.len() >= most_all {
@@ -91,12 +99,18 @@ impl Claims {
 
     /// Others have not been heard for too long, or there are none any more: clients are counted here alone.
     pub fn alone(&mut self, services: &[Limited<'_>], bell: &Arc<Doorbell>) {
-        if std::mem::take(&mut self.is_divided) {
+        if std::mem::take(&mut self.divided) > 0 {
             for service in services {
                 service.admission.divide(1, 0, bell);
             }
         }
         self.said.clear();
+    }
+
+    /// Whether limits are to be divided that are not yet, or among fewer, where there are so many processes.
+    #[must_use]
+    pub fn are_due(&self, services: &[Limited<'_>], processes: usize) -> bool {
+        processes > self.divided.max(1) && !services.is_empty()
     }
 
     /// Clients of whose limits a part is claimed.

@@ -217,6 +217,12 @@ impl Sharer {
                 exchange.forget();
                 self.claims.alone(&limited(directory), &self.hub.bells.fleet);
             }
+            let (limited, bell) = (limited(directory), &self.hub.bells.fleet);
+            if !is_failing && self.claims.are_due(&limited, exchange.processes()) {
+                // Others were heard of just now. What is claimed then is said with the next exchange, which is not waited for.
+                self.claims.divide(&limited, exchange.processes(), bell);
+                bell.ring();
+            }
         }
         self.tell_unreadable(now);
         self.publish(!is_failing);

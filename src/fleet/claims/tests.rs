@@ -365,3 +365,24 @@ fn who_can_be_given_no_more_makes_no_news() {
     assert!(world.connect(0, GREEDY, 200) > 0);
     assert!(world.bell.answer(), "there is more to be had");
 }
+
+#[test]
+fn limits_are_to_be_divided_as_soon_as_others_are_known() {
+    let now = clock::now();
+    let admission = Admission::of(&connections(100), now).expect("a limit");
+    let limited: Vec<_> = Limited::of("web", Some(&admission)).into_iter().collect();
+    let (mut claims, bell) = (Claims::default(), Arc::default());
+    assert!(claims.are_due(&limited, 2));
+    assert!(!claims.are_due(&limited, 1), "nobody else is there");
+    assert!(!claims.are_due(&[], 2), "nobody has a limit");
+    drop(claims.say(&limited, (&HashMap::new(), 2), &bell, now));
+    assert!(!claims.are_due(&limited, 2), "they are");
+    assert!(claims.are_due(&limited, 3), "among fewer");
+    claims.divide(&limited, 3, &bell);
+    assert!(!claims.are_due(&limited, 3));
+    let client = |_: &usize| admission.admit(GREEDY, now).ok().flatten();
+    let seats: Vec<_> = (0..100).map_while(|number| client(&number)).collect();
+    assert_eq!(seats.len(), 9, "a fifth, of two others");
+    claims.alone(&limited, &bell);
+    assert!(claims.are_due(&limited, 2));
+}
