@@ -65,6 +65,8 @@ pub struct Sharer {
     claims: Claims,
     /// The active sets that were told of last, and when.
     outsets: HashMap<ServiceId, (Vec<SocketAddr>, Instant)>,
+    /// How many services that begin were asked for: after them come those that are asked for next.
+    begun: usize,
     failing: Condition,
     namesakes: Condition,
     /// When something could not be read last, and what the log heard of it.
@@ -86,6 +88,7 @@ impl Sharer {
             failed: None,
             claims: Claims::default(),
             outsets: HashMap::new(),
+            begun: 0,
             failing: Condition::default(),
             namesakes: Condition::default(),
             unreadable_at: None,
@@ -333,7 +336,8 @@ impl Sharer {
         for (service, known) in &news {
             commands.extend(exchange.tell_outset(*service, known));
         }
-        let beginners = beginners(directory);
+        let beginners = beginners(directory, self.begun);
+        self.begun = self.begun.wrapping_add(beginners.len());
         let keys: Vec<u32> = beginners.iter().map(|service| service.key).collect();
         if !keys.is_empty() {
             commands.extend(exchange.ask_outsets(&keys));
@@ -488,14 +492,18 @@ fn words(directory: &Directory, samples: &[Sample], now: Instant) -> Vec<Word> {
         .collect()
 }
 
-/// Services that have no active set yet, and did not hear what others know.
-fn beginners(directory: &Directory) -> Vec<Arc<Service>> {
+/// Services that have candidates and no active set yet, and did not hear what others know: some at once, from this one on in turn.
+fn beginners(directory: &Directory, from: usize) -> Vec<Arc<Service>> {
     let is_beginner = |service: &&Arc<Service>| {
         let live = &service.live;
-        live.active.load().backends.is_empty() && live.outset.version() == 0
+        live.active.load().backends.is_empty()
+            && live.outset.version() == 0
+            && !live.candidates.load().is_empty()
     };
-    let services = directory.services.iter().filter(is_beginner);
-    services.take(MOST_OUTSETS).cloned().collect()
+    let all: Vec<&Arc<Service>> = directory.services.iter().filter(is_beginner).collect();
+    let from = from.checked_rem(all.len()).unwrap_or_default();
+    let in_turn = all.iter().cycle().skip(from).take(all.len());
+    in_turn.take(MOST_OUTSETS).map(|one| Arc::clone(one)).collect()
 }
 
 /// What is to be told those that begin: of services for which this process speaks, if the active set is another one than was told, or
