@@ -14,6 +14,10 @@ const DEFAULT_PORT: u16 = 6379;
 /// Bytes of a name.
 const MOST_NAME_BYTES: usize = 64;
 
+/// What a cluster may be called, and what a node or a vantage: in words.
+pub(super) const NAMES: &str = "1 to 64 letters, digits, -, _ and .";
+pub(super) const LABELS: &str = "up to 64 visible ASCII characters without blanks";
+
 /// `cluster`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Cluster {

@@ -8,7 +8,7 @@ use regex_lite::Regex;
 use super::byte_rate;
 use super::check::{Check, CheckKind, Method};
 use super::client_tls::ClientTls;
-use super::cluster::{is_label, is_name};
+use super::cluster::{LABELS, NAMES, is_label, is_name};
 use super::draft::Draft;
 use super::http_provider::{HttpProvider, ListFormat};
 use super::json_pointer::pointer_tokens;
@@ -80,7 +80,7 @@ pub(super) const OF_PROCESS: &[Rule<Process>] = &[
         keys: &["cluster.name"],
         broken: |process, _| {
             unless(is_name(&process.cluster.name), || {
-                "is no name; allowed: 1 to 64 letters, digits, -, _ and .".to_owned()
+                format!("is no name; allowed: {NAMES}")
             })
         },
     },
@@ -89,7 +89,7 @@ pub(super) const OF_PROCESS: &[Rule<Process>] = &[
         broken: |process, _| {
             let labels = [&process.cluster.node, &process.cluster.vantage];
             unless(labels.into_iter().all(|text| is_label(text)), || {
-                "is no label; allowed: up to 64 visible ASCII characters without blanks".to_owned()
+                format!("is no label; allowed: {LABELS}")
             })
         },
     },

@@ -63,6 +63,8 @@ pub(super) enum Slot<D> {
     InterfaceOrNone(Field<D, Option<String>>),
     /// One line of printable characters, or nothing.
     Text(Field<D, String>),
+    /// The same, of which a rule lets pass what these words say.
+    Plain(&'static str, Field<D, String>),
     /// Any text, or pairs of hexadecimal digits; or nothing.
     Bytes(Field<D, Pattern>),
     Statuses(Field<D, Vec<Statuses>>),
@@ -129,7 +131,7 @@ impl<D> Slot<D> {
             Self::UrlPath(field) => *field(draft) = url_path(node)?,
             Self::Secret(field) => *field(draft) = secret(node)?,
             Self::InterfaceOrNone(field) => *field(draft) = interface_or_none(node)?,
-            Self::Text(field) => *field(draft) = line(node)?,
+            Self::Text(field) | Self::Plain(_, field) => *field(draft) = line(node)?,
             Self::Bytes(field) => *field(draft) = pattern(node)?,
             Self::Statuses(field) => *field(draft) = statuses::read(node)?,
             Self::Certificates(field) => *field(draft) = certificates::read(node)?,
@@ -173,6 +175,7 @@ impl<D> Slot<D> {
             | Self::UrlPath(_)
             | Self::Secret(_)
             | Self::Text(_)
+            | Self::Plain(..)
             | Self::Bytes(_) => "text",
         }
     }
@@ -212,6 +215,7 @@ impl<D> Slot<D> {
             Self::Secret(_) => {
                 format!("empty, or a text of 1 to {MAX_SECRET_CHARS} of the visible ASCII characters")
             }
+            Self::Plain(words, _) => (*words).to_owned(),
             Self::Text(_) => {
                 format!("empty, or one line of 1 to {MAX_TEXT_BYTES} bytes")
             }
@@ -292,7 +296,7 @@ impl<D> Slot<D> {
                 output.map_or_else(|| "off".to_owned(), show_output)
             }
             Self::AccessFields(field) => access_fields::shown(field(draft)),
-            Self::UrlPath(field) | Self::Text(field) => field(draft).clone(),
+            Self::UrlPath(field) | Self::Text(field) | Self::Plain(_, field) => field(draft).clone(),
             Self::InterfaceOrNone(field) => field(draft).clone().unwrap_or_default(),
             Self::Secret(field) => {
                 let masked = field(draft).as_ref().map(|_| MASK.to_owned());

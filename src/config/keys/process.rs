@@ -1,6 +1,7 @@
 //! The rows of the sections that are the process's as a whole: the log, the metrics port, reloads, the state
 //! file.
 
+use super::super::cluster::{LABELS, NAMES};
 use super::super::process::LogFormat;
 use super::super::slot::{Choice, Slot};
 use super::key::{Key, hours, ms, of_process, secs};
@@ -102,12 +103,12 @@ pub(super) const CLUSTER: &[Key] = &[
     ),
     of_process(
         "cluster.name",
-        Slot::Text(|d| &mut d.cluster.name),
+        Slot::Plain(NAMES, |d| &mut d.cluster.name),
         "who has the same name there shares with each other",
     ),
     of_process(
         "cluster.node",
-        Slot::Text(|d| &mut d.cluster.node),
+        Slot::Plain(LABELS, |d| &mut d.cluster.node),
         "what others call this process; empty = a number of its own",
     ),
     of_process(
@@ -117,7 +118,7 @@ pub(super) const CLUSTER: &[Key] = &[
     ),
     of_process(
         "cluster.vantage",
-        Slot::Text(|d| &mut d.cluster.vantage),
+        Slot::Plain(LABELS, |d| &mut d.cluster.vantage),
         "from where candidates are looked at: those of one vantage share probes; empty = the public network that connections \
          leave by, and where that is a private one, nobody else's",
     ),
