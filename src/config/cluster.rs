@@ -15,7 +15,7 @@ const DEFAULT_PORT: u16 = 6379;
 const MOST_NAME_BYTES: usize = 64;
 
 /// What a cluster may be called, and what a node or a vantage: in words.
-pub(super) const NAMES: &str = "at most 64 letters, digits, -, _ and .";
+pub(super) const NAMES: &str = "at most 64 letters, digits, ., - and _";
 pub(super) const LABELS: &str = "empty, or at most 64 visible ASCII characters without blanks";
 
 /// `cluster`.

@@ -100,43 +100,6 @@ fn ten_nodes_keep_one_limit_and_a_dead_one_gives_back_its_part() {
     println!("{left} were left when one died, {open} are open");
 }
 
-/// Who hears of another one divides limits soon, not with an exchange that comes ten seconds later.
-#[test]
-fn limits_are_divided_soon_after_another_node_is_heard_of() {
-    let Some(redis) = Redis::start(&[]) else {
-        return;
-    };
-    let (url, list) = (redis.url(), echo_on(Ipv4Addr::LOCALHOST).to_string());
-    let start = |node: &str, interval: &str| {
-        let mut config = of_fleet(&url, node, "here");
-        let server = json!({ "reactors": 1, "max_connections_per_ip": 10 });
-        let more = json!({ "server": server, "cluster": { "interval": interval } });
-        support::merge(&mut config, &more);
-        let files = Files::new(&support::settings(&config), &list);
-        let command = files.command();
-        Forwarder::spawn(files, command).listening()
-    };
-    let first = start("a", "500ms");
-    wait_for("the first is there", || first.metric("cluster_up") > 0.5);
-    let late = start("b", "10s");
-    wait_for("it knows the first", || late.metric("cluster_nodes") > 0.5);
-    let let_in = || {
-        let mut open = Vec::new();
-        for _ in 0..10 {
-            let mut stream = support::patient(TcpStream::connect(late.addr()).unwrap());
-            if stream.write_all(b"x").is_err() || stream.read_exact(&mut [0]).is_err() {
-                break;
-            }
-            open.push(stream);
-        }
-        open.len()
-    };
-    assert!(
-        comes_true(Duration::from_secs(5), || let_in() < 10),
-        "each counts by itself"
-    );
-}
-
 /// A server that echoes, but for checks: those it answers so many milliseconds late.
 fn checked_on(ip: Ipv4Addr, late: &Arc<AtomicU64>) -> SocketAddr {
     let listener = TcpListener::bind((ip, 0)).unwrap();
