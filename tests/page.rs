@@ -203,10 +203,9 @@ fn a_thousand_members_are_shown_by_the_page() {
     let list = format!("127.3.0.0-127.3.3.231:{port} max_connections=20\n");
     let forwarder = Forwarder::start(&changes, &list);
     wait_for("the port", || forwarder.log().contains("metrics on http://"));
-    let ask = |path: &str| support::http_body(forwarder.metrics_addr(), path).unwrap();
     // A machine with other work may miss a few.
     wait_for("a thousand members", || {
-        let one: Value = serde_json::from_str(&ask("/api/v1/services/default")).unwrap();
+        let one = forwarder.api("services/default");
         one["members"].as_array().is_some_and(|all| all.len() > 980)
     });
     for path in [
@@ -215,7 +214,8 @@ fn a_thousand_members_are_shown_by_the_page() {
         "services/default/explain",
         "status",
     ] {
-        println!("{path}: {} bytes", ask(&format!("/api/v1/{path}")).len());
+        let text = support::http_body(forwarder.metrics_addr(), &format!("/api/v1/{path}")).unwrap();
+        println!("{path}: {} bytes", text.len());
     }
     let mut browser = Browser::start(&chromium, "en-US");
     browser.open(&format!("http://{}/", forwarder.metrics_addr()));

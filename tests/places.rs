@@ -29,7 +29,7 @@ mod server;
 mod support;
 
 use server::programs;
-use support::{Files, Forwarder, http_body, pause, settings, wait_for};
+use support::{Files, Forwarder, pause, settings, wait_for};
 
 /// What a server knows of its connections.
 #[derive(Default)]
@@ -162,13 +162,8 @@ fn list(server: &Server, options: &str) -> String {
     format!("{} {options}\n", server.addr)
 }
 
-fn told(forwarder: &Forwarder, path: &str) -> Value {
-    let body = http_body(forwarder.metrics_addr(), &format!("/api/v1/{path}")).unwrap();
-    serde_json::from_str(&body).unwrap()
-}
-
 fn service(forwarder: &Forwarder) -> Value {
-    told(forwarder, "services/default")
+    forwarder.api("services/default")
 }
 
 fn wait_for_queue(forwarder: &Forwarder, length: usize) {
@@ -204,8 +199,8 @@ fn the_limit_of_an_entry_is_seen_everywhere_and_clients_are_served_in_the_order_
         assert_eq!(told, (&json!(2), &json!(2), &json!(true)), "{row}");
     };
     places(&one["members"][0]);
-    places(&told(&forwarder, "services/default/candidates")["candidates"][0]);
-    let explained = told(&forwarder, "services/default/explain");
+    places(&forwarder.api("services/default/candidates")["candidates"][0]);
+    let explained = forwarder.api("services/default/explain");
     places(&explained["members"][0]);
     let text = explained["text"].to_string();
     for words in [
@@ -214,10 +209,10 @@ fn the_limit_of_an_entry_is_seen_everywhere_and_clients_are_served_in_the_order_
     ] {
         assert!(text.contains(words), "{text}");
     }
-    let status = told(&forwarder, "status");
+    let status = forwarder.api("status");
     let status = &status["services"][0];
     assert_eq!((&status["queued"], &status["full"]), (&json!(12), &json!(1)));
-    assert_eq!(told(&forwarder, "services")["services"][0]["queued"], 12);
+    assert_eq!(forwarder.api("services")["services"][0]["queued"], 12);
     for (family, value) in [
         ("queued_connections", 12.0),
         ("lb_backend_max_connections", 2.0),

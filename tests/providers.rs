@@ -59,9 +59,8 @@ fn a_name_is_looked_up_and_followed_and_what_fails_stays_what_it_was() {
 
 /// The limits of all members, in the order of their addresses.
 fn limits(forwarder: &Forwarder) -> Vec<u64> {
-    let body = support::http_body(forwarder.metrics_addr(), "/api/v1/services/default").unwrap();
-    let body: Value = serde_json::from_str(&body).unwrap();
-    let members = body["members"].as_array().unwrap().iter();
+    let service = forwarder.api("services/default");
+    let members = service["members"].as_array().unwrap().iter();
     let mut limits: Vec<_> = members
         .map(|one| {
             (

@@ -24,7 +24,7 @@ mod server;
 mod support;
 
 use server::{Server, free_addr, programs};
-use support::{Forwarder, http_body, ping, wait_for};
+use support::{Forwarder, ping, wait_for};
 
 /// A dnsmasq that knows what its configuration says of names below `example`, and nobody to ask for others.
 struct Dnsmasq {
@@ -84,8 +84,7 @@ fn dns(name: &str) -> Value {
 
 /// The service as the API tells of it.
 fn service(forwarder: &Forwarder) -> Value {
-    let body = http_body(forwarder.metrics_addr(), "/api/v1/services/default").unwrap();
-    serde_json::from_str(&body).unwrap()
+    forwarder.api("services/default")
 }
 
 /// Addresses of the members, in order.

@@ -7,22 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 use tcp_forwarder::base::hash::fnv1a;
 use tcp_forwarder::config::{CheckKind, Pattern, Remotes};
 use tcp_forwarder::service::fleet::service_key;
 
 use crate::redis::Redis;
-use crate::support::{self, Files, Forwarder, comes_true, echo_on, http_body, pause, ping, wait_for};
+use crate::support::{self, Files, Forwarder, comes_true, echo_on, pause, ping, wait_for};
 use crate::{candidates, of_fleet, probes};
 
-fn api(forwarder: &Forwarder, path: &str) -> Value {
-    let body = http_body(forwarder.metrics_addr(), &format!("/api/v1/{path}")).unwrap();
-    serde_json::from_str(&body).unwrap()
-}
-
 fn active_set(forwarder: &Forwarder) -> Vec<String> {
-    let body = api(forwarder, "services/default");
+    let body = forwarder.api("services/default");
     let mut set: Vec<String> = serde_json::from_value(body["active_set"].clone()).unwrap();
     set.sort();
     set
@@ -81,7 +76,7 @@ fn ten_nodes_keep_one_limit_and_a_dead_one_gives_back_its_part() {
     let open = greedy(&mut nodes, 60);
     println!("{open} of {LIMIT} are open on ten nodes");
     assert!(open * 10 >= LIMIT * 8, "{open} are open");
-    let told = api(&nodes[0].0, "fleet");
+    let told = nodes[0].0.api("fleet");
     assert_eq!(told["claimed_clients"], 1, "{told}");
     // Whoever had the most dies, and with it its connections.
     nodes.sort_by_key(|(_, open)| open.len());
@@ -169,7 +164,7 @@ fn a_node_begins_with_the_set_of_the_others_of_its_vantage() {
     let elsewhere = elsewhere.listening();
     assert!(!elsewhere.log().contains("begins with what others"));
     wait_for("nodes are shown", || {
-        let told = api(&beginner, "fleet");
+        let told = beginner.api("fleet");
         let nodes = told["nodes"].as_array().unwrap();
         let near = nodes.iter().filter(|node| node["is_near"] == true);
         let names: Vec<_> = near.map(|node| node["node"].as_str().unwrap()).collect();

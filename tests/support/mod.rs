@@ -211,6 +211,12 @@ impl Forwarder {
         sum(&self.scrape(), name)
     }
 
+    /// What its API answers at this path, below `/api/v1/`.
+    pub fn api(&self, path: &str) -> Value {
+        let body = http_body(self.metrics_addr(), &format!("/api/v1/{path}")).unwrap();
+        serde_json::from_str(&body).unwrap()
+    }
+
     /// Its open descriptors.
     pub fn descriptors(&self) -> usize {
         let folder = format!("/proc/{}/fd", self.pid());
