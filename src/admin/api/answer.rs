@@ -153,13 +153,12 @@ fn explanation(hub: &Hub, service: &Service, now: Instant) -> Page {
         let is_asleep = service.live.slumber.load().is_asleep();
         is_asleep.then_some(Pause::Asleep)
     };
-    let (record, list) = (service.live.record.load(), service.live.candidates.load());
+    let record = service.live.record.load();
     let present = Present {
         pause,
         occupancy: Occupancy::of(service),
     };
-    let whose = (service.name.as_str(), &*list);
-    let explanation = explain::explain(whose, (*record).as_ref(), &present, now);
+    let explanation = explain::explain(service.name.as_str(), (*record).as_ref(), &present, now);
     Page::json(200, &explanation)
 }
 

@@ -116,7 +116,7 @@ pub(super) fn page(service: &Service, asked: &Asked, now: Instant) -> Candidates
         .flat_map(|some| told(service, &occupancy, some, now));
     Candidates {
         service: service.name.to_string(),
-        listed: service.live.candidates.load().len(),
+        listed: occupancy.list().len(),
         known,
         matching,
         rows: candidates.collect(),
@@ -125,7 +125,6 @@ pub(super) fn page(service: &Service, asked: &Asked, now: Instant) -> Candidates
 
 fn told(service: &Service, occupancy: &Occupancy, rows: &[Touched], now: Instant) -> Vec<Row> {
     let (active, admin) = (service.live.active.load(), service.live.admin.load());
-    let list = service.live.candidates.load();
     let board = board(service);
     let row = |touched: &Touched| {
         let score = board.score(&touched.addr);
@@ -133,7 +132,7 @@ fn told(service: &Service, occupancy: &Occupancy, rows: &[Touched], now: Instant
         let score = score.as_ref();
         Row {
             addr: touched.addr,
-            name: list.name_of(&touched.addr).map(str::to_owned),
+            name: occupancy.list().name_of(&touched.addr).map(str::to_owned),
             is_member: active.contains(&touched.addr),
             state: admin.of(&touched.addr).label(),
             score: rounded(touched.score),

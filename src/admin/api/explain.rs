@@ -12,7 +12,6 @@ use serde::Serialize;
 use super::places::{Occupancy, Places};
 use super::services::footing;
 use super::shapes::{Parts, millis, rounded, seconds};
-use crate::candidates::CandidateSet;
 use crate::selector::decide::{Contest, Fault, Footing, Outcome, SwitchReason};
 use crate::selector::record::{Bar, Course, Record, Row, Verdict};
 
@@ -102,7 +101,7 @@ struct Subject {
 
 /// What is known of how a service is chosen for; names are those of its list.
 pub(super) fn explain(
-    (service, list): (&str, &CandidateSet),
+    service: &str,
     record: Option<&Record>,
     present: &Present,
     now: Instant,
@@ -131,7 +130,6 @@ pub(super) fn explain(
     let words = Words {
         record,
         occupancy,
-        list,
         now,
     };
     let (switch, stands, contests) = match &record.course {
@@ -235,7 +233,6 @@ fn crowding(occupancy: &Occupancy) -> impl Iterator<Item = String> {
 struct Words<'a> {
     record: &'a Record,
     occupancy: &'a Occupancy,
-    list: &'a CandidateSet,
     now: Instant,
 }
 
@@ -364,7 +361,7 @@ impl Words<'_> {
         };
         Subject {
             addr: rated.addr,
-            name: self.list.name_of(&rated.addr).map(str::to_owned),
+            name: self.occupancy.list().name_of(&rated.addr).map(str::to_owned),
             state: row.admin.label(),
             score: rounded(rated.score),
             parts: row.score.as_ref().map(Parts::of),
@@ -479,7 +476,7 @@ impl Words<'_> {
                 "More than the {:.1} points of {}{}, and by enough.",
                 last.rated.score,
                 last.rated.addr,
-                self.list.name_behind(&last.rated.addr)
+                self.occupancy.list().name_behind(&last.rated.addr)
             ),
             Some(_) | None => "A higher rank, by enough.".to_owned(),
         }

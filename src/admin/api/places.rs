@@ -39,7 +39,7 @@ impl Places {
 /// The places at all backends of one service.
 #[derive(Debug)]
 pub(super) struct Occupancy {
-    candidates: Arc<CandidateSet>,
+    list: Arc<CandidateSet>,
     /// Members, and those behind them.
     backends: HashMap<SocketAddr, Arc<Backend>>,
     /// Members that are full, of so many.
@@ -55,7 +55,7 @@ impl Occupancy {
         let active = service.live.active.load();
         let backends = active.everybody();
         Self {
-            candidates: service.live.candidates.load(),
+            list: service.live.candidates.load(),
             backends: backends.map(|one| (one.addr, Arc::clone(one))).collect(),
             full: active.full(),
             members: active.backends.len(),
@@ -64,12 +64,17 @@ impl Occupancy {
         }
     }
 
+    /// The list of the service, as of the same moment.
+    pub(super) fn list(&self) -> &CandidateSet {
+        &self.list
+    }
+
     /// Those at one candidate.
     pub(super) fn at(&self, addr: &SocketAddr) -> Places {
         match self.backends.get(addr) {
             Some(backend) => Places::at(backend),
             None => Places {
-                max_connections: self.candidates.options_of(addr).max_connections,
+                max_connections: self.list.options_of(addr).max_connections,
                 open: None,
                 is_full: false,
             },

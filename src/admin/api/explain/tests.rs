@@ -80,8 +80,7 @@ impl Scene {
             pause,
             occupancy: Occupancy::of(&self.one),
         };
-        let list = self.one.live.candidates.load();
-        let explanation = explain(("one", &list), (*record).as_ref(), &present, self.now);
+        let explanation = explain("one", (*record).as_ref(), &present, self.now);
         let told = serde_json::to_value(explanation).expect("JSON");
         if let Some(record) = &*record {
             let active = self.one.live.active.load();
