@@ -36,7 +36,7 @@ impl Column {
 }
 
 /// The lines of a table in at most so many columns of a terminal, its titles first. Columns that have no room beside the
-/// first one are left out, from the last one on; that is only cut. Cells are ASCII.
+/// first one are left out, from the last one on; that is only cut.
 pub(super) fn lines(columns: &[Column], width: usize) -> Vec<String> {
     let widths: Vec<usize> = columns.iter().map(Column::width).collect();
     let Some((first, others)) = widths.split_first() else {

@@ -203,7 +203,7 @@ impl View {
             Some(_) => Style::Plain,
         };
         let lines = table::lines(&columns, size.columns).into_iter().enumerate();
-        lines.map(|(place, text)| Line::of(&text, style(place))).collect()
+        lines.map(|(place, text)| Line::of(text, style(place))).collect()
     }
 
     fn members(&self, details: &Details, scene: &Scene<'_>, width: usize) -> Vec<Line> {
@@ -250,9 +250,7 @@ impl View {
             );
         }
         if members.iter().any(|one| one.name.is_some()) {
-            columns.push(left("NAME", &|one| {
-                table::plain(one.name.as_deref().unwrap_or_default(), Letters::Any)
-            }));
+            columns.push(left("NAME", &|one| one.name.clone().unwrap_or_default()));
         }
         let title = format!(
             "{} by {}: {} known, {} answering",
@@ -263,8 +261,8 @@ impl View {
         );
         let style = |place| if place == 0 { Style::Title } else { Style::Plain };
         let lines = table::lines(&columns, width).into_iter().enumerate();
-        std::iter::once(Line::of(&title, Style::Plain))
-            .chain(lines.map(|(place, text)| Line::of(&text, style(place))))
+        std::iter::once(Line::of(title, Style::Plain))
+            .chain(lines.map(|(place, text)| Line::of(text, style(place))))
             .collect()
     }
 
@@ -284,11 +282,9 @@ impl View {
 }
 
 impl Line {
-    fn of(text: &str, style: Style) -> Self {
-        Self {
-            text: table::plain(text, Letters::Any),
-            style,
-        }
+    fn of(text: impl Into<String>, style: Style) -> Self {
+        let text = text.into();
+        Self { text, style }
     }
 }
 
@@ -296,7 +292,7 @@ fn head(now: &Snapshot) -> Line {
     let connections: u64 = now.services.iter().map(|one| one.connections).sum();
     let services = now.services.len();
     let text = format!("tcp-forwarder: {connections} connections, {services} services");
-    Line::of(&text, Style::Title)
+    Line::of(text, Style::Title)
 }
 
 /// What is special about a service.
