@@ -15,7 +15,7 @@ use tcp_forwarder::app::{
 };
 use tcp_forwarder::ask::{self, Client, Door, Paper, Token};
 use tcp_forwarder::base::doorbell::Doorbell;
-use tcp_forwarder::candidates::{Account, HostNames, List, LoadError, Rules, list_file};
+use tcp_forwarder::candidates::{Account, List, LoadError, Rules, list_file};
 use tcp_forwarder::check::Report;
 use tcp_forwarder::cli::{self, Address, Asked, EarlyExit, Invocation, Origin, Source};
 use tcp_forwarder::config::{self, Config, ServiceName, Supply};
@@ -252,7 +252,7 @@ fn scanned(source: Source, is_over: &AtomicBool) -> Result<Subject, Failure> {
             of_list(list, is_over)
         }
         Source::List(path, port) => {
-            let list = list_file::load(&path, with_names(port)).map_err(|error| Failure {
+            let list = list_file::load(&path, Rules::with_names(port)).map_err(|error| Failure {
                 status: match &error {
                     LoadError::Unreadable { .. } => EXIT_FAILURE,
                     LoadError::Bad { .. } => cli::EXIT_USAGE,
@@ -340,14 +340,6 @@ fn subject(
     })
 }
 
-/// How a list is read that may have host names.
-fn with_names(port: u16) -> Rules {
-    Rules {
-        host_names: HostNames::Collected,
-        ..Rules::strict(port)
-    }
-}
-
 fn misuse(text: &str) -> Failure {
     Failure {
         text: format!("tcp-forwarder: {text}"),
@@ -410,7 +402,7 @@ fn bad_config(error: &config::LoadError) -> Failure {
     if let config::LoadError::Invalid(errors) = error {
         for list in &errors.lists {
             // The port of entries without one is never wrong.
-            let rules = with_names(config::Remotes::default().default_remote_port);
+            let rules = Rules::with_names(config::Remotes::default().default_remote_port);
             if let Err(error) = list_file::load(list, rules) {
                 text.push('\n');
                 text.push_str(&error.to_string());

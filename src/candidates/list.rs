@@ -29,6 +29,15 @@ impl Rules {
             host_names: HostNames::Refused,
         }
     }
+
+    /// Every line must hold addresses or a host name.
+    #[must_use]
+    pub fn with_names(default_port: u16) -> Self {
+        Self {
+            host_names: HostNames::Collected,
+            ..Self::strict(default_port)
+        }
+    }
 }
 
 /// What host names in a list are.

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use super::lines;
-use super::list::{HostNames, List, ListErrors, Rules};
+use super::list::{List, ListErrors, Rules};
 use super::reading::Reading;
 use super::set::CandidateSet;
 
@@ -86,10 +86,7 @@ pub fn parse(text: &str, default_port: u16) -> Result<CandidateSet, ListErrors> 
 /// # Errors
 /// The same.
 pub fn read_entries(entries: &[String], default_port: u16) -> Result<List, ListErrors> {
-    let rules = Rules {
-        host_names: HostNames::Collected,
-        ..Rules::strict(default_port)
-    };
+    let rules = Rules::with_names(default_port);
     read(entries.join("\n").as_bytes(), rules).unwrap_or(Err(ListErrors::Empty))
 }
 

@@ -1,16 +1,12 @@
 //! Each line of a list in `docs/LISTS.md` is taken, taken with a warning, or refused, as its table says.
 
-use tcp_forwarder::candidates::{HostNames, List, ListErrors, Rules, list_file};
+use tcp_forwarder::candidates::{List, ListErrors, Rules, list_file};
 
 use super::markdown;
 use crate::read;
 
 fn list(text: &str) -> Result<List, ListErrors> {
-    let rules = Rules {
-        host_names: HostNames::Collected,
-        ..Rules::strict(80)
-    };
-    list_file::read(text.as_bytes(), rules).expect("memory can be read")
+    list_file::read(text.as_bytes(), Rules::with_names(80)).expect("memory can be read")
 }
 
 /// The lines in the first column with this name.

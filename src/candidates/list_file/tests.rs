@@ -2,7 +2,6 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use super::super::account::Assumed;
-use super::super::list::HostNames;
 use super::super::problem::Problem;
 use super::super::reading::REPORTED_BOUND;
 use super::*;
@@ -412,10 +411,7 @@ fn bad_lines_are_skipped_if_that_is_wanted_and_others_are_good() {
 
 #[test]
 fn host_names_are_collected_if_that_is_wanted() {
-    let rules = Rules {
-        host_names: HostNames::Collected,
-        ..Rules::strict(80)
-    };
+    let rules = Rules::with_names(80);
     let text = "a.example:443 weight=2#one\n\nhttps://b.example/x\nlocalhost\n";
     let list = read_with(text.as_bytes(), rules).expect("good");
     assert!(list.set.is_empty());
