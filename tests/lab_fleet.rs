@@ -142,11 +142,7 @@ pools: {{ strategy: {{ type: "off" }} }}
 }
 
 fn redis(lab: &Lab, folder: &Path) -> Option<Program> {
-    let program = Path::new("/usr/bin/redis-server");
-    if !program.is_file() {
-        say("skipped: redis-server is not installed");
-        return None;
-    }
+    let program = lab::wanted("redis-server", "a_fleet_probes_as_one_each_vantage_for_itself")?;
     let addr = redis_addr();
     let mut command = lab.server().command(program);
     command

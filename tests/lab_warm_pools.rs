@@ -65,14 +65,11 @@ fn tell(who: &str, what: &str, report: &LoadReport) {
 
 /// Starts another proxy in the client namespace, if it is installed, and waits until it serves.
 fn other(lab: &Lab, program: &str, arguments: &[&str], at: SocketAddr) -> Option<Program> {
-    let installed = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"]
-        .iter()
-        .any(|folder| Path::new(folder).join(program).exists());
-    if !installed {
+    let Some(found) = lab::find(program) else {
         say(&format!("{program} is not installed, so it is not measured"));
         return None;
-    }
-    let started = Program::start(lab.client().command(program).args(arguments)).unwrap();
+    };
+    let started = Program::start(lab.client().command(found).args(arguments)).unwrap();
     let serves = || lab.client().run(|| TcpStream::connect(at).is_ok()).unwrap();
     assert!(comes_true(Duration::from_secs(5), serves), "{}", started.output());
     Some(started)

@@ -25,10 +25,12 @@ mod program;
 mod responder;
 mod router;
 mod scrape;
+#[path = "../support/tools.rs"]
+mod tools;
 #[path = "../support/waiting.rs"]
 mod waiting;
 
-use std::io::{self, Write};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -44,6 +46,7 @@ pub(crate) use program::Program;
 pub(crate) use responder::{Responder, Service};
 pub(crate) use router::Router;
 pub(crate) use scrape::{http_body, series};
+pub(crate) use tools::{find, say, wanted};
 pub(crate) use waiting::{comes_true, pause};
 
 /// Address of the client namespace; the whole of 198.19.0.0/16 is local to it.
@@ -166,10 +169,4 @@ fn seed() -> u64 {
         let age = clock::wall().duration_since(std::time::UNIX_EPOCH);
         u64::from(age.map_or(0, |age| age.subsec_nanos())) ^ u64::from(std::process::id()) << 32
     })
-}
-
-/// Writes a line that the test harness does not hide from a successful run.
-pub(crate) fn say(line: &str) {
-    // A closed standard error is no reason to fail a test.
-    let _ = writeln!(io::stderr(), "{line}");
 }

@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+/// Writes a line that the test harness does not hide from a successful run.
 pub fn say(words: &str) {
     // Nobody reads it: then it need not be said.
     let _ = writeln!(std::io::stderr(), "{words}");
