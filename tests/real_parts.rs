@@ -23,7 +23,8 @@ use tempfile::TempDir;
 mod server;
 mod support;
 
-use server::{Server, free_addr, nginx, outcome, programs, run, say};
+use server::{Server, free_addr, nginx, outcome, programs, run};
+use support::tools::say;
 use support::{Forwarder, PATIENCE, comes_true, http_body, sum, wait_for};
 
 #[test]

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use crate::clients::{Clients, end_all, percentile};
 use crate::gate::{Gate, Way};
 use crate::redis::Redis;
-use crate::server::say;
+use crate::support::tools::say;
 use crate::support::{Forwarder, comes_true, pause, wait_for};
 use crate::{AGAIN, ALONE, candidates, is_long, members, of_fleet, probes, together};
 

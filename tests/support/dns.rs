@@ -43,7 +43,7 @@ pub enum Manner {
 
 /// A DNS server for names below `example`, on one port of loopback by UDP and TCP.
 pub struct Dns {
-    pub addr: SocketAddr,
+    addr: SocketAddr,
     manner: Arc<Mutex<Manner>>,
     /// Queries by UDP so far.
     queries: Arc<AtomicU64>,

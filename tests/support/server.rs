@@ -1,6 +1,6 @@
 //! Real programs: servers that run and end with a test, clients that run to their end.
 
-#![allow(dead_code, unused_imports, reason = "each test binary uses its part of it")]
+#![allow(dead_code, reason = "each test binary uses its part of it")]
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -10,7 +10,6 @@ use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-pub use crate::support::tools::{find, say};
 use crate::support::{PATIENCE, comes_true, tools};
 
 /// Where these programs are; none when one is missing, as [`tools::wanted`] has it.

@@ -10,7 +10,8 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::namespace::is_inside;
-use crate::programs::{Server, free_addr, outcome, programs, run, say};
+use crate::programs::{Server, free_addr, outcome, programs, run};
+use crate::support::tools::say;
 use crate::support::{Forwarder, pause, wait_for};
 
 /// An address of a host of our own, inside a namespace of our own: a database remembers no errors of loopback.
