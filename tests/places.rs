@@ -14,7 +14,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -548,25 +547,9 @@ fn by_its_system_calls_it_never_has_more_open_than_the_limit() {
         &settings(&busy()),
         &list(&server, &format!("max_connections={PLACES}")),
     );
-    let plain = files.command();
     let trace = files.path("trace");
-    let mut traced = Command::new(strace);
-    // As a grandchild, so that the process is the forwarder.
-    traced
-        .args([
-            "-D",
-            "-f",
-            "--seccomp-bpf",
-            "-e",
-            "trace=connect,close,recvfrom",
-            "-s",
-            "1",
-            "-o",
-        ])
-        .arg(&trace)
-        .arg(plain.get_program())
-        .args(plain.get_args())
-        .env_remove("RUST_LOG");
+    let words = ["--seccomp-bpf", "-e", "trace=connect,close,recvfrom", "-s", "1"];
+    let traced = files.command_traced(&strace, &words);
     let forwarder = Forwarder::spawn(files, traced).listening();
     crowd(&forwarder, &server, 200);
     wait_for("all have left", || service(&forwarder)["connections"] == 0);

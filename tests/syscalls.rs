@@ -12,9 +12,9 @@ mod support;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::Ipv4Addr;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{Files, Forwarder, echo_on, ping, settings, tools, wait_for};
 
 const REQUESTS: usize = 50;
@@ -34,8 +34,8 @@ fn name(call: &str) -> &str {
     call.split('(').next().unwrap_or(call)
 }
 
-/// A forwarder under `strace`, which has a pool of [`WARM`] connections that does not grow.
-fn traced(changes: &serde_json::Value) -> (Forwarder, std::path::PathBuf) {
+/// A forwarder under this `strace`, which has a pool of [`WARM`] connections that does not grow.
+fn traced(strace: &Path, changes: &Value) -> (Forwarder, PathBuf) {
     let size = json!({ "min_size": WARM, "max_size": WARM });
     let mut all = json!({
         "server": { "reactors": 1 },
@@ -44,16 +44,8 @@ fn traced(changes: &serde_json::Value) -> (Forwarder, std::path::PathBuf) {
     });
     support::merge(&mut all, changes);
     let files = Files::new(&settings(&all), &format!("{}\n", echo_on(Ipv4Addr::LOCALHOST)));
-    let plain = files.command();
     let trace = files.path("trace");
-    let mut traced = Command::new("strace");
-    // As a grandchild, so that the process is the forwarder.
-    traced
-        .args(["-D", "-f", "-s", "64", "-o"])
-        .arg(&trace)
-        .arg(plain.get_program())
-        .args(plain.get_args());
-    traced.env_remove("RUST_LOG");
+    let traced = files.command_traced(strace, &["-s", "64"]);
     let forwarder = Forwarder::spawn(files, traced).listening();
     wait_for("warm connections", || {
         forwarder.metric("pool_available_connections") == f64::from(WARM)
@@ -62,8 +54,8 @@ fn traced(changes: &serde_json::Value) -> (Forwarder, std::path::PathBuf) {
 }
 
 /// The trace of a forwarder that relays one client's requests; those of the last [`REQUESTS`] stand between two marks.
-fn trace_of_requests() -> String {
-    let (forwarder, trace) = traced(&json!({}));
+fn trace_of_requests(strace: &Path) -> String {
+    let (forwarder, trace) = traced(strace, &json!({}));
     let mut client = forwarder.connect();
     ping(&mut client, b"first");
     ping(&mut client, b"mark-begin");
@@ -81,11 +73,11 @@ fn trace_of_requests() -> String {
 /// A PROXY header costs a client no call of its own: neither that which comes with its first bytes, nor that which goes.
 #[test]
 fn a_proxy_header_comes_and_goes_with_the_first_bytes() {
-    if tools::wanted("strace", "system calls are counted").is_none() {
+    let Some(strace) = tools::wanted("strace", "system calls are counted") else {
         return;
-    }
+    };
     let proxy = json!({ "accept": "v1", "from": "127.0.0.0/8", "send": "v1" });
-    let (forwarder, trace) = traced(&json!({ "server": { "proxy_protocol": proxy } }));
+    let (forwarder, trace) = traced(&strace, &json!({ "server": { "proxy_protocol": proxy } }));
     let mut client = forwarder.connect();
     let line = "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n";
     let first = format!("{line}mark-first");
@@ -114,10 +106,10 @@ fn a_proxy_header_comes_and_goes_with_the_first_bytes() {
 
 #[test]
 fn a_request_costs_four_data_calls_and_a_pool_hit_costs_none() {
-    if tools::wanted("strace", "system calls are counted").is_none() {
+    let Some(strace) = tools::wanted("strace", "system calls are counted") else {
         return;
-    }
-    let trace = trace_of_requests();
+    };
+    let trace = trace_of_requests(&strace);
     let relaying = trace
         .lines()
         .find(|line| line.contains("sendto(") && line.contains("\"mark-begin\""));

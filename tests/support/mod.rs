@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -98,6 +98,22 @@ impl Files {
         command
             .arg("-c")
             .arg(format!("ulimit -n {limit}; exec \"$0\" \"$@\""))
+            .arg(program.get_program())
+            .args(program.get_args())
+            .env_remove("RUST_LOG");
+        command
+    }
+
+    /// The program under this `strace`, told by `words` what to look at; its trace is the file `trace`.
+    pub fn command_traced(&self, strace: &Path, words: &[&str]) -> Command {
+        let program = self.command();
+        let mut command = Command::new(strace);
+        // As a grandchild, so that the process is the program.
+        command
+            .args(["-D", "-f"])
+            .args(words)
+            .arg("-o")
+            .arg(self.path("trace"))
             .arg(program.get_program())
             .args(program.get_args())
             .env_remove("RUST_LOG");
