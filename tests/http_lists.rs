@@ -30,7 +30,7 @@ use dns::{Dns, Manner};
 #[cfg(feature = "tls")]
 use server::Server;
 use server::{free_addr, nginx, programs};
-use support::{Forwarder, comes_true, echo_on, http_body, ping, wait_for};
+use support::{Forwarder, echo_on, http_body, ping, wait_for};
 
 /// What a site says to a request: gets its head, and the stream.
 type Say = Arc<dyn Fn(&str, &mut TcpStream) + Send + Sync>;
@@ -128,9 +128,13 @@ fn serves(forwarder: &Forwarder) {
     ping(&mut forwarder.connect(), b"hello");
 }
 
-fn hears(forwarder: &Forwarder, words: &str) {
-    let hears = comes_true(support::PATIENCE, || forwarder.log().contains(words));
-    assert!(hears, "{words}\n{}", forwarder.log());
+/// What the log says first of the failure of this provider.
+fn failure(forwarder: &Forwarder, index: usize) -> String {
+    let words = format!("provider {index}:http fails");
+    forwarder.logs(&words);
+    let log = forwarder.log();
+    let line = log.lines().find(|line| line.contains(&words));
+    line.unwrap().to_owned()
 }
 
 fn told_by(forwarder: &Forwarder) -> f64 {
@@ -168,11 +172,8 @@ fn a_list_at_nginx_is_followed_and_asked_for_again_only_once_it_has_changed() {
     wait_for("both", || told_by(&forwarder) > 1.5);
     ping(&mut client, b"untouched");
     drop(nginx);
-    hears(
-        &forwarder,
-        "provider 0:http fails, what it said last stays in force",
-    );
-    hears(&forwarder, &format!("{addr} cannot be reached"));
+    forwarder.logs("provider 0:http fails, what it said last stays in force");
+    forwarder.logs(&format!("{addr} cannot be reached"));
     assert!(told_by(&forwarder) > 1.5);
     assert!(forwarder.metric("provider_failing{provider=\"0:http\"}") > 0.5);
     ping(&mut client, b"untouched");
@@ -190,7 +191,7 @@ fn what_was_said_last_stays_in_force_whatever_comes_and_over_a_reload() {
     let forwarder = forwarder(&http(&format!("http://{}/ips", site.addr)), &json!({}));
     serves(&forwarder);
     site.now(|_, stream| tell(stream, answer("500 No", "", "127.0.0.66").as_bytes()));
-    hears(&forwarder, "answers with status 500");
+    forwarder.logs("answers with status 500");
     serves(&forwarder);
     // The server is gone, and all but its URL is another one.
     let file = forwarder.files().path("config.yaml");
@@ -200,7 +201,7 @@ fn what_was_said_last_stays_in_force_whatever_comes_and_over_a_reload() {
     site.now(|_, _| {});
     std::fs::write(&file, settings.to_string()).unwrap();
     forwarder.signal(Signal::HUP);
-    hears(&forwarder, "reloaded: remotes.provider.http");
+    forwarder.logs("reloaded: remotes.provider.http");
     let is_new = |head: &String| head.contains("\r\nX-New: 1\r\n");
     wait_for("another look", || site.heads().iter().any(is_new));
     assert!(told_by(&forwarder) > 0.5, "{}", forwarder.scrape());
@@ -209,7 +210,7 @@ fn what_was_said_last_stays_in_force_whatever_comes_and_over_a_reload() {
     // It is back, with another version.
     let second = answer("200 OK", "ETag: \"2\"\r\n", &format!("{list}127.0.0.9:9\n"));
     site.now(move |_, stream| tell(stream, second.as_bytes()));
-    hears(&forwarder, "provider 0:http answers again");
+    forwarder.logs("provider 0:http answers again");
     wait_for("both", || told_by(&forwarder) > 1.5);
     let heads = site.heads();
     assert!(heads[0].starts_with("GET /ips HTTP/1.1\r\n"), "{heads:?}");
@@ -299,10 +300,7 @@ fn servers_that_misbehave_cost_nobody_anything() {
     let forwarder = forwarder(&json!(providers), &json!({}));
     let mut client = forwarder.connect();
     for (index, (site, words)) in cases.iter().enumerate().skip(1) {
-        hears(&forwarder, &format!("provider {index}:http fails"));
-        let log = forwarder.log();
-        let of_it = |line: &&str| line.contains(&format!("provider {index}:http fails"));
-        let line = log.lines().find(of_it).unwrap();
+        let line = failure(&forwarder, index);
         assert!(
             line.contains(words) && line.contains(&site.addr.to_string()),
             "{words}: {line}"
@@ -363,8 +361,8 @@ fn secrets_go_to_whom_they_are_meant_for_and_are_shown_nowhere() {
     )
     .unwrap();
     forwarder.signal(Signal::HUP);
-    hears(&forwarder, "reloaded: remotes.provider.http.url");
-    hears(&forwarder, "remotes.provider.http.headers: from");
+    forwarder.logs("reloaded: remotes.provider.http.url");
+    forwarder.logs("remotes.provider.http.headers: from");
     for text in [
         shown,
         check,
@@ -426,10 +424,7 @@ fn https_is_believed_by_a_private_authority_and_by_no_other() {
     let forwarder = forwarder(&providers, &json!({}));
     serves(&forwarder);
     for (index, why) in [(1, "nobody vouches for it"), (2, "not valid for"), (3, "expired")] {
-        hears(&forwarder, &format!("provider {index}:http fails"));
-        let log = forwarder.log();
-        let of_it = |line: &&str| line.contains(&format!("provider {index}:http fails"));
-        let line = log.lines().find(of_it).unwrap();
+        let line = failure(&forwarder, index);
         assert!(line.contains(why), "{why}: {line}");
     }
     assert!((forwarder.metric("provider_candidates") - 1.0).abs() < 0.1);
@@ -449,7 +444,7 @@ fn names_of_servers_and_names_in_lists_are_looked_up() {
     let provider = http(&format!("http://lists.example:{}/ips", site.addr.port()));
     let forwarder = dns.forwarder(&provider, "");
     let mut early = forwarder.connect();
-    hears(&forwarder, "provider 0:http fails");
+    forwarder.logs("provider 0:http fails");
     dns.now(Manner::Well(45));
     ping(&mut early, b"early");
     drop(early);
@@ -458,7 +453,7 @@ fn names_of_servers_and_names_in_lists_are_looked_up() {
     assert!(site.heads()[0].contains(&format!("\r\nHost: lists.example:{}\r\n", site.addr.port())));
     // What is known stays, while neither names nor servers are found.
     dns.now(Manner::NoSuchName);
-    hears(&forwarder, "there is no");
+    forwarder.logs("there is no");
     serves(&forwarder);
     assert!(told_by(&forwarder) > 1.5);
     forwarder.stop();
@@ -486,11 +481,11 @@ fn a_restart_while_neither_url_nor_names_answer_begins_with_what_was_said_last()
     let after = start(&url);
     serves(&after);
     wait_for("both are known", || after.metric("candidates") > 1.5);
-    hears(&after, "recalled what provider 0:http said last: 1 candidates");
+    after.logs("recalled what provider 0:http said last: 1 candidates");
     after.stop();
     // What another URL says is unknown.
     let elsewhere = start(&format!("http://{}/others", site.addr));
-    hears(&elsewhere, "provider 0:http fails");
+    elsewhere.logs("provider 0:http fails");
     assert!(elsewhere.metric("candidates") < 0.1);
     elsewhere.stop();
 }

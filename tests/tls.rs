@@ -82,11 +82,6 @@ fn ping(client: &mut Client, bytes: &[u8]) {
     assert!(reply == bytes, "the reply is another one");
 }
 
-/// Waits until the log says so.
-fn logs(forwarder: &Forwarder, words: &str) {
-    wait_for(words, || forwarder.log().contains(words));
-}
-
 /// What the access log says of TLS.
 fn told(forwarder: &Forwarder) -> String {
     let file = forwarder.files().path("access.log");
@@ -336,8 +331,8 @@ fn renewed_files_are_taken_up_and_garbage_is_not() {
     let errors = || forwarder.metric("errors_total{kind=\"certificate\"}");
     std::fs::write(folder.path().join("a.pem"), "garbage").unwrap();
     wait_for("an error", || errors() > 0.0);
-    logs(&forwarder, "the last good ones stay: ");
-    logs(&forwarder, "no certificate in it");
+    forwarder.logs("the last good ones stay: ");
+    forwarder.logs("no certificate in it");
     assert_eq!(names(), Some(server), "the old one stays");
     put("expired.pem", "expired.key");
     let expired = CertificateDer::from_pem_file(file("expired.pem"))
@@ -350,7 +345,7 @@ fn renewed_files_are_taken_up_and_garbage_is_not() {
         client.conn.complete_io(&mut client.sock).unwrap();
         client.conn.peer_certificates().unwrap()[0].to_vec() == expired
     });
-    logs(&forwarder, "the certificate has expired");
+    forwarder.logs("the certificate has expired");
     ping(&mut old, b"a session goes on as it began");
     let expiry = forwarder.metric(&format!(
         "tls_certificate_expiry_timestamp_seconds{{certificate=\"{}\"}}",
@@ -436,7 +431,7 @@ fn files_that_are_wrong_stop_a_start_and_a_reload_and_check_says_so() {
     wait_for("a refusal", || {
         forwarder.metric("config_reloads_total{result=\"failure\"}") == 1.0
     });
-    logs(&forwarder, "the key does not match");
+    forwarder.logs("the key does not match");
     let mut client = connect(forwarder.addr(), known(&BOTH));
     ping(&mut client, b"as before");
 }

@@ -151,10 +151,6 @@ fn warm(forwarder: &Forwarder, count: f64) {
     });
 }
 
-fn logs(forwarder: &Forwarder, words: &str) {
-    wait_for(words, || forwarder.log().contains(words));
-}
-
 /// What comes until the end, which must be a good one.
 fn rest(client: &mut TcpStream) -> Vec<u8> {
     let mut rest = Vec::new();
@@ -346,7 +342,7 @@ fn backends_that_are_not_who_they_should_be_serve_nobody() {
         let mut heard = Vec::new();
         let _end = client.read_to_end(&mut heard);
         assert!(heard.is_empty(), "{name}: {heard:?}");
-        logs(&forwarder, "no TLS with a backend: ");
+        forwarder.logs("no TLS with a backend: ");
         assert!(forwarder.log().contains(words), "{name}: {}", forwarder.log());
         assert!(forwarder.metric("backend_tls_handshakes_total{result=\"failed\"}") >= 1.0);
         assert!(forwarder.metric("errors_total{kind=\"dial\"}") >= 1.0);
@@ -366,7 +362,7 @@ fn backends_that_nobody_vouches_for_serve_where_that_is_allowed_and_it_is_said()
         let backend = Backend::echo(shows(name, &BOTH));
         let forwarder = start(&json!({ "verify": false, "ca": "" }), &backend.list());
         support::ping(&mut forwarder.connect(), b"hello");
-        logs(&forwarder, "remotes.tls.verify is false");
+        forwarder.logs("remotes.tls.verify is false");
     }
 }
 
@@ -376,7 +372,7 @@ fn backends_that_do_not_speak_tls_or_say_nothing_fail_dials() {
     let forwarder = start(&json!({}), &format!("{plain}\n"));
     let mut client = forwarder.connect();
     assert!(client.read_to_end(&mut Vec::new()).is_err() || client.read(&mut [0]).unwrap() == 0);
-    logs(&forwarder, "no TLS with a backend: ");
+    forwarder.logs("no TLS with a backend: ");
 
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let mut changes = settings(&json!({}));
@@ -388,7 +384,7 @@ fn backends_that_do_not_speak_tls_or_say_nothing_fail_dials() {
     let forwarder = Forwarder::start(&changes, &list);
     let mut client = forwarder.connect();
     assert!(client.read_to_end(&mut Vec::new()).is_err() || client.read(&mut [0]).unwrap() == 0);
-    logs(&forwarder, "no TLS with a backend: it is not done in time");
+    forwarder.logs("no TLS with a backend: it is not done in time");
     assert!(forwarder.metric("errors_total{kind=\"dial_timeout\"}") >= 1.0);
 }
 
@@ -440,8 +436,8 @@ fn a_reload_and_a_renewed_file_change_who_is_believed() {
     support::ping(&mut forwarder.connect(), b"the last good one stays");
     // Another authority: what is warm was made under the old one.
     std::fs::copy(file("lone.pem"), &ca).unwrap();
-    logs(&forwarder, "certificates have changed");
-    logs(&forwarder, "no TLS with a backend: its certificate is refused");
+    forwarder.logs("certificates have changed");
+    forwarder.logs("no TLS with a backend: its certificate is refused");
     warm(&forwarder, 0.0);
     let mut refused = forwarder.connect();
     let mut heard = Vec::new();
@@ -665,7 +661,7 @@ fn checks_by_handshake_and_by_https_tell_good_ones_from_bad_ones() {
     let wrong = json!({ "type": "https", "tls": tls, "http": { "path": "/down" } });
     let forwarder = Forwarder::start(&checks(&wrong), &good.list());
     wait_for("wrong answers", || answers(&forwarder, "wrong") > 1.0);
-    logs(&forwarder, "the status is another one");
+    forwarder.logs("the status is another one");
 }
 
 #[test]

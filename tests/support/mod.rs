@@ -190,6 +190,12 @@ impl Forwarder {
         std::fs::read_to_string(self.files.path("stdout")).unwrap()
     }
 
+    /// Waits until its log has these words; what it has instead is shown if they do not come.
+    pub fn logs(&self, words: &str) {
+        let logs = comes_true(PATIENCE, || self.log().contains(words));
+        assert!(logs, "{words}: not within {PATIENCE:?}\n{}", self.log());
+    }
+
     /// What it has written to standard error so far.
     pub fn stderr(&self) -> String {
         std::fs::read_to_string(self.files.path("stderr")).unwrap()
