@@ -23,7 +23,7 @@ use tempfile::TempDir;
 mod server;
 mod support;
 
-use server::{Server, free_addr, programs};
+use server::{Server, free_addr, programs, run};
 use support::{Forwarder, ping, wait_for};
 
 /// A dnsmasq that knows what its configuration says of names below `example`, and nobody to ask for others.
@@ -53,8 +53,7 @@ impl Dnsmasq {
             .arg("--keep-in-foreground")
             .arg(format!("--conf-file={}", path.display()));
         // As whoever runs the test: files of its folder are nobody else's.
-        let user = Command::new("id").arg("-un").output().unwrap().stdout;
-        let user = String::from_utf8(user).unwrap();
+        let user = run(Command::new("id").arg("-un"), b"");
         command.arg(format!("--user={}", user.trim()));
         command.args(["--pid-file=", "--log-facility=-"]);
         let server = Server::start(command, addr, folder.path());

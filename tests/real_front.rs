@@ -30,12 +30,17 @@ use support::{Forwarder, patient, wait_for};
 /// Whose address no program here has by itself.
 const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 77);
 
-/// An HTTP request from [`CLIENT`]: the body of the answer, and the port that it came from.
-fn ask(addr: SocketAddr) -> (String, u16) {
+/// A connection from [`CLIENT`].
+fn connect(addr: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((CLIENT, 0)).into()).unwrap();
     socket.connect(&addr.into()).unwrap();
-    let mut stream = patient(TcpStream::from(socket));
+    patient(TcpStream::from(socket))
+}
+
+/// An HTTP request from [`CLIENT`]: the body of the answer, and the port that it came from.
+fn ask(addr: SocketAddr) -> (String, u16) {
+    let mut stream = connect(addr);
     let port = stream.local_addr().unwrap().port();
     stream
         .write_all(b"GET / HTTP/1.0\r\nConnection: close\r\n\r\n")
@@ -296,10 +301,7 @@ fn dovecot_behind_greets_whom_it_is_told() {
     for version in ["v1", "v2"] {
         for pool in pools() {
             let forwarder = Forwarder::start(&settings(&json!({ "send": version }), &pool), &server.list());
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            socket.bind(&SocketAddr::from((CLIENT, 0)).into()).unwrap();
-            socket.connect(&forwarder.addr().into()).unwrap();
-            let mut stream = BufReader::new(patient(TcpStream::from(socket)));
+            let mut stream = BufReader::new(connect(forwarder.addr()));
             let mut line = String::new();
             stream.read_line(&mut line).unwrap();
             assert!(line.starts_with("* OK"), "{version}: {line}: {}", server.log());
