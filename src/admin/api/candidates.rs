@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::places::{Occupancy, Places};
 use super::query::{MOST_ROWS, Query};
-use super::shapes::{Parts, millis, rounded, seconds};
+use super::shapes::{Parts, ago, millis, rounded};
 use crate::scorer::board::ScoreBoard;
 use crate::scorer::sample::Touched;
 use crate::service::Service;
@@ -128,7 +128,6 @@ fn told(service: &Service, occupancy: &Occupancy, rows: &[Touched], now: Instant
     let board = board(service);
     let row = |touched: &Touched| {
         let score = board.score(&touched.addr);
-        let age = now.saturating_duration_since(touched.last_sample_at);
         let score = score.as_ref();
         Row {
             addr: touched.addr,
@@ -146,7 +145,7 @@ fn told(service: &Service, occupancy: &Occupancy, rows: &[Touched], now: Instant
             places: occupancy.at(&touched.addr),
             is_trusted: score.is_none_or(|score| score.is_trusted),
             is_recalled: !touched.is_fresh,
-            sample_seconds_ago: seconds(age),
+            sample_seconds_ago: ago(touched.last_sample_at, now),
         }
     };
     rows.iter().map(row).collect()

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::places::{Occupancy, Places};
 use super::services::footing;
-use super::shapes::{Parts, millis, rounded, seconds};
+use super::shapes::{Parts, ago, millis, rounded, seconds};
 use crate::selector::decide::{Contest, Fault, Footing, Outcome, SwitchReason};
 use crate::selector::record::{Bar, Course, Record, Row, Verdict};
 
@@ -147,7 +147,7 @@ pub(super) fn explain(
     };
     Explanation {
         service: service.to_owned(),
-        evaluated_seconds_ago: Some(seconds(now.saturating_duration_since(record.at))),
+        evaluated_seconds_ago: Some(ago(record.at, now)),
         pause: pause.map(pause_word),
         queued: occupancy.queued,
         course: Some(match record.course {
@@ -370,7 +370,7 @@ impl Words<'_> {
             is_trusted: rated.is_trusted,
             reason,
             places,
-            member_seconds: since.map(|since| seconds(self.now.saturating_duration_since(since))),
+            member_seconds: since.map(|since| ago(since, self.now)),
             fault: fault.map(fault_word),
             text,
             change,

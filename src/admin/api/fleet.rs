@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::shapes::seconds;
+use super::shapes::ago;
 use crate::service::fleet::{FleetView, NodeId, Standing};
 use crate::service::{Hub, Service};
 
@@ -97,7 +97,6 @@ pub(super) fn page(hub: &Hub, now: Instant) -> Page {
     let fleet = &hub.fleet;
     let (view, standing, counts) = (fleet.view.load(), fleet.standing.load(), &fleet.counts);
     let is_shared = !standing.cluster.is_empty();
-    let ago = |at: Instant| seconds(now.saturating_duration_since(at));
     let services: &[Arc<Service>] = &hub.directory.load().services;
     Page {
         is_shared,
@@ -108,11 +107,11 @@ pub(super) fn page(hub: &Hub, now: Instant) -> Page {
             node: view.name.clone(),
             vantage: view.vantage.clone(),
         }),
-        heard_seconds_ago: standing.heard_at.map(ago),
+        heard_seconds_ago: standing.heard_at.map(|at| ago(at, now)),
         failures: counts.failures.load(Ordering::Relaxed),
         last_failure: standing.failed.as_ref().map(|(message, at)| Failure {
             message: message.clone(),
-            seconds_ago: ago(*at),
+            seconds_ago: ago(*at, now),
         }),
         samples: Samples {
             told: counts.told.load(Ordering::Relaxed),
@@ -142,7 +141,7 @@ fn nodes(view: &FleetView, standing: &Standing, now: Instant) -> Vec<Other> {
             vantage: node.vantage.clone(),
             is_near: node.vantage == view.vantage,
             link: if node.is_down { "down" } else { "up" },
-            spoke_seconds_ago: spoke.map(|(_, at)| seconds(now.saturating_duration_since(*at))),
+            spoke_seconds_ago: spoke.map(|(_, at)| ago(*at, now)),
         }
     };
     view.others.iter().map(node).collect()

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::shapes::seconds;
+use super::shapes::{ago, seconds};
 use crate::config::Supply;
 use crate::service::Service;
 use crate::service::provided::{Place, Standing};
@@ -46,7 +46,7 @@ impl Provider {
                 candidates: named.get(index).copied().unwrap_or(0),
                 answered_seconds_ago: standing
                     .and_then(|standing| standing.answered_at)
-                    .map(|at| seconds(now.saturating_duration_since(at))),
+                    .map(|at| ago(at, now)),
                 next_seconds: standing
                     .and_then(|standing| standing.next_at)
                     .map(|at| seconds(at.saturating_duration_since(now))),

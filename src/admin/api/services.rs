@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::places::Places;
 use super::providers::Provider;
 use super::query::{MOST_ROWS, Query};
-use super::shapes::{Parts, Withdrawn, millis, rounded, seconds};
+use super::shapes::{Parts, Withdrawn, ago, millis, rounded};
 use crate::backend::Backend;
 use crate::scorer::score::Score;
 use crate::selector::decide::{Footing, SwitchReason};
@@ -158,9 +158,7 @@ pub(super) fn one(
             .map(|(reason, count)| (reason.label(), count.load(Ordering::Relaxed)))
             .collect(),
         providers: Provider::all(service, standings, now),
-        evaluated_seconds_ago: (*record)
-            .as_ref()
-            .map(|record| seconds(now.saturating_duration_since(record.at))),
+        evaluated_seconds_ago: (*record).as_ref().map(|record| ago(record.at, now)),
     }
 }
 
@@ -199,7 +197,7 @@ impl Member {
             warm: shares().map(|share| share.warm.load(Ordering::Relaxed)).sum(),
             target: backend.target.load(Ordering::Relaxed),
             requests: shares().map(|share| share.requests.load(Ordering::Relaxed)).sum(),
-            seconds: seconds(now.saturating_duration_since(backend.joined_at)),
+            seconds: ago(backend.joined_at, now),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Values that many answers have, as they are written.
 
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 
@@ -12,6 +12,11 @@ use crate::service::AdminState;
 /// Seconds, to a millisecond.
 pub(super) fn seconds(time: Duration) -> f64 {
     rounded(time.as_secs_f64())
+}
+
+/// Seconds since then, to a millisecond; none for what is still to come.
+pub(super) fn ago(at: Instant, now: Instant) -> f64 {
+    seconds(now.saturating_duration_since(at))
 }
 
 /// Milliseconds, to a microsecond.

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::shapes::{millis_of, rounded, seconds};
+use super::shapes::{ago, millis_of, rounded};
 use crate::search::{Leaf, MOST_PARTS, Part, Space};
 use crate::service::Service;
 
@@ -59,7 +59,7 @@ pub(super) fn page(service: &Service, now: Instant) -> Told {
         service: service.name.to_string(),
         listed: list.len(),
         is_searched,
-        made_seconds_ago: seconds(now.saturating_duration_since(space.at)),
+        made_seconds_ago: ago(space.at, now),
         prefixes: space.parts.iter().map(Row::of).collect(),
     }
 }
