@@ -95,7 +95,6 @@ fn services(hub: &Hub, now: Instant) -> Vec<Service> {
         let list = service.live.candidates.load();
         let named = |backend: &Arc<Backend>| Some((backend.addr, list.name_of(&backend.addr)?.to_owned()));
         let listens = |one: &&crate::service::Listening| one.service.live.id == service.live.id;
-        let connections = service.live.traffic.iter().map(|traffic| traffic.active.value());
         Service {
             name: service.name.to_string(),
             listen_addrs: directory
@@ -108,7 +107,7 @@ fn services(hub: &Hub, now: Instant) -> Vec<Service> {
             names: active.backends.iter().filter_map(named).collect(),
             is_fallback: active.footing.is_fallback(),
             is_asleep: service.live.slumber.load().is_asleep(),
-            connections: connections.fold(0, u64::wrapping_add),
+            connections: service.live.connections(),
             queued: service.live.queued(),
             full: active.full(),
             providers: Provider::all(service, &standings, now),

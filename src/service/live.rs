@@ -188,6 +188,13 @@ impl Live {
         waiting.map(|(reactor, _)| reactor)
     }
 
+    /// Clients' connections that are open now, in all reactors.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        let active = self.traffic.iter().map(|traffic| traffic.active.value());
+        active.fold(0, u64::wrapping_add)
+    }
+
     /// Clients that wait for a place at a backend, in all reactors.
     #[must_use]
     pub fn queued(&self) -> u64 {

@@ -166,14 +166,13 @@ impl Short {
     fn of(service: &Service, listen_addrs: Vec<SocketAddr>) -> Self {
         let live = &service.live;
         let active = live.active.load();
-        let connections = live.traffic.iter().map(|traffic| traffic.active.value());
         Self {
             name: service.name.to_string(),
             listen_addrs,
             active_set: active.backends.iter().map(|backend| backend.addr).collect(),
             footing: footing(active.footing),
             is_asleep: live.slumber.load().is_asleep(),
-            connections: connections.fold(0, u64::wrapping_add),
+            connections: live.connections(),
             queued: live.queued(),
             full: active.full(),
             candidates: live.candidates.load().len(),
