@@ -57,22 +57,16 @@ pub fn page(told: &[Listed], reactors: usize, limit: usize) -> Page {
 
 impl<'a> Written<'a> {
     fn of(row: &'a Row) -> Self {
-        let named = || {
-            Some(
-                row.service
-                    .live
-                    .candidates
-                    .load()
-                    .name_of(&row.backend?)?
-                    .to_owned(),
-            )
-        };
+        let name = row.backend.and_then(|backend| {
+            let list = row.service.live.candidates.load();
+            list.name_of(&backend).map(str::to_owned)
+        });
         Self {
             service: row.service.name.as_str(),
             client: row.client,
             listener: row.listener,
             backend: row.backend,
-            backend_name: named(),
+            backend_name: name,
             via: row.via.map(Via::word),
             stage: row.stage.label(),
             age_seconds: seconds(row.age),

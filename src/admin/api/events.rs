@@ -150,7 +150,7 @@ fn switch_text(switched: &Switched, names: Names<'_>) -> String {
 fn details(what: &What, names: Names<'_>) -> Value {
     match what {
         What::Switch(switched) => json!({
-            "names": named(&[&switched.joined, &switched.left], names),
+            "names": named(switched.joined.iter().chain(&switched.left), names),
             "reason": switched.reason.label(),
             "joined": switched.joined,
             "left": switched.left,
@@ -180,11 +180,11 @@ fn details(what: &What, names: Names<'_>) -> Value {
 }
 
 /// The names of those who have one.
-fn named<'n>(addrs: &[&[SocketAddr]], names: Names<'n>) -> BTreeMap<SocketAddr, &'n str> {
-    let addrs = addrs.iter().copied().flatten();
-    addrs
-        .filter_map(|addr| Some((*addr, names.0?.name_of(addr)?)))
-        .collect()
+fn named<'a, 'n>(
+    addrs: impl Iterator<Item = &'a SocketAddr>,
+    names: Names<'n>,
+) -> BTreeMap<SocketAddr, &'n str> {
+    addrs.filter_map(|addr| Some((*addr, names.of(addr)?))).collect()
 }
 
 #[cfg(test)]
