@@ -301,15 +301,14 @@ impl fmt::Display for Named<'_> {
             Provider::Dns(dns) => write!(f, "dns {}", dns.name),
             Provider::Srv(srv) => write!(f, "srv {}", srv.name),
             Provider::Http(http) => {
-                let url = http.url.as_ref().map(ToString::to_string);
-                write!(f, "{}", url.unwrap_or_default())?;
+                f.write_str(&supply.provider.source())?;
                 if http.format == ListFormat::Json {
                     write!(f, ", json {}", http.pointer)?;
                 }
-                match (http.to_server(), &http.tls.ca) {
-                    (Some(tls), _) if !tls.verify => f.write_str(", not verified"),
-                    (Some(_), Some(ca)) => write!(f, ", verified by {}", ca.display()),
-                    (Some(_) | None, _) => Ok(()),
+                match http.to_server() {
+                    Some(tls) if !tls.verify => f.write_str(", not verified"),
+                    Some(ClientTls { ca: Some(ca), .. }) => write!(f, ", verified by {}", ca.display()),
+                    Some(_) | None => Ok(()),
                 }
             }
         }?;

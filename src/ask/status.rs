@@ -78,14 +78,8 @@ fn standing(layout: &mut Layout, service: &Standing) {
     };
     let members = count(service.active_set.len() as u64, "member");
     let connections = count(service.connections, "connection");
-    let queued = match service.queued {
-        0 => String::new(),
-        some => format!(" ({some} of them in the queue for a place)"),
-    };
-    let full = match service.full {
-        0 => String::new(),
-        some => format!(" ({some} of them full)"),
-    };
+    let queued = of_them(service.queued, "in the queue for a place");
+    let full = of_them(service.full, "full");
     layout.say(
         "",
         &format!(
@@ -99,6 +93,14 @@ fn standing(layout: &mut Layout, service: &Standing) {
     layout.say("  members  ", &list(&members));
     for provider in &service.providers {
         provided(layout, provider);
+    }
+}
+
+/// How many of those that were just named are so, if any is.
+fn of_them(number: u64, how: &str) -> String {
+    match number {
+        0 => String::new(),
+        some => format!(" ({some} of them {how})"),
     }
 }
 
