@@ -153,22 +153,7 @@ impl Pen<'_> {
     fn text(&mut self, text: Option<&[u8]>) {
         let Some(text) = text else { return self.nothing() };
         let is_plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'"' && *byte != b'\\';
-        let all_plain = text.iter().all(is_plain);
-        // In a line of text, what would look like something else stands in quotes.
-        let is_quoted = self.format == LogFormat::Json || !all_plain || text.is_empty() || text == b"-";
-        if is_quoted {
-            self.line.push(b'"');
-        }
-        if all_plain {
-            self.line.extend_from_slice(text);
-        } else {
-            for byte in text {
-                self.escaped(*byte);
-            }
-        }
-        if is_quoted {
-            self.line.push(b'"');
-        }
+        self.quoted(text, text.iter().all(is_plain), |_| false);
     }
 
     /// A name of a list, in the letters of whatever script it has.
@@ -176,16 +161,28 @@ impl Pen<'_> {
         let Some(name) = name else { return self.nothing() };
         let is_plain =
             |letter: char| !letter.is_whitespace() && !letter.is_control() && !"\"\\".contains(letter);
-        let is_quoted = self.format == LogFormat::Json || !name.chars().all(is_plain) || name == "-";
+        // What is no ASCII is part of a letter.
+        self.quoted(name.as_bytes(), name.chars().all(is_plain), |byte| {
+            !byte.is_ascii()
+        });
+    }
+
+    /// Bytes, of which only those that are plain, or raw, need no escape. In a line of text, what would look like something
+    /// else stands in quotes.
+    fn quoted(&mut self, bytes: &[u8], all_plain: bool, is_raw: fn(u8) -> bool) {
+        let is_quoted = self.format == LogFormat::Json || !all_plain || bytes.is_empty() || bytes == b"-";
         if is_quoted {
             self.line.push(b'"');
         }
-        for byte in name.bytes() {
-            // What is no ASCII is part of a letter.
-            if byte.is_ascii() {
-                self.escaped(byte);
-            } else {
-                self.line.push(byte);
+        if all_plain {
+            self.line.extend_from_slice(bytes);
+        } else {
+            for byte in bytes {
+                if is_raw(*byte) {
+                    self.line.push(*byte);
+                } else {
+                    self.escaped(*byte);
+                }
             }
         }
         if is_quoted {
