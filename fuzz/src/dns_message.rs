@@ -241,9 +241,8 @@ impl Message {
             (owner, ttl) = (alias.target, ttl.min(alias.ttl));
         }
         let ttl = of(owner, code).fold(ttl, |ttl, one| ttl.min(one.ttl));
-        let data: Vec<Data> = of(owner, code).map(|one| one.data(kind)).collect();
+        let data = of(owner, code).map(|one| one.data(kind));
         let data: Vec<Data> = data
-            .into_iter()
             .filter(|one| is_sound(kind, one) && !leads_nowhere(one))
             .collect();
         (!data.is_empty()).then(|| Verdict::Answer(data, Duration::from_secs(ttl.into())))
@@ -396,10 +395,8 @@ fn next(
                 return Some(exchange.on_error(&error, ID, *now));
             }
             _ => {
-                let mut of_it = Choices::new(choices.rest());
                 let length = usize::from(what >> 3);
-                let piece: Vec<u8> = (0..length).map_while(|_| of_it.byte()).collect();
-                *choices = of_it;
+                let piece: Vec<u8> = (0..length).map_while(|_| choices.byte()).collect();
                 let bytes = if what % 8 == 2 {
                     piece
                 } else {
