@@ -3,6 +3,7 @@
 pub mod burst; // what is logged once a burst
 pub mod clock; // the only reader of the clock
 pub mod counters; // counters with one writer, histograms
+pub mod deadlines; // deadlines by key
 pub mod doorbell; // wakes one sleeping thread, from any thread
 pub mod file_identity; // which file stands at a path
 pub mod file_watch; // whether a file has changed

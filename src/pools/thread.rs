@@ -9,7 +9,7 @@
 //! Invariants: it is the only writer of targets once a backend is published, and of a service's slumber; exactly those reactors are rung whose share
 //! moved; nothing is kept of a service that left.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,6 +17,7 @@ use super::sleeper::Sleeper;
 use super::targets::{Moved, Targets};
 use crate::backend::ActiveSet;
 use crate::base::clock;
+use crate::base::deadlines::Deadlines;
 use crate::base::doorbell::Ring;
 use crate::base::grid::Grid;
 use crate::base::published::Reader;
@@ -30,8 +31,8 @@ pub struct Scaler {
     hub: Arc<Hub>,
     directory: Reader<Directory>,
     services: BTreeMap<ServiceId, Served>,
-    /// When each is to be looked at unasked, the soonest first.
-    queue: BTreeSet<(Instant, ServiceId)>,
+    /// When each is to be looked at unasked.
+    queue: Deadlines<ServiceId>,
     /// Kept for its memory.
     marked: Vec<ServiceId>,
     /// The same; empty between two services.
@@ -46,8 +47,6 @@ struct Served {
     active: Reader<ActiveSet>,
     targets: Targets,
     next_at: Instant,
-    /// Its place in the queue.
-    queued_at: Option<Instant>,
 }
 
 impl Scaler {
@@ -59,7 +58,7 @@ impl Scaler {
             hub,
             directory,
             services: BTreeMap::new(),
-            queue: BTreeSet::new(),
+            queue: Deadlines::default(),
             marked: Vec::new(),
             moved: Moved::new(),
         }
@@ -91,16 +90,14 @@ impl Scaler {
             self.visit(id, now);
         }
         self.marked = marked;
-        while let Some((at, id)) = self.queue.first().copied()
-            && at <= now
-        {
+        while let Some((at, id)) = self.queue.due(now) {
             self.visit(id, now);
             debug_assert!(
-                self.queue.first() > Some(&(at, id)) || self.queue.is_empty(),
+                self.queue.due(now).is_none_or(|next| next > (at, id)),
                 "time goes on"
             );
         }
-        self.queue.first().map(|(at, _)| *at)
+        self.queue.next()
     }
 
     /// Does what is to be done for one service now, and has it queue for the next time.
@@ -119,12 +116,7 @@ impl Scaler {
             service.next_at = grid(&self.hub, &service.targets).next(now);
         }
         let next = [service.next_turn(), service.sleeper.again_at()];
-        let next = next.into_iter().flatten().min();
-        if next != service.queued_at {
-            let before = std::mem::replace(&mut service.queued_at, next);
-            before.map(|at| self.queue.remove(&(at, id)));
-            self.queue.extend(next.map(|at| (at, id)));
-        }
+        self.queue.set(id, next.into_iter().flatten().min());
         service.tell(&mut moved);
         self.moved = moved;
     }
@@ -151,8 +143,8 @@ impl Scaler {
             let twin = self.services.insert(id, served);
             debug_assert!(twin.is_none(), "a service is in the directory once");
         }
-        for (id, gone) in before {
-            gone.queued_at.map(|at| self.queue.remove(&(at, id)));
+        for id in before.into_keys() {
+            self.queue.set(id, None);
         }
     }
 
@@ -176,7 +168,6 @@ impl Scaler {
             sleeper: Sleeper::new(service, now),
             active,
             next_at: grid(&self.hub, &targets).next(now),
-            queued_at: None,
             targets,
         };
         served.tell(&mut self.moved);

@@ -25,6 +25,7 @@ use super::sentinels::{Manners, Others, Sentinels};
 use super::uplinks::is_landmark;
 use crate::backend::ProbePlace;
 use crate::base::burst::Burst;
+use crate::base::deadlines::Deadlines;
 use crate::base::doorbell::Ring;
 use crate::base::grid::Grid;
 use crate::base::published::Reader;
@@ -83,7 +84,7 @@ pub struct Dispatch {
     /// Services of which something is new; kept for its memory.
     marked: Vec<ServiceId>,
     /// When sweeps are given up.
-    patience: BTreeSet<(Instant, ServiceId)>,
+    patience: Deadlines<ServiceId>,
     turns: u64,
     sentinels: Sentinels,
     /// No probe begins before; set while descriptors are out.
@@ -109,8 +110,6 @@ struct Entry {
     plan: Option<Arc<Plan>>,
     /// Its place in the queue.
     turn: Option<Turn>,
-    /// Its place in the patience.
-    gives_up_at: Option<Instant>,
     /// When what the search knows is shown again, if it has learned something.
     space_at: Instant,
 }
@@ -214,7 +213,7 @@ impl Dispatch {
             services: BTreeMap::new(),
             queue: BTreeSet::new(),
             marked: Vec::new(),
-            patience: BTreeSet::new(),
+            patience: Deadlines::default(),
             turns: 0,
             sentinels: Sentinels::new(Manners::of(std::iter::empty())),
             held_until: None,
@@ -436,7 +435,6 @@ impl Dispatch {
             begins.push(probe);
         }
         debug_assert!(self.in_flight <= self.max_in_flight, "the bound holds");
-        let gives_up_at = self.patience.first().map(|(at, _)| *at);
         let next = if self.can_begin() {
             let turn = self.queue.first().map(|turn| turn.at);
             let sentinel = self.sentinels.next_at();
@@ -445,7 +443,7 @@ impl Dispatch {
         } else {
             self.held_until
         };
-        let next = [gives_up_at, next].into_iter().flatten().min();
+        let next = [self.patience.next(), next].into_iter().flatten().min();
         // Who waits since then is asked as soon as possible.
         next.map(|next| next.max(now))
     }
@@ -551,12 +549,10 @@ impl Dispatch {
 
     /// Gives up sweeps that took too long.
     fn give_up(&mut self, now: Instant) {
-        while let Some((at, id)) = self.patience.first().copied()
-            && at <= now
-        {
+        while let Some((at, id)) = self.patience.due(now) {
             let Some(entry) = self.services.get_mut(&id) else {
                 debug_assert!(false, "who sweeps is served");
-                self.patience.pop_first();
+                self.patience.set(id, None);
                 continue;
             };
             if entry.agenda.give_up(now) && self.given_up.begins(now) {
@@ -568,7 +564,10 @@ impl Dispatch {
                 );
             }
             self.enlist(id, now);
-            debug_assert!(self.patience.first() > Some(&(at, id)) || self.patience.is_empty());
+            debug_assert!(
+                self.patience.due(now).is_none_or(|next| next > (at, id)),
+                "time goes on"
+            );
         }
     }
 
@@ -645,7 +644,7 @@ impl Dispatch {
         }
         for (id, gone) in before {
             gone.turn.map(|turn| self.queue.remove(&turn));
-            gone.gives_up_at.map(|at| self.patience.remove(&(at, id)));
+            self.patience.set(id, None);
         }
         let configs = self
             .services
@@ -677,7 +676,6 @@ impl Dispatch {
             looks: None,
             plan: Plan::of_service(service).map(Arc::new),
             turn: None,
-            gives_up_at: None,
             space_at: now + FIRST_SPACE_PAUSE,
         };
         tell_sweep(&entry);
@@ -694,12 +692,7 @@ impl Dispatch {
         if entry.agenda.take_swept() {
             self.hub.samples.swept(id);
         }
-        let gives_up_at = entry.gives_up_at();
-        if gives_up_at != entry.gives_up_at {
-            let before = std::mem::replace(&mut entry.gives_up_at, gives_up_at);
-            before.map(|at| self.patience.remove(&(at, id)));
-            self.patience.extend(gives_up_at.map(|at| (at, id)));
-        }
+        self.patience.set(id, entry.gives_up_at());
         let at = entry.next_at(now);
         // Who waits keeps its place.
         let is_kept = match (entry.turn, at) {

@@ -3,12 +3,13 @@
 //! A simulation drives the same step. It sleeps at its doorbell: another directory, another state of our own link and
 //! whoever asks for an evaluation ring it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::choice::Choice;
 use crate::base::clock;
+use crate::base::deadlines::Deadlines;
 use crate::base::published::Reader;
 use crate::scorer::link::{LinkView, Phase as LinkPhase};
 use crate::service::directory::{Directory, Phase};
@@ -21,19 +22,11 @@ pub struct Selector {
     hub: Arc<Hub>,
     directory: Reader<Directory>,
     link: Reader<LinkView>,
-    choices: BTreeMap<ServiceId, Chosen>,
-    /// When each is due, the soonest first.
-    queue: BTreeSet<(Instant, ServiceId)>,
+    choices: BTreeMap<ServiceId, Choice>,
+    /// When each is due.
+    queue: Deadlines<ServiceId>,
     /// Kept for its memory.
     marked: Vec<ServiceId>,
-}
-
-/// One service.
-#[derive(Debug)]
-struct Chosen {
-    choice: Choice,
-    /// Its place in the queue.
-    queued_at: Option<Instant>,
 }
 
 impl Selector {
@@ -44,7 +37,7 @@ impl Selector {
             directory: Reader::unaware(Arc::clone(&hub.directory)),
             link: Reader::new(Arc::clone(&hub.link)),
             choices: BTreeMap::new(),
-            queue: BTreeSet::new(),
+            queue: Deadlines::default(),
             marked: Vec::new(),
             hub,
         }
@@ -86,21 +79,19 @@ impl Selector {
         if is_down {
             return None;
         }
-        while let Some((at, id)) = self.queue.first().copied()
-            && at <= now
-        {
+        while let Some((at, id)) = self.queue.due(now) {
             self.visit(id, false, now);
             debug_assert!(
-                self.queue.first() > Some(&(at, id)) || self.queue.is_empty(),
+                self.queue.due(now).is_none_or(|next| next > (at, id)),
                 "time goes on"
             );
         }
-        self.queue.first().map(|(at, _)| *at)
+        self.queue.next()
     }
 
     /// Looks at one service, and has it queue for when it is due.
     fn visit(&mut self, id: ServiceId, is_asked: bool, now: Instant) {
-        let Some(Chosen { choice, queued_at }) = self.choices.get_mut(&id) else {
+        let Some(choice) = self.choices.get_mut(&id) else {
             // It has left.
             return;
         };
@@ -116,12 +107,7 @@ impl Selector {
                 choice.evaluate(now);
             }
         }
-        let next = choice.next_at();
-        if next != *queued_at {
-            let before = std::mem::replace(queued_at, next);
-            before.map(|at| self.queue.remove(&(at, id)));
-            self.queue.extend(next.map(|at| (at, id)));
-        }
+        self.queue.set(id, choice.next_at());
     }
 
     /// Follows another directory: of services that left nothing is kept.
@@ -129,24 +115,21 @@ impl Selector {
         let origin = self.hub.started_at;
         let mut before = std::mem::take(&mut self.choices);
         for service in &self.directory.services {
-            let chosen = if let Some(mut chosen) = before.remove(&service.live.id) {
-                if chosen.choice.change(service) {
-                    chosen.choice.plan(origin, now);
+            let choice = if let Some(mut choice) = before.remove(&service.live.id) {
+                if choice.change(service) {
+                    choice.plan(origin, now);
                 }
-                chosen
+                choice
             } else {
                 let mut choice = Choice::new(Arc::clone(service), Arc::clone(&self.hub.events), now);
                 choice.plan(origin, now);
-                Chosen {
-                    choice,
-                    queued_at: None,
-                }
+                choice
             };
-            let other = self.choices.insert(service.live.id, chosen);
+            let other = self.choices.insert(service.live.id, choice);
             debug_assert!(other.is_none(), "no two services have the same number");
         }
-        for (id, gone) in before {
-            gone.queued_at.map(|at| self.queue.remove(&(at, id)));
+        for id in before.into_keys() {
+            self.queue.set(id, None);
         }
     }
 }
