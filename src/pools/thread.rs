@@ -35,8 +35,6 @@ pub struct Scaler {
     queue: Deadlines<ServiceId>,
     /// Kept for its memory.
     marked: Vec<ServiceId>,
-    /// The same; empty between two services.
-    moved: Moved,
 }
 
 /// One service.
@@ -60,7 +58,6 @@ impl Scaler {
             services: BTreeMap::new(),
             queue: Deadlines::default(),
             marked: Vec::new(),
-            moved: Moved::new(),
         }
     }
 
@@ -106,7 +103,7 @@ impl Scaler {
             // It has left.
             return;
         };
-        let mut moved = std::mem::take(&mut self.moved);
+        let mut moved = Moved::new();
         if service.active.refresh() {
             service.targets.follow(&service.active, now, &mut moved);
         }
@@ -117,8 +114,7 @@ impl Scaler {
         }
         let next = [service.next_turn(), service.sleeper.again_at()];
         self.queue.set(id, next.into_iter().flatten().min());
-        service.tell(&mut moved);
-        self.moved = moved;
+        service.tell(&moved);
     }
 
     /// Backends whose demand is noted.
@@ -148,21 +144,23 @@ impl Scaler {
         }
     }
 
-    fn keep(&mut self, mut known: Served, service: &Arc<Service>, now: Instant) -> Served {
+    fn keep(&self, mut known: Served, service: &Arc<Service>, now: Instant) -> Served {
         known.service = Arc::clone(service);
+        let mut moved = Moved::new();
         let interval = known.targets.interval();
-        known.targets.adopt(&service.spec.pools, &mut self.moved);
+        known.targets.adopt(&service.spec.pools, &mut moved);
         if known.targets.interval() != interval {
             known.next_at = grid(&self.hub, &known.targets).next(now);
         }
-        known.tell(&mut self.moved);
+        known.tell(&moved);
         known
     }
 
-    fn begin(&mut self, service: &Arc<Service>, now: Instant) -> Served {
+    fn begin(&self, service: &Arc<Service>, now: Instant) -> Served {
         let active = Reader::new(Arc::clone(&service.live.active));
         let mut targets = Targets::new(&service.spec.pools);
-        targets.follow(&active, now, &mut self.moved);
+        let mut moved = Moved::new();
+        targets.follow(&active, now, &mut moved);
         let served = Served {
             service: Arc::clone(service),
             sleeper: Sleeper::new(service, now),
@@ -170,16 +168,16 @@ impl Scaler {
             next_at: grid(&self.hub, &targets).next(now),
             targets,
         };
-        served.tell(&mut self.moved);
+        served.tell(&moved);
         served
     }
 }
 
 impl Served {
     /// Has those reactors look at it whose share of a target moved.
-    fn tell(&self, moved: &mut Moved) {
-        while let Some(reactor) = moved.pop_first() {
-            match self.service.live.marks.reactors.get(reactor) {
+    fn tell(&self, moved: &Moved) {
+        for reactor in moved {
+            match self.service.live.marks.reactors.get(*reactor) {
                 Some(mark) => mark.ring(),
                 None => debug_assert!(false, "a share belongs to a reactor"),
             }
