@@ -104,10 +104,6 @@ impl Reactor {
         let pools = std::mem::take(&mut before.pools);
         let ancestors = std::mem::take(&mut before.ancestors);
         let queue = std::mem::take(&mut before.queue);
-        if queue.waiting() > 0 {
-            // Its members may have other limits, or be others.
-            self.due_places.push(new);
-        }
         let awaiting = std::mem::take(&mut before.awaiting);
         if ancestors > 0 {
             let all: Vec<Key> = self.tenants.keys().collect();
@@ -158,7 +154,7 @@ impl Reactor {
             return;
         };
         if tenant.queue.waiting() > 0 {
-            // Another reactor may have rung for those who wait here.
+            // Another reactor may have rung for those who wait here, or limits and members are others.
             self.due_places.push(key);
         }
         if tenant.standing == Standing::Retired {
