@@ -124,11 +124,17 @@ impl Reactor {
     }
 
     /// Looks at the services of which something has changed that is not the directory's: the active set, whether they are
-    /// asleep, the targets of their pools, who waits for a place. All others cost nothing.
-    pub(super) fn follow_marked(&mut self) {
+    /// asleep, the targets of their pools, who waits for a place. All others cost nothing; of another
+    /// directory, all are looked at.
+    pub(super) fn follow_services(&mut self, is_all: bool) {
         let mut marked = std::mem::take(&mut self.marked);
         if let Some(ready) = self.hub.bells.ready.reactors.get(self.index) {
             ready.take(&mut marked);
+        }
+        if is_all {
+            // Those that have left are looked at beside them.
+            marked.retain(|id| !self.current.contains_key(id));
+            marked.extend(self.current.keys());
         }
         for id in &marked {
             let tenant = self.current.get(id).or_else(|| self.departed.get(id));
@@ -138,14 +144,6 @@ impl Reactor {
             }
         }
         self.marked = marked;
-    }
-
-    /// The same with all services, as another directory has them.
-    pub(super) fn follow_all(&mut self) {
-        let current: Vec<Key> = self.current.values().copied().collect();
-        for key in current {
-            self.follow_service(key);
-        }
     }
 
     /// Takes over the active set of a tenant if that has changed, and looks at all its pools: their targets may have moved.

@@ -81,10 +81,7 @@ impl Reactor {
             // Whoever asked and does not wait any more asked for nothing.
             let _heard = done.send(());
         }
-        self.follow_marked();
-        if is_other {
-            self.follow_all();
-        }
+        self.follow_services(is_other);
         self.forgive_after_an_outage();
     }
 
