@@ -103,22 +103,23 @@ impl Reactor {
             } else {
                 pool.backend.spare()
             };
-            let place = if spare > 0 && room > 0 {
+            let paused = pool.retry_at(self.now);
+            let place = if paused.is_none() && spare > 0 && room > 0 {
                 Place::take(&pool.backend)
             } else {
                 None
             };
-            let mut paused = pool.retry_at(self.now);
-            if must_earn && place.is_some() && paused.is_none() {
-                paused = pool.take_refill(self.now).err();
-            }
-            let Some(place) = place.filter(|_| paused.is_none()) else {
-                // Somebody may have looked for it while it was taken.
-                self.place_is_due(key);
+            let Some(place) = place else {
                 // Descriptors and places come back without an event of this reactor: look again before long.
                 let again = paused.unwrap_or(self.now + Duration::from_secs(1));
                 return self.pool_timers.set(key.index(), again);
             };
+            if must_earn && let Err(again) = pool.take_refill(self.now) {
+                drop(place);
+                // Somebody may have looked for it while it was taken.
+                self.place_is_due(key);
+                return self.pool_timers.set(key.index(), again);
+            }
             room -= 1;
             if let Err(error) = self.dial(key, None, place) {
                 self.count_failed_dial(key, self.now, &error);
