@@ -400,6 +400,16 @@ impl Backend {
             .any(|share| share.warm.load(Ordering::Relaxed) > 0)
     }
 
+    /// Counts one probe more that has a place.
+    pub fn probe_joins(&self) {
+        self.probed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one less.
+    pub fn probe_leaves(&self) {
+        self.probed.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// Whether a probe has a place, which is free again before long.
     pub fn is_probed(&self) -> bool {
         self.probed.load(Ordering::Relaxed) > 0
@@ -435,27 +445,6 @@ impl Drop for Place {
     fn drop(&mut self) {
         let before = self.0.taken.fetch_sub(1, Ordering::SeqCst);
         debug_assert!(before > 0, "who leaves a place has taken it");
-    }
-}
-
-/// The place of a probe, which has one as any other connection has. Whoever drops it sees to those who wait.
-#[derive(Debug)]
-pub struct ProbePlace(Place);
-
-impl ProbePlace {
-    /// Takes one; none if all are taken.
-    #[must_use]
-    pub fn take(backend: &Arc<Backend>) -> Option<Self> {
-        let place = Place::take(backend)?;
-        backend.probed.fetch_add(1, Ordering::Relaxed);
-        Some(Self(place))
-    }
-}
-
-impl Drop for ProbePlace {
-    fn drop(&mut self) {
-        // Before the place is free.
-        self.0.0.probed.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -653,19 +642,6 @@ mod tests {
         backend.set_max_connections(NonZeroU32::new(2));
         assert_eq!(backend.open(), 9, "who is there stays");
         assert!(many.iter().all(Option::is_some) && Place::take(&backend).is_none());
-    }
-
-    #[test]
-    fn a_probe_has_a_place_like_any_other_connection() {
-        let backend = backend(2);
-        let probe = ProbePlace::take(&backend).expect("free");
-        assert!(backend.is_probed() && !backend.is_full());
-        let place = Place::take(&backend).expect("free");
-        assert!(backend.is_full() && ProbePlace::take(&backend).is_none());
-        drop(probe);
-        assert!(!backend.is_probed() && !backend.is_full());
-        drop(place);
-        assert_eq!(backend.open(), 0);
     }
 
     #[test]

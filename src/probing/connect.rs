@@ -28,8 +28,8 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::check::Plan;
 use super::probe::Probe;
+use super::probe_place::ProbePlace;
 use super::talk::Talk;
-use crate::backend::ProbePlace;
 use crate::base::clock;
 use crate::base::doorbell::Doorbell;
 use crate::config::Bind;

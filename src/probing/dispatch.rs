@@ -21,12 +21,11 @@ use super::check::Plan;
 use super::looks::Looks;
 use super::places::Places;
 use super::probe::{Ending, Errand, Probe};
+use super::probe_place::ProbePlace;
 use super::sentinels::{Manners, Others, Sentinels};
 use super::uplinks::is_landmark;
-use crate::backend::ProbePlace;
 use crate::base::burst::Burst;
 use crate::base::deadlines::Deadlines;
-use crate::base::doorbell::Ring;
 use crate::base::grid::Grid;
 use crate::base::published::Reader;
 use crate::candidates::{CandidateSet, unreached};
@@ -267,7 +266,7 @@ impl Dispatch {
         match limited.find(|one| one.addr == probe.to()) {
             None => Ok(None),
             Some(_) if live.longest_queued().is_some() => Err(Full),
-            Some(backend) => ProbePlace::take(backend).map(Some).ok_or(Full),
+            Some(backend) => ProbePlace::take(backend, live).map(Some).ok_or(Full),
         }
     }
 
@@ -521,11 +520,6 @@ impl Dispatch {
         let Some(entry) = self.services.get_mut(&service) else {
             return;
         };
-        // The place that it had, if it had one, is somebody else's.
-        let live = &entry.service.live;
-        if let Some(mark) = live.longest_queued().and_then(|one| live.marks.reactors.get(one)) {
-            mark.ring();
-        }
         match ending {
             Ending::Ended(sample) => {
                 self.hub.samples.push(sample);

@@ -11,6 +11,7 @@ pub mod dispatch; // which probes begin now, over all services: the step
 pub mod looks; // which members are looked at while their service is asleep (pure)
 mod places; // where the probes of a round lie in time (pure)
 pub mod probe; // one probe that is to be made, and what became of it
+mod probe_place; // the place of a probe at a member that takes only so many connections
 pub mod schedule; // who is probed in a round (pure)
 pub mod sentinels; // whom to ask about our own link (pure)
 mod strangers; // whom nobody has asked yet, in which order (pure)

@@ -8,7 +8,7 @@
 //! looks at the times; both in one order for all (`SeqCst`), so that at least one of the two sees the other.
 //!
 //! Warm connections have places, too, but none that a client waits for: while anybody waits, none is made, and reactors that
-//! hold some give them up. Probes have places as well (`probing/dispatch.rs`), for as long as they take, and none while anybody
+//! hold some give them up. Probes have places as well (`probing/probe_place.rs`), for as long as they take, and none while anybody
 //! waits.
 
 use std::sync::Arc;

@@ -195,6 +195,14 @@ impl Live {
         active.fold(0, u64::wrapping_add)
     }
 
+    /// Has that reactor look whether one is free, if there is one. For whoever has given a place back.
+    pub fn call_longest_queued(&self) {
+        let longest = self.longest_queued();
+        if let Some(mark) = longest.and_then(|reactor| self.marks.reactors.get(reactor)) {
+            mark.ring();
+        }
+    }
+
     /// Clients that wait for a place at a backend, in all reactors.
     #[must_use]
     pub fn queued(&self) -> u64 {

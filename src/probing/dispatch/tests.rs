@@ -492,10 +492,15 @@ fn a_probe_of_a_member_has_one_of_its_places_and_none_that_a_client_waits_for() 
     assert_eq!(needs(&bench, &probe), Ok(true));
     live.traffic[0].queue_head.store(1, Ordering::SeqCst);
     assert_eq!(needs(&bench, &probe), Err(Full), "somebody waits");
-    // Who is left out has its turn later, and whoever waits hears of the end of another probe.
+    // Who is left out has its turn later, and whoever waits hears of a place that a probe gives back, and of no other probe.
+    live.traffic[0].queue_head.store(0, Ordering::SeqCst);
+    let place = bench.dispatch.place(&probe).expect("free").expect("limited");
+    live.traffic[0].queue_head.store(1, Ordering::SeqCst);
     bench.hub.bells.reactors[0].answer();
     assert!(!bench.hub.bells.reactors[0].answer());
     bench.pass(bench.now + SECOND * 60);
+    assert!(!bench.hub.bells.reactors[0].answer());
+    drop(place);
     assert!(bench.hub.bells.reactors[0].answer());
 }
 
