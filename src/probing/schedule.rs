@@ -131,13 +131,17 @@ pub fn plan(
         let urgency = overdue(&touched, round.best_score, round.now);
         if let Some(member) = active.iter_mut().find(|(_, addr)| *addr == touched.addr) {
             member.0 = urgency;
-            finalists.consider(&touched);
         } else if strangers.list().contains(&touched.addr)
             // Of a list that is searched, who never answered is remembered by its prefix alone.
             && (touched.has_answered() || !strangers.are_searched())
         {
-            finalists.consider(&touched);
             rest.push((urgency, touched.addr));
+        } else {
+            continue;
+        }
+        // In a list that is searched, places stay open for them.
+        if !strangers.are_searched() {
+            finalists.consider(&touched);
         }
     }
     let room = match round.count.checked_sub(active.len()) {
