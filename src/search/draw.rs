@@ -82,17 +82,8 @@ impl Drawing<'_> {
     fn at_root(&self, rng: &mut fastrand::Rng) -> Above {
         let root = self.tree.node(self.tree.root);
         let levels = &self.levels[root.key.family()];
-        let precision = f64::from(root.belief.precision);
-        let spread = levels.within(self.top);
-        let (mean, variance) = if precision > 0.0 {
-            let between = levels.between(self.top, root.len.into());
-            (
-                f64::from(root.belief.mean),
-                (1.0 / precision + between).min(spread),
-            )
-        } else {
-            (self.bound, spread)
-        };
+        let (mean, variance) =
+            known_of_root(root, levels, self.top).unwrap_or((self.bound, levels.within(self.top)));
         Above {
             node: self.tree.root,
             value: mean + variance.sqrt() * normal::draw(rng),
@@ -106,10 +97,8 @@ impl Drawing<'_> {
         let node = self.tree.node(above.node);
         let levels = &self.levels[node.key.family()];
         let len = u32::from(node.len);
-        // The steps between the two are N(0, between), and its own samples say N(mean, 1 / precision).
         let between = levels.between(above.len, len);
-        let precision = f64::from(node.belief.precision);
-        let gain = between * precision / (1.0 + between * precision);
+        let gain = gain(node, between);
         let mean = above.value + gain * (f64::from(node.belief.mean) - above.value);
         let own = mean + (between * (1.0 - gain)).max(0.0).sqrt() * normal::draw(rng);
         let alive = share_alive(node, ALIVE_PRIOR * above.alive, ALIVE_PRIOR);
@@ -163,19 +152,14 @@ pub(super) struct Expected {
 pub(super) fn expected(tree: &Tree, levels: &[Levels; 2], top: u32, key: Key) -> Option<Expected> {
     let root = (tree.root != NONE).then(|| tree.node(tree.root))?;
     let levels = &levels[key.family()];
-    let precision = f64::from(root.belief.precision);
-    let (mut at, mut from, mut mean) = (tree.root, top, f64::from(root.belief.mean));
-    let mut variance = (1.0 / precision + levels.between(top, root.len.into())).min(levels.within(top));
+    let (mut at, mut from) = (tree.root, top);
+    let (mut mean, mut variance) = known_of_root(root, levels, top)?;
     let mut alive = share_alive(root, 0.5, 1.0);
-    if precision <= 0.0 {
-        return None;
-    }
     loop {
         let node = tree.node(at);
         let len = u32::from(node.len);
         let between = levels.between(from, len);
-        let precision = f64::from(node.belief.precision);
-        let gain = between * precision / (1.0 + between * precision);
+        let gain = gain(node, between);
         let own = mean + gain * (f64::from(node.belief.mean) - mean);
         let left = between * (1.0 - gain);
         let own_variance = (1.0 - gain).powi(2) * variance + left;
@@ -183,11 +167,7 @@ pub(super) fn expected(tree: &Tree, levels: &[Levels; 2], top: u32, key: Key) ->
         if common < len || node.is_leaf() {
             let common = common.min(len);
             // Between the two the mean is on a straight line, and the variance a little higher (a Brownian bridge).
-            let share = if common == len || between <= 0.0 {
-                1.0
-            } else {
-                levels.between(from, common) / between
-            };
+            let share = share_of_way(levels, from, common, between).unwrap_or(1.0);
             let bridge = left * share * (1.0 - share);
             let variance = (1.0 - share) * variance + share * own_variance + bridge + levels.within(common);
             return Some(Expected {
@@ -200,6 +180,29 @@ pub(super) fn expected(tree: &Tree, levels: &[Levels; 2], top: u32, key: Key) ->
         alive = share_alive(node, ALIVE_PRIOR * alive, ALIVE_PRIOR);
         at = node.children[key.bit(len)];
     }
+}
+
+/// Mean and variance of what all candidates have in common, as the samples below the root tell; none while nobody has answered.
+fn known_of_root(root: &Node, levels: &Levels, top: u32) -> Option<(f64, f64)> {
+    let precision = f64::from(root.belief.precision);
+    (precision > 0.0).then(|| {
+        let between = levels.between(top, root.len.into());
+        let variance = (1.0 / precision + between).min(levels.within(top));
+        (f64::from(root.belief.mean), variance)
+    })
+}
+
+/// How far what is believed of a node goes from the prefix above it to what its own samples say: the steps between the two are
+/// N(0, between), and the samples say N(mean, 1 / precision).
+fn gain(node: &Node, between: f64) -> f64 {
+    let precision = f64::from(node.belief.precision);
+    between * precision / (1.0 + between * precision)
+}
+
+/// How much of `whole`, what differs from a prefix of `from` bits to one within it, lies before `at` bits; none where nothing
+/// differs.
+fn share_of_way(levels: &Levels, from: u32, at: u32, whole: f64) -> Option<f64> {
+    (whole > 0.0).then(|| levels.between(from, at) / whole)
 }
 
 /// How often members of a prefix answer, if so many of so many others are believed to.
@@ -221,11 +224,7 @@ pub(super) fn from(tree: &Tree, node: &Node, top: u32) -> u32 {
 /// were drawn for.
 fn between_them(levels: &Levels, above: Above, (own, len): (f64, u32), at: u32) -> (f64, f64) {
     let whole = levels.between(above.len, len);
-    let share = if whole > 0.0 {
-        levels.between(above.len, at) / whole
-    } else {
-        0.0
-    };
+    let share = share_of_way(levels, above.len, at, whole).unwrap_or(0.0);
     let mean = above.value + share * (own - above.value);
     let variance = whole * share * (1.0 - share) + levels.within(at);
     (mean, variance.sqrt())
