@@ -115,12 +115,9 @@ impl Connector {
     }
 
     /// Begins a probe from where it is to leave, which asks according to a plan, if there is one; it fails after its time-out.
-    pub fn start(&mut self, probe: &Probe, plan: Option<Arc<Plan>>, bind: &Bind) -> Start {
-        self.start_at(None, probe, plan, bind)
-    }
-
-    /// The same, with a place at a backend that takes only so many connections; it is given back when the probe has ended.
-    pub fn start_at(
+    ///
+    /// With a place, if it is of a backend that takes only so many connections; that is given back when the probe has ended.
+    pub fn start(
         &mut self,
         place: Option<ProbePlace>,
         probe: &Probe,

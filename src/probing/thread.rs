@@ -117,7 +117,7 @@ impl Prober {
                 continue;
             };
             let plan = self.dispatch.plan(&probe);
-            match self.connector.start_at(place, &probe, plan, bind) {
+            match self.connector.start(place, &probe, plan, bind) {
                 Start::Begun => {}
                 Start::Ended(sample) => self.endings.push(Ending::Ended(sample)),
                 Start::NoSource(error) => {

@@ -271,7 +271,7 @@ impl<'a> Scan<'a> {
             port: 0,
             asks: false,
         };
-        match self.connector.start(&probe, None, &self.bind) {
+        match self.connector.start(None, &probe, None, &self.bind) {
             Start::Begun => true,
             Start::Ended(sample) => {
                 ended.push(sample);

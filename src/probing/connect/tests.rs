@@ -61,7 +61,7 @@ fn accepting_candidates_succeed_and_refusing_ones_fail_together() {
 
     let mut ended = Vec::new();
     for addr in [open, refusing].repeat(20) {
-        match connector.start(&probe(addr, LONG), None, &Bind::default()) {
+        match connector.start(None, &probe(addr, LONG), None, &Bind::default()) {
             Start::Begun => {}
             Start::Ended(sample) => ended.push(sample),
             Start::Exhausted | Start::NoSource(_) => panic!("40 sockets are to be had"),
@@ -94,7 +94,7 @@ fn an_established_probe_is_reset() {
     let mut connector = connector();
     let (listener, open) = listener();
     assert!(matches!(
-        connector.start(&probe(open, LONG), None, &Bind::default()),
+        connector.start(None, &probe(open, LONG), None, &Bind::default()),
         Start::Begun
     ));
     let (mut accepted, _) = listener.accept().expect("the connect");
@@ -117,7 +117,7 @@ fn another_port_is_connected_to_and_named_and_the_answer_is_timed() {
     probe.port = open.port();
     let plan = Plan::of(&check).map(Arc::new);
     assert!(matches!(
-        connector.start(&probe, plan, &Bind::default()),
+        connector.start(None, &probe, plan, &Bind::default()),
         Start::Begun
     ));
     let late = Duration::from_millis(50);
@@ -154,7 +154,7 @@ fn one_that_says_nothing_is_wrong_at_its_deadline_and_keeps_its_connect() {
     let short = Duration::from_millis(80);
     let plan = Plan::of(&check).map(Arc::new);
     assert!(matches!(
-        connector.start(&probe(mute, short), plan, &Bind::default()),
+        connector.start(None, &probe(mute, short), plan, &Bind::default()),
         Start::Begun
     ));
     let mut ended = Vec::new();
@@ -188,15 +188,15 @@ fn a_silent_candidate_fails_at_its_deadline() {
     let (_listener, open) = listener();
     let (short, began_at) = (Duration::from_millis(80), clock::now());
     assert!(matches!(
-        connector.start(&probe(silent, LONG), None, &Bind::default()),
+        connector.start(None, &probe(silent, LONG), None, &Bind::default()),
         Start::Begun
     ));
     assert!(matches!(
-        connector.start(&probe(silent, short), None, &Bind::default()),
+        connector.start(None, &probe(silent, short), None, &Bind::default()),
         Start::Begun
     ));
     assert!(matches!(
-        connector.start(&probe(open, LONG), None, &Bind::default()),
+        connector.start(None, &probe(open, LONG), None, &Bind::default()),
         Start::Begun
     ));
     let mut ended = Vec::new();
@@ -229,7 +229,7 @@ fn answers_that_came_in_time_count_though_the_turn_is_late() {
     let mut connector = connector();
     for _ in 0..count {
         assert!(matches!(
-            connector.start(&probe(open, timeout), None, &Bind::default()),
+            connector.start(None, &probe(open, timeout), None, &Bind::default()),
             Start::Begun
         ));
     }
@@ -249,7 +249,7 @@ fn slots_are_used_again() {
     for round in 1..=10 {
         for _ in 0..3 {
             assert!(matches!(
-                connector.start(&probe(open, LONG), None, &Bind::default()),
+                connector.start(None, &probe(open, LONG), None, &Bind::default()),
                 Start::Begun
             ));
         }
@@ -267,7 +267,7 @@ fn slots_are_used_again() {
 fn an_address_without_a_route_fails_at_once() {
     let mut connector = connector();
     let nowhere = SocketAddr::from((Ipv4Addr::BROADCAST, 9));
-    let Start::Ended(sample) = connector.start(&probe(nowhere, LONG), None, &Bind::default()) else {
+    let Start::Ended(sample) = connector.start(None, &probe(nowhere, LONG), None, &Bind::default()) else {
         panic!("no connect to everybody")
     };
     assert_eq!(sample.candidate.addr, nowhere);
