@@ -275,18 +275,16 @@ impl Dispatch {
     pub fn hear(&mut self, now: Instant) {
         let mut marked = std::mem::take(&mut self.marked);
         self.hub.bells.ready.prober.take(&mut marked);
-        let mut is_for_all = self.fleet.refresh();
-        let is_other_fleet = is_for_all;
-        if self.directory.refresh() {
+        let is_other_fleet = self.fleet.refresh();
+        let is_other_directory = self.directory.refresh();
+        if is_other_directory {
             self.adopt(now);
             self.landmarks = None;
-            is_for_all = true;
         }
         let is_other_link = self.link.refresh();
         let is_turned = self.sweeps != self.link.sweeps;
         self.sweeps = self.link.sweeps;
-        is_for_all |= is_other_link || is_turned;
-        if is_for_all {
+        if is_other_fleet || is_other_directory || is_other_link {
             marked.clear();
             marked.extend(self.services.keys());
         }
