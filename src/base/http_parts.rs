@@ -74,6 +74,23 @@ impl Chunks {
     }
 }
 
+/// Whether a text is a token (RFC 9110, section 5.6.2), as names of methods and headers are.
+pub(crate) fn is_token(text: &str) -> bool {
+    let is_inside = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_inside)
+}
+
+/// The values of a header, as far as they are text.
+pub(crate) fn values<'a>(
+    headers: &'a [httparse::Header<'_>],
+    name: &'a str,
+) -> impl Iterator<Item = String> + 'a {
+    let of_name = headers
+        .iter()
+        .filter(move |header| header.name.eq_ignore_ascii_case(name));
+    of_name.map(|header| String::from_utf8_lossy(header.value).into_owned())
+}
+
 /// Where the head ends that begins the text, of which so much was looked at before.
 pub(crate) fn end_of_head(text: &[u8], looked_at: usize) -> Option<usize> {
     let from = looked_at.saturating_sub(2);

@@ -3,6 +3,7 @@
 use super::http_provider::Header;
 use super::tree::Node;
 use super::value::{MASK, Refusal, show};
+use crate::base::http_parts::is_token;
 
 /// Headers in one section.
 const MAX_HEADERS: usize = 32;
@@ -66,12 +67,10 @@ pub(super) fn read(node: &Node) -> Result<Vec<Header>, Vec<Refusal>> {
 }
 
 fn header(name: &Node, value: &Node) -> Result<Header, &'static str> {
-    // RFC 9110, section 5.6.2.
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     let Node::Text(name) = name else {
         return Err("is no name of a header");
     };
-    if name.is_empty() || !name.bytes().all(is_token) {
+    if !is_token(name) {
         return Err("is no name of a header");
     }
     if RESERVED.iter().any(|one| one.eq_ignore_ascii_case(name)) {

@@ -21,6 +21,7 @@ use super::server::{ProxyAccept, ProxySend, Splice};
 use super::server_tls::ClientAuth;
 use super::value::show_duration;
 use crate::base::host_name::is_host_name;
+use crate::base::http_parts::is_token;
 use crate::candidates::{ListErrors, list_file};
 
 /// A rule about the values of a `D`.
@@ -590,10 +591,9 @@ fn authorities(tls: &ClientTls) -> Vec<String> {
     })
 }
 
-/// A header is named by a token (RFC 9110, section 5.6.2).
+/// A header is named by a token.
 fn header_name(name: &str) -> Vec<String> {
-    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    unless(!name.is_empty() && name.chars().all(is_token), || {
+    unless(is_token(name), || {
         format!("{name:?} is no name of a header; allowed: letters, digits and hyphens")
     })
 }

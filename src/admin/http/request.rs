@@ -7,6 +7,8 @@
 
 use tiny_http::{HTTPVersion, Header, Method};
 
+use crate::base::http_parts::is_token;
+
 /// The most bytes a head may have; more is refused.
 pub const MAX_HEAD_BYTES: usize = 8 * 1024;
 
@@ -193,13 +195,6 @@ fn request_line(line: &[u8]) -> Option<RequestLine<'_>> {
         target,
         version,
     })
-}
-
-fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 /// The path of a target in origin form (`/path?query`) or absolute form (`http://host/path?query`).

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use regex_lite::Regex;
 
 use super::verdict::Verdict;
-use crate::base::http_parts::Chunks;
+use crate::base::http_parts::{Chunks, values};
 use crate::config::{HttpCheck, Method};
 
 /// Headers of an answer.
@@ -121,14 +121,6 @@ impl Request {
         }
         body(answer.headers, status).map_or_else(|| wrong("the body is another one"), Judged::Body)
     }
-}
-
-/// The values of a header, as far as they are text.
-fn values<'a>(headers: &'a [httparse::Header<'_>], name: &'a str) -> impl Iterator<Item = String> + 'a {
-    let of_name = headers
-        .iter()
-        .filter(move |header| header.name.eq_ignore_ascii_case(name));
-    of_name.map(|header| String::from_utf8_lossy(header.value).into_owned())
 }
 
 /// The body that follows a head (RFC 9112, section 6.3); none if there is none.

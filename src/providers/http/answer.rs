@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::base::http_parts::{Chunks, end_of_head};
+use crate::base::http_parts::{Chunks, end_of_head, values};
 
 /// Bytes of a list.
 pub const MOST_BYTES: usize = 16 << 20;
@@ -281,12 +281,8 @@ struct Headers<'a, 'b>(&'a [httparse::Header<'b>]);
 
 impl Headers<'_, '_> {
     /// All values of a header, without blanks around them, as far as they are text.
-    fn all(&self, name: &str) -> impl Iterator<Item = String> {
-        let of_name = self
-            .0
-            .iter()
-            .filter(move |header| header.name.eq_ignore_ascii_case(name));
-        of_name.map(|header| String::from_utf8_lossy(header.value).trim().to_owned())
+    fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = String> + 's {
+        values(self.0, name).map(|value| value.trim().to_owned())
     }
 
     /// The first value of a header, if it can be said again.
