@@ -18,6 +18,7 @@ use super::message::{Data, DnsName, RecordType, Target, name_of, shown};
 use crate::base::grid::Grid;
 use crate::candidates::{CandidateSet, Stated};
 use crate::config::{Dns, Family, ServiceName};
+use crate::providers::backoff::pause_after;
 use crate::service::provided::{Ask, Place, Question, Said, Standing};
 
 /// First and longest pause after a failure; each pause is twice the one before.
@@ -162,11 +163,17 @@ impl Book {
     /// has asked for yet does not wait.
     fn planned_at(&self, record: &Record) -> Option<Instant> {
         let due = record.due?;
-        let looks = record.for_whom.iter().map(|at| self.questions.get(*at)?.looks);
-        let looks: Option<Vec<Grid>> = looks.collect();
-        let looks = looks.filter(|_| record.outcome != Outcome::Unasked);
-        let next = looks.into_iter().flatten().map(|looks| looks.next(due)).min();
-        Some(next.unwrap_or(due))
+        let looks = record
+            .for_whom
+            .iter()
+            .map(|at| Some(self.questions.get(*at)?.looks?.next(due)));
+        // None, which is whoever is awake, comes before all looks.
+        let next = looks.min().flatten();
+        Some(next.filter(|_| record.outcome != Outcome::Unasked).unwrap_or(due))
+    }
+
+    fn plan_of(&self, wanted: &Wanted) -> Option<Instant> {
+        self.planned_at(self.records.get(wanted)?)
     }
 
     /// Which records are for which questions; forgets those that are for none, and wants those that are new.
@@ -269,10 +276,7 @@ impl Book {
 
     /// How it ended that a record was asked for; `jitter` is from 0 to 1.
     pub fn end(&mut self, wanted: &Arc<Wanted>, result: Result<Answer, Failure>, now: Instant, jitter: f64) {
-        let planned = self
-            .records
-            .get(wanted)
-            .and_then(|record| self.planned_at(record));
+        let planned = self.plan_of(wanted);
         // It may have been forgotten and wanted again meanwhile.
         if let Some(planned) = planned {
             self.agenda.remove(&(planned, Arc::clone(wanted)));
@@ -287,10 +291,7 @@ impl Book {
         } else {
             record.in_vain.saturating_add(1)
         };
-        let doubled = FIRST_PAUSE * 2_u32.saturating_pow((record.in_vain.max(1) - 1).min(10));
-        let pause = doubled
-            .min(LONGEST_PAUSE)
-            .mul_f64(0.75 + jitter.clamp(0.0, 1.0) / 2.0);
+        let pause = pause_after(record.in_vain.max(1) - 1, (FIRST_PAUSE, LONGEST_PAUSE), jitter);
         let Dns { min_ttl, max_ttl, .. } = *wanted.dns;
         let within = |ttl: Duration| ttl.clamp(min_ttl, max_ttl.max(min_ttl));
         let has_failed = result.is_err();
@@ -312,7 +313,7 @@ impl Book {
                 (Outcome::Nothing { exists }, Some(what), pause)
             }
             Err(failure) => {
-                let what = format!("{} {}: {failure}", wanted.kind.name(), shown(&wanted.name));
+                let what = format!("{}: {failure}", wanted.shown());
                 (Outcome::Failed, Some(what), pause)
             }
         };
@@ -320,10 +321,7 @@ impl Book {
         record.error = error;
         record.due = Some(now + pause);
         let for_whom = record.for_whom.clone();
-        let planned = self
-            .records
-            .get(wanted)
-            .and_then(|record| self.planned_at(record));
+        let planned = self.plan_of(wanted);
         self.agenda
             .extend(planned.map(|planned| (planned, Arc::clone(wanted))));
         for at in for_whom {
@@ -469,15 +467,11 @@ impl Book {
                 let newest = records.iter().filter_map(|record| record.answered_at).max();
                 oldest = oldest.into_iter().chain(newest).min();
             }
-            let due = all
-                .iter()
-                .map(|wanted| self.planned_at(self.records.get(wanted)?));
-            let due: Option<Vec<Instant>> = due.collect();
             let standing = Standing {
                 kind: asked.question.kind,
                 candidates: asked.told.as_ref().map_or(0, |told| told.len()),
                 answered_at: oldest,
-                next_at: due.and_then(|due| due.into_iter().min()),
+                next_at: all.iter().map(|wanted| self.plan_of(wanted)).min().flatten(),
                 error,
                 errors: asked.errors,
             };

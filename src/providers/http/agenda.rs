@@ -12,6 +12,7 @@ use super::document;
 use super::request::Known;
 use crate::candidates::{CandidateSet, Host};
 use crate::config::{Dns, HttpUrl};
+use crate::providers::backoff::pause_after;
 use crate::service::provided::{Ask, Place, Question, RemoteList, Said, Standing};
 
 /// First and longest pause after a failure; each pause is twice the one before.
@@ -62,18 +63,10 @@ impl Trouble {
     /// An answer of this server that is none.
     #[must_use]
     pub fn of_answer(url: &HttpUrl, fault: &Fault) -> Self {
-        let retry = match fault {
-            Fault::Status(_, retry) => *retry,
-            Fault::NoHttp
-            | Fault::LongHead
-            | Fault::Unasked
-            | Fault::Nowhere
-            | Fault::Compressed
-            | Fault::Contradiction
-            | Fault::TooLong
-            | Fault::Cut
-            | Fault::Beyond
-            | Fault::Chunks => None,
+        let retry = if let Fault::Status(_, retry) = fault {
+            *retry
+        } else {
+            None
         };
         let why = format!("{} {fault}", url.authority());
         Self { why, retry }
@@ -201,11 +194,10 @@ impl Agenda {
                 source.list.http.interval.mul_f64(0.9 + jitter / 5.0)
             }
             Err(Trouble { why, retry }) => {
-                let doubled = FIRST_PAUSE * 2_u32.saturating_pow(source.in_vain.min(10));
+                let pause = pause_after(source.in_vain, (FIRST_PAUSE, LONGEST_PAUSE), jitter);
                 source.in_vain = source.in_vain.saturating_add(1);
                 source.error = Some(why);
                 source.errors += 1;
-                let pause = doubled.min(LONGEST_PAUSE).mul_f64(0.75 + jitter / 2.0);
                 pause.max(retry.unwrap_or_default())
             }
         };
