@@ -11,7 +11,7 @@ use log::{info, warn};
 use super::certificates::Certificates;
 use crate::base::file_watch::must_be_regular;
 use crate::candidates::{Account, CandidateSet, Host, HostNames, List, LoadError, Rules, list_file};
-use crate::config::{Config, Family, FileProvider, Provider, ServiceName, Supply};
+use crate::config::{Config, Family, OnBadLine, Provider, ServiceName, Supply};
 use crate::service::provided::{Ask, Question, RemoteList, Said};
 use crate::state::keeper::Answers;
 use crate::state::snapshot::{MAX_ANSWER_LINES, SavedAnswer, State};
@@ -109,6 +109,23 @@ impl Listed {
         self.unite();
     }
 
+    /// Takes in what one of the providers says; whether the host names in its list are others than before.
+    pub(super) fn hear(&mut self, said: Said) -> bool {
+        let Said { question, set, hosts } = said;
+        let index = question.place.1;
+        let Ask::List(_) = question.ask else {
+            self.find(index, set);
+            return false;
+        };
+        let is_other = self.part(index).is_none_or(|part| part.hosts != hosts);
+        let part = Part {
+            hosts,
+            ..Part::holding(&set)
+        };
+        self.hold([(index, part)]);
+        is_other
+    }
+
     fn unite(&mut self) {
         self.union = union(&self.parts);
         let named = |part: &Part| match (&self.parts[..], &part.own, &part.found) {
@@ -167,11 +184,7 @@ pub(super) fn questions(config: &Config, lists: &Lists, certificates: &Certifica
                     Ask::List(Arc::new(RemoteList {
                         url,
                         http: http.clone(),
-                        rules: Rules {
-                            default_port: remotes.default_remote_port,
-                            on_bad_line: http.on_bad_line,
-                            host_names: HostNames::Collected,
-                        },
+                        rules: rules(http.on_bad_line, remotes.default_remote_port),
                         origination,
                     }))
                 }),
@@ -187,42 +200,43 @@ pub(super) fn questions(config: &Config, lists: &Lists, certificates: &Certifica
     all
 }
 
-/// Takes over what was said before by whoever is asked still: lists first, whose host names are asked for themselves.
-pub(super) fn carry(
-    lists: &mut Lists,
+/// Goes through what is to be asked: lists first, whose host names are asked for themselves once a list is known.
+fn go_through(
     (config, certificates): (&Config, &Certificates),
-    (before, asked): (&Lists, &[Arc<Question>]),
+    lists: &mut Lists,
+    mut look: impl FnMut(Question, &mut Lists),
 ) {
     for of_lists in [true, false] {
         for question in questions(config, lists, certificates) {
-            let is_list = matches!(question.ask, Ask::List(_));
-            let is_alike = |old: &&Arc<Question>| {
-                let is_same = old.place.0 == question.place.0 && old.kind == question.kind;
-                is_same && old.ask.is_alike(&question.ask)
-            };
-            let Some(old) = asked.iter().filter(|_| is_list == of_lists).find(is_alike) else {
-                continue;
-            };
-            let (name, index) = &old.place;
-            let part = before.get(name).and_then(|listed| listed.part(*index));
-            let listed = lists.get_mut(&question.place.0);
-            let (Some(part), Some(listed)) = (part, listed) else {
-                continue;
-            };
-            if is_list {
-                let found = None;
-                listed.hold([(
-                    question.place.1,
-                    Part {
-                        found,
-                        ..part.clone()
-                    },
-                )]);
-            } else if let Some(found) = part.found.clone() {
-                listed.find(question.place.1, found);
+            if matches!(question.ask, Ask::List(_)) == of_lists {
+                look(question, lists);
             }
         }
     }
+}
+
+/// Takes over what was said before by whoever is asked still.
+pub(super) fn carry(
+    lists: &mut Lists,
+    made_of: (&Config, &Certificates),
+    (before, asked): (&Lists, &[Arc<Question>]),
+) {
+    go_through(made_of, lists, |question, lists| {
+        let is_alike = |old: &&Arc<Question>| {
+            let is_same = old.place.0 == question.place.0 && old.kind == question.kind;
+            is_same && old.ask.is_alike(&question.ask)
+        };
+        let old = asked.iter().find(is_alike).map(|old| &old.place);
+        let part = old.and_then(|(name, index)| before.get(name)?.part(*index));
+        let (Some(part), Some(listed)) = (part, lists.get_mut(&question.place.0)) else {
+            return;
+        };
+        if let Ask::List(_) = question.ask {
+            listed.hold([(question.place.1, part.clone())]);
+        } else if let Some(found) = part.found.clone() {
+            listed.find(question.place.1, found);
+        }
+    });
 }
 
 /// What providers that are asked have said last, as it is saved: by service.
@@ -249,22 +263,16 @@ pub(super) fn answers(questions: &[Arc<Question>], lists: &Lists) -> Answers {
 
 /// Takes in what providers have said to a process before this one; what that was.
 pub(super) fn recall(made_of: (&Config, &Certificates), lists: &mut Lists, state: &State) -> Vec<Said> {
-    let (config, certificates) = made_of;
     let mut all = Vec::new();
-    // The host names in a list are asked for once that is known.
-    for of_lists in [true, false] {
-        for question in questions(config, lists, certificates) {
-            if matches!(question.ask, Ask::List(_)) != of_lists {
-                continue;
-            }
-            let saved = state.services.get(question.place.0.as_str());
-            let asked = question.fingerprint();
-            let answer = saved.and_then(|saved| saved.answers.iter().find(|answer| answer.asked == asked));
-            if let Some(answer) = answer {
-                all.extend(take_up(question, answer, lists));
-            }
-        }
+    if state.services.values().all(|saved| saved.answers.is_empty()) {
+        return all;
     }
+    go_through(made_of, lists, |question, lists| {
+        let saved = state.services.get(question.place.0.as_str());
+        let asked = question.fingerprint();
+        let answer = saved.and_then(|saved| saved.answers.iter().find(|answer| answer.asked == asked));
+        all.extend(answer.and_then(|answer| take_up(question, answer, lists)));
+    });
     all
 }
 
@@ -359,11 +367,11 @@ pub(super) fn reload(config: &Config) -> Result<Lists, ListError> {
     }
 }
 
-/// How a file is read for a service with this port.
-pub(super) fn rules(file: &FileProvider, default_port: u16) -> Rules {
+/// How a list is read for a service with this port.
+pub(super) fn rules(on_bad_line: OnBadLine, default_port: u16) -> Rules {
     Rules {
         default_port,
-        on_bad_line: file.on_bad_line,
+        on_bad_line,
         host_names: HostNames::Collected,
     }
 }
@@ -397,7 +405,7 @@ pub fn read(config: &Config, mut understood: impl FnMut(&Path, &Account)) -> Res
         let port = spec.remotes.default_remote_port;
         let mut part = |provider: &Provider| match provider {
             Provider::File(file) => {
-                let part = read.entry((file.path.clone(), rules(file, port)));
+                let part = read.entry((file.path.clone(), rules(file.on_bad_line, port)));
                 let part = part.or_insert_with_key(|(path, rules)| match list_file::load(path, *rules) {
                     Ok(list) => {
                         understood(path, &list.account);

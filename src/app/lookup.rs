@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::certificates::{self, Certificates};
-use super::lists::{self, Lists, Part};
+use super::lists::{self, Lists};
 use crate::base::clock;
 use crate::config::{Config, Provider, ServiceName};
 use crate::providers::Providers;
@@ -146,17 +146,11 @@ fn take(said: Said, lists: &mut Lists, unheard: &mut BTreeSet<Place>) {
         return;
     };
     if let Ask::List(_) = said.question.ask {
-        let part = Part {
-            own: Some(said.set),
-            hosts: said.hosts,
-            ..Part::default()
-        };
-        if !part.hosts.is_empty() {
+        if !said.hosts.is_empty() {
             unheard.insert(place.clone());
         }
-        listed.hold([(place.1, part)]);
     } else {
         unheard.remove(&place);
-        listed.find(place.1, said.set);
     }
+    listed.hear(said);
 }

@@ -39,7 +39,6 @@ use crate::logging;
 use crate::reactor::limits::Limits;
 use crate::reactor::{Letter, Mailbox};
 use crate::service::events::What;
-use crate::service::provided::{Ask, Said};
 use crate::service::reloads::{Fault, Outcome};
 use crate::service::{Directory, Hub, Phase, Service};
 use crate::state::Keeper;
@@ -473,23 +472,14 @@ impl Worker {
         let directory = self.hub.directory.load();
         let questions = self.hub.provided.questions.load();
         let mut has_hosts = false;
-        for Said { question, set, hosts } in said {
+        for said in said {
             // What is not asked any more is nobody's.
-            let (name, index) = &question.place;
+            let question = Arc::clone(&said.question);
+            let (name, _) = &question.place;
             if let Some(listed) = self.lists.get_mut(name)
                 && questions.contains(&question)
             {
-                if let Ask::List(_) = question.ask {
-                    has_hosts |= listed.part(*index).is_none_or(|part| part.hosts != hosts);
-                    let part = Part {
-                        own: Some(set),
-                        hosts,
-                        ..Part::default()
-                    };
-                    listed.hold([(*index, part)]);
-                } else {
-                    listed.find(*index, set);
-                }
+                has_hosts |= listed.hear(said);
                 if let Some(service) = directory.service(name.as_str()) {
                     tell_change(service, listed);
                 }
@@ -516,7 +506,7 @@ impl Watches {
             files.map(|file| (file, spec.remotes.default_remote_port))
         });
         for (file, port) in files.filter(|(file, _)| file.watch) {
-            let key = (file.path.clone(), lists::rules(file, port));
+            let key = (file.path.clone(), lists::rules(file.on_bad_line, port));
             let watch = before.remove(&key);
             let new = || Watch::new(key.0.clone(), key.1);
             self.lists
@@ -558,7 +548,7 @@ fn places_of(service: &Service, (path, rules): (&PathBuf, Rules)) -> Vec<usize> 
     let port = remotes.default_remote_port;
     let is_it = |supply: &Supply| {
         let file = supply.file();
-        file.is_some_and(|file| file.path == *path && lists::rules(file, port) == rules)
+        file.is_some_and(|file| file.path == *path && lists::rules(file.on_bad_line, port) == rules)
     };
     let places = remotes.providers.iter().enumerate();
     let places = places.filter(|(_, supply)| is_it(supply));

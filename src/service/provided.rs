@@ -134,9 +134,7 @@ impl Standing {
     pub fn name(&self, index: usize) -> String {
         self.kind.at(index)
     }
-}
 
-impl Standing {
     /// How a provider fares that is asked in two ways: for its list, and for the host names in that.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
