@@ -49,7 +49,14 @@ pub struct Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: `{}`: {}", self.line, self.text, self.assumed)
+        f.write_str(&self.told("line"))
+    }
+}
+
+impl Warning {
+    /// The line in words, where what is counted has this name.
+    fn told(&self, unit: &str) -> String {
+        format!("{unit} {}: `{}`: {}", self.line, self.text, self.assumed)
     }
 }
 
@@ -188,8 +195,7 @@ impl Account {
 
     /// The same where what is counted is not called a line.
     pub fn remarks_on(&self, unit: &str) -> impl Iterator<Item = String> {
-        let warning = move |one: &Warning| format!("{unit} {}: `{}`: {}", one.line, one.text, one.assumed);
-        let warnings = self.warnings.iter().map(warning);
+        let warnings = self.warnings.iter().map(move |warning| warning.told(unit));
         let more = |count: u64, what: &str| (count > 0).then(|| format!("and {count} more {what}"));
         let more_warnings = more(self.more_warnings, "warnings");
         let skipped = self

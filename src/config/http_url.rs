@@ -3,13 +3,11 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
+use super::value::MASK;
 use crate::base::host_name::is_host_name;
 
 /// Bytes of a URL.
 pub(super) const MAX_URL_BYTES: usize = 4096;
-
-/// What is shown of a query, which may hold a key.
-const MASK: &str = "***";
 
 /// A URL of `http` or `https`, without user and fragment.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,15 +101,12 @@ impl HttpUrl {
             let scheme = if self.tls { "https" } else { "http" };
             return Self::parse(&format!("{scheme}://{rest}"));
         }
-        let (path, query) = match self.target.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (self.target.as_str(), None),
-        };
+        let path = self
+            .target
+            .split_once('?')
+            .map_or(self.target.as_str(), |(path, _)| path);
         let target = if reference.is_empty() {
-            match query {
-                Some(query) => format!("{path}?{query}"),
-                None => path.to_owned(),
-            }
+            self.target.clone()
         } else if reference.starts_with('?') {
             format!("{path}{reference}")
         } else if reference.starts_with('/') {
@@ -155,12 +150,10 @@ impl fmt::Display for HttpUrl {
     /// Without its query, which may hold a key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "https" } else { "http" };
-        let (path, query) = match self.target.split_once('?') {
-            Some((path, _)) => (path, "?"),
-            None => (self.target.as_str(), ""),
-        };
-        let mask = if query.is_empty() { "" } else { MASK };
-        write!(f, "{scheme}://{}{path}{query}{mask}", self.authority())
+        match self.target.split_once('?') {
+            Some((path, _)) => write!(f, "{scheme}://{}{path}?{MASK}", self.authority()),
+            None => write!(f, "{scheme}://{}{}", self.authority(), self.target),
+        }
     }
 }
 

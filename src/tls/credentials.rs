@@ -92,9 +92,9 @@ impl Credentials {
         let remotes = &spec.remotes;
         let of_checks = remotes.tls.to_candidates(&remotes.probing.check);
         let ours = [remotes.tls.to_backends().cloned(), of_checks];
-        let of_providers = to_providers(spec).map(|(_, tls)| Some(tls));
-        let all: Vec<Option<ClientTls>> = ours.into_iter().chain(of_providers).collect();
-        let authorities = all.iter().flatten().filter_map(followed);
+        let of_providers = to_providers(spec).map(|(_, tls)| tls);
+        let all: Vec<ClientTls> = ours.into_iter().flatten().chain(of_providers).collect();
+        let authorities = all.iter().filter_map(followed);
         spec.server.tls.files().chain(authorities).collect()
     }
 }

@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 use rustls::{
-    CertificateError, ClientConnection, Connection, HandshakeKind, ProtocolVersion, ServerConnection,
+    CertificateError, ClientConfig, ClientConnection, Connection, HandshakeKind, ProtocolVersion,
+    ServerConnection,
 };
 
 use super::handshake::{Handshake, News};
@@ -96,11 +97,7 @@ impl Session {
     /// When rustls has none to give.
     pub fn connect(origination: &Origination, addr: SocketAddr) -> io::Result<Self> {
         let (config, name) = origination.towards(addr);
-        let connection = ClientConnection::new(config, name).map_err(|error| told(&error))?;
-        Ok(Self {
-            origin: origination.id(),
-            ..Self::of(Connection::Client(connection), Vec::new())
-        })
+        Self::client(origination, config, name)
     }
 
     /// The same with a peer that must have this name, or this address, whatever the settings name.
@@ -110,6 +107,14 @@ impl Session {
     pub fn connect_by_name(origination: &Origination, addr: SocketAddr, name: &str) -> io::Result<Self> {
         let (config, _) = origination.towards(addr);
         let name = ServerName::try_from(name.to_owned()).map_err(|_| ErrorKind::InvalidInput)?;
+        Self::client(origination, config, name)
+    }
+
+    fn client(
+        origination: &Origination,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> io::Result<Self> {
         let connection = ClientConnection::new(config, name).map_err(|error| told(&error))?;
         Ok(Self {
             origin: origination.id(),

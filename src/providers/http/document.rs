@@ -2,7 +2,7 @@
 
 use super::json::{self, Sink};
 use crate::candidates::list_file::{self, Entries};
-use crate::candidates::{BadLine, Host, List, ListErrors};
+use crate::candidates::{BadLine, List, ListErrors};
 use crate::config::{ListFormat, pointer_tokens};
 use crate::service::provided::RemoteList;
 
@@ -16,14 +16,6 @@ pub struct Document {
     pub list: List,
     /// What people should know of it, a line each.
     pub remarks: Vec<String>,
-}
-
-impl Document {
-    /// The host names in it.
-    #[must_use]
-    pub fn hosts(&self) -> &[Host] {
-        &self.list.hosts
-    }
 }
 
 /// Reads what a server has sent.
@@ -60,26 +52,24 @@ fn read_json(bytes: &[u8], asked: &RemoteList) -> Result<Result<List, ListErrors
     } else {
         format!("what is at {pointer}")
     };
-    let mut entries = Reading(Entries::new(asked.rules));
+    let mut entries = Entries::new(asked.rules);
     // Checked with the configuration.
     let tokens = pointer_tokens(pointer).unwrap_or_default();
     match json::entries(bytes, &tokens, &mut entries) {
-        Ok(()) => Ok(entries.0.finish()),
+        Ok(()) => Ok(entries.finish()),
         Err(json::Fault::NoJson(why)) => Err(format!("what it sends is no JSON: {why}")),
         Err(json::Fault::Nothing) => Err(format!("there is nothing at {pointer} in what it sends")),
         Err(json::Fault::NoArray) => Err(format!("{place} is neither an array, nor an object, nor a text")),
     }
 }
 
-struct Reading(Entries);
-
-impl Sink for Reading {
+impl Sink for Entries {
     fn entry(&mut self, line: &str) {
-        self.0.entry(line);
+        Self::entry(self, line);
     }
 
     fn nobody(&mut self, shown: &str) {
-        self.0.nobody(shown);
+        Self::nobody(self, shown);
     }
 }
 
@@ -137,7 +127,8 @@ pub(super) mod tests {
         let document = read_as(text, ListFormat::List, "").expect("a list");
         assert_eq!(document.list.set.len(), 1 + 254);
         let hosts: Vec<(&str, u16)> = document
-            .hosts()
+            .list
+            .hosts
             .iter()
             .map(|host| (host.name.as_str(), host.port))
             .collect();

@@ -190,9 +190,8 @@ impl<'de> Visitor<'de> for Walk<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Found, A::Error> {
         let Some((name, rest)) = self.pointer.split_first() else {
-            let who = Who::read(&mut object)?;
-            who.tell(self.sink);
-            return Ok(Found::Entries);
+            let entry = Entry { sink: self.sink };
+            return entry.visit_map(object).map(|()| Found::Entries);
         };
         let mut found = None;
         while let Some(member) = object.next_key::<String>()? {
