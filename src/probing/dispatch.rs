@@ -664,7 +664,7 @@ impl Dispatch {
             admin: Reader::new(Arc::clone(&service.live.admin)),
             agenda,
             slumber: Reader::new(Arc::clone(&service.live.slumber)),
-            outset: Reader::new(Arc::clone(&service.live.outset)),
+            outset: Reader::unaware(Arc::clone(&service.live.outset)),
             looks: None,
             plan: Plan::of_service(service).map(Arc::new),
             turn: None,

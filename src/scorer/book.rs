@@ -82,7 +82,7 @@ impl Book {
             told: Vec::new(),
             aside: Aside::default(),
             since: uplink.since,
-            outset: Reader::new(Arc::clone(&live.outset)),
+            outset: Reader::unaware(Arc::clone(&live.outset)),
             accused: HashMap::new(),
             otherwise: HashMap::new(),
             awaits_sweep: false,
@@ -141,7 +141,7 @@ impl Book {
 
     /// Follows a changed active set or candidate list, and takes in what others know to begin with.
     fn follow(&mut self, now: Instant) {
-        if self.outset.refresh() && !self.awaits_sweep {
+        if self.outset.refresh() && !self.awaits_sweep && !self.outset.rows.is_empty() {
             let rows = &self.outset.rows;
             self.write(|board| board.believe(rows, now));
             self.service.live.evaluation.ask();
@@ -236,12 +236,12 @@ impl Book {
     /// Whether a member is to be asked of which others say this, which is not what was seen here.
     fn is_worth_a_probe(&mut self, sample: &Sample, now: Instant) -> bool {
         let addr = sample.candidate.addr;
-        let answers = self.board().answers(&addr);
         if !sample.outcome.is_success() {
             let accused = self.accused.entry(addr).or_insert((0, now));
             *accused = (accused.0.saturating_add(1).min(MOST_ACCUSATIONS), now);
+            return true;
         }
-        if !sample.outcome.is_success() || !answers {
+        if !self.board().answers(&addr) {
             return true;
         }
         let times = self.otherwise.entry(addr).or_insert(0);
@@ -281,7 +281,7 @@ impl Book {
     /// first for each reason; a list may have millions that answer otherwise.
     fn tell_wrong(&mut self, addr: &SocketAddr, why: &'static str) {
         let service = self.service.name.as_str();
-        let name = || self.service.live.name_behind(addr);
+        let name = || self.candidates.name_behind(addr);
         if self.active.contains(addr) {
             info!(
                 target: "tcp_forwarder::scorer",
@@ -391,7 +391,7 @@ impl Book {
         debug!(
             target: "tcp_forwarder::scorer",
             service = self.service.name.as_str(), backend:% = addr, faults;
-            "a client was not served{}: {}", self.service.live.name_behind(&addr), unserved.how.label()
+            "a client was not served{}: {}", self.candidates.name_behind(&addr), unserved.how.label()
         );
         if faults == 0 {
             return;
@@ -405,7 +405,7 @@ impl Book {
                 target: "tcp_forwarder::scorer",
                 service = self.service.name.as_str(), backend:% = addr;
                 "backend {addr}{} accepts but does not serve clients ({}); it is set aside",
-                self.service.live.name_behind(&addr), unserved.how.label()
+                self.candidates.name_behind(&addr), unserved.how.label()
             );
         }
         if self.active.contains(&addr) {
@@ -433,7 +433,7 @@ impl Book {
                 target: "tcp_forwarder::scorer",
                 service = self.service.name.as_str(), backend:% = addr;
                 "too many dials failed in a row{}; the active set is looked at",
-                self.service.live.name_behind(addr)
+                self.candidates.name_behind(addr)
             );
         }
         if fails || (sample.outcome.is_success() && self.waits_for_answers()) {
@@ -524,12 +524,13 @@ impl Books {
     pub(super) fn change(&mut self, directory: &Directory) {
         let mut before = std::mem::take(&mut self.all);
         for service in &directory.services {
-            let book = match before.remove(&service.live.id) {
-                Some(mut book) => {
-                    book.change(service);
-                    book
-                }
-                None => Book::new(Arc::clone(service), &self.uplink),
+            let book = if let Some(mut book) = before.remove(&service.live.id) {
+                book.change(service);
+                book
+            } else {
+                // What was said before there was a book is looked at now.
+                service.live.marks.scorer.set();
+                Book::new(Arc::clone(service), &self.uplink)
             };
             let other = self.all.insert(service.live.id, book);
             debug_assert!(other.is_none(), "no two services have the same number");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::board::ScoreBoard;
 use super::inbox::INBOX_CAPACITY;
 use super::link::Phase;
 use super::pace::{PACE, URGENT_PACE};
@@ -14,6 +15,7 @@ use crate::config::CheckKind;
 use crate::selector::decide::Footing;
 use crate::service::stage::{activate, addr, hub, list, publish, sample, service, spec};
 use crate::service::{Candidate, Hub, Service, Uplink};
+use crate::state::snapshot::ServiceState;
 
 const OK: Outcome = Outcome::Success(Duration::from_millis(5));
 const PROBED: (Source, Outcome) = (Source::Probe, OK);
@@ -580,6 +582,16 @@ fn jitter_that_others_see_is_no_reason_to_ask_and_a_failure_is() {
     assert_eq!(stays, [0, 0, 1, 0, 0, 1]);
 }
 
+/// What is on this board, as others say it.
+fn said(known: &ScoreBoard, now: Instant) -> Arc<ServiceState> {
+    Arc::new(ServiceState {
+        rows: known.save(9, now),
+        active: vec![addr(1)],
+        lifetimes: Vec::new(),
+        answers: Vec::new(),
+    })
+}
+
 /// What others know to begin with is on the board as recalled, and a reason to choose; what is known here stays.
 #[test]
 fn what_others_know_to_begin_with_is_recalled() {
@@ -588,23 +600,37 @@ fn what_others_know_to_begin_with_is_recalled() {
     publish(&bench.hub, &[&one]);
     bench.push(&one, 2, UNPROBED);
     bench.step();
-    let mut known = crate::scorer::board::ScoreBoard::new(one.spec.remotes.scoring.clone());
+    let mut known = ScoreBoard::new(one.spec.remotes.scoring.clone());
     for port in [1, 2] {
         known.record(&sample(&other, port, PROBED, bench.now));
     }
     one.live.evaluation.take();
-    one.live
-        .outset
-        .publish(Arc::new(crate::state::snapshot::ServiceState {
-            rows: known.save(9, bench.now),
-            active: vec![addr(1)],
-            lifetimes: Vec::new(),
-            answers: Vec::new(),
-        }));
+    one.live.outset.publish(said(&known, bench.now));
     bench.step();
     assert!(one.live.evaluation.take(), "a set can be chosen");
     let board = one.live.board.read().expect("not poisoned");
     assert!(board.answers(&addr(1)) && !board.is_fresh(&addr(1)));
     assert_eq!(board.rating(addr(1)).successes, 0, "it confirms nobody");
     assert!(!board.answers(&addr(2)) && board.is_fresh(&addr(2)));
+}
+
+/// What others have said before the service was in the directory is taken in when it is.
+#[test]
+fn what_others_knew_before_there_was_a_book_is_recalled_too() {
+    let mut bench = Bench::new();
+    let (one, empty) = (bench.service("one"), bench.service("empty"));
+    let mut known = ScoreBoard::new(one.spec.remotes.scoring.clone());
+    known.record(&sample(&one, 1, PROBED, bench.now));
+    one.live.outset.publish(said(&known, bench.now));
+    // Nobody keeps a book of it yet.
+    bench.step();
+    publish(&bench.hub, &[&one, &empty]);
+    bench.step();
+    assert!(one.live.evaluation.take(), "a set can be chosen");
+    let board = one.live.board.read().expect("not poisoned");
+    assert!(board.answers(&addr(1)) && !board.is_fresh(&addr(1)));
+    assert!(
+        !empty.live.evaluation.take(),
+        "who heard nothing has nothing to choose from"
+    );
 }

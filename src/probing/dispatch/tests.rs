@@ -581,3 +581,22 @@ fn the_word_of_another_node_about_its_link_is_a_look_and_no_more() {
     say(&bench, false);
     assert!(!looked(&mut bench).is_empty(), "it looks at once");
 }
+
+/// What others have said before the service was in the directory is taken in when it is.
+#[test]
+fn a_sweep_begins_with_what_others_knew_before() {
+    let mut bench = bench(1);
+    let member: SocketAddr = "10.0.0.77:80".parse().expect("an address");
+    let service = stage::service_of(&bench.hub, "s0", list("10.0.0.0/24"), sweeping());
+    service.live.outset.publish(Arc::new(ServiceState {
+        active: vec![member],
+        ..ServiceState::default()
+    }));
+    // Nobody has it in the agenda yet.
+    bench.step();
+    bench.services.push(service);
+    bench.reload();
+    bench.pass(bench.now + SECOND);
+    let first = bench.begun.first().map(|(_, probe)| probe.candidate.addr);
+    assert_eq!(first, Some(member));
+}
