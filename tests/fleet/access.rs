@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::redis::{Redis, Talk};
 use crate::support::{Forwarder, comes_true, merge, ping, wait_for};
-use crate::{ALONE, candidates, of_fleet, read};
+use crate::{ALONE, candidates, heard, of_fleet, read};
 
 fn certificate(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -48,8 +48,7 @@ fn a_user_needs_no_more_than_the_document_says() {
     };
     let (a, b) = (start("a", "edges"), start("b", "edges"));
     let other = start("c", "others");
-    let heard = "cluster_samples_total{result=\"heard\"}";
-    wait_for("both hear", || a.metric(heard) > 0.0 && b.metric(heard) > 0.0);
+    wait_for("both hear", || heard(&a) > 0.0 && heard(&b) > 0.0);
     assert!(a.metric("cluster_failures_total") + b.metric("cluster_failures_total") < 0.5);
     wait_for("the keys of others are refused", || {
         other.log().contains("NOPERM")

@@ -6,7 +6,7 @@ use crate::clients::{Clients, end_all};
 use crate::redis::Redis;
 use crate::server::programs;
 use crate::support::{Files, Forwarder, settings, wait_for};
-use crate::{ALONE, candidates, of_fleet};
+use crate::{ALONE, candidates, heard, of_fleet, refused};
 
 /// The library behind `faketime`, which itself would stand between the test and the process that it starts.
 fn library() -> Option<PathBuf> {
@@ -42,21 +42,19 @@ fn a_clock_that_is_a_day_off_changes_nothing() {
         return;
     };
     let list = candidates(5);
-    let heard = "cluster_samples_total{result=\"heard\"}";
     let fleet = ["+1d", "-1d", "+0"].map(|by| start(&library, by, &redis.url(), &list));
     let days = fleet.each_ref().map(day);
     assert!(days[1] < days[2] && days[2] < days[0], "{days:?}");
     let clients = fleet.each_ref().map(|one| Clients::of(one.addr()));
     for one in &fleet {
         wait_for("the others", || {
-            (one.metric("cluster_nodes") - 2.0).abs() < 0.1 && one.metric(heard) > 0.5
+            (one.metric("cluster_nodes") - 2.0).abs() < 0.1 && heard(one) > 0.5
         });
     }
-    let refused = "cluster_samples_total{result=\"refused\"}";
-    let counts = |one: &Forwarder| (one.metric(heard), one.metric(refused));
+    let counts = |one: &Forwarder| (heard(one), refused(one));
     let before = fleet.each_ref().map(counts);
     for (one, (heard_before, refused_before)) in fleet.iter().zip(before) {
-        wait_for("more is heard", || one.metric(heard) > heard_before + 3.5);
+        wait_for("more is heard", || heard(one) > heard_before + 3.5);
         let (heard, refused) = counts(one);
         assert!(refused - refused_before < heard - heard_before, "{}", one.log());
         assert!(one.metric("cluster_failures_total") < 0.5 && !one.log().contains(ALONE));

@@ -12,7 +12,7 @@ use crate::gate::{Gate, Way};
 use crate::redis::Redis;
 use crate::support::tools::say;
 use crate::support::{Forwarder, comes_true, pause, wait_for};
-use crate::{AGAIN, ALONE, candidates, is_long, members, of_fleet, probes, together};
+use crate::{AGAIN, ALONE, candidates, heard, is_long, members, of_fleet, probes, together};
 
 /// A forwarder, its Redis, and what lies between.
 struct Scene {
@@ -323,10 +323,9 @@ fn two_of_one_name_are_two() {
     let start = || Forwarder::start(&of_fleet(&redis.url(), "twin", "here"), &list);
     let twins = [start(), start()];
     let clients = twins.each_ref().map(|one| Clients::of(one.addr()));
-    let heard = "cluster_samples_total{result=\"heard\"}";
     for one in &twins {
         wait_for("the other one", || {
-            (one.metric("cluster_nodes") - 1.0).abs() < 0.1 && one.metric(heard) > 0.0
+            (one.metric("cluster_nodes") - 1.0).abs() < 0.1 && heard(one) > 0.0
         });
     }
     pause(Duration::from_secs(1));

@@ -26,14 +26,15 @@ mod sharing;
 mod support;
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use redis::Redis;
-use support::{Forwarder, echo_on, pause, wait_for};
+use support::{Forwarder, echo_on, patient, pause, wait_for};
 
 /// What the log says when nothing can be shared, when it can be again, and when somebody writes nonsense.
 const ALONE: &str = "this forwarder goes on by itself";
@@ -56,6 +57,24 @@ fn of_fleet(url: &str, node: &str, vantage: &str) -> Value {
 
 fn probes(forwarder: &Forwarder) -> f64 {
     forwarder.metric("health_checks_total{result=\"success\"}")
+}
+
+/// Samples of others that counted for something, and those that were refused.
+fn heard(forwarder: &Forwarder) -> f64 {
+    forwarder.metric("cluster_samples_total{result=\"heard\"}")
+}
+
+fn refused(forwarder: &Forwarder) -> f64 {
+    forwarder.metric("cluster_samples_total{result=\"refused\"}")
+}
+
+/// One more connection of a client, which stays open; none if it is refused.
+fn one_more(forwarder: &Forwarder) -> Option<TcpStream> {
+    let mut stream = patient(TcpStream::connect(forwarder.addr()).ok()?);
+    // Who is refused is reset.
+    stream.write_all(b"x").ok()?;
+    stream.read_exact(&mut [0]).ok()?;
+    Some(stream)
 }
 
 /// The active set.
@@ -130,5 +149,5 @@ fn nodes_of_a_vantage_divide_their_probes_and_others_do_not() {
         both <= alone * 1.25 && both >= alone * 0.5,
         "{both} probes of two, {alone} of one"
     );
-    assert!(a.metric("cluster_samples_total{result=\"heard\"}") > 0.0);
+    assert!(heard(&a) > 0.0);
 }

@@ -1,7 +1,6 @@
 //! Somebody who may write into the Redis, and writes what no forwarder does.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -15,21 +14,13 @@ use tcp_forwarder::scorer::sample::{Heard, Outcome};
 use crate::clients::{Clients, end_all};
 use crate::redis::{Redis, Talk};
 use crate::server::free_addr;
-use crate::support::{Forwarder, comes_true, echo_on, patient, pause, wait_for};
-use crate::{AGAIN, ALONE, NONSENSE, is_long, members, of_fleet, probes};
+use crate::support::{Forwarder, comes_true, echo_on, pause, wait_for};
+use crate::{AGAIN, ALONE, NONSENSE, heard, is_long, members, of_fleet, one_more, probes, refused};
 
 const NODES: &str = "tcp-forwarder:default:nodes";
 
 fn key_of(id: u64) -> String {
     format!("tcp-forwarder:default:node:{id:016x}")
-}
-
-fn heard(one: &Forwarder) -> f64 {
-    one.metric("cluster_samples_total{result=\"heard\"}")
-}
-
-fn refused(one: &Forwarder) -> f64 {
-    one.metric("cluster_samples_total{result=\"refused\"}")
 }
 
 /// Three candidates that answer, and one that refuses.
@@ -458,14 +449,6 @@ fn who_begins_with_what_a_poisoner_says_knows_better_soon() {
     pause(Duration::from_secs(1));
     clients.end();
     assert!(!new.log().contains("192.0.2.1"), "{}", new.log());
-}
-
-/// One more connection of a client, which stays open; none if it is refused.
-fn one_more(forwarder: &Forwarder) -> Option<TcpStream> {
-    let mut stream = patient(TcpStream::connect(forwarder.addr()).ok()?);
-    stream.write_all(b"x").ok()?;
-    stream.read_exact(&mut [0]).ok()?;
-    Some(stream)
 }
 
 /// A ghost claims all that a client may have: what needs no claim is left to it, and all of it once the ghost has gone.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::access::admit;
 use crate::redis::Redis;
 use crate::support::{Files, Forwarder, merge, settings, wait_for};
-use crate::{candidates, read};
+use crate::{candidates, heard, read};
 
 /// What the document shows in a block of this kind.
 fn shown(kind: &str) -> String {
@@ -52,7 +52,7 @@ fn three_routers_share_as_the_document_shows() {
     for one in &routers {
         wait_for("two others, who say what they see", || {
             let nodes = one.metric("cluster_nodes");
-            (nodes - 2.0).abs() < 0.1 && one.metric("cluster_samples_total{result=\"heard\"}") > 1.5
+            (nodes - 2.0).abs() < 0.1 && heard(one) > 1.5
         });
         assert!(one.metric("cluster_failures_total") < 0.5, "{}", one.log());
     }

@@ -14,7 +14,7 @@ use tcp_forwarder::service::fleet::service_key;
 
 use crate::redis::Redis;
 use crate::support::{self, Files, Forwarder, comes_true, echo_on, pause, ping, wait_for};
-use crate::{candidates, of_fleet, probes};
+use crate::{candidates, heard, of_fleet, one_more, probes};
 
 fn active_set(forwarder: &Forwarder) -> Vec<String> {
     let body = forwarder.api("services/default");
@@ -55,15 +55,10 @@ fn ten_nodes_keep_one_limit_and_a_dead_one_gives_back_its_part() {
     let greedy = |nodes: &mut Vec<(Forwarder, Vec<TcpStream>)>, rounds: usize| {
         for _ in 0..rounds {
             for at in 0..nodes.len() {
-                let addr = nodes[at].0.addr();
                 for _ in 0..5 {
-                    let Ok(mut stream) = TcpStream::connect(addr).map(support::patient) else {
+                    let Some(stream) = one_more(&nodes[at].0) else {
                         break;
                     };
-                    // Who is refused is reset.
-                    if stream.write_all(b"x").is_err() || stream.read_exact(&mut [0]).is_err() {
-                        break;
-                    }
                     nodes[at].1.push(stream);
                     let open: usize = nodes.iter().map(|(_, open)| open.len()).sum();
                     assert!(open * 5 <= LIMIT * 6, "{open} are open");
@@ -205,7 +200,6 @@ fn what_nobody_can_go_on_with_is_removed() {
         Forwarder::start(&of_fleet(&url, "a", "here"), &list),
         Forwarder::start(&of_fleet(&url, "b", "here"), &list),
     );
-    let heard = |one: &Forwarder| one.metric("cluster_samples_total{result=\"heard\"}");
     wait_for("both hear", || heard(&a) > 0.0 && heard(&b) > 0.0);
     let stream = format!("tcp-forwarder:default:samples:{:016x}", fnv1a(*b"here"));
     let mut talk = redis.talk();
