@@ -248,25 +248,26 @@ impl Clients {
     pub(super) fn revise(
         &mut self,
         now: Instant,
-        decide: &mut dyn FnMut(Client, Portion, Portion) -> Option<Portion>,
+        decide: &mut dyn FnMut(Client, Portion, Portion) -> Portion,
     ) {
         let Some(divided) = &mut self.divided else {
             return;
         };
         let (quota, unclaimed, records) = (self.quota, divided.unclaimed, &mut self.records);
+        let quota_unclaimed = quota.part(unclaimed);
         divided.near.retain_mut(|Near { client, is_settled }| {
             let Some(record) = records.get_mut(client) else {
                 return false;
             };
             let before = record.portion.max(unclaimed);
-            let next = if record.is_near(&quota.part(unclaimed), now) {
+            let is_near = record.is_near(&quota_unclaimed, now);
+            let next = if is_near {
                 decide(*client, record.need(&quota, before, now), record.portion)
             } else {
-                None
+                Portion::NONE
             };
-            let next_portion = next.unwrap_or(Portion::NONE);
-            *is_settled = next_portion <= record.portion;
-            record.portion = next_portion;
+            *is_settled = next <= record.portion;
+            record.portion = next;
             let after = record.portion.max(unclaimed);
             // As many tokens are spent as before, and each takes another time to come back.
             let owed = record.full_at.saturating_duration_since(now);
@@ -274,7 +275,7 @@ impl Clients {
                 record.full_at =
                     now + stretched(owed, before.fraction() / after.fraction()).min(LONGEST_INTERVAL);
             }
-            next.is_some()
+            is_near
         });
     }
 
@@ -299,13 +300,15 @@ impl Clients {
             return;
         };
         if record.portion == Portion::NONE {
-            let is_near = answer.is_err() || record.is_near(&self.quota.part(divided.unclaimed), now);
+            if answer.is_ok() && !record.is_near(&self.quota.part(divided.unclaimed), now) {
+                return;
+            }
             // One that left wholly and came again is listed until the next division.
-            let listed = divided.near.iter().position(|near| near.client == client);
-            if is_near && (listed.is_some() || divided.near.len() < divided.most) {
+            let is_listed = divided.near.iter().any(|near| near.client == client);
+            if is_listed || divided.near.len() < divided.most {
                 record.portion = Portion::LEAST;
                 divided.is_news = true;
-                if listed.is_none() {
+                if !is_listed {
                     let is_settled = false;
                     divided.near.push(Near { client, is_settled });
                 }

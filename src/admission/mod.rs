@@ -130,8 +130,8 @@ impl Admission {
     }
 
     /// Asks for each client of whom others are told what this process may give it: from a hash of the client, the part of its limits
-    /// that it uses, and the part that it may have so far ([`Portion::NONE`]: none was granted yet). None: others are told of it no more.
-    pub fn revise(&self, now: Instant, decide: &mut dyn FnMut(u64, Portion, Portion) -> Option<Portion>) {
+    /// that it uses, and the part that it may have so far ([`Portion::NONE`]: none was granted yet).
+    pub fn revise(&self, now: Instant, decide: &mut dyn FnMut(u64, Portion, Portion) -> Portion) {
         let Some(shards) = &self.clients else { return };
         for table in &shards.tables {
             locked(table).revise(now, &mut |client, need, present| {

@@ -71,15 +71,15 @@ impl Claims {
                 let key = service.key(client);
                 if self.said.len() >= most_all {
                     // Nobody is refused for want of a place.
-                    return Some(Portion::WHOLE);
+                    return Portion::WHOLE;
                 }
                 let claim = Portion::claim(need, others.get(&key).copied().unwrap_or_default());
                 self.said.insert(key, claim);
-                Some(if present <= Portion::LEAST {
+                if present <= Portion::LEAST {
                     present
                 } else {
                     present.min(claim)
-                })
+                }
             });
         }
         self.said.iter().map(|(key, portion)| (*key, *portion)).collect()
@@ -92,7 +92,7 @@ impl Claims {
                 let key = service.key(client);
                 let claimed = self.said.get(&key);
                 let others = others.get(&key).copied().unwrap_or_default();
-                Some(claimed.map_or(present, |claim| Portion::granted(*claim, need, others)))
+                claimed.map_or(present, |claim| Portion::granted(*claim, need, others))
             });
         }
     }

@@ -13,8 +13,9 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::resp::{self, Value};
 use crate::base::clock;
-use crate::config::{ClientTls, Cluster, Endpoint};
-use crate::relay::readiness::{Closure, Readiness};
+use crate::config::{Cluster, Endpoint};
+use crate::net::{self, ConnectState};
+use crate::relay::readiness::Readiness;
 use crate::tls::{Channel, Handshake, Origination, Resume, Session};
 
 /// Bytes that are read at once.
@@ -116,13 +117,10 @@ impl Connection {
     fn await_established(&mut self, until: Instant) -> Result<(), Fault> {
         loop {
             self.wait(until)?;
-            if let Some(error) = self.channel.wire().take_error()? {
-                return Err(error.into());
-            }
-            match self.channel.wire().peer_addr() {
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::NotConnected => {}
-                Err(error) => return Err(error.into()),
+            match net::connect_state(self.channel.wire()) {
+                ConnectState::Pending => {}
+                ConnectState::Established => return Ok(()),
+                ConnectState::Failed(error) => return Err(error.into()),
             }
         }
     }
@@ -134,22 +132,18 @@ impl Connection {
         addr: SocketAddr,
         until: Instant,
     ) -> Result<(), Fault> {
-        let is_name = endpoint.host.parse::<std::net::IpAddr>().is_err();
-        let tls = ClientTls {
-            sni: if cluster.tls.sni.is_empty() && is_name {
-                endpoint.host.clone()
-            } else {
-                cluster.tls.sni.clone()
-            },
-            ..cluster.tls.clone()
+        let name = match cluster.tls.sni.as_str() {
+            "" => &endpoint.host,
+            sni => sni,
         };
-        let made = Origination::load(Some(&tls), Resume::No, None);
+        let made = Origination::load(Some(&cluster.tls), Resume::No, None);
         let made = made.map_err(|fault| Fault::Tls(fault.to_string()))?;
         let Some(origination) = made else {
             return Err(Fault::Tls("this build has none".to_owned()));
         };
-        self.channel.secure(Session::connect(&origination, addr)?);
-        while self.channel.handshake(anything())? == Handshake::Blocked {
+        self.channel
+            .secure(Session::connect_by_name(&origination, addr, name)?);
+        while self.channel.handshake(Readiness::ANYTHING)? == Handshake::Blocked {
             self.wait(until)?;
         }
         Ok(())
@@ -206,7 +200,7 @@ impl Connection {
 
     fn say(&mut self, mut bytes: &[u8], until: Instant) -> Result<(), Fault> {
         while !bytes.is_empty() {
-            crate::relay::wire::Wire::begin(&mut self.channel, anything());
+            crate::relay::wire::Wire::begin(&mut self.channel, Readiness::ANYTHING);
             match self.channel.write(bytes) {
                 Ok(0) => return Err(Fault::Io(ErrorKind::WriteZero.into())),
                 Ok(count) => {
@@ -226,7 +220,7 @@ impl Connection {
             if until <= clock::now() {
                 return Err(Fault::Late);
             }
-            crate::relay::wire::Wire::begin(&mut self.channel, anything());
+            crate::relay::wire::Wire::begin(&mut self.channel, Readiness::ANYTHING);
             match self.channel.read(room) {
                 Ok(0) => return Err(Fault::Io(ErrorKind::UnexpectedEof.into())),
                 Ok(count) => {
@@ -264,13 +258,6 @@ pub fn refuse_error(answer: &Value) -> Result<(), Fault> {
         )),
         Value::Null | Value::Number(_) | Value::Bytes(_) | Value::List(_) => Ok(()),
     }
-}
-
-/// Everything is tried until it would block.
-fn anything() -> Readiness {
-    let mut ready = Readiness::FRESH;
-    ready.set_closure(Closure::Finished);
-    ready
 }
 
 #[cfg(test)]

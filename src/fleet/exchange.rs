@@ -15,12 +15,11 @@
 //! taken that is older than the horizon, or of the future; what nobody could go on with is deleted by whoever sees it.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::connection::{Fault, refuse_error};
 use super::message::{self, Hello, MOST_SAMPLES, Notice, Word};
-use super::nodes::{MOST_NODES, Nodes};
+use super::nodes::{MOST_NODES, Nodes, text_of};
 use super::resp::{Value, command};
 use crate::admission::Portion;
 use crate::base::hash;
@@ -289,7 +288,7 @@ impl Exchange {
 
     /// Says that this node lives, and now and then who it is.
     fn live_on(&self, asked: &mut Asked, redis_ms: u64) {
-        let (nodes, id) = (self.key("nodes"), format!("{:016x}", self.me));
+        let (nodes, id) = (self.key("nodes"), text_of(self.me));
         let now = redis_ms.to_string();
         asked.command(&[b"ZADD", nodes.as_bytes(), now.as_bytes(), id.as_bytes()]);
         if !self.cares {
@@ -302,7 +301,7 @@ impl Exchange {
         let ahead = format!("({}", redis_ms.saturating_add(AHEAD_MS));
         asked.command(&[b"ZREMRANGEBYSCORE", nodes.as_bytes(), ahead.as_bytes(), b"+inf"]);
         let key = self.key(&format!("node:{id}"));
-        let expires = (u128::from(CARE) * self.interval.as_millis() * 3).to_string();
+        let expires = (u128::from(CARE) * self.interval.as_millis() * u128::from(HORIZON)).to_string();
         let hello = message::write_hello(&self.hello);
         asked.command(&[b"SET", key.as_bytes(), &hello, b"PX", expires.as_bytes()]);
     }
@@ -471,15 +470,8 @@ impl Exchange {
         if ids.is_empty() {
             return None;
         }
-        let keys: Vec<String> = ids
-            .iter()
-            .map(|id| self.key(&format!("node:{id:016x}")))
-            .collect();
-        let mut words: Vec<&[u8]> = vec![b"MGET"];
-        words.extend(keys.iter().map(String::as_bytes));
-        let mut out = Vec::new();
-        command(&mut out, &words);
-        Some((out, ids))
+        let keys = ids.iter().map(|id| self.key(&format!("node:{}", text_of(*id))));
+        Some((ask_for(keys), ids))
     }
 
     /// Takes who they are.
@@ -582,6 +574,16 @@ impl Exchange {
     }
 }
 
+/// The command that asks for what stands at these keys.
+fn ask_for(keys: impl Iterator<Item = String>) -> Vec<u8> {
+    let keys: Vec<String> = keys.collect();
+    let mut words: Vec<&[u8]> = vec![b"MGET"];
+    words.extend(keys.iter().map(String::as_bytes));
+    let mut out = Vec::new();
+    command(&mut out, &words);
+    out
+}
+
 /// An entry's id, its time in milliseconds, and the message in it.
 fn entry_of(entry: &Value) -> Option<(String, u64, &[u8])> {
     const MOST_ID: usize = 41;
@@ -614,18 +616,6 @@ pub fn public_prefix(ip: std::net::IpAddr) -> Option<String> {
             let [a, b, c, ..] = v6.segments();
             (a & 0xe000 == 0x2000).then(|| format!("{a:x}:{b:x}:{c:x}::/48"))
         }
-    }
-}
-
-/// What a candidate of ours is on the way out: its address as it is said.
-#[must_use]
-pub fn word(service: u32, addr: SocketAddr, sample: &crate::scorer::sample::Sample, now: Instant) -> Word {
-    Word {
-        service,
-        addr,
-        outcome: sample.outcome,
-        heard: sample.heard,
-        age: now.saturating_duration_since(sample.at),
     }
 }
 

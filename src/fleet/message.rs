@@ -127,11 +127,7 @@ pub fn write_samples(from: NodeId, words: &[Word]) -> Vec<u8> {
         let family = if word.addr.is_ipv6() { IPV6 } else { 0 };
         out.push(kind | heard | family);
         out.extend(word.service.to_be_bytes());
-        match word.addr.ip() {
-            IpAddr::V4(ip) => out.extend(ip.octets()),
-            IpAddr::V6(ip) => out.extend(ip.octets()),
-        }
-        out.extend(word.addr.port().to_be_bytes());
+        push_addr(&mut out, word.addr);
         let steps = word.age.as_millis() / u128::from(1000 / STEPS_A_SECOND);
         out.push(u8::try_from(steps).unwrap_or(u8::MAX));
         out.extend(&micros(latency)[1..]);
@@ -140,6 +136,14 @@ pub fn write_samples(from: NodeId, words: &[Word]) -> Vec<u8> {
         }
     }
     out
+}
+
+fn push_addr(out: &mut Vec<u8>, addr: SocketAddr) {
+    match addr.ip() {
+        IpAddr::V4(ip) => out.extend(ip.octets()),
+        IpAddr::V6(ip) => out.extend(ip.octets()),
+    }
+    out.extend(addr.port().to_be_bytes());
 }
 
 fn micros(time: Duration) -> [u8; 4] {
@@ -165,12 +169,7 @@ pub fn read_samples(bytes: &[u8]) -> Option<(NodeId, Vec<Word>)> {
             return None;
         }
         let service = u32::from_be_bytes(bytes.take()?);
-        let ip = if kind & IPV6 == 0 {
-            IpAddr::from(bytes.take::<4>()?)
-        } else {
-            IpAddr::from(bytes.take::<16>()?)
-        };
-        let addr = SocketAddr::new(ip, u16::from_be_bytes(bytes.take()?));
+        let addr = bytes.addr(kind)?;
         let [steps] = bytes.take()?;
         let latency = bytes.micros()?;
         let outcome = match kind & FAILURE {
@@ -184,7 +183,7 @@ pub fn read_samples(bytes: &[u8]) -> Option<(NodeId, Vec<Word>)> {
             WRONG => Heard::Wrong("as another forwarder has seen"),
             _ => Heard::NotAsked,
         };
-        if addr.port() == 0 || (heard != Heard::NotAsked && !outcome.is_success()) {
+        if heard != Heard::NotAsked && !outcome.is_success() {
             return None;
         }
         words.push(Word {
@@ -304,11 +303,7 @@ pub fn write_outset(from: NodeId, outset: &Outset) -> Vec<u8> {
         let family = if row.addr.is_ipv6() { IPV6 } else { 0 };
         let heard = if row.first_byte.is_some() { ANSWER } else { 0 };
         out.push(family | heard);
-        match row.addr.ip() {
-            IpAddr::V4(ip) => out.extend(ip.octets()),
-            IpAddr::V6(ip) => out.extend(ip.octets()),
-        }
-        out.extend(row.addr.port().to_be_bytes());
+        push_addr(&mut out, row.addr);
         let age = u16::try_from(row.age.min(OLDEST).as_secs()).unwrap_or(u16::MAX);
         out.extend(age.to_be_bytes());
         out.extend(&micros(row.connect)[1..]);
@@ -335,12 +330,7 @@ pub fn read_outset(bytes: &[u8]) -> Option<(NodeId, Outset)> {
         if rows.len() == MOST_ROWS || kind & !(IPV6 | ANSWER) != 0 {
             return None;
         }
-        let ip = if kind & IPV6 == 0 {
-            IpAddr::from(bytes.take::<4>()?)
-        } else {
-            IpAddr::from(bytes.take::<16>()?)
-        };
-        let addr = SocketAddr::new(ip, u16::from_be_bytes(bytes.take()?));
+        let addr = bytes.addr(kind)?;
         let age = Duration::from_secs(u16::from_be_bytes(bytes.take()?).into());
         let connect = bytes.micros()?;
         let first_byte = if kind & ANSWER == 0 {
@@ -348,7 +338,7 @@ pub fn read_outset(bytes: &[u8]) -> Option<(NodeId, Outset)> {
         } else {
             Some(bytes.micros()?)
         };
-        if addr.port() == 0 || age > OLDEST {
+        if age > OLDEST {
             return None;
         }
         rows.push(Row {
@@ -376,6 +366,17 @@ impl Bytes<'_> {
         let (taken, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
         Some(*taken)
+    }
+
+    /// An address of the family that this kind says; none without a port.
+    fn addr(&mut self, kind: u8) -> Option<SocketAddr> {
+        let ip = if kind & IPV6 == 0 {
+            IpAddr::from(self.take::<4>()?)
+        } else {
+            IpAddr::from(self.take::<16>()?)
+        };
+        let port = u16::from_be_bytes(self.take()?);
+        (port != 0).then_some(SocketAddr::new(ip, port))
     }
 
     fn micros(&mut self) -> Option<Duration> {

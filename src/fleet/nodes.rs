@@ -180,7 +180,13 @@ impl Nodes {
     }
 }
 
-/// A node's number, as it is written.
+/// How a node's number is written.
+#[must_use]
+pub fn text_of(id: NodeId) -> String {
+    format!("{id:016x}")
+}
+
+/// The number of a node of which this is how it is written; none if it is no such text.
 #[must_use]
 pub fn id_of(value: &Value) -> Option<NodeId> {
     let text = std::str::from_utf8(value.bytes()?).ok()?;

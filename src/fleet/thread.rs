@@ -1,6 +1,7 @@
 //! The fleet thread: [`Exchange`] with a connection. It alone waits for the Redis.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,8 +11,9 @@ use log::{info, warn};
 
 use super::claims::{Claims, Limited};
 use super::connection::{Connection, Fault, refuse_error};
-use super::exchange::{Exchange, MOST_MESSAGES, OUTSET_LIFE, Told, public_prefix, word};
+use super::exchange::{Exchange, MOST_MESSAGES, OUTSET_LIFE, Told, public_prefix};
 use super::message::{Hello, MOST_SAMPLES, Outset, Word};
+use super::nodes::text_of;
 use super::outset;
 use crate::base::clock;
 use crate::base::told::Told as Condition;
@@ -151,7 +153,7 @@ impl Sharer {
     }
 
     fn hello(&self, cluster: &Cluster, directory: &Directory) -> Hello {
-        let number = format!("{:016x}", self.me);
+        let number = text_of(self.me);
         let vantage = if cluster.vantage.is_empty() {
             // Two private networks of one prefix are two vantages.
             source(directory).unwrap_or_else(|| number.clone())
@@ -212,15 +214,15 @@ impl Sharer {
             }
         }
         if let Some((_, exchange)) = &mut self.state {
+            let (limited, bell) = (limited(directory), &self.hub.bells.fleet);
             let horizon = exchange.horizon();
             if self
                 .heard_at
                 .is_none_or(|at| now.saturating_duration_since(at) > horizon)
             {
                 exchange.forget();
-                self.claims.alone(&limited(directory), &self.hub.bells.fleet);
+                self.claims.alone(&limited, bell);
             }
-            let (limited, bell) = (limited(directory), &self.hub.bells.fleet);
             if !is_failing && self.claims.are_due(&limited, exchange.processes()) {
                 // Others were heard of just now. What is claimed then is said with the next exchange, which is not waited for.
                 self.claims.divide(&limited, exchange.processes(), bell);
@@ -400,10 +402,13 @@ impl Sharer {
 
     /// Hands what others say of our candidates to whoever makes something of it.
     fn hand_in(&self, directory: &Directory, told: &[Told]) {
+        if told.is_empty() {
+            return;
+        }
         let now = clock::now();
+        let services = services_by(directory, |one| one.key);
         let sample = |told: &Told| {
-            let is_its = |one: &&Arc<Service>| one.key == told.word.service;
-            let service = directory.services.iter().find(is_its)?;
+            let service = services.get(&told.word.service)?;
             let is_candidate = service.live.candidates.load().contains(&told.word.addr);
             let at = now.checked_sub(told.age).filter(|_| is_candidate)?;
             Some(Sample {
@@ -478,18 +483,34 @@ fn limited(directory: &Directory) -> Vec<Limited<'_>> {
         .collect()
 }
 
+/// The services by this; of several that have it in common the first.
+fn services_by<K: Eq + Hash>(
+    directory: &Directory,
+    key: impl Fn(&Service) -> K,
+) -> HashMap<K, &Arc<Service>> {
+    let mut all = HashMap::with_capacity(directory.services.len());
+    for service in &directory.services {
+        all.entry(key(service)).or_insert(service);
+    }
+    all
+}
+
 /// Samples of ours, as they are said.
 fn words(directory: &Directory, samples: &[Sample], now: Instant) -> Vec<Word> {
-    let key = |sample: &Sample| {
-        let mut services = directory.services.iter();
-        services
-            .find(|one| one.live.id == sample.candidate.service)
-            .map(|one| one.key)
+    if samples.is_empty() {
+        return Vec::new();
+    }
+    let services = services_by(directory, |one| one.live.id);
+    let word = |sample: &Sample| {
+        Some(Word {
+            service: services.get(&sample.candidate.service)?.key,
+            addr: sample.candidate.addr,
+            outcome: sample.outcome,
+            heard: sample.heard,
+            age: now.saturating_duration_since(sample.at),
+        })
     };
-    samples
-        .iter()
-        .filter_map(|sample| Some(word(key(sample)?, sample.candidate.addr, sample, now)))
-        .collect()
+    samples.iter().filter_map(word).collect()
 }
 
 /// Services that have candidates and no active set yet, and did not hear what others know: some at once, from this one on in turn.
@@ -515,19 +536,21 @@ fn outsets_to_tell(
     now: Instant,
 ) -> Vec<(u32, Outset)> {
     let view = exchange.view(true);
-    let is_alone_for_good = view.vantage == format!("{:016x}", view.me);
-    told.retain(|id, _| directory.services.iter().any(|one| one.live.id == *id));
+    let is_alone_for_good = view.vantage == text_of(view.me);
+    let present = services_by(directory, |one| one.live.id);
+    told.retain(|id, _| present.contains_key(id));
     let mut news = Vec::new();
     for service in directory.services.iter().filter(|_| !is_alone_for_good) {
         let live = &service.live;
-        if !live.is_swept.load(Ordering::Acquire) || !view.share(service.key).speaks_for(service.key) {
+        if news.len() >= MOST_OUTSETS || !live.is_swept.load(Ordering::Acquire) {
             continue;
         }
         let active = live.active.load();
         let members: Vec<SocketAddr> = active.backends.iter().map(|one| one.addr).collect();
         let before = told.get(&live.id);
         let is_told = before.is_some_and(|(before, at)| *before == members && now < *at + OUTSET_PAUSE);
-        if is_told || news.len() >= MOST_OUTSETS {
+        // Whose turn it is comes last: that is worked out over all nodes.
+        if is_told || !view.share(service.key).speaks_for(service.key) {
             continue;
         }
         if let Some(known) = outset::known(service, exchange.redis_ms(now), now) {

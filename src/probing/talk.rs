@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::check::{Plan, Reading, Verdict};
-use crate::relay::readiness::{Closure, Readiness};
+use crate::relay::readiness::Readiness;
 use crate::relay::wire::Wire;
 use crate::scorer::sample::Heard;
 use crate::tls::{Channel, Handshake, Session};
@@ -66,9 +66,7 @@ impl Talk {
 
     /// Goes on as far as it can without waiting; what was heard, once that is known.
     pub(super) fn go_on<W: Wire>(&mut self, stream: &mut Channel<W>, now: Instant) -> Option<Heard> {
-        // Nobody keeps in mind what events told: everything is tried until it would block.
-        let mut ready = Readiness::FRESH;
-        ready.set_closure(Closure::Finished);
+        let ready = Readiness::ANYTHING;
         stream.begin(ready);
         if self.stage == Stage::Introducing {
             if self.say(stream, now)? == Said::Failed {

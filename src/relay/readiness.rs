@@ -31,6 +31,13 @@ impl Readiness {
         closure: Closure::Open,
     };
 
+    /// For whoever keeps no events in mind: everything is tried until it would block.
+    pub const ANYTHING: Self = Self {
+        readable: true,
+        closure: Closure::Finished,
+        ..Self::FRESH
+    };
+
     /// A read may yield something.
     pub fn set_readable(&mut self) {
         self.readable = true;

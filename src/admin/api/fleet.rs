@@ -10,7 +10,8 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::shapes::ago;
-use crate::service::fleet::{FleetView, NodeId, Standing};
+use crate::fleet::nodes::text_of;
+use crate::service::fleet::{FleetView, Standing};
 use crate::service::{Hub, Service};
 
 /// The most members of a service of whom it is told who probes them.
@@ -88,10 +89,6 @@ struct Member {
     id: String,
 }
 
-fn shown(id: NodeId) -> String {
-    format!("{id:016x}")
-}
-
 /// The fleet as it is known.
 pub(super) fn page(hub: &Hub, now: Instant) -> Page {
     let fleet = &hub.fleet;
@@ -103,7 +100,7 @@ pub(super) fn page(hub: &Hub, now: Instant) -> Page {
         is_connected: view.is_connected,
         cluster: standing.cluster.clone(),
         me: is_shared.then(|| Me {
-            id: shown(view.me),
+            id: text_of(view.me),
             node: view.name.clone(),
             vantage: view.vantage.clone(),
         }),
@@ -136,7 +133,7 @@ fn nodes(view: &FleetView, standing: &Standing, now: Instant) -> Vec<Other> {
     let node = |node: &crate::service::fleet::Node| {
         let spoke = standing.spoke.iter().find(|(id, _)| *id == node.id);
         Other {
-            id: shown(node.id),
+            id: text_of(node.id),
             node: node.name.clone(),
             vantage: node.vantage.clone(),
             is_near: node.vantage == view.vantage,
@@ -157,7 +154,7 @@ fn shared(view: &FleetView, service: &Service) -> Shared {
         members: members
             .map(|backend| Member {
                 addr: backend.addr,
-                id: shown(share.owner(&backend.addr)),
+                id: text_of(share.owner(&backend.addr)),
             })
             .collect(),
     }

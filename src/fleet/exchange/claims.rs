@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{AHEAD_MS, Asked, Exchange, MOST_REMOVED};
 use crate::admission::Portion;
 use crate::fleet::message;
-use crate::fleet::nodes::{MOST_NODES, id_of};
+use crate::fleet::nodes::{MOST_NODES, id_of, text_of};
 use crate::fleet::resp::Value;
 
 impl Exchange {
@@ -25,7 +25,7 @@ impl Exchange {
     pub(super) fn ask_claims(&mut self, asked: &mut Asked, redis_ms: u64) {
         self.claimed.at = None;
         let key = self.key("claims");
-        let id = format!("{:016x}", self.me);
+        let id = text_of(self.me);
         let claims = self.claimed.own.as_deref().unwrap_or_default();
         if !claims.is_empty() {
             let bytes = message::write_claims(redis_ms, claims);
@@ -35,12 +35,7 @@ impl Exchange {
         } else if self.claimed.is_said {
             asked.command(&[b"HDEL", key.as_bytes(), id.as_bytes()]);
         }
-        let gone: Vec<String> = self
-            .claimed
-            .gone
-            .drain(..)
-            .map(|id| format!("{id:016x}"))
-            .collect();
+        let gone: Vec<String> = self.claimed.gone.drain(..).map(text_of).collect();
         if !gone.is_empty() {
             let mut words: Vec<&[u8]> = vec![b"HDEL", key.as_bytes()];
             words.extend(gone.iter().map(String::as_bytes));
@@ -71,14 +66,11 @@ impl Exchange {
                 continue;
             };
             let read = bytes.bytes().and_then(message::read_claims);
-            let Some((_, claims)) = read
-                .as_ref()
-                .filter(|(sent_ms, _)| *sent_ms <= redis_ms.saturating_add(AHEAD_MS))
-            else {
+            let read = read.filter(|(sent_ms, _)| *sent_ms <= redis_ms.saturating_add(AHEAD_MS));
+            let Some((sent_ms, claims)) = read else {
                 self.cannot_read(1);
                 continue;
             };
-            let sent_ms = read.as_ref().map_or(0, |(sent_ms, _)| *sent_ms);
             if redis_ms.saturating_sub(sent_ms) > self.horizon_ms() {
                 if self.claimed.gone.len() < MOST_REMOVED {
                     self.claimed.gone.push(id);
@@ -86,7 +78,7 @@ impl Exchange {
                 continue;
             }
             for (client, portion) in claims {
-                let sum = self.claimed.others.entry(*client).or_default();
+                let sum = self.claimed.others.entry(client).or_default();
                 *sum = sum.saturating_add(portion.parts().into());
             }
         }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{AHEAD_MS, Exchange, OUTSET_LIFE};
+use super::{AHEAD_MS, Exchange, OUTSET_LIFE, ask_for};
 use crate::base::hash;
 use crate::fleet::connection::{Fault, refuse_error};
 use crate::fleet::message::{self, Outset};
@@ -31,12 +31,7 @@ impl Exchange {
     /// The command that asks what others know of these services.
     #[must_use]
     pub fn ask_outsets(&self, services: &[u32]) -> Vec<u8> {
-        let keys: Vec<String> = services.iter().map(|service| self.outset(*service)).collect();
-        let mut words: Vec<&[u8]> = vec![b"MGET"];
-        words.extend(keys.iter().map(String::as_bytes));
-        let mut out = Vec::new();
-        command(&mut out, &words);
-        out
+        ask_for(services.iter().map(|service| self.outset(*service)))
     }
 
     /// Takes what others know of them, each row as old as it is now.

@@ -1,5 +1,7 @@
 //! What is asked beside samples, against answers that a test makes up.
 
+use std::net::SocketAddr;
+
 use super::*;
 use crate::admission::Portion;
 use crate::base::clock;

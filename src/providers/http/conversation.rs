@@ -16,7 +16,7 @@ use mio::net::TcpStream;
 
 use super::answer::{Answer, Fault, Outcome};
 use crate::net::{self, ConnectState};
-use crate::relay::readiness::{Closure, Readiness};
+use crate::relay::readiness::Readiness;
 use crate::relay::wire::Wire;
 use crate::tls::{Channel, Handshake, Origination, Session};
 
@@ -139,9 +139,7 @@ impl Conversation {
                 }
             };
         }
-        // Nobody keeps in mind what events told: everything is tried until it would block.
-        let mut ready = Readiness::FRESH;
-        ready.set_closure(Closure::Finished);
+        let ready = Readiness::ANYTHING;
         self.channel.begin(ready);
         if self.stage == Stage::Securing {
             match self.channel.handshake(ready).map_err(Failure::Tls)? {

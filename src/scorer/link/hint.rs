@@ -11,7 +11,7 @@ use super::view::Phase;
 use crate::service::fleet::Links;
 
 /// Least time between two looks that others are the reason of: so much is the most that liars cost.
-pub const HINT_PAUSE: Duration = Duration::from_secs(2);
+const HINT_PAUSE: Duration = Duration::from_secs(2);
 
 /// What is to be looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

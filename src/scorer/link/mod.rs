@@ -11,6 +11,6 @@ mod view; // how the link stands, in the words of those who are told
 mod watch; // the judge
 
 pub use duty::LinkDuty;
-pub use hint::{HINT_PAUSE, Hints, Look};
+pub use hint::{Hints, Look};
 pub use view::{LinkView, News, Phase};
 pub use watch::{Evidence, FAILURES, HELD_BOUND, LinkWatch, WITNESSES};
