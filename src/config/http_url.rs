@@ -3,9 +3,10 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::value::MASK;
 use crate::base::host_name::is_host_name;
 
+/// What stands in the place of a query, which may hold a secret.
+const MASK: &str = "***";
 /// Bytes of a URL.
 pub(super) const MAX_URL_BYTES: usize = 4096;
 
