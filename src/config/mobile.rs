@@ -223,6 +223,8 @@ mod tests {
                 mobile.default,
                 " }".repeat(names.len() - 1)
             );
+            // Else the section says the type, which needs more than one key.
+            let text = text.replace("provider: { http", "provider: { type: file, http");
             let text = if matches!(key.kind, "integer" | "flag") {
                 text.replace('"', "")
             } else {

@@ -51,6 +51,9 @@ const METRICS: &str = "metrics.listen_addr";
 /// The section of one provider, without which its keys stand in a list.
 const PROVIDER: &str = "remotes.provider";
 
+/// The key of its type, which may be left out where one of the sections of types is given.
+const TYPE: &str = "remotes.provider.type";
+
 /// The key of the candidate list.
 const LIST: &str = "remotes.provider.file.path";
 
@@ -288,7 +291,7 @@ impl<'n> Reader<'n> {
             if let Node::Map(_) = node {
                 layer.draft.provider_list = None;
             }
-            return self.section((layer, shape), section, node, at);
+            return self.provider((layer, shape), section, node, at);
         };
         if items.is_empty() || items.len() > MAX_PROVIDERS {
             let message = format!(
@@ -300,7 +303,7 @@ impl<'n> Reader<'n> {
         for (index, item) in items.iter().enumerate() {
             let mut provider = layer.provider();
             let back = at.item(index);
-            self.section((&mut provider, shape), section, item, at);
+            self.provider((&mut provider, shape), section, item, at);
             layer.providers.push(Item {
                 path: at.path.clone(),
                 address: at.address.clone(),
@@ -313,6 +316,48 @@ impl<'n> Reader<'n> {
             .iter()
             .map(|item| item.layer.draft.provider.clone());
         layer.draft.provider_list = Some(drafts.collect());
+    }
+
+    /// Reads one provider. Of one that does not say its type, the section that it gives does; which of several is meant
+    /// nobody can know.
+    fn provider(
+        &mut self,
+        (layer, shape): (&mut Layer, &'static Section),
+        section: &'static Section,
+        node: &'n Node,
+        at: &mut Place,
+    ) {
+        self.section((layer, shape), section, node, at);
+        let Node::Map(entries) = node else { return };
+        if layer.given(TYPE).is_some() {
+            return;
+        }
+        let section_of = |kind: &ProviderKind| {
+            let is_its = |(key, value): &(Node, Node)| {
+                matches!(key, Node::Text(name) if name == kind.name()) && matches!(value, Node::Map(_))
+            };
+            Some((*kind, entries.iter().position(is_its)?))
+        };
+        let given: Vec<(ProviderKind, usize)> = ProviderKind::ALL.iter().filter_map(section_of).collect();
+        match given[..] {
+            [] => {}
+            [(kind, index)] => {
+                layer.draft.provider.kind = kind;
+                layer.give(TYPE, [&at.address[..], &[index]].concat());
+            }
+            [.., (kind, _)] => {
+                // Whichever is meant, nothing else is said of it.
+                layer.draft.provider.kind = kind;
+                layer.give(TYPE, at.address.clone());
+                layer.refuse(TYPE);
+                let names: Vec<&str> = given.iter().map(|(kind, _)| kind.name()).collect();
+                let message = format!(
+                    "there is more than one section that says where candidates come from, and no type; allowed: type: {}",
+                    names.join(", or type: ")
+                );
+                self.report(&at.address, &at.path, message);
+            }
+        }
     }
 
     /// The entries of a section, each name once; what is no entry is reported.

@@ -48,6 +48,11 @@ fn yaml(path: &str, value: &str) -> String {
         text.push_str(&"  ".repeat(depth));
         text.push_str(name);
         text.push_str(if depth + 1 == names.len() { ": " } else { ":\n" });
+        if *name == "provider" && depth + 2 < names.len() {
+            // Else the section says the type, which needs more than one key.
+            text.push_str(&"  ".repeat(depth + 1));
+            text.push_str("type: file\n");
+        }
     }
     text.push_str(value);
     text.push('\n');

@@ -22,7 +22,7 @@ pub(super) const PROVIDERS: &[Key] = &[
                 }
             },
         }),
-        "where candidates come from",
+        "where candidates come from; left out: the one of the sections below that is given says it",
     ),
     of_provider(
         "remotes.provider.file.path",

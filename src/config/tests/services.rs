@@ -420,6 +420,55 @@ services:
 }
 
 #[test]
+fn a_provider_that_does_not_say_its_type_has_that_of_the_one_section_that_it_gives() {
+    let kinds = |text: &str| {
+        let config = read(text).expect("valid");
+        let spec = config.only().expect("one service");
+        let all = spec.remotes.providers.iter();
+        all.map(|one| one.provider.kind().name()).collect::<Vec<_>>()
+    };
+    for (section, kind) in [
+        ("file: { path: a.txt }", "file"),
+        ("inline: { entries: [127.0.0.1] }", "inline"),
+        ("dns: { name: a.example }", "dns"),
+        ("srv: { name: _a._tcp.example }", "srv"),
+        ("http: { url: 'http://a.example/' }", "http"),
+        // Nothing but comments is in it.
+        ("http: , file: { path: a.txt }", "file"),
+        ("max_connections: 5", "file"),
+        ("type: file, http: { url: 'http://a.example/' }", "file"),
+        (
+            "type: inline, inline: { entries: [127.0.0.1] }, file: { path: a.txt }",
+            "inline",
+        ),
+    ] {
+        assert_eq!(
+            kinds(&format!("remotes: {{ provider: {{ {section} }} }}")),
+            [kind],
+            "{section}"
+        );
+        assert_eq!(
+            kinds(&format!("remotes: {{ provider: [{{ {section} }}] }}")),
+            [kind],
+            "{section}"
+        );
+    }
+    // Of a service, too, whatever the level above says; who gives none of the sections has what that says.
+    let text = "remotes: { provider: { type: dns, dns: { name: top.example } } }
+services:
+  inherits: { listen_addr: 127.0.0.1:1, remotes: { provider: { max_connections: 5 } } }
+  key: { listen_addr: 127.0.0.1:2, remotes: { provider: { dns: { port: 5 } } } }
+  other: { listen_addr: 127.0.0.1:3, remotes: { provider: { inline: { entries: [127.0.0.1] } } } }
+";
+    let config = read(text).expect("valid");
+    let kind = |name: &str| of(&config, name).remotes.providers[0].provider.source();
+    assert_eq!(
+        ["inherits", "key", "other"].map(kind),
+        ["top.example", "top.example:5", "1 entry"]
+    );
+}
+
+#[test]
 fn providers_of_each_type_have_a_limit_of_their_own() {
     let text = "remotes:
   provider:
