@@ -12,6 +12,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 #[path = "support/dns.rs"]
@@ -126,6 +127,52 @@ fn who_is_asleep_looks_nothing_up_until_somebody_comes() {
     let before = dns.queries();
     serves(&forwarder);
     wait_for("somebody asks", || dns.queries() > before);
+    forwarder.stop();
+}
+
+#[test]
+fn names_that_stay_in_a_changed_list_stay_in_force_over_a_reload_while_nobody_answers() {
+    let backend = echo_on(Ipv4Addr::new(127, 0, 0, 49));
+    let dns = Dns::start(Manner::Well(49), backend.port());
+    let provider = json!({ "file": { "path": "ip_list.txt", "watch": false } });
+    let other = echo_on(Ipv4Addr::new(127, 0, 0, 50));
+    let forwarder = dns.forwarder(&provider, &format!("{other}\na.example\nb.example\n"));
+    let members = || {
+        let told = forwarder.api("services/default");
+        told["members"].as_array().unwrap().len()
+    };
+    wait_for("both", || members() == 2);
+    let switches = || forwarder.log().matches("active set changed").count();
+    let before = switches();
+    let path = forwarder.files().path("ip_list.txt");
+    let of_provider = |what: &str| forwarder.metric(&format!("{what}{{provider=\"0:file\"}}"));
+    for (turn, list) in ["a.example\nc.example\n", "d.example\na.example weight=2 # one\n"]
+        .iter()
+        .enumerate()
+    {
+        std::fs::write(&path, format!("{other}\n{list}")).unwrap();
+        dns.now(Manner::Silent);
+        forwarder.signal(Signal::HUP);
+        wait_for("the reload", || {
+            forwarder.log().matches("reloaded: ").count() == turn + 1
+        });
+        // At once, and after those have failed that are new.
+        serves(&forwarder);
+        wait_for("what stays to be told, and the failure", || {
+            of_provider("provider_candidates") > 0.5 && of_provider("provider_failing") > 0.5
+        });
+        serves(&forwarder);
+        dns.now(Manner::Well(49));
+        wait_for("an answer", || of_provider("provider_failing") < 0.5);
+    }
+    dns.now(Manner::Silent);
+    // Not even for a moment has anybody left.
+    assert_eq!((members(), switches()), (2, before), "{}", forwarder.log());
+    // Whose name leaves the list leaves with it.
+    std::fs::write(&path, format!("{other}\n")).unwrap();
+    forwarder.signal(Signal::HUP);
+    wait_for("the other one alone", || members() == 1);
+    serves(&forwarder);
     forwarder.stop();
 }
 

@@ -215,7 +215,7 @@ fn go_through(
     }
 }
 
-/// Takes over what was said before by whoever is asked still.
+/// Takes over what was said before by whoever is asked still, and of lists of names what was found for those that it shares some with.
 pub(super) fn carry(
     lists: &mut Lists,
     made_of: (&Config, &Certificates),
@@ -226,15 +226,28 @@ pub(super) fn carry(
             let is_same = old.place.0 == question.place.0 && old.kind == question.kind;
             is_same && old.ask.is_alike(&question.ask)
         };
-        let old = asked.iter().find(is_alike).map(|old| &old.place);
-        let part = old.and_then(|(name, index)| before.get(name)?.part(*index));
-        let (Some(part), Some(listed)) = (part, lists.get_mut(&question.place.0)) else {
+        let part = |old: &Question| before.get(&old.place.0)?.part(old.place.1);
+        let alike = asked.iter().find(is_alike);
+        let Some(listed) = lists.get_mut(&question.place.0) else {
             return;
         };
         if let Ask::List(_) = question.ask {
-            listed.hold([(question.place.1, part.clone())]);
-        } else if let Some(found) = part.found.clone() {
-            listed.find(question.place.1, found);
+            let part = alike.and_then(|old| part(old));
+            listed.hold(part.map(|part| (question.place.1, part.clone())));
+            return;
+        }
+        // As with a list that is followed, what was found for names of before stays until there is news of those of now: whoever asks
+        // tells soon what those have said that stay.
+        let is_known = |old: &&Arc<Question>| alike.is_none() && question.shares_hosts(old);
+        let olds = alike.into_iter().chain(asked.iter().filter(is_known));
+        let found: Vec<_> = olds.filter_map(|old| part(old)?.found.as_ref()).collect();
+        match found[..] {
+            [] => {}
+            [one] => listed.find(question.place.1, Arc::clone(one)),
+            _ => {
+                let all = CandidateSet::union(found.into_iter().map(|set| &**set));
+                listed.find(question.place.1, Arc::new(all));
+            }
         }
     });
 }

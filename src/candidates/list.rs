@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::account::{Account, BadLine};
+use super::names;
 use super::options::Stated;
 use super::problem::FORMS;
 use super::set::CandidateSet;
@@ -83,6 +84,12 @@ impl Host {
             stated: Stated::default(),
             remark: None,
         }
+    }
+
+    /// How its addresses are called: by the remark, or else by the name, as far as names are kept.
+    #[must_use]
+    pub fn called(&self) -> &str {
+        names::kept(self.remark.as_ref().unwrap_or(&self.name))
     }
 }
 

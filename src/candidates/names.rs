@@ -35,6 +35,13 @@ impl Names {
     }
 }
 
+/// What is kept of a name.
+pub(super) fn kept(name: &str) -> &str {
+    let mut ends = (0..=name.len().min(NAME_BYTES)).rev();
+    let end = ends.find(|end| name.is_char_boundary(*end));
+    end.and_then(|end| name.get(..end)).unwrap_or_default()
+}
+
 /// Names while they are collected.
 #[derive(Debug, Default)]
 pub(super) struct NamesBuilder {
@@ -46,10 +53,7 @@ pub(super) struct NamesBuilder {
 impl NamesBuilder {
     /// Keeps a name; none of one that is empty, or has no room in 4 GiB.
     pub(super) fn keep(&mut self, name: &str) -> Option<NameAt> {
-        let end = (0..=name.len().min(NAME_BYTES))
-            .rev()
-            .find(|end| name.is_char_boundary(*end));
-        let name = name.get(..end?)?;
+        let name = kept(name);
         let length = u8::try_from(name.len()).ok().filter(|length| *length > 0)?;
         self.lately.resize(LATELY.into(), None);
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(name);

@@ -64,6 +64,19 @@ impl CandidateSet {
         builder.build()
     }
 
+    /// Those of its candidates that are wanted, by their address and their name, with what is said of them. Looks at each, so it is
+    /// for sets of single addresses.
+    #[must_use]
+    pub fn only(&self, is_wanted: impl Fn(&SocketAddr, Option<&str>) -> bool) -> Self {
+        let all = (0..self.len()).filter_map(|index| self.at(index));
+        let wanted = all.filter(|addr| is_wanted(addr, self.name_of(addr)));
+        let stated = |addr| {
+            let notes = self.notes.as_ref();
+            notes.map_or_else(Stated::default, |notes| notes.stated_of(addr))
+        };
+        Self::of_entries(wanted.map(|addr| (addr, stated(addr), self.name_of(&addr))))
+    }
+
     /// How many candidates a set has that another one has not; saturates.
     #[must_use]
     pub fn beyond(&self, other: &Self) -> u128 {

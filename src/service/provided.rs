@@ -3,7 +3,7 @@
 //! The worker says what is to be asked and takes what was said; the thread of the providers asks. Neither waits for the
 //! other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -13,6 +13,9 @@ use crate::base::published::Published;
 use crate::candidates::{CandidateSet, Host, Rules};
 use crate::config::{Dns, Family, HttpProvider, HttpUrl, ProviderKind, ServiceName};
 use crate::tls::Origination;
+
+/// Addresses of one answer that are gone through one by one; who names more is asked anew.
+const MOST_FOUND: u128 = 1_000_000;
 
 /// One provider of one service: which service, and the place of the provider in its list.
 pub type Place = (ServiceName, usize);
@@ -53,6 +56,45 @@ impl Question {
             Ask::Hosts(..) | Ask::Service(..) => format!("{:?}", self.ask),
         };
         hash::fnv1a(format!("{:?} {asked}", self.kind).bytes())
+    }
+
+    /// The hosts that this question asks for and another one of the same service did, as they were there; none where something
+    /// else is asked.
+    fn shared(&self, before: &Self) -> Vec<Host> {
+        let (Ask::Hosts(hosts, family), Ask::Hosts(known, known_family)) = (&self.ask, &before.ask) else {
+            return Vec::new();
+        };
+        if self.place.0 != before.place.0 || family != known_family {
+            return Vec::new();
+        }
+        let same = |host: &Host| (host.name.to_ascii_lowercase(), host.port);
+        let asked: HashSet<_> = hosts.iter().map(same).collect();
+        let shared = known.iter().filter(|host| asked.contains(&same(host)));
+        shared.cloned().collect()
+    }
+
+    /// Whether it asks for some of the hosts that another one of the same service did.
+    #[must_use]
+    pub fn shares_hosts(&self, before: &Self) -> bool {
+        !self.shared(before).is_empty()
+    }
+
+    /// What of the answer to another question of the same service, whichever servers and place that had, holds for this one: all
+    /// of it, if the same is asked; of hosts, what those have said that both ask for, by their names. None: nothing.
+    #[must_use]
+    pub fn carried(&self, before: &Self, said: &Arc<CandidateSet>) -> Option<Arc<CandidateSet>> {
+        let is_same = self.place.0 == before.place.0 && self.kind == before.kind;
+        if is_same && self.ask.is_alike(&before.ask) {
+            return Some(Arc::clone(said));
+        }
+        let shared = self.shared(before);
+        // A state file may hold whatever somebody has written there.
+        if shared.is_empty() || said.len() > MOST_FOUND {
+            return None;
+        }
+        let called: HashSet<_> = shared.iter().map(|host| (host.called(), host.port)).collect();
+        let kept = said.only(|addr, name| name.is_some_and(|name| called.contains(&(name, addr.port()))));
+        (!kept.is_empty()).then(|| Arc::new(kept))
     }
 }
 
@@ -218,5 +260,66 @@ impl Provided {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(Place, Share), Said>> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(place: usize, names: &[&str], family: Family) -> Question {
+        let host = |name: &&str| {
+            let (name, remark) = name.split_once('#').unwrap_or((name, ""));
+            let remark = (!remark.is_empty()).then(|| remark.to_owned());
+            let host = Host::of(name.to_owned(), 80);
+            Host { remark, ..host }
+        };
+        let all: Vec<Host> = names.iter().map(host).collect();
+        Question {
+            place: (ServiceName::default_service(), place),
+            kind: ProviderKind::File,
+            ask: Ask::Hosts(all.into(), family),
+            dns: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn what_names_have_said_that_stay_holds_for_another_list_of_names() {
+        let text = "192.0.2.1:80 weight=3 # a.example\n192.0.2.2:80 # bee\n192.0.2.3:80 # c.example";
+        let said = Arc::new(CandidateSet::parse(text, 80).expect("a list"));
+        let before = hosts(0, &["a.example", "b.example#bee", "c.example"], Family::Any);
+        let carried = |to: &Question| to.carried(&before, &said).map(|set| set.to_lines(9));
+        let lines = |text: &[&str]| Some(Some(text.iter().map(|line| (*line).to_owned()).collect()));
+        assert_eq!(carried(&before), Some(said.to_lines(9)), "the same question");
+        // In another place, in another order, by another remark, in other letters, beside others.
+        let two = hosts(1, &["d.example", "B.example#two", "a.example"], Family::Any);
+        assert_eq!(
+            carried(&two),
+            lines(&[
+                "192.0.2.1-192.0.2.2:80",
+                "192.0.2.1:80 weight=3",
+                "192.0.2.1:80 # a.example",
+                "192.0.2.2:80 # bee"
+            ])
+        );
+        assert_eq!(
+            carried(&hosts(0, &["d.example"], Family::Any)),
+            None,
+            "none stays"
+        );
+        assert!(two.shares_hosts(&before) && !hosts(0, &["d.example"], Family::Any).shares_hosts(&before));
+        assert_eq!(
+            carried(&hosts(0, &["a.example"], Family::Ipv4)),
+            None,
+            "less is asked"
+        );
+        let mut other = hosts(0, &["a.example"], Family::Any);
+        other.place.0 = ServiceName::parse("other").expect("a name");
+        assert_eq!(carried(&other), None, "of another service");
+        other.place.0 = ServiceName::default_service();
+        other.ask = Ask::Service("a.example".to_owned(), Family::Any);
+        assert_eq!(carried(&other), None, "something else is asked");
+        let endless = Arc::new(CandidateSet::parse("2001:db8::/64", 80).expect("a list"));
+        assert_eq!(two.carried(&before, &endless), None, "nobody has found so many");
     }
 }

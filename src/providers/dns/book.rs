@@ -85,7 +85,7 @@ struct Record {
 struct Asked {
     question: Arc<Question>,
     told: Option<Arc<CandidateSet>>,
-    /// What was said to a process before this one, until each part of the answer is known to this one.
+    /// What was said to a process before this one, or by other servers, until each part of the answer is known anew.
     recalled: Option<Arc<CandidateSet>>,
     /// When its service has its looks, while that is asleep.
     looks: Option<Grid>,
@@ -115,25 +115,31 @@ impl Book {
     /// Asks these questions from now on, and no others; what is known already is not asked again before its time.
     pub fn follow(&mut self, questions: &[Arc<Question>], now: Instant) {
         let mut before = std::mem::take(&mut self.questions);
+        let is_known = |question: &Arc<Question>| before.iter().any(|asked| asked.question == *question);
+        let new = questions.iter().filter(|question| !is_known(question));
+        let new: Vec<Asked> = new
+            .map(|question| self.new_question(question, &before, now))
+            .collect();
+        let mut new = new.into_iter();
         for question in questions {
             let known = before.iter().position(|asked| asked.question == *question);
             let known = known.map(|known| before.swap_remove(known));
-            let asked = known.unwrap_or_else(|| self.new_question(question, now));
-            self.questions.push(asked);
+            self.questions.extend(known.or_else(|| new.next()));
         }
+        debug_assert!(self.questions.len() == questions.len(), "each question once");
         if !questions.is_empty() {
             self.recalled = Vec::new();
         }
         self.link(now);
     }
 
-    fn new_question(&self, question: &Arc<Question>, now: Instant) -> Asked {
+    fn new_question(&self, question: &Arc<Question>, before: &[Asked], now: Instant) -> Asked {
         let recalled = self.recalled.iter().find(|said| said.question == *question);
         let recalled = recalled.map(|said| Arc::clone(&said.set));
         Asked {
             question: Arc::clone(question),
             told: recalled.clone(),
-            recalled,
+            recalled: recalled.or_else(|| carried(question, before)),
             looks: self.asleep.get(&question.place.0).copied(),
             errors: 0,
             news_since: Some(now),
@@ -392,10 +398,9 @@ impl Book {
         match &question.ask {
             Ask::Hosts(hosts, family) => {
                 for host in hosts.iter().take(MOST_HOSTS) {
-                    let called = host.remark.as_ref().unwrap_or(&host.name);
                     let Some(name) = name_of(&host.name) else { continue };
                     let addresses = self.addresses(&name, *family, dns, host.port);
-                    entries.extend(addresses.map(|addr| (addr, host.stated, called.clone())));
+                    entries.extend(addresses.map(|addr| (addr, host.stated, host.called().to_owned())));
                 }
             }
             Ask::Service(name, family) => {
@@ -479,6 +484,22 @@ impl Book {
         };
         self.questions.iter().enumerate().map(standing).collect()
     }
+}
+
+/// What was told before of names that a new question asks for, as far as their records do not know it: other servers have said it,
+/// or those of a process before this one.
+fn carried(question: &Question, before: &[Asked]) -> Option<Arc<CandidateSet>> {
+    let of = |asked: &Asked| {
+        let unknown = if asked.question.dns == question.dns {
+            asked.recalled.as_ref()
+        } else {
+            asked.told.as_ref()
+        };
+        question.carried(&asked.question, unknown?)
+    };
+    let all: Vec<_> = before.iter().filter_map(of).collect();
+    let union = || Arc::new(CandidateSet::union(all.iter().map(|set| &**set)));
+    (!all.is_empty()).then(union)
 }
 
 fn is_address(kind: RecordType) -> bool {

@@ -309,6 +309,70 @@ fn what_was_said_before_stays_until_every_part_is_known_anew() {
     assert_eq!(standing(&book).candidates, 0);
 }
 
+/// Nobody answers.
+fn silent(_: &Wanted) -> Result<Answer, Failure> {
+    Err(Failure::NoServer)
+}
+
+#[test]
+fn names_that_stay_in_a_changed_list_are_known_though_nobody_answers_any_more() {
+    let (mut book, now) = (Book::default(), clock::now());
+    book.follow(&[hosts(&["a.example", "b.example"], Family::Ipv4)], now);
+    let each = |wanted: &Wanted| match shown(&wanted.name).as_str() {
+        "a.example" => records(&["192.0.2.1"], 5),
+        _ => records(&["192.0.2.2"], 5),
+    };
+    assert_eq!(answer(&mut book, now, each), 2);
+    book.news(now);
+    let later = now + 10 * SECOND;
+    book.follow(&[hosts(&["b.example", "c.example"], Family::Ipv4)], later);
+    answer(&mut book, later, silent);
+    assert_eq!(told(&mut book, later), Some(vec!["192.0.2.2:80".to_owned()]));
+}
+
+#[test]
+fn what_other_servers_have_said_stays_until_every_part_is_known_anew() {
+    let (mut book, now) = (Book::default(), clock::now());
+    let before = hosts(&["a.example", "b.example"], Family::Ipv4);
+    book.follow(&[Arc::clone(&before)], now);
+    let each = |wanted: &Wanted| match shown(&wanted.name).as_str() {
+        "a.example" => records(&["192.0.2.1"], 5),
+        _ => records(&["192.0.2.2"], 5),
+    };
+    assert_eq!(answer(&mut book, now, each), 2);
+    book.news(now);
+    let mut others = (*hosts(&["a.example", "b.example", "c.example"], Family::Ipv4)).clone();
+    others.dns = Arc::new(Dns {
+        resolver: vec![SocketAddr::from(([127, 0, 0, 1], 5353))],
+        ..Dns::default()
+    });
+    let others = Arc::new(others);
+    book.follow(&[Arc::clone(&others)], now);
+    let only_a = |wanted: &Wanted| match shown(&wanted.name).as_str() {
+        "a.example" => records(&["192.0.2.9"], 5),
+        _ => silent(wanted),
+    };
+    assert_eq!(answer(&mut book, now, only_a), 3, "others have not been asked");
+    let all = ["192.0.2.1:80", "192.0.2.2:80", "192.0.2.9:80"].map(str::to_owned);
+    assert_eq!(
+        told(&mut book, now),
+        Some(all.to_vec()),
+        "b.example is what it was"
+    );
+    // Whoever leaves takes with it what it has said, though the others are not known anew.
+    let mut fewer = (*others).clone();
+    let Ask::Hosts(hosts, _) = &others.ask else {
+        unreachable!("hosts are asked for")
+    };
+    fewer.ask = Ask::Hosts(hosts[1..].into(), Family::Ipv4);
+    book.follow(&[Arc::new(fewer)], now);
+    let b = vec!["192.0.2.2:80".to_owned()];
+    assert_eq!(told(&mut book, now + COLLECTING), Some(b));
+    let later = now + SECOND;
+    answer(&mut book, later, |_| records(&["192.0.2.3"], 5));
+    assert_eq!(told(&mut book, later), Some(vec!["192.0.2.3:80".to_owned()]));
+}
+
 #[test]
 fn who_is_asleep_has_nothing_looked_up_but_at_its_looks_and_soon_after_it_wakes() {
     let (mut book, now) = (Book::default(), clock::now());
