@@ -30,7 +30,7 @@ use dns::{Dns, Manner};
 #[cfg(feature = "tls")]
 use server::Server;
 use server::{free_addr, nginx, programs};
-use support::{Forwarder, echo_on, http_body, ping, wait_for};
+use support::{Forwarder, comes_true, echo_on, http_body, ping, wait_for};
 
 /// What a site says to a request: gets its head, and the stream.
 type Say = Arc<dyn Fn(&str, &mut TcpStream) + Send + Sync>;
@@ -456,6 +456,33 @@ fn names_of_servers_and_names_in_lists_are_looked_up() {
     forwarder.logs("there is no");
     serves(&forwarder);
     assert!(told_by(&forwarder) > 1.5);
+    forwarder.stop();
+}
+
+#[test]
+fn who_is_asleep_fetches_no_list_until_somebody_comes() {
+    let backend = echo_on(Ipv4Addr::LOCALHOST);
+    let site = Site::saying(&good(&backend.to_string()));
+    let provider = http(&format!("http://{}/list", site.addr));
+    let forwarder = forwarder(
+        &provider,
+        &json!({ "sleep": { "after": "1s", "interval": "1h" } }),
+    );
+    serves(&forwarder);
+    wait_for("it falls asleep", || forwarder.log().contains("falls asleep"));
+    // One may be on its way.
+    let next = || forwarder.api("services/default")["providers"][0]["next_seconds"].as_f64();
+    wait_for("the next look to be told", || {
+        next().is_some_and(|seconds| seconds > 60.0)
+    });
+    // One may be on its way; awake there would be one a second.
+    wait_for("nobody asks", || {
+        let before = site.heads().len();
+        !comes_true(Duration::from_millis(1_600), || site.heads().len() > before)
+    });
+    let before = site.heads().len();
+    serves(&forwarder);
+    wait_for("somebody asks", || site.heads().len() > before);
     forwarder.stop();
 }
 

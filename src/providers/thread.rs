@@ -1,5 +1,6 @@
 //! The thread of the providers: the book of DNS and the agenda of lists at URLs, with sockets.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::hash::RandomState;
 use std::io::{self, ErrorKind, Read};
@@ -102,7 +103,7 @@ impl Providers {
                 self.telling = Some(now);
             }
             if is_rung {
-                self.follow_slumber();
+                self.follow_slumber(now);
             }
             self.begin(now);
             if self.telling.is_some_and(|at| at <= now) {
@@ -142,8 +143,8 @@ impl Providers {
         fetches.retain(|id| agenda.wants(id));
     }
 
-    /// Services that are asleep have nothing looked up but at the times of their looks.
-    fn follow_slumber(&mut self) {
+    /// Services that are asleep have nothing looked up and no list fetched but at the times of their looks.
+    fn follow_slumber(&mut self, now: Instant) {
         let directory = self.hub.directory.load();
         let asleep = directory
             .services
@@ -151,7 +152,12 @@ impl Providers {
             .filter(|service| service.live.slumber.load().is_asleep());
         let looks = |service: &Arc<Service>| Grid::new(self.hub.started_at, service.spec.sleep.interval);
         let asleep = asleep.map(|service| (service.name.clone(), looks(service)));
-        self.book.rest(asleep.collect());
+        let asleep: BTreeMap<_, _> = asleep.collect();
+        if self.agenda.rest(asleep.clone()) {
+            // Who is asked when is told of each.
+            self.telling.get_or_insert(now + TELLING);
+        }
+        self.book.rest(asleep);
     }
 
     /// Asks for what is due.

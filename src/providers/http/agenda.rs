@@ -2,6 +2,9 @@
 //!
 //! Owns one entry for each list that anybody wants, however many do. Knows no sockets. What a list has said last stays in force
 //! until it says something else: nothing that fails takes it away.
+//!
+//! A service that is asleep has nothing fetched but at the times of its looks; what is due until then waits for that, or for the
+//! service to wake.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,8 +13,9 @@ use std::time::{Duration, Instant};
 use super::answer::{Fault, Validators};
 use super::document;
 use super::request::Known;
+use crate::base::grid::Grid;
 use crate::candidates::{CandidateSet, Host};
-use crate::config::{Dns, HttpUrl};
+use crate::config::{Dns, HttpUrl, ServiceName};
 use crate::providers::backoff::pause_after;
 use crate::service::provided::{Ask, Place, Question, RemoteList, Said, Standing};
 
@@ -94,8 +98,10 @@ struct Source {
     dns: Arc<Dns>,
     /// Who wants it, and which version they have been told.
     askers: Vec<(Arc<Question>, u64)>,
-    /// When it is asked for; none while it is.
+    /// When it is due; none while it is asked for.
     due: Option<Instant>,
+    /// Whether it was ever asked for.
+    is_known: bool,
     /// Looks in a row that have failed.
     in_vain: u32,
     error: Option<String>,
@@ -117,6 +123,8 @@ pub struct News {
 pub struct Agenda {
     sources: Vec<Source>,
     next: ListId,
+    /// The services that are asleep, and when they have their looks.
+    asleep: BTreeMap<ServiceName, Grid>,
 }
 
 impl Agenda {
@@ -158,19 +166,37 @@ impl Agenda {
         self.sources.iter().any(|source| source.id == id)
     }
 
-    /// When the next list is due.
-    #[must_use]
-    pub fn due_at(&self) -> Option<Instant> {
-        self.sources.iter().filter_map(|source| source.due).min()
+    /// These services are asleep now, and no others; whether that is news.
+    pub fn rest(&mut self, asleep: BTreeMap<ServiceName, Grid>) -> bool {
+        let is_news = asleep != self.asleep;
+        self.asleep = asleep;
+        is_news
     }
 
-    /// Takes the list that has been due for longest; it is asked for until its end is told.
+    /// When a list is asked for: when it is due, or if all who want it are asleep, at the next of their looks. What nobody has
+    /// asked for yet does not wait.
+    fn planned_at(&self, source: &Source) -> Option<Instant> {
+        let due = source.due?;
+        let looks =
+            |(question, _): &(Arc<Question>, u64)| Some(self.asleep.get(&question.place.0)?.next(due));
+        // None, which is whoever is awake, comes before all looks.
+        let next = source.askers.iter().map(looks).min().flatten();
+        Some(next.filter(|_| source.is_known).unwrap_or(due))
+    }
+
+    /// When the next list is asked for.
+    #[must_use]
+    pub fn due_at(&self) -> Option<Instant> {
+        let planned = self.sources.iter().filter_map(|source| self.planned_at(source));
+        planned.min()
+    }
+
+    /// Takes the list whose time came first; it is asked for until its end is told.
     pub fn take(&mut self, now: Instant) -> Option<Order> {
-        let due = self.sources.iter_mut().filter(|source| source.due.is_some());
-        let source = due.min_by_key(|source| source.due)?;
-        if source.due? > now {
-            return None;
-        }
+        let planned = self.sources.iter().enumerate();
+        let planned = planned.filter_map(|(index, source)| Some((self.planned_at(source)?, index)));
+        let (_, index) = planned.min().filter(|(at, _)| *at <= now)?;
+        let source = self.sources.get_mut(index)?;
         source.due = None;
         Some(Order {
             id: source.id,
@@ -187,6 +213,7 @@ impl Agenda {
         };
         let result = result.and_then(|fetched| source.take_in(fetched, now).map_err(Trouble::of));
         let jitter = jitter.clamp(0.0, 1.0);
+        source.is_known = true;
         let pause = match result {
             Ok(()) => {
                 source.in_vain = 0;
@@ -236,7 +263,7 @@ impl Agenda {
                 kind: question.kind,
                 candidates: held.map_or(0, |held| held.set.len()),
                 answered_at: held.map(|held| held.at),
-                next_at: source.due,
+                next_at: self.planned_at(source),
                 error: source.error.clone(),
                 errors: source.errors,
             };
@@ -262,6 +289,7 @@ impl Source {
             dns: Arc::clone(dns),
             askers: Vec::new(),
             due: Some(now),
+            is_known: false,
             in_vain: 0,
             error: alike.and_then(|source| source.error.clone()),
             errors: alike.map_or(0, |source| source.errors),

@@ -187,3 +187,71 @@ fn host_names_of_a_list_are_handed_on() {
     agenda.end(order.id, document("edge.example.org:80\n"), later, 0.5);
     assert!(agenda.news().is_empty());
 }
+
+/// The default service is asleep and has its looks every so many seconds.
+fn asleep(agenda: &mut Agenda, origin: Instant, every: u32) {
+    let looks = Grid::new(origin, every * SECOND);
+    assert!(
+        agenda.rest([(ServiceName::default_service(), looks)].into()),
+        "news"
+    );
+}
+
+#[test]
+fn who_is_asleep_has_nothing_fetched_but_at_its_looks_and_at_once_when_it_wakes() {
+    let (mut agenda, now) = (Agenda::default(), clock::now());
+    agenda.follow(&[question(0, list("x"))], now);
+    asleep(&mut agenda, now, 600);
+    // It is asleep already, and yet learns whom it may use.
+    let order = agenda.take(now).expect("due");
+    agenda.end(order.id, document("192.0.2.1"), now, 0.5);
+    let look = now + 600 * SECOND;
+    assert_eq!(
+        (agenda.due_at(), standing(&agenda).next_at),
+        (Some(look), Some(look))
+    );
+    assert!(agenda.take(now + 599 * SECOND).is_none());
+    let order = agenda.take(look).expect("a look");
+    agenda.end(order.id, Ok(Fetched::Unchanged), look, 0.5);
+    assert_eq!(agenda.due_at(), Some(look + 600 * SECOND));
+    // Who wakes before its time has no use for another one; then it is fetched at once.
+    assert!(agenda.rest(BTreeMap::new()) && !agenda.rest(BTreeMap::new()));
+    assert_eq!(agenda.due_at(), Some(look + 100 * SECOND));
+    asleep(&mut agenda, now, 60);
+    assert_eq!(agenda.due_at(), Some(look + 120 * SECOND), "other looks");
+    let woken = look + 119 * SECOND;
+    assert!(agenda.take(woken).is_none());
+    assert!(agenda.rest(BTreeMap::new()) && !agenda.rest(BTreeMap::new()));
+    let order = agenda.take(woken).expect("it is woken, and its time is over");
+    // It falls asleep while it is fetched.
+    asleep(&mut agenda, now, 60);
+    agenda.end(order.id, trouble(), woken, 0.5);
+    assert_eq!(
+        agenda.due_at(),
+        Some(look + 180 * SECOND),
+        "a failure waits as well"
+    );
+}
+
+#[test]
+fn a_list_that_somebody_wants_who_is_awake_does_not_wait() {
+    let (mut agenda, now) = (Agenda::default(), clock::now());
+    let mut other = (*question(0, list("x"))).clone();
+    other.place.0 = ServiceName::parse("other").expect("a name");
+    let questions = [question(0, list("x")), Arc::new(other)];
+    agenda.follow(&questions, now);
+    asleep(&mut agenda, now, 600);
+    let order = agenda.take(now).expect("due");
+    agenda.end(order.id, document("192.0.2.1"), now, 0.5);
+    assert_eq!(agenda.due_at(), Some(now + 100 * SECOND));
+    agenda.follow(&questions[..1], now);
+    assert_eq!(
+        agenda.due_at(),
+        Some(now + 600 * SECOND),
+        "who was awake has gone"
+    );
+    let mut other = list("x");
+    other.http.timeout = 7 * SECOND;
+    agenda.follow(&[question(0, other)], now);
+    assert_eq!(agenda.due_at(), Some(now), "it is fetched otherwise");
+}
