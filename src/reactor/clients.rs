@@ -308,7 +308,7 @@ impl Reactor {
 }
 
 /// The backend of a connection has finished it; whose place is free then, if anybody may wait for it.
-fn unload(upstream: &mut Upstream, pools: &mut Slots<Pool<Key>>) -> Option<Key> {
+pub(super) fn unload(upstream: &mut Upstream, pools: &mut Slots<Pool<Key>>) -> Option<Key> {
     let pool = pools.get_mut(upstream.pool)?;
     upstream.place.take()?;
     pool.unload();

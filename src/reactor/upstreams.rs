@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use log::{debug, warn};
 
+use super::clients::unload;
 use super::core::Reactor;
 use super::signal::Signal;
 use super::tenant::Tenant;
@@ -80,6 +81,20 @@ impl Reactor {
         if let State::InUse { client, .. } = upstream.state {
             signal.apply(&mut upstream.peer.ready);
             self.drive(client);
+            if signal.closure == Closure::Finished {
+                self.unload_finished(key);
+            }
+        }
+    }
+
+    /// Its backend has finished it: all that it has said is here, though a client that reads nothing has not got it yet. Behind the
+    /// turn that the event has given the relay, which mostly reads the end itself, or closes.
+    fn unload_finished(&mut self, key: Key) {
+        if let Some(upstream) = self.upstreams.get_mut(key)
+            && let State::InUse { .. } = upstream.state
+            && let Some(tenant) = unload(upstream, &mut self.pools)
+        {
+            self.due_places.push(tenant);
         }
     }
 

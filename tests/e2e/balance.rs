@@ -13,7 +13,7 @@ use tcp_forwarder::selector::decide::Footing;
 use tcp_forwarder::service::traffic;
 
 use crate::rig::{Rig, TestBackend, member, own_ip, publish_set, wait_for};
-use crate::support::{Silent, ping};
+use crate::support::{Silent, comes_true, ping};
 
 fn spec(algorithm: Algorithm, strategy: Strategy) -> Spec {
     let mut spec = Spec::default();
@@ -166,6 +166,54 @@ fn a_relay_whose_backend_has_finished_is_no_load_of_it() {
     drop(held);
     wait_for("all have left", || rig.in_use() == 0 && rig.active() == 0);
     assert_eq!(live(), 0);
+}
+
+#[test]
+fn a_backend_that_has_finished_is_free_though_its_client_reads_nothing() {
+    const CHUNK: usize = 16 * 1024;
+    let (tell, told) = std::sync::mpsc::channel::<usize>();
+    let told = std::sync::Mutex::new(told);
+    let finishes = TestBackend::start(move |mut stream| {
+        let told = told.lock().expect("one connection");
+        while let Ok(count) = told.recv() {
+            stream.write_all(&vec![7; count]).expect("it is read, or fits");
+            if count != CHUNK {
+                drop(stream.shutdown(Shutdown::Write));
+            }
+        }
+        // It hears what its client still says.
+        drop(stream.read_to_end(&mut Vec::new()));
+    });
+    let spec = spec(Algorithm::LeastConnections, Strategy::Off);
+    let rig = Rig::start(&spec, &[finishes.addr], 1);
+    let mut client = rig.connect();
+    let mut said = 0;
+    // As much as has room on the way to a client that reads nothing.
+    loop {
+        tell.send(CHUNK).expect("it listens");
+        said += CHUNK;
+        let moved = || rig.traffic(0).bytes_to_client.value() == said as u64;
+        if !comes_true(Duration::from_millis(200), moved) {
+            break;
+        }
+        assert!(said < 64 << 20, "somebody reads");
+    }
+    let live = || rig.set().backends[0].live();
+    assert_eq!(live(), 1);
+    tell.send(5).expect("it listens");
+    wait_for("it is no load any more", || live() == 0);
+    assert!(
+        rig.traffic(0).bytes_to_client.value() < (said + 5) as u64,
+        "the end has not been read"
+    );
+    assert_eq!((rig.in_use(), rig.active()), (1, 1));
+    let mut heard = Vec::new();
+    client.read_to_end(&mut heard).expect("up to its end");
+    assert_eq!(heard.len(), said + 5);
+    assert_eq!(live(), 0, "it is taken off once");
+    drop(client);
+    drop(tell);
+    wait_for("all have left", || rig.in_use() == 0 && rig.active() == 0);
 }
 
 #[test]
