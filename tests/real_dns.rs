@@ -1,5 +1,5 @@
 //! Providers beside a real DNS server, Debian's dnsmasq: names, aliases, services, times to live, answers that do not fit, and
-//! every way of giving none.
+//! every way of giving none; and beside a real resolver that fails itself, unbound.
 //!
 //! A test whose program is not installed skips itself and says so.
 
@@ -67,13 +67,63 @@ impl Dnsmasq {
     }
 
     fn settings(&self, providers: &[Value], port: u16) -> Value {
-        json!({ "remotes": {
-            "default_remote_port": port,
-            "provider": providers,
-            "dns": { "resolver": [self.server.addr.to_string()], "timeout": "300ms", "min_ttl": "1s" },
-            "selector": { "evaluation_interval": "100ms", "min_score_threshold": 1 },
-            "probing": { "interval": "200ms", "search": { "enabled": false } },
-        } })
+        settings(&self.server, providers, port)
+    }
+}
+
+/// Settings with these providers, which ask this server.
+fn settings(server: &Server, providers: &[Value], port: u16) -> Value {
+    json!({ "remotes": {
+        "default_remote_port": port,
+        "provider": providers,
+        "dns": { "resolver": [server.addr.to_string()], "timeout": "300ms", "min_ttl": "1s" },
+        "selector": { "evaluation_interval": "100ms", "min_score_threshold": 1 },
+        "probing": { "interval": "200ms", "search": { "enabled": false } },
+    } })
+}
+
+/// An unbound that resolves by itself, and cannot: whoever it would ask is one whom it never asks.
+struct Unbound {
+    server: Server,
+    folder: TempDir,
+}
+
+impl Unbound {
+    /// It knows these addresses of names below `known.example`. None if there is no unbound, which is said.
+    fn start(test: &str, known: &str) -> Option<Self> {
+        let [program] = programs(test, ["unbound"])?;
+        let (folder, addr) = (TempDir::new().unwrap(), free_addr(54));
+        let path = folder.path().join("unbound.conf");
+        Self::write(&folder, addr, known);
+        let mut command = Command::new(program);
+        command.arg("-d").arg("-c").arg(&path);
+        let server = Server::start(command, addr, folder.path());
+        Some(Self { server, folder })
+    }
+
+    /// It knows these from now on; of what it does not know it says that it has failed.
+    fn knows(&self, known: &str) {
+        Self::write(&self.folder, self.server.addr, known);
+        self.server.signal(Signal::HUP);
+    }
+
+    fn write(folder: &TempDir, addr: SocketAddr, known: &str) {
+        let mut config = format!(
+            "server:\n  interface: {}@{}\n  port: {}\n  directory: \"{}\"\n",
+            addr.ip(),
+            addr.port(),
+            addr.port(),
+            folder.path().display()
+        );
+        config += "  username: \"\"\n  chroot: \"\"\n  pidfile: \"\"\n  logfile: \"\"\n  use-syslog: no\n  do-daemonize: no\n";
+        config +=
+            "  module-config: \"iterator\"\n  num-threads: 1\n  local-zone: \"known.example.\" transparent\n";
+        for line in known.lines() {
+            writeln!(config, "  local-data: \"{line}\"").unwrap();
+        }
+        // Servers on its own machine are none for it.
+        config += "forward-zone:\n  name: \"example.\"\n  forward-addr: 127.0.0.1@9\n";
+        std::fs::write(folder.path().join("unbound.conf"), config).unwrap();
     }
 }
 
@@ -247,5 +297,41 @@ fn a_service_has_tiers_weights_and_ports() {
     assert_eq!(requests(a) + requests(b), 40, "{told}");
     assert!(requests(a) >= 2 * requests(b) && requests(b) > 0, "{told}");
     assert_eq!(of(a)["name"], "a.example", "{told}");
+    forwarder.stop();
+}
+
+#[test]
+fn a_resolver_that_fails_itself_takes_nothing_away() {
+    let test = "a_resolver_that_fails_itself_takes_nothing_away";
+    let known = "a.known.example. 1 IN A 127.0.0.90";
+    let Some(unbound) = Unbound::start(test, known) else {
+        return;
+    };
+    let port = echo_at(&[v4(90)]);
+    let providers = [dns("a.known.example"), dns("b.unknown.example")];
+    let forwarder = Forwarder::start(&settings(&unbound.server, &providers, port), "");
+    let error = |place: usize| {
+        let told = service(&forwarder);
+        told["providers"][place]["error"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    wait_for("that it has failed", || {
+        error(1).contains("has failed (SERVFAIL)")
+    });
+    wait_for("the address", || {
+        members(&service(&forwarder)) == [SocketAddr::new(v4(90), port)]
+    });
+    assert_eq!(error(0), "");
+    unbound.knows("");
+    wait_for("that it fails of all", || error(0).contains("SERVFAIL"));
+    let told = service(&forwarder);
+    assert_eq!(told["providers"][0]["candidates"], 1, "{told}");
+    assert_eq!(members(&told), [SocketAddr::new(v4(90), port)]);
+    ping(&mut forwarder.connect(), b"hello");
+    unbound.knows(known);
+    wait_for("that it answers again", || error(0).is_empty());
+    ping(&mut forwarder.connect(), b"hello");
     forwarder.stop();
 }
