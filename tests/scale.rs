@@ -318,6 +318,37 @@ fn sixty_five_thousand_candidates_are_small() {
 }
 
 #[test]
+fn half_a_million_lines_are_small() {
+    let _turn = my_turn();
+    let backend = Backend::on(&[Ipv4Addr::LOCALHOST]);
+    let few = Forwarder::start(&json!({}), &lines(&backend.addrs));
+    let many = (0..500_000_u32).map(|number| {
+        // None beside another, so that each is a range of its own; each tenth has a name.
+        let ip = Ipv4Addr::from(0x7f40_0000 + 2 * number);
+        let name = if number % 10 == 0 { " # hk1" } else { "" };
+        format!("{ip}:9{name}")
+    });
+    let mut many: Vec<_> = many.collect();
+    many.push(backend.addrs[0].to_string());
+    let forwarder = Forwarder::start(&json!({}), &lines(&many));
+    // The most that they ever had, reading included.
+    let [less, more] = [&few, &forwarder].map(|one| {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", one.pid())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        peak.unwrap()
+            .trim()
+            .trim_end_matches(" kB")
+            .parse::<u64>()
+            .unwrap()
+    });
+    assert_eq!(forwarder.metric("candidates"), 500_001.0);
+    say(&format!("  500,000 lines: {} kB more than one", more - less));
+    assert!(more - less < 20_000, "{} kB", more - less);
+    few.stop();
+    forwarder.stop();
+}
+
+#[test]
 fn a_list_of_four_billion_addresses_is_checked_at_once() {
     let _turn = my_turn();
     let sixteenths: Vec<_> = (0..16).map(|part| format!("{}.0.0.0/4", part * 16)).collect();

@@ -3,6 +3,7 @@
 //! Shared by `micro.rs`, which measures time, and `instructions.rs`, which a script counts instructions of.
 
 mod line;
+mod list;
 mod request;
 pub(crate) mod scale;
 
@@ -46,7 +47,7 @@ pub(crate) trait Workload {
 }
 
 /// The names of all workloads.
-pub(crate) const NAMES: [&str; 16] = [
+pub(crate) const NAMES: [&str; 18] = [
     "access_log_text",
     "access_log_json",
     "pick_least_connections",
@@ -63,6 +64,8 @@ pub(crate) const NAMES: [&str; 16] = [
     "timers_expire",
     "score_one_sample_of_65536",
     "select_of_65536",
+    "read_list_of_10000_lines",
+    "read_list_of_10000_forms",
 ];
 
 /// Builds a workload by its name: one of [`NAMES`], or a kind of [`scale::KINDS`] and how many there are.
@@ -87,6 +90,8 @@ pub(crate) fn build(name: &str) -> Option<Box<dyn Workload>> {
         "timers_expire" => Box::new(Expire(Deadlines::new())),
         "score_one_sample_of_65536" => Box::new(Score(Scored::new())),
         "select_of_65536" => Box::new(Select(Scored::new())),
+        "read_list_of_10000_lines" => Box::new(list::Lines::plain()),
+        "read_list_of_10000_forms" => Box::new(list::Lines::mixed()),
         _ => return None,
     })
 }
