@@ -78,6 +78,8 @@ pub struct Agenda {
     share: Share,
     /// Probes that may still confirm what others have found: whoever is to be a member is seen by each.
     confirmations: f64,
+    /// Looks at members of others that were not yet made up for by asking fewer others.
+    looks_owed: usize,
     initial: Initial,
     /// What of the open places of rounds proves.
     proof: Proof,
@@ -125,8 +127,11 @@ struct Proof {
 const CONFIRMING_SHARE: f64 = 0.05;
 /// A member that is somebody else's to ask is asked here all the same after so many intervals without a word of it.
 const STALE_ROUNDS: u32 = 3;
-/// And else once in so many rounds, times the nodes that share.
-const OWN_LOOK: usize = 20;
+/// And whatever is said of it, for anybody may say it, so often that these looks take one in so many of the fleet's probes.
+const OWN_LOOKS_SHARE: usize = 20;
+/// Of more nodes than these that share, each looks as often all the same: whoever pretends to be many puts off nobody's looks for
+/// longer than that. So more nodes than these take a greater share for looks, out of what they have for others than members.
+const MOST_SHARERS: usize = 16;
 
 /// Probes that confirm at once: enough for a whole set.
 fn confirmations_at_once(wanted: usize) -> f64 {
@@ -244,6 +249,7 @@ impl Agenda {
             in_flight: 0,
             share: Share::default(),
             confirmations: confirmations_at_once(remotes.selector.active_set_size),
+            looks_owed: 0,
             initial: Initial::UnderWay,
             proof: Proof::new(now),
             state: State::Rounds(Rounds {
@@ -630,7 +636,7 @@ impl Agenda {
         loop {
             // What is due of the round before is begun before another one is planned, which may have been due for a moment.
             if let Some((at, addr)) = self.next_planned(now, facts, rng) {
-                let asks = self.asks(&addr, at, facts.board);
+                let asks = self.asks(&addr, at, facts);
                 return Some(self.probe(addr, Errand::Round { at }, asks));
             }
             match &self.state {
@@ -715,19 +721,16 @@ impl Agenda {
         let nodes = self.share.nodes();
         let others = self.config.probe_candidate_count.saturating_sub(active.len());
         let mut count = self.config.probe_candidate_count;
+        // Where nodes share, others have their part of all rounds already; where members are all that is asked, one node's turn it is.
+        let is_shared_with_others = nodes == 1 || (others == 0 && rng.usize(0..nodes) == 0);
         let mut confirmed_here = Vec::new();
         if nodes > 1 {
             confirmed_here = self.unconfirmed(facts);
-            let interval = self.config.interval;
-            active.retain(|addr| {
-                let at = facts.board.sampled_at(addr);
-                // Whoever should have asked it does not; or each looks for itself once in a while.
-                let is_stale =
-                    at.is_none_or(|at| now.saturating_duration_since(at) > interval * STALE_ROUNDS);
-                self.share.is_mine(addr) || is_stale || rng.usize(0..nodes * OWN_LOOK) == 0
-            });
+            let looks = self.keep_own(&mut active, now, facts, rng);
             let part = others / nodes + usize::from(rng.usize(0..nodes) < others % nodes);
-            count = active.len() + part;
+            let owed = self.looks_owed + looks;
+            self.looks_owed = owed.saturating_sub(part).min(self.aims.wanted);
+            count = active.len() + part.saturating_sub(owed);
         }
         let share = &self.share;
         let round = Round {
@@ -736,6 +739,7 @@ impl Agenda {
             number,
             places: self.frame.places,
             count,
+            is_shared_with_others,
             active: &active,
             best_score: score::ceiling(facts.board.rules()),
             wanted: self.aims.wanted,
@@ -757,6 +761,43 @@ impl Agenda {
             spare: spare.into(),
             number: number + 1,
         }
+    }
+
+    /// Keeps the members that this process asks in this round: its own, those of which nobody says anything, and those that it has
+    /// not seen answer for too long, whatever is said of them. How many of the last there are.
+    fn keep_own(
+        &self,
+        active: &mut Vec<SocketAddr>,
+        now: Instant,
+        facts: &Facts<'_>,
+        rng: &mut fastrand::Rng,
+    ) -> usize {
+        let rounds = self.own_look_rounds(active.len());
+        let is_older = |at: Option<Instant>, rounds: u32| {
+            at.is_none_or(|at| {
+                now.saturating_duration_since(at) > self.config.interval.saturating_mul(rounds)
+            })
+        };
+        let mut looks = 0;
+        active.retain(|addr| {
+            if self.share.is_mine(addr) || is_older(facts.board.sampled_at(addr), STALE_ROUNDS) {
+                return true;
+            }
+            let proved_at = facts.board.proved_at(addr);
+            // Not all in one round, nor all nodes.
+            let mut is_drawn = || is_older(proved_at, rounds / 2) && rng.u32(0..rounds.div_ceil(2)) == 0;
+            let is_looked_at = is_older(proved_at, rounds - 1) || is_drawn();
+            looks += usize::from(is_looked_at);
+            is_looked_at
+        });
+        looks
+    }
+
+    /// Rounds after which each process looks for itself at a member, of so many, that is somebody else's to ask.
+    fn own_look_rounds(&self, members: usize) -> u32 {
+        let nodes = self.share.nodes().min(MOST_SHARERS);
+        let rounds = (OWN_LOOKS_SHARE * nodes * members).div_ceil(self.config.probe_candidate_count.max(1));
+        u32::try_from(rounds).unwrap_or(u32::MAX).max(STALE_ROUNDS)
     }
 
     /// Who is to be a member by the word of others, and is asked here before it is believed; so many that the fleet makes hardly
@@ -789,10 +830,12 @@ impl Agenda {
         chosen
     }
 
-    /// Whether a probe of a round asks for more than a connect.
-    fn asks(&self, addr: &SocketAddr, at: Instant, board: &ScoreBoard) -> bool {
+    /// Whether a probe of a round asks for more than a connect: a look at a member of somebody else does.
+    fn asks(&self, addr: &SocketAddr, at: Instant, facts: &Facts<'_>) -> bool {
         let every = u64::from(self.config.check.every.max(1));
-        self.grid().number(at).is_multiple_of(every) || !board.answers_checks(addr)
+        self.grid().number(at).is_multiple_of(every)
+            || !facts.board.answers_checks(addr)
+            || (facts.active.contains(addr) && !self.share.is_mine(addr))
     }
 
     fn probe(&self, addr: SocketAddr, errand: Errand, asks: bool) -> Probe {
@@ -822,5 +865,7 @@ fn budget(config: &Probing, strangers: &Strangers) -> usize {
     schedule::initial_budget(config.initial.max_concurrency, config.initial.timeout)
 }
 
+#[cfg(test)]
+mod fleet_tests;
 #[cfg(test)]
 mod tests;

@@ -69,6 +69,8 @@ pub struct Round<'a> {
     pub places: Places,
     /// Probes in it, at most.
     pub count: usize,
+    /// Whether it may leave a place to others if the active set fills it.
+    pub is_shared_with_others: bool,
     /// The active set.
     pub active: &'a [SocketAddr],
     /// The highest score there can be.
@@ -146,7 +148,7 @@ pub fn plan(
     }
     let room = match round.count.checked_sub(active.len()) {
         Some(room) if room > 0 => room,
-        _ if round.count > 0 && rng.u8(0..FULL_ROUNDS_PER_OTHER) == 0 => 1,
+        _ if round.count > 0 && round.is_shared_with_others && rng.u8(0..FULL_ROUNDS_PER_OTHER) == 0 => 1,
         _ => 0,
     };
     if strangers.are_searched() {

@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::sample::{Heard, Rated, Sample, Served, Touched};
+use super::sample::{Heard, Rated, Sample, Served, Source, Touched};
 use super::score::saved::SavedHistory;
 use super::score::{Expected, History, Score};
 use crate::base::lru::Lru;
 use crate::config::Scoring;
 use crate::service::uplink::UplinkId;
 
-/// The most candidates that are remembered besides the active ones; a row takes about 190 bytes.
+/// The most candidates that are remembered besides the active ones; a row takes about 210 bytes.
 pub const BOARD_BOUND: usize = 8192;
 
 /// Histories and scores by candidate.
@@ -43,6 +43,8 @@ pub struct ScoreBoard {
 struct Row {
     history: History,
     last_sample_at: Option<Instant>,
+    /// When it last answered a probe of this process, rightly if it is checked.
+    proved_at: Option<Instant>,
     standing: Standing,
 }
 
@@ -115,6 +117,9 @@ impl ScoreBoard {
             self.expected.learn(&row.history, &self.rules);
         }
         row.last_sample_at = Some(sample.at);
+        if row.is_proved_by(sample) {
+            row.proved_at = Some(sample.at);
+        }
         self.answering += usize::from(row.history.answers());
         let gone = usize::from(forgotten.is_some_and(|row| row.history.answers()));
         debug_assert!(self.answering >= before + gone, "who answered was counted");
@@ -162,6 +167,12 @@ impl ScoreBoard {
     #[must_use]
     pub fn sampled_at(&self, addr: &SocketAddr) -> Option<Instant> {
         self.rows.value(addr).and_then(|row| row.last_sample_at)
+    }
+
+    /// When a candidate last answered a probe of this process, rightly if it is checked: what others say never counts.
+    #[must_use]
+    pub fn proved_at(&self, addr: &SocketAddr) -> Option<Instant> {
+        self.rows.value(addr).and_then(|row| row.proved_at)
     }
 
     /// Takes in what clients got of a candidate, if it is remembered.
@@ -406,6 +417,7 @@ impl ScoreBoard {
             history,
             // Where the monotonic clock does not reach back so far, it is as old as can be.
             last_sample_at: Some(now.checked_sub(age).unwrap_or(now)),
+            proved_at: None,
             standing: Standing::Recalled,
         };
     }
@@ -416,6 +428,16 @@ impl ScoreBoard {
 }
 
 impl Row {
+    /// Whether a sample, which has been taken in, shows that it serves: a connect alone shows nothing of who is checked.
+    fn is_proved_by(&self, sample: &Sample) -> bool {
+        let is_right = match sample.heard {
+            Heard::Answer(_) => true,
+            Heard::NotAsked => !self.history.answers_checks(),
+            Heard::Wrong(_) => false,
+        };
+        is_right && sample.source == Source::Probe && sample.outcome.is_success()
+    }
+
     /// A sample comes: is what is known still so?
     fn meet(&mut self, sample: &Sample) {
         let age = self
@@ -434,7 +456,7 @@ mod heard_tests;
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::{Outcome, Source};
+    use super::super::sample::Outcome;
     use super::*;
     use crate::service::id::{Candidate, ServiceId};
     use std::time::Duration;

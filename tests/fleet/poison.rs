@@ -1,7 +1,8 @@
 //! Somebody who may write into the Redis, and writes what no forwarder does.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tcp_forwarder::admission::Portion;
@@ -323,6 +324,67 @@ fn a_crowd_of_ghosts_keeps_nobody_from_asking_for_itself() {
             probes(&new)
         );
         clients.end();
+    });
+}
+
+/// A crowd of ghosts has nearly all members to ask, and says all the time that they are well, though one has died that no client uses. Each
+/// forwarder looks for itself all the same, and is rid of it soon.
+#[test]
+fn ghosts_who_praise_a_dead_member_do_not_keep_it() {
+    const GHOSTS: u64 = 130;
+    let Some(redis) = Redis::start(&[]) else {
+        return;
+    };
+    // Whoever listens answers connects, whether they are accepted or not.
+    let mut peers: HashMap<SocketAddr, TcpListener> = (1..=4)
+        .map(|last| TcpListener::bind((Ipv4Addr::new(127, 0, 8, last), 0)).unwrap())
+        .map(|peer| (peer.local_addr().unwrap(), peer))
+        .collect();
+    let list: Vec<String> = peers.keys().map(ToString::to_string).collect();
+    let mut config = of_fleet(&redis.url(), "a", "here");
+    // No dial tells of it.
+    config["pools"] = serde_json::json!({ "strategy": { "type": "off" } });
+    config["remotes"]["selector"]["active_set_size"] = 3.into();
+    // Ten rounds at most between two looks.
+    config["remotes"]["probing"] = serde_json::json!({ "interval": "500ms", "probe_candidate_count": 100 });
+    let one = Forwarder::start(&config, &list.join("\n"));
+    wait_for("a set", || members(&one).len() == 3);
+    let mut poisoner = Poisoner::among(&redis, 1);
+    let (ends, praises) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        let (ends, praises, all) = (&ends, &praises, &list);
+        scope.spawn(move || {
+            let well = Outcome::Success(Duration::from_micros(300));
+            while !ends.load(Ordering::Relaxed) {
+                (1..=GHOSTS).for_each(|id| poisoner.haunt(id));
+                for id in 1..=GHOSTS / 10 {
+                    let words: Vec<Word> = all
+                        .iter()
+                        .map(|addr| poisoner.word(addr.parse().unwrap(), well))
+                        .collect();
+                    poisoner.claim(id, &words);
+                }
+                praises.fetch_add(1, Ordering::Relaxed);
+                pause(Duration::from_millis(100));
+            }
+        });
+        let is_believed = comes_true(Duration::from_secs(15), || one.metric("cluster_nodes") > 100.0);
+        let heard_before = heard(&one);
+        let is_heard = comes_true(Duration::from_secs(15), || heard(&one) > heard_before + 100.0);
+        let dead: SocketAddr = members(&one).pop_first().unwrap().parse().unwrap();
+        drop(peers.remove(&dead));
+        let died = clock::now();
+        let is_out = comes_true(Duration::from_secs(20), || {
+            !members(&one).contains(&dead.to_string())
+        });
+        println!(
+            "out after {:?}, of {} praises",
+            clock::now() - died,
+            praises.load(Ordering::Relaxed)
+        );
+        ends.store(true, Ordering::Relaxed);
+        assert!(is_believed && is_heard, "{}", one.log());
+        assert!(is_out, "{:?}, {}", members(&one), one.log());
     });
 }
 

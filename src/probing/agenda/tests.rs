@@ -9,19 +9,19 @@ use crate::base::clock;
 use crate::config::{InitialProbing, Scoring, Search};
 use crate::scorer::sample::{Heard, Outcome, Sample, Source};
 
-const INTERVAL: Duration = Duration::from_secs(15);
+pub(super) const INTERVAL: Duration = Duration::from_secs(15);
 /// What is left before another round begins.
 const ALMOST: Duration = Duration::from_nanos(14_999_999_999);
 const SECOND: Duration = Duration::from_secs(1);
 
-struct Bench {
-    agenda: Agenda,
-    board: ScoreBoard,
-    active: ActiveSet,
+pub(super) struct Bench {
+    pub(super) agenda: Agenda,
+    pub(super) board: ScoreBoard,
+    pub(super) active: ActiveSet,
     admin: AdminStates,
     rng: fastrand::Rng,
-    start: Instant,
-    now: Instant,
+    pub(super) start: Instant,
+    pub(super) now: Instant,
 }
 
 fn list(text: &str) -> Arc<CandidateSet> {
@@ -48,7 +48,7 @@ fn even() -> Search {
     }
 }
 
-fn in_rounds() -> Probing {
+pub(super) fn in_rounds() -> Probing {
     Probing {
         initial: InitialProbing {
             enabled: false,
@@ -66,7 +66,7 @@ fn remotes(probing: &Probing) -> Remotes {
     }
 }
 
-fn bench(config: &Probing, text: &str) -> Bench {
+pub(super) fn bench(config: &Probing, text: &str) -> Bench {
     let mut rng = fastrand::Rng::with_seed(7);
     let start = clock::now();
     let frame = Frame {
@@ -87,7 +87,7 @@ fn bench(config: &Probing, text: &str) -> Bench {
 
 impl Bench {
     /// The probes that begin now.
-    fn begin(&mut self) -> Vec<Probe> {
+    pub(super) fn begin(&mut self) -> Vec<Probe> {
         let facts = Facts {
             board: &self.board,
             admin: &self.admin,

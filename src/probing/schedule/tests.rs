@@ -90,6 +90,7 @@ impl World {
             number: self.grid.number(self.now),
             places: Places::new(7),
             count,
+            is_shared_with_others: true,
             active,
             best_score: 110.0,
             wanted: 3,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::sample::{Outcome, Source};
+use super::super::sample::Outcome;
 use super::*;
 use crate::service::id::{Candidate, ServiceId};
 
@@ -91,6 +91,43 @@ fn only_who_agrees_says_how_old_what_is_known_is() {
         Some(at(15)),
         "what is older says nothing new"
     );
+}
+
+#[test]
+fn only_a_right_answer_to_a_probe_of_ours_shows_that_a_candidate_serves() {
+    let start = crate::base::clock::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let mut board = ScoreBoard::new(Scoring::default());
+    let dial = |seconds| Sample {
+        source: Source::Dial,
+        ..told(1, ON_TIME, at(seconds))
+    };
+    board.hear(&told(1, ON_TIME, at(1)));
+    board.record(&dial(2));
+    assert_eq!(
+        board.proved_at(&addr(1)),
+        None,
+        "anybody may say so, and clients want more"
+    );
+    board.record(&own(1, ON_TIME, at(3)));
+    board.record(&own(1, Outcome::Failure, at(4)));
+    board.record(&dial(5));
+    board.hear(&told(1, ON_TIME, at(6)));
+    assert_eq!(board.proved_at(&addr(1)), Some(at(3)));
+    let checked = |heard, seconds| Sample {
+        source: Source::Probe,
+        ..sample(1, ON_TIME, heard, at(seconds))
+    };
+    board.record(&checked(Heard::Answer(Duration::from_millis(30)), 7));
+    board.record(&own(1, ON_TIME, at(8)));
+    board.record(&checked(Heard::Wrong("a reason"), 9));
+    assert_eq!(
+        board.proved_at(&addr(1)),
+        Some(at(7)),
+        "who is checked is to answer rightly"
+    );
+    board.turn_to(1);
+    assert_eq!(board.proved_at(&addr(1)), None, "on another way nothing is known");
 }
 
 #[test]
