@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use mio::net::TcpStream;
@@ -20,9 +20,6 @@ use crate::tls::{Channel, Handshake, Origination, Resume, Session};
 
 /// Bytes that are read at once.
 const READ_AT_ONCE: usize = 16 * 1024;
-
-/// Addresses of a name that are tried.
-const MOST_ADDRS: usize = 4;
 
 /// Why an exchange came to nothing.
 #[derive(Debug)]
@@ -69,14 +66,17 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to the first address that takes it, and says who asks.
+    /// Connects to the first of an endpoint's addresses that takes it, and says who asks.
     ///
     /// # Errors
     /// What goes wrong until the deadline.
-    pub fn open(cluster: &Cluster, endpoint: &Endpoint, until: Instant) -> Result<Self, Fault> {
-        let addrs = (endpoint.host.as_str(), endpoint.port).to_socket_addrs()?;
-        let addrs: Vec<SocketAddr> = addrs.take(MOST_ADDRS).collect();
-        let (mut connection, addr) = Self::reach(&addrs, until)?;
+    pub fn open(
+        cluster: &Cluster,
+        endpoint: &Endpoint,
+        addrs: &[SocketAddr],
+        until: Instant,
+    ) -> Result<Self, Fault> {
+        let (mut connection, addr) = Self::reach(addrs, until)?;
         if endpoint.tls {
             connection.secure(cluster, endpoint, addr, until)?;
         }

@@ -12,6 +12,7 @@ use log::{info, warn};
 use super::claims::{Claims, Limited};
 use super::connection::{Connection, Fault, refuse_error};
 use super::exchange::{Exchange, MOST_MESSAGES, OUTSET_LIFE, Told, public_prefix};
+use super::lookup::Lookup;
 use super::message::{Hello, MOST_SAMPLES, Outset, Word};
 use super::nodes::text_of;
 use super::outset;
@@ -59,6 +60,8 @@ pub struct Sharer {
     state: Option<(Cluster, Exchange)>,
     connection: Option<Connection>,
     /// When an exchange last succeeded, and when the last one began.
+    /// Who knows where the Redis is.
+    lookup: Lookup,
     heard_at: Option<Instant>,
     began_at: Option<Instant>,
     /// What was wrong with the last one that failed.
@@ -86,6 +89,7 @@ impl Sharer {
             state: None,
             connection: None,
             heard_at: None,
+            lookup: Lookup::default(),
             began_at: None,
             failed: None,
             claims: Claims::default(),
@@ -288,7 +292,8 @@ impl Sharer {
         exchange.introduce(hello);
         if self.connection.is_none() {
             let endpoint = cluster.endpoint().ok_or(Fault::NoAnswer)?;
-            self.connection = Some(Connection::open(cluster, &endpoint, until)?);
+            let addrs = self.lookup.addrs(&endpoint.host, endpoint.port, until)?;
+            self.connection = Some(Connection::open(cluster, &endpoint, &addrs, until)?);
             exchange.begin();
         }
         let Some(connection) = &mut self.connection else {

@@ -21,6 +21,7 @@ pub const SERVICE: u32 = 7;
 pub struct Node {
     cluster: Cluster,
     endpoint: Endpoint,
+    addr: SocketAddr,
     pub exchange: Exchange,
     connection: Option<Connection>,
     /// Bytes sent and received.
@@ -43,6 +44,7 @@ impl Node {
         };
         Self {
             endpoint: cluster.endpoint().unwrap(),
+            addr,
             exchange: Exchange::new(id, name, interval, hello),
             cluster,
             connection: None,
@@ -66,7 +68,12 @@ impl Node {
     fn exchange(&mut self, words: &[Word]) -> Result<Vec<Told>, Fault> {
         let until = clock::now() + PATIENCE;
         if self.connection.is_none() {
-            self.connection = Some(Connection::open(&self.cluster, &self.endpoint, until)?);
+            self.connection = Some(Connection::open(
+                &self.cluster,
+                &self.endpoint,
+                &[self.addr],
+                until,
+            )?);
             self.exchange.begin();
         }
         let connection = self.connection.as_mut().unwrap();
