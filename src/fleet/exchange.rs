@@ -11,7 +11,7 @@
 //!
 //! At rest nothing is asked for that has not changed: nodes are counted, and listed when there are others than before.
 //!
-//! Invariants: at most [`MOST_NODES`] are known; of one node at most [`MOST_OF_ONE`] samples are taken in one exchange; nothing is
+//! Invariants: at most [`MOST_NODES`] are known; of one node at most [`MOST_OF_ONE`](super::reading::MOST_OF_ONE) samples are taken in one exchange; nothing is
 //! taken that is older than the horizon, or of the future; what nobody could go on with is deleted by whoever sees it.
 
 use std::collections::HashMap;
@@ -20,19 +20,14 @@ use std::time::{Duration, Instant};
 use super::connection::{Fault, refuse_error};
 use super::message::{self, Hello, MOST_SAMPLES, Notice, Word};
 use super::nodes::{MOST_NODES, Nodes, text_of};
+use super::reading::Reading;
 use super::resp::{Value, command};
 use crate::admission::Portion;
 use crate::base::hash;
 use crate::service::fleet::{FleetView, NodeId};
 
-/// Samples of one node that are taken in one exchange.
-pub const MOST_OF_ONE: usize = 4 * MOST_SAMPLES;
-
 /// Messages that one exchange sends.
 pub const MOST_MESSAGES: usize = 4;
-
-/// Messages that one exchange reads; what is more is read in the next ones.
-const MOST_READ: &str = "96";
 
 /// Messages that the Redis keeps of one vantage.
 const KEPT: &str = "1000";
@@ -98,8 +93,8 @@ pub struct Exchange {
     number: u64,
     /// When something was asked last.
     asked_at: Option<Instant>,
-    /// Up to where the stream is read.
-    last_id: String,
+    /// How far the stream is read.
+    reading: Reading,
     /// Those that live.
     nodes: Nodes,
     /// Whether there are others than those.
@@ -146,7 +141,7 @@ impl Exchange {
             redis_clock: None,
             number: 0,
             asked_at: None,
-            last_id: String::new(),
+            reading: Reading::default(),
             nodes: Nodes::new(me),
             is_incomplete: false,
             held: None,
@@ -181,7 +176,7 @@ impl Exchange {
     pub fn introduce(&mut self, hello: Hello) {
         if hello != self.hello {
             if hello.vantage != self.hello.vantage {
-                self.last_id.clear();
+                self.reading.last_id.clear();
                 self.former_stream = Some(self.stream());
             }
             self.hello = hello;
@@ -195,8 +190,8 @@ impl Exchange {
         self.notice.is_down = is_down;
     }
 
-    /// What was answered is nothing that one could go on with: it is removed.
-    pub fn spoil(&mut self) {
+    /// What is there is nothing that one could go on with: it is removed.
+    fn spoil(&mut self) {
         self.spoilt = self.spoilt.max(Spoilt::Messages);
     }
 
@@ -257,6 +252,7 @@ impl Exchange {
     /// What is asked now, and how many answers there will be; `words` are told.
     pub fn ask(&mut self, words: &[Word], now: Instant) -> (Vec<u8>, usize) {
         let mut asked = Asked::default();
+        self.reading.begin();
         asked.command(&[b"TIME"]);
         let redis_ms = self.redis_ms(now);
         self.mend(&mut asked);
@@ -282,7 +278,7 @@ impl Exchange {
                 asked.command(&[b"DEL", stream.as_bytes(), claims.as_bytes(), nodes.as_bytes()]);
             }
         }
-        self.last_id.clear();
+        self.reading.last_id.clear();
         self.spoilt = Spoilt::Nothing;
     }
 
@@ -354,19 +350,16 @@ impl Exchange {
         // of another Redis: it would be deaf until the clock is there.
         let since_ms = redis_ms.saturating_sub(self.horizon_ms());
         let readable = since_ms..=redis_ms.saturating_add(AHEAD_MS);
-        let read_ms = self.last_id.split('-').next().and_then(|ms| ms.parse().ok());
+        let read_ms = self
+            .reading
+            .last_id
+            .split('-')
+            .next()
+            .and_then(|ms| ms.parse().ok());
         if read_ms.is_none_or(|ms: u64| !readable.contains(&ms)) {
-            self.last_id = since_ms.to_string();
+            self.reading.last_id = since_ms.to_string();
         }
-        let (stream, from) = (self.stream(), format!("({}", self.last_id));
-        asked.command(&[
-            b"XRANGE",
-            stream.as_bytes(),
-            from.as_bytes(),
-            b"+",
-            b"COUNT",
-            MOST_READ.as_bytes(),
-        ]);
+        self.ask_stream(asked);
     }
 
     /// Between which times those have spoken who live.
@@ -522,56 +515,6 @@ impl Exchange {
         self.refused += count as u64;
         self.unreadable += count as u64;
     }
-
-    fn read(&mut self, stream: &Value, now: Instant) -> Vec<Told> {
-        let redis_ms = self.redis_ms(now);
-        let horizon = self.horizon_ms();
-        let mut told = Vec::new();
-        let mut of_each: HashMap<NodeId, usize> = HashMap::new();
-        for entry in stream.parts() {
-            let Some((id, at_ms, message)) = entry_of(entry) else {
-                self.cannot_read(1);
-                continue;
-            };
-            // Whatever follows would have ids as far ahead: the stream is begun anew.
-            if at_ms > redis_ms.saturating_add(AHEAD_MS) {
-                self.refused += 1;
-                self.spoil();
-                continue;
-            }
-            self.last_id = id;
-            let since = redis_ms.saturating_sub(at_ms);
-            if since > horizon {
-                self.refused += 1;
-                continue;
-            }
-            if let Some((from, notice)) = message::read_notice(message) {
-                let is_known = from == self.me || self.nodes.heed(from, notice, at_ms);
-                self.refused += u64::from(!is_known);
-                continue;
-            }
-            let Some((from, words)) = message::read_samples(message) else {
-                self.cannot_read(1);
-                continue;
-            };
-            if from == self.me {
-                continue;
-            }
-            let taken = of_each.entry(from).or_default();
-            *taken += words.len();
-            if *taken > MOST_OF_ONE || !self.nodes.spoke(from, at_ms) {
-                self.refused += words.len() as u64;
-                continue;
-            }
-            let age = |word: &Word| word.age + Duration::from_millis(since);
-            told.extend(words.iter().map(|word| Told {
-                word: *word,
-                age: age(word),
-            }));
-        }
-        self.nodes.forget_links_before(redis_ms.saturating_sub(horizon));
-        told
-    }
 }
 
 /// The command that asks for what stands at these keys.
@@ -582,23 +525,6 @@ fn ask_for(keys: impl Iterator<Item = String>) -> Vec<u8> {
     let mut out = Vec::new();
     command(&mut out, &words);
     out
-}
-
-/// An entry's id, its time in milliseconds, and the message in it.
-fn entry_of(entry: &Value) -> Option<(String, u64, &[u8])> {
-    const MOST_ID: usize = 41;
-    let [id, fields] = entry.parts() else {
-        return None;
-    };
-    let id = std::str::from_utf8(id.bytes()?)
-        .ok()
-        .filter(|id| id.len() <= MOST_ID)?;
-    let (ms, number) = id.split_once('-')?;
-    let (ms, number): (u64, u64) = (ms.parse().ok()?, number.parse().ok()?);
-    let [_, message] = fields.parts() else {
-        return None;
-    };
-    Some((format!("{ms}-{number}"), ms, message.bytes()?))
 }
 
 /// The public network that an address of ours belongs to: of IPv4 24 bits, of IPv6 48; none of a private one.
@@ -623,5 +549,6 @@ mod claims; // what nodes claim of the limits of clients
 mod outsets; // what those are told that begin
 #[cfg(test)]
 mod sharing_tests;
+mod stream; // reading the stream on, piece by piece
 #[cfg(test)]
 mod tests;

@@ -288,6 +288,7 @@ impl Sharer {
     fn connect(&mut self, hello: Hello, until: Instant) -> Result<(), Fault> {
         let Some((cluster, exchange)) = &mut self.state else {
             return Ok(());
+        self.read_on(directory, until)?;
         };
         exchange.introduce(hello);
         if self.connection.is_none() {
@@ -298,6 +299,24 @@ impl Sharer {
         }
         let Some(connection) = &mut self.connection else {
             return Ok(());
+    /// Reads what others have said beyond what one answer tells, while there is time.
+    fn read_on(&mut self, directory: &Directory, until: Instant) -> Result<(), Fault> {
+        loop {
+            let (Some((_, exchange)), Some(connection)) = (&mut self.state, &mut self.connection) else {
+                return Ok(());
+            };
+            let Some(commands) = exchange.ask_more() else {
+                return Ok(());
+            };
+            let answers = connection.ask(&commands, 1, until);
+            if let Err(Fault::NoAnswer) = answers {
+                exchange.too_long();
+            }
+            let told = exchange.take_more(answers?.first().ok_or(Fault::NoAnswer)?, clock::now())?;
+            self.hand_in(directory, &told);
+        }
+    }
+
         };
         if exchange.needs_clock() {
             let answers = connection.ask(&Exchange::ask_clock(), 1, until)?;
@@ -352,8 +371,7 @@ impl Sharer {
         let count = asked + news.len() + usize::from(!keys.is_empty());
         let answers = connection.ask(&commands, count, until);
         if let Err(Fault::NoAnswer) = answers {
-            // It is a Redis, so what is in there is more than anybody needs.
-            exchange.spoil();
+            exchange.too_long();
         }
         let mut answers = answers?;
         let rest = answers.split_off(asked.min(answers.len()));

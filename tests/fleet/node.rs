@@ -88,6 +88,10 @@ impl Node {
             let answers = connection.ask(&commands, 1, until)?;
             told.extend(self.exchange.take_nodes(&answers[0], clock::now())?);
         }
+        while let Some(commands) = self.exchange.ask_more() {
+            let answers = connection.ask(&commands, 1, until)?;
+            told.extend(self.exchange.take_more(&answers[0], clock::now())?);
+        }
         if let Some((commands, ids)) = self.exchange.ask_names() {
             let answers = connection.ask(&commands, 1, until)?;
             self.exchange.take_names(&ids, &answers[0])?;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::base::clock;
+use crate::fleet::reading::{MOST_OF_ONE, MOST_TAKEN};
 use crate::fleet::resp;
 use crate::scorer::sample::{Heard, Outcome};
 
@@ -203,24 +204,54 @@ impl World {
 
     /// One exchange, as the thread makes it.
     fn turn(&mut self, exchange: &mut Exchange, words: &[Word]) -> Vec<Told> {
+        let mut told = Vec::new();
+        self.try_turn(exchange, words, &mut told).expect("sound");
+        told
+    }
+
+    /// The same, in which an answer may be too long: what was told before that counts.
+    fn try_turn(
+        &mut self,
+        exchange: &mut Exchange,
+        words: &[Word],
+        told: &mut Vec<Told>,
+    ) -> Result<(), Fault> {
         if exchange.needs_clock() {
             let answers = self.redis.answer(&Exchange::ask_clock());
             exchange.set_clock(&answers[0], self.now).expect("a clock");
         }
         let (commands, asked) = exchange.ask(words, self.now);
-        let answers = self.redis.answer(&commands);
+        let answers = self.answer(exchange, &commands)?;
         assert_eq!(answers.len(), asked, "as many answers as are awaited");
-        let mut told = exchange.take(&answers, self.now).expect("sound");
+        told.extend(exchange.take(&answers, self.now)?);
         if let Some(commands) = exchange.ask_nodes(self.now) {
             let answers = self.redis.answer(&commands);
-            told.extend(exchange.take_nodes(&answers[0], self.now).expect("sound"));
+            told.extend(exchange.take_nodes(&answers[0], self.now)?);
+        }
+        while let Some(commands) = exchange.ask_more() {
+            let answers = self.answer(exchange, &commands)?;
+            told.extend(exchange.take_more(&answers[0], self.now)?);
         }
         if let Some((commands, ids)) = exchange.ask_names() {
             let answers = self.redis.answer(&commands);
-            exchange.take_names(&ids, &answers[0]).expect("sound");
+            exchange.take_names(&ids, &answers[0])?;
         }
-        told
+        Ok(())
     }
+
+    fn answer(&mut self, exchange: &mut Exchange, commands: &[u8]) -> Result<Vec<Value>, Fault> {
+        let answers = self.redis.answer(commands);
+        if answers.iter().map(size).sum::<usize>() > resp::MOST_BYTES {
+            exchange.too_long();
+            return Err(Fault::NoAnswer);
+        }
+        Ok(answers)
+    }
+}
+
+/// About how many bytes an answer takes.
+fn size(value: &Value) -> usize {
+    8 + value.bytes().map_or(0, <[u8]>::len) + value.parts().iter().map(size).sum::<usize>()
 }
 
 fn node(id: NodeId, vantage: &str) -> Exchange {
@@ -458,6 +489,99 @@ fn whoever_says_too_much_or_lives_nowhere_is_not_heard() {
     assert_eq!(one.unreadable, 2, "of another version, and nothing");
 }
 
+/// More messages than one answer tells are read on, all of them, each once.
+#[test]
+fn of_many_nodes_that_say_much_all_is_heard() {
+    const NODES: u16 = 100;
+    let mut world = World::new();
+    let mut fleet: Vec<Exchange> = (1..=u64::from(NODES)).map(|id| node(id, "here")).collect();
+    for _ in 0..2 {
+        for one in &mut fleet {
+            world.turn(one, &[]);
+        }
+    }
+    for round in 0..8 {
+        world.pass(INTERVAL);
+        let mut heard = Vec::new();
+        for (number, one) in (0..NODES).zip(&mut fleet) {
+            // Two messages of each.
+            for half in 0..2 {
+                let told = world.turn(one, &[reached(number * 2 + half)]);
+                if number == 0 && half == 0 {
+                    heard = words(&told);
+                }
+            }
+        }
+        let expected: Vec<Word> = (2..NODES * 2).map(reached).collect();
+        assert!(
+            round == 0 || heard == expected,
+            "{} in round {round}",
+            heard.len()
+        );
+    }
+    assert!(fleet.iter().all(|one| one.refused == 0));
+    // And of samples no more than there is room for; what is more waits.
+    world.turn(&mut fleet[0], &[]);
+    let many: Vec<Word> = (0..256).map(reached).collect();
+    for one in fleet.iter_mut().skip(1) {
+        world.turn(one, &many);
+    }
+    let first = &mut fleet[0];
+    let mut told = Vec::new();
+    for _ in 0..5 {
+        let some = world.turn(first, &[]);
+        assert!(some.len() <= MOST_TAKEN, "{}", some.len());
+        told.extend(some);
+    }
+    assert_eq!((told.len(), first.refused), (99 * 256, 0));
+}
+
+/// Messages that are too long together are read in smaller pieces: what stands between them is heard, and nothing is removed.
+#[test]
+fn long_messages_of_somebody_cost_nobody_a_sample() {
+    let mut world = World::new();
+    let (mut one, mut other) = (node(1, "here"), node(2, "here"));
+    world.turn(&mut one, &[]);
+    world.turn(&mut other, &[]);
+    world.turn(&mut one, &[]);
+    let key = one.stream();
+    let say = |world: &mut World, length: usize| {
+        let mut out = Vec::new();
+        command(
+            &mut out,
+            &[b"XADD", key.as_bytes(), b"*", b"d", &vec![77; length]],
+        );
+        world.redis.answer(&out);
+    };
+    for number in 0..60 {
+        world.turn(&mut other, &[reached(number)]);
+        say(&mut world, 7_000);
+    }
+    let said = world.redis.streams[&key].len();
+    let (mut told, mut failures) = (Vec::new(), 0);
+    for _ in 0..4 {
+        failures += usize::from(world.try_turn(&mut one, &[], &mut told).is_err());
+    }
+    let expected: Vec<Word> = (0..60).map(reached).collect();
+    assert_eq!(
+        (words(&told), failures),
+        (expected, 1),
+        "in smaller pieces all is heard, and once"
+    );
+    assert_eq!(world.redis.streams[&key].len(), said, "nothing is removed");
+    // One that nobody can read by itself is, with what stands behind it.
+    world.turn(&mut other, &[reached(70)]);
+    say(&mut world, resp::MOST_BYTES);
+    let mut told = Vec::new();
+    for _ in 0..8 {
+        drop(world.try_turn(&mut one, &[], &mut told));
+    }
+    assert_eq!(words(&told), [reached(70)], "what stands before it is heard");
+    world.turn(&mut other, &[reached(71)]);
+    assert_eq!(words(&world.turn(&mut one, &[])), [reached(71)]);
+    assert!(world.redis.streams[&key].len() < 5, "it is gone");
+}
+
 #[test]
 fn what_the_nodes_are_is_bounded_and_swept() {
     let mut world = World::new();
@@ -529,13 +653,17 @@ fn one_error_in_an_exchange_is_a_failure_of_it_all() {
     world.turn(&mut other, &[reached(1)]);
     let (commands, asked) = one.ask(&[reached(2)], world.now);
     let answers = world.redis.answer(&commands);
-    let before = (others(&one), one.last_id.clone());
+    let before = (others(&one), one.reading.last_id.clone());
     for at in 0..asked {
         let mut wrong = answers.clone();
         wrong[at] = Value::Error("OOM command not allowed".to_owned());
         let outcome = one.take(&wrong, world.now);
         assert!(matches!(outcome, Err(Fault::Refused(_))), "{at}: {outcome:?}");
-        assert_eq!((others(&one), one.last_id.clone()), before, "nothing is taken");
+        assert_eq!(
+            (others(&one), one.reading.last_id.clone()),
+            before,
+            "nothing is taken"
+        );
     }
     assert_eq!(
         words(&one.take(&answers, world.now).expect("sound")),
@@ -612,7 +740,7 @@ fn whatever_is_answered_is_refused_or_in_range() {
                 spoil(&mut answer, &mut rng);
                 drop(one.take_nodes(&answer, world.now));
             }
-            assert!(one.nodes.len() <= MOST_NODES && one.last_id.len() <= 41);
+            assert!(one.nodes.len() <= MOST_NODES && one.reading.last_id.len() <= 41);
             if let Some((commands, ids)) = one.ask_names() {
                 let mut answer = world.redis.answer(&commands).remove(0);
                 spoil(&mut answer, &mut rng);
