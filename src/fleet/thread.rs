@@ -17,6 +17,7 @@ use super::message::{Hello, MOST_SAMPLES, Outset, Word};
 use super::nodes::text_of;
 use super::outset;
 use crate::base::clock;
+use crate::base::grid::Grid;
 use crate::base::told::Told as Condition;
 use crate::config::Cluster;
 use crate::net;
@@ -59,9 +60,9 @@ pub struct Sharer {
     /// What is in force, and its exchanges.
     state: Option<(Cluster, Exchange)>,
     connection: Option<Connection>,
-    /// When an exchange last succeeded, and when the last one began.
     /// Who knows where the Redis is.
     lookup: Lookup,
+    /// When an exchange last succeeded, and when the last one began.
     heard_at: Option<Instant>,
     began_at: Option<Instant>,
     /// What was wrong with the last one that failed.
@@ -88,8 +89,8 @@ impl Sharer {
             me,
             state: None,
             connection: None,
-            heard_at: None,
             lookup: Lookup::default(),
+            heard_at: None,
             began_at: None,
             failed: None,
             claims: Claims::default(),
@@ -111,8 +112,12 @@ impl Sharer {
             }
             self.adopt(&directory);
             let now = clock::now();
-            if self.state.is_some() && self.is_due(now) {
+            if self.next_at(&directory).is_some_and(|at| at <= now) {
                 self.turn(&directory, now);
+                if directory.is_asleep() {
+                    // It would not outlast the pause everywhere, nor is anything to pass on it.
+                    self.connection = None;
+                }
             }
             let next = self.state.as_ref().and(self.began_at).map(|at| at + LEAST_PAUSE);
             let now = clock::now();
@@ -121,19 +126,28 @@ impl Sharer {
                 Some(next) if next > now => std::thread::park_timeout(next - now),
                 Some(_) | None => {}
             }
-            let until = self.state.as_ref().zip(self.began_at);
-            let until = until.map(|((cluster, _), at)| at + cluster.interval);
+            let until = self.next_at(&directory);
             if self.hub.bells.fleet.wait(until) && self.state.is_some() {
                 self.began_at = None;
             }
         }
     }
 
-    fn is_due(&self, now: Instant) -> bool {
-        let (Some((cluster, _)), Some(at)) = (&self.state, self.began_at) else {
-            return true;
+    /// When the next exchange is due, if nobody rings before; none where nothing is shared. While all services are asleep, that is at
+    /// the times of their looks: nobody of the fleet needs to know that this process lives.
+    fn next_at(&self, directory: &Directory) -> Option<Instant> {
+        let (cluster, _) = self.state.as_ref()?;
+        let Some(began_at) = self.began_at else {
+            return Some(self.hub.started_at);
         };
-        at + cluster.interval <= now
+        let next_at = began_at + cluster.interval;
+        if !directory.is_asleep() {
+            return Some(next_at);
+        }
+        let services = directory.services.iter();
+        let looks = services.map(|service| Grid::new(self.hub.started_at, service.spec.sleep.interval));
+        // None at that time itself: the interval is over by then.
+        looks.map(|grid| grid.next(next_at)).min()
     }
 
     /// Follows the configuration.
@@ -274,6 +288,7 @@ impl Sharer {
             let told = exchange.take_nodes(answer, clock::now())?;
             self.hand_in(directory, &told);
         }
+        self.read_on(directory, until)?;
         let (Some((_, exchange)), Some(connection)) = (&mut self.state, &mut self.connection) else {
             return Ok(());
         };
@@ -284,21 +299,6 @@ impl Sharer {
         Ok(())
     }
 
-    /// Has a connection, and knows what time it is there.
-    fn connect(&mut self, hello: Hello, until: Instant) -> Result<(), Fault> {
-        let Some((cluster, exchange)) = &mut self.state else {
-            return Ok(());
-        self.read_on(directory, until)?;
-        };
-        exchange.introduce(hello);
-        if self.connection.is_none() {
-            let endpoint = cluster.endpoint().ok_or(Fault::NoAnswer)?;
-            let addrs = self.lookup.addrs(&endpoint.host, endpoint.port, until)?;
-            self.connection = Some(Connection::open(cluster, &endpoint, &addrs, until)?);
-            exchange.begin();
-        }
-        let Some(connection) = &mut self.connection else {
-            return Ok(());
     /// Reads what others have said beyond what one answer tells, while there is time.
     fn read_on(&mut self, directory: &Directory, until: Instant) -> Result<(), Fault> {
         loop {
@@ -317,6 +317,20 @@ impl Sharer {
         }
     }
 
+    /// Has a connection, and knows what time it is there.
+    fn connect(&mut self, hello: Hello, until: Instant) -> Result<(), Fault> {
+        let Some((cluster, exchange)) = &mut self.state else {
+            return Ok(());
+        };
+        exchange.introduce(hello);
+        if self.connection.is_none() {
+            let endpoint = cluster.endpoint().ok_or(Fault::NoAnswer)?;
+            let addrs = self.lookup.addrs(&endpoint.host, endpoint.port, until)?;
+            self.connection = Some(Connection::open(cluster, &endpoint, &addrs, until)?);
+            exchange.begin();
+        }
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
         };
         if exchange.needs_clock() {
             let answers = connection.ask(&Exchange::ask_clock(), 1, until)?;

@@ -122,6 +122,7 @@ impl Live {
             selector.clone(),
             bells.worker.clone(),
             bells.providers.clone(),
+            bells.fleet.clone(),
         ]);
         let of_outset: [Arc<dyn Ring>; 2] = [scorer.clone(), prober.clone()];
         let of_admin: [Arc<dyn Ring>; 2] = [prober.clone(), selector.clone()];

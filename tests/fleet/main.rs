@@ -18,6 +18,8 @@ mod gate;
 mod node;
 mod poison;
 mod redis;
+#[cfg(target_os = "linux")]
+mod rest;
 mod routers;
 #[path = "../support/server.rs"]
 mod server;
