@@ -71,8 +71,9 @@ pub struct Dispatch {
     hints: Hints,
     /// How often everybody was looked at anew.
     sweeps: u64,
-    /// To whom our way to the network is looked at; none until it is worked out for the present candidates.
-    landmarks: Option<[Option<Candidate>; 2]>,
+    /// To whom our way to the network may be looked at, of each family: of each service that has one the first. Those of services that
+    /// leave from an address of ours come last: that stays what it is on any way.
+    landmarks: [BTreeMap<(bool, ServiceId), SocketAddr>; 2],
     max_in_flight: usize,
     in_flight: usize,
     places: Places,
@@ -204,7 +205,7 @@ impl Dispatch {
             fleet: Reader::unaware(Arc::clone(&hub.fleet.view)),
             hints: Hints::default(),
             sweeps: 0,
-            landmarks: None,
+            landmarks: Default::default(),
             max_in_flight: max_in_flight.max(1),
             in_flight: 0,
             places: Places::new(rng.u64(..)),
@@ -279,7 +280,6 @@ impl Dispatch {
         let is_other_directory = self.directory.refresh();
         if is_other_directory {
             self.adopt(now);
-            self.landmarks = None;
         }
         let is_other_link = self.link.refresh();
         let is_turned = self.sweeps != self.link.sweeps;
@@ -325,7 +325,7 @@ impl Dispatch {
             return;
         };
         if entry.candidates.refresh() {
-            self.landmarks = None;
+            mark_out(&mut self.landmarks, id, Some(&*entry));
             let list = entry.candidates.shared();
             entry.agenda.relist(list, now, &mut self.rng);
             entry
@@ -380,27 +380,15 @@ impl Dispatch {
     }
 
     /// To whom our way to the network is to be looked at: of each family the first of a few candidates of any service that is
-    /// beyond this machine. Services that leave from an address of ours come last: that stays what it is on any way.
-    pub fn landmarks(&mut self) -> [Option<Candidate>; 2] {
-        let services = &self.services;
-        *self.landmarks.get_or_insert_with(|| {
-            let is_free = |entry: &Entry| entry.service.spec.remotes.bind.addresses.is_empty();
-            let free = services.iter().filter(|(_, entry)| is_free(entry));
-            let bound = services.iter().filter(|(_, entry)| !is_free(entry));
-            let mut found = [None; 2];
-            for (service, Entry { candidates: list, .. }) in free.chain(bound) {
-                let service = *service;
-                let step = (list.len() / LOOKED_AT).max(1);
-                let places = (0..LOOKED_AT).chain((0..LOOKED_AT).map(|i| i * step));
-                let some = places.filter_map(|place| list.at(place));
-                for addr in some.filter(is_landmark) {
-                    found[usize::from(addr.is_ipv6())].get_or_insert(Candidate { service, addr });
-                }
-                if found.iter().all(Option::is_some) {
-                    break;
-                }
-            }
-            found
+    /// beyond this machine.
+    #[must_use]
+    pub fn landmarks(&self) -> [Option<Candidate>; 2] {
+        self.landmarks.each_ref().map(|of_family| {
+            let ((_, service), addr) = of_family.first_key_value()?;
+            Some(Candidate {
+                service: *service,
+                addr: *addr,
+            })
         })
     }
 
@@ -631,12 +619,14 @@ impl Dispatch {
                 tell_unreached(service, &entry.candidates);
             }
             entry.service = Arc::clone(service);
+            mark_out(&mut self.landmarks, id, Some(&entry));
             let twin = self.services.insert(id, entry);
             debug_assert!(twin.is_none(), "a service is in the directory once");
         }
         for (id, gone) in before {
             gone.turn.map(|turn| self.queue.remove(&turn));
             self.patience.set(id, None);
+            mark_out(&mut self.landmarks, id, None);
         }
         let configs = self
             .services
@@ -711,6 +701,34 @@ impl Dispatch {
             entry.turn.take().map(|turn| self.queue.remove(&turn));
         }
         self.enlist(id, now);
+    }
+}
+
+/// Looks at a few candidates of a service for landmarks, in the place of those that it had; of one that left there are none.
+fn mark_out(
+    landmarks: &mut [BTreeMap<(bool, ServiceId), SocketAddr>; 2],
+    id: ServiceId,
+    entry: Option<&Entry>,
+) {
+    for of_family in landmarks.iter_mut() {
+        of_family.remove(&(false, id));
+        of_family.remove(&(true, id));
+    }
+    let Some(Entry {
+        candidates: list,
+        service,
+        ..
+    }) = entry
+    else {
+        return;
+    };
+    let is_bound = !service.spec.remotes.bind.addresses.is_empty();
+    let step = (list.len() / LOOKED_AT).max(1);
+    let places = (0..LOOKED_AT).chain((0..LOOKED_AT).map(|i| i * step));
+    for addr in places.filter_map(|place| list.at(place)).filter(is_landmark) {
+        landmarks[usize::from(addr.is_ipv6())]
+            .entry((is_bound, id))
+            .or_insert(addr);
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
@@ -67,10 +67,20 @@ pub(super) struct Book {
     otherwise: HashMap<SocketAddr, u8>,
     /// Whether the way is a new one, on which enough is to be known before the set changes.
     awaits_sweep: bool,
+    /// How many candidates answer, of all books together: whoever changes a board changes it as much.
+    answering: Arc<AtomicUsize>,
+}
+
+/// Its candidates are nobody's any more.
+impl Drop for Book {
+    fn drop(&mut self) {
+        let left = self.board().answering();
+        self.answering.fetch_sub(left, Ordering::Relaxed);
+    }
 }
 
 impl Book {
-    fn new(service: Arc<Service>, uplink: &Uplink) -> Self {
+    fn new(service: Arc<Service>, uplink: &Uplink, answering: &Arc<AtomicUsize>) -> Self {
         let live = &service.live;
         let mut book = Self {
             active: Reader::new(Arc::clone(&live.active)),
@@ -86,8 +96,12 @@ impl Book {
             accused: HashMap::new(),
             otherwise: HashMap::new(),
             awaits_sweep: false,
+            answering: Arc::clone(answering),
             service,
         };
+        // What was known before there was a book.
+        book.answering
+            .fetch_add(book.board().answering(), Ordering::Relaxed);
         book.write(|board| board.turn_to(uplink.id));
         book.follow_spec();
         book.adopt();
@@ -124,10 +138,9 @@ impl Book {
     /// Follows our way to the network: what was learned on the one before is put aside, and what was on this one taken up.
     fn turn(&mut self, uplink: &Uplink, now: Instant) {
         let service = Arc::clone(&self.service);
-        let board = service.live.board.write();
-        let mut board = board.unwrap_or_else(PoisonError::into_inner);
-        let is_new = self.aside.turn(&mut board, uplink, now);
-        drop(board);
+        let mut aside = std::mem::take(&mut self.aside);
+        let is_new = self.write(|board| aside.turn(board, uplink, now));
+        self.aside = aside;
         self.since = uplink.since;
         // How soon clients were answered, and how often, says nothing of this way.
         self.conduct = Conduct::default();
@@ -484,7 +497,15 @@ impl Book {
 
     fn write<T>(&self, change: impl FnOnce(&mut ScoreBoard) -> T) -> T {
         let board = self.service.live.board.write();
-        change(&mut board.unwrap_or_else(PoisonError::into_inner))
+        let mut board = board.unwrap_or_else(PoisonError::into_inner);
+        let before = board.answering();
+        let outcome = change(&mut board);
+        let after = board.answering();
+        if after != before {
+            self.answering.fetch_add(after, Ordering::Relaxed);
+            self.answering.fetch_sub(before, Ordering::Relaxed);
+        }
+        outcome
     }
 }
 
@@ -500,6 +521,8 @@ pub(super) struct Books {
     in_use: HashMap<ServiceId, u8>,
     /// Services that await a set.
     awaiting: HashSet<ServiceId>,
+    /// How many candidates answer, of all services.
+    answering: Arc<AtomicUsize>,
 }
 
 impl Books {
@@ -510,6 +533,7 @@ impl Books {
             uplink,
             in_use: HashMap::new(),
             awaiting: HashSet::new(),
+            answering: Arc::default(),
         }
     }
 
@@ -530,7 +554,7 @@ impl Books {
             } else {
                 // What was said before there was a book is looked at now.
                 service.live.marks.scorer.set();
-                Book::new(Arc::clone(service), &self.uplink)
+                Book::new(Arc::clone(service), &self.uplink, &self.answering)
             };
             let other = self.all.insert(service.live.id, book);
             debug_assert!(other.is_none(), "no two services have the same number");
@@ -616,6 +640,17 @@ impl Evidence for Books {
     }
 
     fn answering(&self) -> usize {
-        self.all.values().map(|book| book.board().answering()).sum()
+        let answering = self.answering.load(Ordering::Relaxed);
+        debug_assert!(
+            self.all.len() > 64
+                || answering
+                    == self
+                        .all
+                        .values()
+                        .map(|book| book.board().answering())
+                        .sum::<usize>(),
+            "whoever answers is counted"
+        );
+        answering
     }
 }

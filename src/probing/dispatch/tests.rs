@@ -457,6 +457,20 @@ fn landmarks_are_beyond_this_machine() {
             && landmarks[1].is_some_and(|one| one.addr.is_ipv6())
     );
     assert_eq!(bench.dispatch.landmarks(), landmarks);
+    // Another list has others, and a service that leaves has none.
+    let live = Arc::clone(&bench.services[1].live);
+    live.candidates
+        .publish(Arc::new(CandidateSet::parse("198.51.100.1", 80).expect("a list")));
+    bench.step();
+    let addr = |one: Option<Candidate>| one.map(|one| one.addr.ip().to_string());
+    assert_eq!(
+        bench.dispatch.landmarks().map(addr),
+        [Some("198.51.100.1".to_owned()), None]
+    );
+    bench.services.pop();
+    stage::publish(&bench.hub, &bench.services.iter().collect::<Vec<_>>());
+    bench.step();
+    assert_eq!(bench.dispatch.landmarks(), [None, None]);
 }
 
 #[test]
