@@ -21,18 +21,20 @@ use tcp_forwarder::reactor::{Bursts, CLIENT_BYTES, Letter, Mailbox, Reactor, UPS
 use tcp_forwarder::scorer::{Heard, Outcome, Sample, Scorer, Source};
 use tcp_forwarder::selector::Selector;
 use tcp_forwarder::selector::decide::Footing;
-use tcp_forwarder::service::{Candidate, Directory, Hub, Live, Service};
+use tcp_forwarder::service::{Candidate, Directory, Hub, Live, Service, ServiceId};
 
 use super::Workload;
 
 /// What can be filled, and what one step of it is.
-pub(crate) const KINDS: [&str; 6] = [
+pub(crate) const KINDS: [&str; 8] = [
     "reactor_of_services",  // a ring for one of them: its set is looked at, and its pools
     "pools_of_services",    // the same for the pools thread
     "selector_of_services", // one of them is evaluated
     "scorer_of_services",   // one sample of one of them is taken in
+    "scorer_of_failures",   // one that used to answer fails: whose fault is it?
     "prober_of_services",   // something is published of one of them
-    "reactor_of_relays",    // an event of one of them, and another one that comes and goes
+    "prober_of_lists", // one of them has another list: its candidates, and to whom our own way is looked at
+    "reactor_of_relays", // an event of one of them, and another one that comes and goes
 ];
 
 /// What looks at all of them: a scrape, off the data path; and for comparison a ring for all services at once, which is what each
@@ -47,7 +49,9 @@ pub(crate) fn build(kind: &str, count: usize) -> Option<Box<dyn Workload>> {
         "pools_of_services" => Box::new(Pools::new(count)?),
         "selector_of_services" => Box::new(Choices::new(count)?),
         "scorer_of_services" => Box::new(Samples::new(count)?),
+        "scorer_of_failures" => Box::new(Failures(Samples::new(count)?)),
         "prober_of_services" => Box::new(Probes::new(count)?),
+        "prober_of_lists" => Box::new(Relists(Probes::new(count)?)),
         "scrape_of_services" => Box::new(Scrapes::new(count)?),
         "reactor_of_relays" => Box::new(Relays::new(count)),
         _ => return None,
@@ -233,25 +237,41 @@ impl Samples {
         }
         Some(samples)
     }
-}
 
-impl Workload for Samples {
-    fn step(&mut self) {
+    /// One sample of a service.
+    fn take(&mut self, service: ServiceId, outcome: Outcome) {
         self.crowd.now += Self::APART;
         let at = self.crowd.now;
-        let service = self.crowd.next().live.id;
         self.crowd.hub.samples.push(Sample {
             candidate: Candidate {
                 service,
                 addr: addr(),
             },
-            outcome: Outcome::Success(Duration::from_millis(5)),
+            outcome,
             heard: Heard::NotAsked,
             source: Source::Probe,
             began_at: at,
             at,
         });
         black_box(self.scorer.step(at));
+    }
+}
+
+impl Workload for Samples {
+    fn step(&mut self) {
+        let service = self.crowd.next().live.id;
+        self.take(service, Outcome::Success(Duration::from_millis(5)));
+    }
+}
+
+/// The scorer: one that used to answer fails while nobody else is heard of, so that our own link is in doubt until the next step.
+struct Failures(Samples);
+
+impl Workload for Failures {
+    fn step(&mut self) {
+        let service = self.0.crowd.next().live.id;
+        self.0.take(service, Outcome::Success(Duration::from_millis(5)));
+        self.0.take(service, Outcome::Failure);
     }
 }
 
@@ -277,6 +297,21 @@ impl Workload for Probes {
         self.dispatch.hear(self.crowd.now);
         let (mut endings, mut begins) = (Vec::new(), Vec::new());
         black_box(self.dispatch.step(self.crowd.now, &mut endings, &mut begins));
+    }
+}
+
+/// The prober, when one service has another list.
+struct Relists(Probes);
+
+impl Workload for Relists {
+    fn step(&mut self) {
+        let list = self.0.crowd.next().live.candidates.load();
+        self.0.crowd.services[self.0.crowd.turn]
+            .live
+            .candidates
+            .publish(list);
+        self.0.dispatch.hear(self.0.crowd.now);
+        black_box(self.0.dispatch.landmarks());
     }
 }
 
