@@ -106,6 +106,14 @@ fn each_query_of_the_dashboard_has_data() {
         missing.is_empty()
     });
     assert!(has_all, "no data: {missing:#?}");
+    // It asks for OpenMetrics, and reads units there alone.
+    let known: Value = serde_json::from_str(&http_body(addr, "/api/v1/metadata").unwrap()).unwrap();
+    let uptime = &known["data"]["tcp_forwarder_uptime_seconds"][0];
+    assert_eq!(
+        (&uptime["unit"], &uptime["type"]),
+        (&json!("seconds"), &json!("gauge")),
+        "{known}"
+    );
     for note in list(&dashboard()["annotations"], "list") {
         series(prometheus.addr, &filled_in(text(note, "expr")));
     }

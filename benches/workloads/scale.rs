@@ -14,7 +14,7 @@ use tcp_forwarder::base::slots::{Key, Slots};
 use tcp_forwarder::base::timers::Timers;
 use tcp_forwarder::candidates::CandidateSet;
 use tcp_forwarder::config::{ServiceName, Spec, Strategy};
-use tcp_forwarder::metrics::{Exporter, Sources};
+use tcp_forwarder::metrics::{Exporter, Format, Sources};
 use tcp_forwarder::pools::Scaler;
 use tcp_forwarder::probing::Dispatch;
 use tcp_forwarder::reactor::{Bursts, CLIENT_BYTES, Letter, Mailbox, Reactor, UPSTREAM_BYTES};
@@ -334,7 +334,7 @@ impl Scrapes {
 
 impl Workload for Scrapes {
     fn step(&mut self) {
-        self.bytes = self.exporter.text().iter().map(String::len).sum();
+        self.bytes = self.exporter.text(Format::Text).iter().map(String::len).sum();
     }
 
     fn remark(&self) -> Option<String> {

@@ -17,11 +17,9 @@ use super::page::Page;
 use super::reload;
 use super::status::Status;
 use crate::base::doorbell::Doorbell;
-use crate::metrics::Exporter;
+use crate::metrics::{Exporter, Format};
 use crate::service::Hub;
 
-/// Content type of a scrape: the Prometheus text format.
-const SCRAPE_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Where the scrape is until somebody says otherwise.
 const SCRAPE_PATH: &str = "/metrics";
 /// The protocol in which a new process takes over from this one.
@@ -121,7 +119,10 @@ impl Site {
     /// The answer to a request whose body has come.
     pub(super) fn answer(&self, request: &Request, door: Door, now: Instant) -> Answer {
         match self.route(request, door) {
-            Ok(Route::Scrape) => Answer::Page(Page::typed(SCRAPE_TYPE, self.exporter.text())),
+            Ok(Route::Scrape) => {
+                let format = Format::asked_for(&request.claims.accept);
+                Answer::Page(Page::typed(format.content_type(), self.exporter.text(format)))
+            }
             Ok(Route::Front(file)) => Answer::Page(file.page()),
             Ok(Route::Status) => {
                 let access = Access::of(request, door, self.token.as_deref());

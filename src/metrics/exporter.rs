@@ -3,6 +3,7 @@
 use prometheus::core::Desc;
 
 use super::family;
+use super::format::Format;
 use super::output::Output;
 use super::process::Process;
 use super::reading;
@@ -33,11 +34,10 @@ impl Exporter {
         Ok(Self { sources, process })
     }
 
-    /// The text of one scrape, in the Prometheus text format 0.0.4: parts that follow one another, for all of a large
-    /// one in one piece would be a copy of it.
+    /// The text of one scrape: parts that follow one another, for all of a large one in one piece would be a copy of it.
     #[must_use]
-    pub fn text(&self) -> Vec<String> {
-        let mut output = Output::default();
+    pub fn text(&self, format: Format) -> Vec<String> {
+        let mut output = Output::of(format);
         reading::collect(&self.sources, crate::base::clock::now(), &mut output);
         self.process.collect(&mut output);
         output.into_parts()

@@ -7,6 +7,7 @@
 
 mod exporter;
 pub mod family;
+mod format;
 mod output;
 mod process;
 mod reading;
@@ -14,6 +15,7 @@ mod sources;
 mod text;
 
 pub use exporter::Exporter;
+pub use format::Format;
 pub use sources::Sources;
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricType};
 
 use super::family::{Family, Kind};
+use super::format::Format;
 use super::text::{self, float};
 use crate::base::counters::HistogramReading;
 
@@ -22,12 +23,14 @@ const SPARE_BYTES: usize = 4 * 1024;
 /// The text of one scrape, as far as it is written.
 #[derive(Debug, Default)]
 pub(super) struct Output {
+    format: Format,
     families: BTreeMap<&'static str, Section>,
 }
 
 /// One family's text.
 #[derive(Debug)]
 struct Section {
+    format: Format,
     full: Vec<String>,
     part: String,
     /// The series that is written now, or was last.
@@ -35,6 +38,14 @@ struct Section {
 }
 
 impl Output {
+    /// Nothing yet, to be written in this format.
+    pub(super) fn of(format: Format) -> Self {
+        Self {
+            format,
+            families: BTreeMap::new(),
+        }
+    }
+
     /// Adds a series to a counter or gauge family; `labels` are values in the family's order.
     pub(super) fn number(&mut self, family: &'static Family, labels: &[&str], value: f64) {
         let section = self.section(family, labels);
@@ -87,7 +98,7 @@ impl Output {
         let section = self
             .families
             .entry(family.name)
-            .or_insert_with(|| Section::new(family));
+            .or_insert_with(|| Section::new(family, self.format));
         let mut pairs = section.series.take_label();
         pairs.clear();
         // No label and an empty one are the same.
@@ -108,18 +119,22 @@ impl Output {
 
     /// The whole text, in the order of the names and in parts that follow one another.
     pub(super) fn into_parts(self) -> Vec<String> {
+        let mut end = String::new();
+        text::write_end(&mut end, self.format);
         let sections = self.families.into_values();
         sections
             .flat_map(|section| section.full.into_iter().chain([section.part]))
+            .chain([end])
             .collect()
     }
 }
 
 impl Section {
-    fn new(family: &'static Family) -> Self {
+    fn new(family: &'static Family, format: Format) -> Self {
         let mut part = String::new();
-        text::write_head(&mut part, family.name, family.help, kind_of(family));
+        text::write_head(&mut part, family.name, family.help, kind_of(family), format);
         Self {
+            format,
             full: Vec::new(),
             part,
             series: Metric::default(),
@@ -131,7 +146,8 @@ impl Section {
             let next = String::with_capacity(PART_BYTES + SPARE_BYTES);
             self.full.push(std::mem::replace(&mut self.part, next));
         }
-        text::write_series(&mut self.part, family.name, kind_of(family), &self.series);
+        let kind = kind_of(family);
+        text::write_series(&mut self.part, family.name, kind, &self.series, self.format);
     }
 }
 

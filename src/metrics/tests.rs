@@ -22,6 +22,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 mod movements;
+mod openmetrics;
 
 const REACTORS: usize = 2;
 
@@ -198,7 +199,7 @@ impl World {
     }
 
     fn scrape(&self) -> Scrape {
-        Scrape::of(&self.exporter.text().concat())
+        Scrape::of(&self.exporter.text(Format::Text).concat())
     }
 }
 
@@ -399,7 +400,7 @@ fn a_scrape_stays_small_however_many_were_probed() {
         world.live.probes.record(addr, Some(duration));
         world.score(addr, Outcome::Success(duration));
     }
-    let text = world.exporter.text().concat();
+    let text = world.exporter.text(Format::Text).concat();
     assert!(text.len() < 200_000, "{} bytes", text.len());
 }
 
@@ -426,7 +427,7 @@ fn promtool_finds_nothing_to_complain_about() {
     };
     let mut stdin = child.stdin.take().expect("piped");
     stdin
-        .write_all(world.exporter.text().concat().as_bytes())
+        .write_all(world.exporter.text(Format::Text).concat().as_bytes())
         .expect("promtool reads");
     drop(stdin);
     let output = child.wait_with_output().expect("promtool ends");

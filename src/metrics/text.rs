@@ -1,43 +1,85 @@
-//! The Prometheus text format 0.0.4, from the data model of the `prometheus` crate (pure).
+//! The text of metrics in each [`Format`], from the data model of the `prometheus` crate (pure).
 //!
-//! Writes byte for byte what the crate's own encoder writes, but faster: a label without special
+//! As [`Format::Text`] it writes byte for byte what the crate's own encoder writes, but faster: a label without special
 //! characters is not searched thrice, a count is written as the integer that it is, and nothing is allocated
-//! per value. A scrape of a thousand services has a hundred thousand lines.
+//! per value. A scrape of a thousand services has a hundred thousand lines. OpenMetrics, which the crate does not
+//! write, differs in few places: a counter's family is named without `_total`, a unit has a line of its own, bounds of
+//! buckets have a point (so that a label value is the same whoever wrote it), and a last line says that it is all.
 
 use std::fmt::Write as _;
 
 use prometheus::proto::{Histogram, LabelPair, Metric, MetricType};
 
+use super::format::Format;
+
 /// Counts up to this are whole numbers as doubles, too.
 const EXACT: f64 = 9_007_199_254_740_992.0;
+/// Units that names end with, as OpenMetrics knows them.
+const UNITS: [&str; 2] = ["seconds", "bytes"];
 
 /// Writes the lines that come before the series of a family.
-pub(super) fn write_head(text: &mut String, name: &str, help: &str, kind: MetricType) {
-    let kind = match kind {
+pub(super) fn write_head(text: &mut String, name: &str, help: &str, kind: MetricType, format: Format) {
+    debug_assert!(
+        !help.contains(['\\', '\n', '"']),
+        "{name}: no help text needs escapes"
+    );
+    let name = match format {
+        Format::OpenMetrics if kind == MetricType::COUNTER => family_of_counter(name),
+        Format::OpenMetrics | Format::Text => name,
+    };
+    let word = match kind {
         MetricType::COUNTER => "counter",
         MetricType::GAUGE => "gauge",
         MetricType::HISTOGRAM => "histogram",
         MetricType::SUMMARY => "summary",
         MetricType::UNTYPED => "untyped",
     };
-    debug_assert!(!help.contains(['\\', '\n']), "{name}: no help text needs escapes");
-    for part in ["# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind, "\n"] {
+    for part in ["# HELP ", name, " ", help, "\n# TYPE ", name, " ", word, "\n"] {
         text.push_str(part);
+    }
+    if let (Format::OpenMetrics, Some(unit)) = (format, unit_of(name)) {
+        for part in ["# UNIT ", name, " ", unit, "\n"] {
+            text.push_str(part);
+        }
     }
 }
 
+/// Writes what comes after all families.
+pub(super) fn write_end(text: &mut String, format: Format) {
+    if format == Format::OpenMetrics {
+        text.push_str("# EOF\n");
+    }
+}
+
+fn family_of_counter(name: &str) -> &str {
+    let family = name.strip_suffix("_total");
+    debug_assert!(family.is_some(), "{name}: counters are totals");
+    family.unwrap_or(name)
+}
+
+fn unit_of(name: &str) -> Option<&'static str> {
+    let (_, last) = name.rsplit_once('_')?;
+    UNITS.into_iter().find(|unit| *unit == last)
+}
+
 /// Writes all lines of one series.
-pub(super) fn write_series(text: &mut String, name: &str, kind: MetricType, metric: &Metric) {
+pub(super) fn write_series(text: &mut String, name: &str, kind: MetricType, metric: &Metric, format: Format) {
     let labels = metric.get_label();
     match kind {
         MetricType::COUNTER => line(text, [name, ""], labels, metric.get_counter().get_value()),
         MetricType::GAUGE => line(text, [name, ""], labels, metric.get_gauge().get_value()),
-        MetricType::HISTOGRAM => write_histogram(text, name, labels, metric.get_histogram()),
+        MetricType::HISTOGRAM => write_histogram(text, name, labels, metric.get_histogram(), format),
         MetricType::SUMMARY | MetricType::UNTYPED => debug_assert!(false, "{name}: there is no such family"),
     }
 }
 
-fn write_histogram(text: &mut String, name: &str, labels: &[LabelPair], histogram: &Histogram) {
+fn write_histogram(
+    text: &mut String,
+    name: &str,
+    labels: &[LabelPair],
+    histogram: &Histogram,
+    format: Format,
+) {
     // All buckets of a series begin alike.
     let begin = text.len();
     write_labels(text, [name, "_bucket"], labels);
@@ -48,7 +90,7 @@ fn write_histogram(text: &mut String, name: &str, labels: &[LabelPair], histogra
             bucket.upper_bound().is_finite(),
             "{name}: all are in the last bucket"
         );
-        write_number(text, bucket.upper_bound());
+        write_bound(text, bucket.upper_bound(), format);
         text.push_str("\"} ");
         write_number(text, float(bucket.cumulative_count()));
         text.push('\n');
@@ -100,6 +142,14 @@ fn write_escaped(text: &mut String, value: &str) {
     }
 }
 
+/// A bound is a label: two texts that mean one number would be two series.
+fn write_bound(text: &mut String, bound: f64, format: Format) {
+    write_number(text, bound);
+    if format == Format::OpenMetrics && bound.fract() == 0.0 {
+        text.push_str(".0");
+    }
+}
+
 fn write_number(text: &mut String, value: f64) {
     let is_count = (0.0..EXACT).contains(&value) && value.is_sign_positive() && value.fract() == 0.0;
     let written = if is_count {
@@ -136,9 +186,9 @@ mod tests {
     /// What the crate's encoder writes of the same series, and what is written here.
     fn both(kind: MetricType, metrics: Vec<Metric>) -> (String, String) {
         let mut ours = String::new();
-        write_head(&mut ours, "a_name", "In words.", kind);
+        write_head(&mut ours, "a_name", "In words.", kind, Format::Text);
         for metric in &metrics {
-            write_series(&mut ours, "a_name", kind, metric);
+            write_series(&mut ours, "a_name", kind, metric, Format::Text);
         }
         let mut family = MetricFamily::default();
         family.set_name("a_name".to_owned());

@@ -68,7 +68,7 @@ pub enum Expects {
     Unknown,
 }
 
-/// Headers by which others decide; each stands in the head once at most.
+/// Headers by which others decide; each but `Accept` stands in the head once at most.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Claims {
     /// `Host`.
@@ -79,6 +79,8 @@ pub struct Claims {
     pub fetch_site: Option<String>,
     /// `Authorization`.
     pub authorization: Option<String>,
+    /// `Accept`: all lists of it as one, as they may be read (RFC 9110, 5.3); empty without any.
+    pub accept: String,
     /// `Content-Type`.
     pub content_type: Option<String>,
     /// `Last-Event-ID`: what a follower of events has seen.
@@ -280,6 +282,7 @@ impl Headers {
             origin: self.only("Origin")?,
             fetch_site: self.only("Sec-Fetch-Site")?,
             authorization: self.only("Authorization")?,
+            accept: self.values("Accept").collect::<Vec<_>>().join(","),
             content_type: self.only("Content-Type")?,
             last_event: self.only("Last-Event-ID")?,
             upgrade: upgrade.filter(|_| self.options().any(is_upgrade)),
@@ -367,7 +370,7 @@ mod tests {
     fn what_a_request_says_of_itself() {
         let request = complete(
             "POST / HTTP/1.1\r\nHost: a:1\r\nOrigin: http://b\r\nSec-Fetch-Site: none\r\nExpect: 100-Continue\r\n\
-             Authorization: Bearer x\r\nContent-Type: text/x\r\nLast-Event-ID: 7\r\nConnection: keep-alive, Upgrade\r\nUpgrade: y/1\r\n\r\n",
+             Authorization: Bearer x\r\nAccept: a/b;q=1\r\naccept: c/d\r\nContent-Type: text/x\r\nLast-Event-ID: 7\r\nConnection: keep-alive, Upgrade\r\nUpgrade: y/1\r\n\r\n",
         );
         assert_eq!(request.expects, Expects::Continue);
         let some = |text: &str| Some(text.to_owned());
@@ -376,6 +379,7 @@ mod tests {
             origin: some("http://b"),
             fetch_site: some("none"),
             authorization: some("Bearer x"),
+            accept: "a/b;q=1,c/d".to_owned(),
             content_type: some("text/x"),
             last_event: some("7"),
             upgrade: some("y/1"),

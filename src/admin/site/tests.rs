@@ -109,6 +109,35 @@ fn a_scrape_needs_no_name_and_no_token() {
 }
 
 #[test]
+fn a_scrape_is_in_the_format_that_is_asked_for() {
+    let place = Place::new();
+    let ask = |accept: &str| {
+        let head = format!("GET /metrics HTTP/1.1\nHost: localhost{accept}");
+        let Answer::Page(page) = place.ask(Door::Metrics, &head) else {
+            panic!("{head}");
+        };
+        let body = String::from_utf8(page.body()).expect("text");
+        (place.page(Door::Metrics, &head).1, body)
+    };
+    for accept in ["", "\nAccept: */*", "\nAccept: text/plain\nAccept: */*"] {
+        let (head, body) = ask(accept);
+        assert!(
+            head.contains("\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"),
+            "{head}"
+        );
+        assert!(
+            !body.contains("# EOF") && body.contains("# TYPE tcp_forwarder_new_connections_total counter\n")
+        );
+    }
+    let (head, body) = ask("\nAccept: text/plain;q=0.5\nAccept: application/openmetrics-text;version=1.0.0");
+    assert!(
+        head.contains("\r\nContent-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"),
+        "{head}"
+    );
+    assert!(body.ends_with("\n# EOF\n") && body.contains("# TYPE tcp_forwarder_new_connections counter\n"));
+}
+
+#[test]
 fn a_reload_is_left_on_the_desk() {
     let mut place = Place::new();
     let asked = "POST /api/v1/reload HTTP/1.1\nHost: localhost";
