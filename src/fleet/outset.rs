@@ -26,7 +26,7 @@ pub fn known(service: &Service, sent_ms: u64, now: Instant) -> Option<Outset> {
     let board = live.board.read().unwrap_or_else(PoisonError::into_inner);
     let mut others: Vec<_> = board
         .rated()
-        .filter(|rated| rated.is_trusted && board.answers(&rated.addr) && !active.contains(&rated.addr))
+        .filter(|rated| rated.is_trusted() && board.answers(&rated.addr) && !active.contains(&rated.addr))
         .collect();
     others.sort_by(|a, b| b.score.total_cmp(&a.score));
     let row = |addr: std::net::SocketAddr| {

@@ -364,7 +364,11 @@ impl ScoreBoard {
             .map(|(addr, row)| (row.history.rated(addr, &self.expected, &self.rules), row))
             .collect();
         if rows.len() > most {
-            rows.sort_by(|(a, _), (b, _)| b.is_trusted.cmp(&a.is_trusted).then(b.score.total_cmp(&a.score)));
+            rows.sort_by(|(a, _), (b, _)| {
+                b.is_trusted()
+                    .cmp(&a.is_trusted())
+                    .then(b.score.total_cmp(&a.score))
+            });
             let best = most - most / 4;
             rows[best..].sort_by_key(|(_, row)| std::cmp::Reverse(row.last_sample_at));
             rows.truncate(most);

@@ -432,7 +432,7 @@ impl Book {
     }
 
     fn is_trusted(&self, addr: &SocketAddr) -> bool {
-        self.board().rating(*addr).is_trusted
+        self.board().rating(*addr).is_trusted()
     }
 
     /// Asks for an evaluation if a sample that is on the board is a reason.

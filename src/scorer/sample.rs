@@ -214,6 +214,17 @@ impl Touched {
     }
 }
 
+/// What a candidate is not trusted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distrust {
+    /// It fails clients.
+    Clients,
+    /// It answers checks wrongly.
+    Checks,
+    /// It does both.
+    Both,
+}
+
 /// A candidate with what it is ranked by: one row of a service's score board, as the selector sees it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rated {
@@ -223,8 +234,9 @@ pub struct Rated {
     pub score: f64,
     /// The mean of the latency that is scored; `None` if it was never measured.
     pub latency: Option<Duration>,
-    /// Whether its connects are believed, see [`trust`](super::trust); who is not does not pass, whatever its score.
-    pub is_trusted: bool,
+    /// Why its connects are not believed, if they are not, see [`trust`](super::trust); such a one does not pass, whatever
+    /// its score.
+    pub distrust: Option<Distrust>,
     /// Connects that succeeded and are believed; saturates at 65,535.
     pub successes: u16,
 }
@@ -237,8 +249,14 @@ impl Rated {
             addr,
             score: 0.0,
             latency: None,
-            is_trusted: true,
+            distrust: None,
             successes: 0,
         }
+    }
+
+    /// Whether its connects are believed.
+    #[must_use]
+    pub fn is_trusted(&self) -> bool {
+        self.distrust.is_none()
     }
 }

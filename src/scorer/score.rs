@@ -344,7 +344,7 @@ impl History {
             addr,
             score: self.total(&self.parts(&timing, rules), rules),
             latency: timing.mean.value().map(Duration::from_secs_f64),
-            is_trusted: self.trust.is_whole(),
+            distrust: self.trust.lacks(),
             successes: self.successes,
         }
     }

@@ -360,7 +360,7 @@ fn an_answer_that_was_under_way_says_nothing_once_nothing_is_asked() {
         bench.hub.samples.push(sample);
         bench.step();
         let board = service.live.board.read().expect("not poisoned");
-        board.rating(addr(1)).is_trusted
+        board.rating(addr(1)).is_trusted()
     };
     assert!(!wrong(&mut bench, &one));
     let two = Arc::new(one.under(spec(|_| ()), clock::now()));

@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::sample::Distrust;
+
 /// For how long a candidate is distrusted at first.
 pub const FIRST_TERM: Duration = Duration::from_secs(120);
 
@@ -76,7 +78,18 @@ impl Trust {
     /// Whether it may serve clients.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.until.is_none() && self.checks != Checks::Wrong
+        self.lacks().is_none()
+    }
+
+    /// Why it may not serve clients, if it may not.
+    #[must_use]
+    pub fn lacks(&self) -> Option<Distrust> {
+        match (self.until.is_some(), self.checks == Checks::Wrong) {
+            (false, false) => None,
+            (true, false) => Some(Distrust::Clients),
+            (false, true) => Some(Distrust::Checks),
+            (true, true) => Some(Distrust::Both),
+        }
     }
 
     /// It did not serve a client, and that is its fault.
@@ -280,5 +293,18 @@ mod tests {
         (0..3).for_each(|_| trust.failed(now));
         trust.checked(true);
         assert!(!trust.is_whole());
+    }
+
+    #[test]
+    fn it_is_known_what_somebody_is_not_trusted_for() {
+        let now = clock::now();
+        let mut trust = Trust::default();
+        assert_eq!(trust.lacks(), None);
+        trust.checked(false);
+        assert_eq!(trust.lacks(), Some(Distrust::Checks));
+        (0..3).for_each(|_| trust.failed(now));
+        assert_eq!(trust.lacks(), Some(Distrust::Both));
+        trust.checked(true);
+        assert_eq!(trust.lacks(), Some(Distrust::Clients));
     }
 }

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::config;
-use crate::scorer::sample::Rated;
+use crate::scorer::sample::{Distrust, Rated};
 
 /// A mean latency that is lower by less than this is no reason to change a set, whatever share of it that is.
 const LEAST_GAIN: Duration = Duration::from_millis(1);
@@ -135,7 +135,7 @@ impl Ratings {
         let is_member = |addr: &SocketAddr| current.iter().any(|member| member.rated.addr == *addr);
         let is_proven =
             |rated: &Rated| (rated.successes >= confirmed || is_member(&rated.addr)) && may_serve(rated);
-        let is_no_worse = |rated: &Rated| rated.is_trusted && rated.score >= floor && is_proven(rated);
+        let is_no_worse = |rated: &Rated| rated.is_trusted() && rated.score >= floor && is_proven(rated);
         Self {
             ranked: best(size + RUNNERS_UP, all(), by_rank, &may_serve),
             proven: best(size, all(), by_rank, is_proven),
@@ -172,7 +172,7 @@ pub enum Listed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Its connects are not believed.
-    Distrusted,
+    Distrusted(Distrust),
     /// Its score is under the threshold.
     BelowThreshold,
 }
@@ -230,8 +230,8 @@ pub struct Switch {
 #[must_use]
 pub fn by_rank(a: &Rated, b: &Rated) -> Ordering {
     let latency = |rated: &Rated| rated.latency.unwrap_or(Duration::MAX);
-    b.is_trusted
-        .cmp(&a.is_trusted)
+    b.is_trusted()
+        .cmp(&a.is_trusted())
         .then_with(|| b.score.total_cmp(&a.score))
         .then_with(|| latency(a).cmp(&latency(b)))
         .then_with(|| a.addr.cmp(&b.addr))
@@ -306,8 +306,8 @@ pub fn decide(situation: &Situation<'_>, rules: &config::Selector) -> Decision {
 pub fn fault(rated: &Rated, rules: &config::Selector) -> Option<Fault> {
     match rated {
         Rated {
-            is_trusted: false, ..
-        } => Some(Fault::Distrusted),
+            distrust: Some(why), ..
+        } => Some(Fault::Distrusted(*why)),
         Rated { score, .. } if *score < rules.min_score_threshold => Some(Fault::BelowThreshold),
         Rated { .. } => None,
     }

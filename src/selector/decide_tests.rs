@@ -18,7 +18,7 @@ fn rated(port: u16, score: f64) -> Rated {
         addr: addr(port),
         score,
         latency: Some(Duration::from_millis(10)),
-        is_trusted: true,
+        distrust: None,
         successes: 3,
     }
 }

@@ -105,7 +105,7 @@ mod tests {
             addr,
             score: 98.25,
             latency: Some(Duration::from_micros(12_340)),
-            is_trusted: true,
+            distrust: None,
             successes: 1,
         };
         let rated = [known, Rated::unknown(addr)];

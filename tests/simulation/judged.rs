@@ -71,7 +71,7 @@ fn nobody_is_blamed(name: &str, manners: &[Manners], runs: u64) {
         );
         hold!(core.one().active == active, "another set");
         hold!(
-            core.one().board().rated().all(|rated| rated.is_trusted),
+            core.one().board().rated().all(|rated| rated.is_trusted()),
             "somebody is set aside"
         );
         hold!(core.process.hub.samples.dropped() == 0, "reports were lost");

@@ -241,7 +241,7 @@ impl Watched {
         let (threshold, size) = (self.rules().min_score_threshold, self.rules().active_set_size);
         let list = self.list();
         let passes =
-            |rated: &&Rated| rated.is_trusted && rated.score >= threshold && list.contains(&rated.addr);
+            |rated: &&Rated| rated.is_trusted() && rated.score >= threshold && list.contains(&rated.addr);
         let passing = rated.iter().filter(passes).count();
         hold!(!self.active.is_empty(), "the set is empty");
         hold!(

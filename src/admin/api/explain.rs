@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::places::{Occupancy, Places};
 use super::services::footing;
 use super::shapes::{Parts, ago, millis, rounded, seconds};
+use crate::scorer::sample::Distrust;
 use crate::selector::decide::{Contest, Fault, Footing, Outcome, SwitchReason};
 use crate::selector::record::{Bar, Course, Record, Row, Verdict};
 
@@ -94,6 +95,8 @@ struct Subject {
     member_seconds: Option<f64>,
     /// Of a member of a fallback, or of somebody out: why it does not pass.
     fault: Option<&'static str>,
+    /// If it is distrusted: what for.
+    distrust: Option<&'static str>,
     text: String,
     /// What would change it.
     change: Option<String>,
@@ -203,8 +206,17 @@ fn pause_text(pause: Pause) -> String {
 
 fn fault_word(fault: Fault) -> &'static str {
     match fault {
-        Fault::Distrusted => "distrusted",
+        Fault::Distrusted(_) => "distrusted",
         Fault::BelowThreshold => "below_threshold",
+    }
+}
+
+fn distrust_word(fault: Fault) -> Option<&'static str> {
+    match fault {
+        Fault::Distrusted(Distrust::Clients) => Some("clients"),
+        Fault::Distrusted(Distrust::Checks) => Some("checks"),
+        Fault::Distrusted(Distrust::Both) => Some("both"),
+        Fault::BelowThreshold => None,
     }
 }
 
@@ -367,11 +379,12 @@ impl Words<'_> {
             parts: row.score.as_ref().map(Parts::of),
             latency_ms: rated.latency.map(millis),
             answers: rated.successes,
-            is_trusted: rated.is_trusted,
+            is_trusted: rated.is_trusted(),
             reason,
             places,
             member_seconds: since.map(|since| ago(since, self.now)),
             fault: fault.map(fault_word),
+            distrust: fault.and_then(distrust_word),
             text,
             change,
         }
@@ -391,8 +404,13 @@ impl Words<'_> {
 
     fn fault(&self, row: &Row, fault: Fault) -> String {
         match fault {
-            Fault::Distrusted => {
-                "its connects are not believed: it fails clients, or answers checks wrongly".to_owned()
+            Fault::Distrusted(why) => {
+                let conduct = match why {
+                    Distrust::Clients => "it fails clients",
+                    Distrust::Checks => "it answers checks wrongly",
+                    Distrust::Both => "it fails clients, and it answers checks wrongly",
+                };
+                format!("its connects are not believed: {conduct}")
             }
             Fault::BelowThreshold => format!(
                 "{:.1} points, under the threshold of {}",
@@ -414,9 +432,14 @@ impl Words<'_> {
                 "Out: the candidate list does not have it any more.".to_owned(),
                 "The list names it again.".to_owned(),
             ),
-            Bar::Fault(fault @ Fault::Distrusted) => (
+            Bar::Fault(fault @ Fault::Distrusted(why)) => (
                 format!("Out: {}.", self.fault(row, fault)),
-                "Its time is up and it connects, or it answers a check rightly.".to_owned(),
+                match why {
+                    Distrust::Clients => "Its time is up and it connects.",
+                    Distrust::Checks => "It answers a check rightly.",
+                    Distrust::Both => "Its time is up and it connects, and it answers a check rightly.",
+                }
+                .to_owned(),
             ),
             Bar::Fault(fault @ Fault::BelowThreshold) => (
                 format!("Out: {}.", self.fault(row, fault)),

@@ -184,7 +184,7 @@ fn who_was_said_to_answer_wrongly_is_believed_once_it_answers_here() {
     }
     assert!(board.answers_checks(&addr(1)));
     assert!(
-        board.rating(addr(1)).is_trusted,
+        board.rating(addr(1)).is_trusted(),
         "others alone do not set it aside"
     );
 }

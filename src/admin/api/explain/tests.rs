@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::*;
 use crate::backend::Place;
 use crate::config::Spec;
-use crate::scorer::sample::{Outcome as Sampled, Source};
+use crate::scorer::sample::{Heard, Outcome as Sampled, Source};
 use crate::selector::Selector;
 use crate::service::stage::{self, addr, hub, list, publish, sample, service, spec};
 use crate::service::{AdminState, Hub, Service};
@@ -293,19 +293,72 @@ fn dead_and_who_takes_its_place() {
 }
 
 #[test]
-fn not_trusted() {
+fn not_trusted_and_what_for() {
     let mut scene = Scene::settled(|_| ());
+    scene.answers(4, 3, 40);
+    scene.evaluate();
+    let told = |scene: &mut Scene| {
+        scene.evaluate();
+        let second = scene.of(2);
+        assert_eq!(
+            (&second["reason"], &second["fault"], &second["is_trusted"]),
+            (&"distrusted".into(), &"distrusted".into(), &false.into())
+        );
+        let row = scene.one.live.record.load();
+        let rows = &(*row).as_ref().expect("a record").rows;
+        let row = rows.iter().find(|row| row.rated.addr == addr(2)).expect("a row");
+        let why = match row.verdict {
+            Verdict::Out(Bar::Fault(Fault::Distrusted(Distrust::Clients))) => "clients",
+            Verdict::Out(Bar::Fault(Fault::Distrusted(Distrust::Checks))) => "checks",
+            Verdict::Out(Bar::Fault(Fault::Distrusted(Distrust::Both))) => "both",
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(second["distrust"], why);
+        (why, second)
+    };
+    let heard = |scene: &Scene, heard| {
+        let outcome = Sampled::Success(Duration::from_millis(20));
+        let mut sample = sample(&scene.one, 2, (Source::Probe, outcome), scene.now);
+        sample.heard = heard;
+        scene
+            .one
+            .live
+            .board
+            .write()
+            .expect("not poisoned")
+            .record(&sample);
+    };
+    heard(&scene, Heard::Wrong("status 503"));
+    let (why, second) = told(&mut scene);
+    assert_eq!(why, "checks");
+    assert_eq!(
+        second["text"],
+        "Out: its connects are not believed: it answers checks wrongly."
+    );
+    assert_eq!(second["change"], "It answers a check rightly.");
     for _ in 0..3 {
         let mut board = scene.one.live.board.write().expect("not poisoned");
         board.unserved(&addr(2), scene.now);
     }
-    scene.evaluate();
-    let second = scene.of(2);
-    assert_eq!(
-        (&second["reason"], &second["is_trusted"]),
-        (&"distrusted".into(), &false.into())
+    let (why, second) = told(&mut scene);
+    assert_eq!(why, "both");
+    says(
+        &second,
+        "not believed: it fails clients, and it answers checks wrongly.",
     );
-    says(&second, "its connects are not believed");
+    assert_eq!(
+        second["change"],
+        "Its time is up and it connects, and it answers a check rightly."
+    );
+    heard(&scene, Heard::Answer(Duration::from_millis(20)));
+    let (why, second) = told(&mut scene);
+    assert_eq!(why, "clients");
+    assert_eq!(
+        second["text"],
+        "Out: its connects are not believed: it fails clients."
+    );
+    assert_eq!(second["change"], "Its time is up and it connects.");
+    assert!(scene.of(4)["distrust"].is_null());
 }
 
 #[test]
