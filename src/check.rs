@@ -8,8 +8,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::app::{Listed, Lists};
 use crate::candidates::{Account, CandidateSet, unreached};
 use crate::config::{
-    BandwidthLimits, Bind, ClientAuth, ClientTls, Config, ListFormat, LogOutput, Process, Provider, Server,
-    ServiceName, Spec, Strategy, Supply, TlsVersion,
+    BandwidthLimits, Bind, ClientAuth, ClientTls, Config, ListFormat, LogOutput, NoMatch, Process, Provider,
+    Server, ServiceName, Spec, Strategy, Supply, TlsVersion,
 };
 use crate::tls::Credentials;
 
@@ -120,12 +120,49 @@ impl fmt::Display for Listening<'_> {
         if let Some(limits) = Speed::of(server.bandwidth) {
             writeln!(f, "{indent}bandwidth: {limits}")?;
         }
+        write!(f, "{}", Routed { server, indent })?;
         match &spec.access_log.output {
             None => Ok(()),
             Some(LogOutput::Stdout) => writeln!(f, "{indent}access log: stdout"),
             Some(LogOutput::Stderr) => writeln!(f, "{indent}access log: stderr"),
             Some(LogOutput::File(file)) => writeln!(f, "{indent}access log: {}", file.display()),
         }
+    }
+}
+
+/// To whose backends clients go, where that depends on what they ask for; each line is ended.
+struct Routed<'a> {
+    server: &'a Server,
+    indent: &'a str,
+}
+
+impl fmt::Display for Routed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { server, indent } = self;
+        if server.routes.is_empty() {
+            return Ok(());
+        }
+        for route in &server.routes {
+            let of = |key: &str, names: &[String]| {
+                (!names.is_empty()).then(|| format!("{key} {}", names.join(", ")))
+            };
+            let asked: Vec<String> = [of("sni", &route.sni), of("alpn", &route.alpn)]
+                .into_iter()
+                .flatten()
+                .collect();
+            let asked = if asked.is_empty() {
+                "whatever is asked for".to_owned()
+            } else {
+                asked.join(" and ")
+            };
+            writeln!(f, "{indent}route: {asked} -> {}", route.to)?;
+        }
+        let others = match server.no_match {
+            NoMatch::Own => "own backends",
+            NoMatch::Close => "closed",
+        };
+        let plain = server.plain.as_ref().map_or("closed", ServiceName::as_str);
+        writeln!(f, "{indent}no route: {others}; without tls: {plain}")
     }
 }
 
@@ -478,6 +515,41 @@ mod tests {
                    {POOLS}"
             )
         );
+    }
+
+    #[test]
+    fn says_where_routes_lead() {
+        let routed = |more: &str| {
+            let text = format!(
+                "services:\n  \
+                   door:\n    \
+                     listen_addr: '127.0.0.1:1234'\n    \
+                     routes:\n      \
+                       - {{ sni: ['example.org', '*.example.org'], alpn: h2, to: fast }}\n      \
+                       - {{ alpn: [h2, http/1.1], to: web }}\n      \
+                       - {{ to: web }}\n\
+                 {more}  \
+                   fast: {{ listen_addr: '127.0.0.1:2' }}\n  \
+                   web: {{ listen_addr: '127.0.0.1:3' }}\n"
+            );
+            let config = crate::config::parse(&text, std::path::Path::new("config.yaml")).expect("valid");
+            report(&config, "127.0.0.2")
+        };
+        let routes = "\n  listeners: 127.0.0.1:1234\n  \
+                      route: sni example.org, *.example.org and alpn h2 -> fast\n  \
+                      route: alpn h2, http/1.1 -> web\n  \
+                      route: whatever is asked for -> web\n  ";
+        let own = routed("");
+        assert!(
+            own.contains(&format!("{routes}no route: own backends; without tls: closed\n")),
+            "{own}"
+        );
+        let closed = routed("    no_match: close\n    plain: web\n");
+        assert!(
+            closed.contains(&format!("{routes}no route: closed; without tls: web\n")),
+            "{closed}"
+        );
+        assert_eq!(own.matches("route").count(), 4, "others have none: {own}");
     }
 
     #[test]

@@ -16,3 +16,4 @@ pub use client::{Client, Failure};
 pub use door::{Door, Token, Url};
 pub use question::{Form, Question};
 pub use words::Paper;
+pub(crate) use words::count;

@@ -82,7 +82,7 @@ fn plain(text: &str, letters: Letters) -> String {
 }
 
 /// A number of things, with their name in the singular or with an `s`.
-pub(super) fn count(number: u64, one: &str) -> String {
+pub(crate) fn count(number: u64, one: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };
     format!("{number} {one}{ending}")
 }

@@ -7,6 +7,7 @@ use std::cmp::Ordering;
 use super::answers::{Details, Member, Service, Snapshot};
 use super::keys::Key;
 use super::table::{self, Align, Column, cut};
+use crate::ask::count;
 use crate::terminal::{Letters, Size};
 
 /// What whoever looks has chosen.
@@ -290,8 +291,9 @@ impl Line {
 
 fn head(now: &Snapshot) -> Line {
     let connections: u64 = now.services.iter().map(|one| one.connections).sum();
-    let services = now.services.len();
-    let text = format!("tcp-forwarder: {connections} connections, {services} services");
+    let connections = count(connections, "connection");
+    let services = count(now.services.len() as u64, "service");
+    let text = format!("tcp-forwarder: {connections}, {services}");
     Line::of(text, Style::Title)
 }
 

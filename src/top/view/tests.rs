@@ -56,6 +56,15 @@ fn shown(view: &View, (columns, rows): (usize, usize)) -> Vec<String> {
 }
 
 #[test]
+fn one_is_one() {
+    let mut one = snapshot(clock::now(), [0; 3]);
+    one.services.truncate(1);
+    one.services[0].connections = 1;
+    let title = |snapshot: &Snapshot| head(snapshot).text;
+    assert_eq!(title(&one), "tcp-forwarder: 1 connection, 1 service");
+}
+
+#[test]
 fn everything_is_shown_where_there_is_room() {
     let lines = shown(&web(), (100, 24));
     assert_eq!(
