@@ -139,6 +139,53 @@ fn status_and_explain_say_the_same_through_each_door() {
     forwarder.stop();
 }
 
+/// A process that stops is told of as before at its metrics port, until its last connection has ended.
+#[test]
+fn a_stop_is_watched_to_its_end() {
+    let echo = support::echo_on(std::net::Ipv4Addr::LOCALHOST);
+    let forwarder = forwarder(&[echo]);
+    let mut open = forwarder.connect();
+    support::ping(&mut open, b"before");
+    forwarder.signal(rustix::process::Signal::TERM);
+    let [_, _, [how, place]] = addresses(&forwarder);
+    let mut told = String::new();
+    wait_for("it stops", || {
+        told = said(&["status", &how, &place]).out;
+        told.contains("\nit stops: ")
+    });
+    assert!(
+        told.contains("\ndefault: 1 connection, 1 member, leaving\n  listens  none\n"),
+        "{told}"
+    );
+    let bytes = forwarder.metric("bytes_transferred_total");
+    support::ping(&mut open, b"meanwhile");
+    wait_for("bytes are counted on", || {
+        forwarder.metric("bytes_transferred_total") >= bytes + 18.0
+    });
+    for gauge in ["active_connections", "lb_backend_connections"] {
+        let open = forwarder.metric(gauge);
+        assert!((open - 1.0).abs() < 0.5, "{gauge}: {open}");
+    }
+    let services = forwarder.api("services");
+    assert_eq!(services["services"][0]["is_leaving"], true, "{services}");
+    assert!(
+        said(&["explain", &how, &place, "default"])
+            .out
+            .contains("In for ")
+    );
+    let mut drain = program();
+    drain
+        .args(["drain", &how, &place, &echo.to_string(), "--service", "default"])
+        .env("TCP_FORWARDER_ADMIN_TOKEN", "hush");
+    let drain = run(drain);
+    assert!(
+        drain.status == Some(1) && drain.err.contains("no service"),
+        "nothing is to be changed any more: {drain:?}"
+    );
+    drop(open);
+    assert_eq!(forwarder.ended().status, Some(0));
+}
+
 #[test]
 fn names_of_entries_are_shown_to_people_and_never_in_metrics() {
     let (_listeners, addrs) = backends(2);
@@ -181,6 +228,26 @@ fn names_of_entries_are_shown_to_people_and_never_in_metrics() {
 }
 
 #[test]
+fn a_list_that_is_refused_is_told_of_until_it_is_good() {
+    let (_listeners, addrs) = backends(2);
+    let forwarder = forwarder(&addrs[..1]);
+    let [[how, place], _, _] = addresses(&forwarder);
+    let provider = || {
+        let told = said(&["status", &how, &place]).out;
+        let line = told.lines().find(|line| line.starts_with("  provider 0:file "));
+        line.expect("a provider").to_owned()
+    };
+    assert!(provider().ends_with(": 1 candidate"), "{}", provider());
+    let write = |text: String| std::fs::write(forwarder.files().path("ip_list.txt"), text).unwrap();
+    write("999.1.1.1\n".to_owned());
+    wait_for("it says so", || provider().contains(": 1 candidate; it fails: "));
+    assert!(provider().contains("line 1: `999.1.1.1`"), "{}", provider());
+    write(format!("{}\n{}\n", addrs[0], addrs[1]));
+    wait_for("all is well again", || provider().ends_with(": 2 candidates"));
+    forwarder.stop();
+}
+
+#[test]
 fn a_candidate_is_taken_out_and_comes_back() {
     let (_listeners, addrs) = backends(2);
     let forwarder = forwarder(&addrs);
@@ -204,6 +271,12 @@ fn a_candidate_is_taken_out_and_comes_back() {
         wait_for("the set follows", || {
             members().contains(&format!(" {after} member"))
         });
+        let told = members();
+        let out = match word {
+            "ready" => !told.contains("taken out"),
+            _ => told.contains(&format!("\n  taken out {first} ({word})\n")),
+        };
+        assert!(out, "{word}: {told}");
     }
     let drain = ["drain", &first, "--service", "default", "--url", &url];
     let refused = said(&drain);

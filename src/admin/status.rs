@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::access::Access;
-use super::api::Provider;
+use super::api::{Provider, Withdrawn};
 use super::reload::Written;
 use crate::backend::Backend;
 use crate::base::clock;
@@ -25,6 +25,8 @@ pub(super) struct Status {
     pid: u32,
     started: String,
     uptime_seconds: u64,
+    /// It ends once its connections have.
+    is_stopping: bool,
     services: Vec<Service>,
     last_reload: Option<LastReload>,
     restart_needed: bool,
@@ -43,11 +45,15 @@ struct Service {
     names: BTreeMap<SocketAddr, String>,
     is_fallback: bool,
     is_asleep: bool,
+    /// It is in the configuration no more, or the process stops: its connections may finish.
+    is_leaving: bool,
     connections: u64,
     /// Clients of those that wait for a place at a backend.
     queued: u64,
     /// Members that are full.
     full: usize,
+    /// Candidates that somebody has taken out.
+    withdrawn: Vec<Withdrawn>,
     providers: Vec<Provider>,
 }
 
@@ -79,6 +85,7 @@ impl Status {
             pid: std::process::id(),
             started: started.map_or_else(String::new, time),
             uptime_seconds: uptime.as_secs(),
+            is_stopping: hub.is_stopping(),
             services: services(hub, now),
             last_reload: reloads.last.as_ref().map(LastReload::of),
             restart_needed: reloads.needs_restart,
@@ -90,7 +97,7 @@ impl Status {
 
 fn services(hub: &Hub, now: Instant) -> Vec<Service> {
     let (directory, standings) = (hub.directory.load(), hub.provided.standings.load());
-    let service = |service: &Arc<crate::service::Service>| {
+    let service = |service: &Arc<crate::service::Service>, is_leaving| {
         let active = service.live.active.load();
         let list = service.live.candidates.load();
         let named = |backend: &Arc<Backend>| Some((backend.addr, list.name_of(&backend.addr)?.to_owned()));
@@ -107,13 +114,19 @@ fn services(hub: &Hub, now: Instant) -> Vec<Service> {
             names: active.backends.iter().filter_map(named).collect(),
             is_fallback: active.footing.is_fallback(),
             is_asleep: service.live.slumber.load().is_asleep(),
+            is_leaving,
             connections: service.live.connections(),
             queued: service.live.queued(),
             full: active.full(),
+            withdrawn: Withdrawn::all(service),
             providers: Provider::all(service, &standings, now),
         }
     };
-    directory.services.iter().map(service).collect()
+    let serving = directory.services.iter().map(|one| service(one, false));
+    let leaving = directory.leaving();
+    serving
+        .chain(leaving.iter().map(|one| service(one, true)))
+        .collect()
 }
 
 impl Fleet {

@@ -69,6 +69,7 @@ pub(super) fn assemble(
         })
         .collect();
     Directory {
+        left: present.left_by(&services),
         services,
         listening,
         limits,

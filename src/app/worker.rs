@@ -292,6 +292,11 @@ impl Worker {
         self.certificates = certificates;
         self.journals = journals;
         self.publish(&Past::default());
+        // All files were read, or this would have been refused.
+        for service in &self.hub.directory.load().services {
+            let places: Vec<usize> = service.live.refused.load().keys().copied().collect();
+            tell_refusal(service, &places, None);
+        }
         if let Err(error) = self.start_sharing() {
             error!("nothing is shared: {error}");
         }
@@ -426,6 +431,7 @@ impl Worker {
                         if let Some(listed) = self.lists.get_mut(&service.name)
                             && !places.is_empty()
                         {
+                            tell_refusal(service, &places, None);
                             listed.hold(places.into_iter().map(|place| (place, part.clone())));
                             has_changed |= service.live.candidates.load() != listed.union;
                             tell_change(service, listed);
@@ -438,7 +444,9 @@ impl Worker {
                 }
                 Err(error) => {
                     for service in &directory.services {
-                        if !places_of(service, (path, *rules)).is_empty() {
+                        let places = places_of(service, (path, *rules));
+                        if !places.is_empty() {
+                            tell_refusal(service, &places, Some(&error.to_string()));
                             let errors = &service.live.counts.candidate_list_errors;
                             errors.fetch_add(1, Ordering::Relaxed);
                         }
@@ -553,6 +561,19 @@ fn places_of(service: &Service, (path, rules): (&PathBuf, Rules)) -> Vec<usize> 
     let places = remotes.providers.iter().enumerate();
     let places = places.filter(|(_, supply)| is_it(supply));
     places.map(|(place, _)| place).collect()
+}
+
+/// Says why the file of these providers is not used, or that it is.
+fn tell_refusal(service: &Service, places: &[usize], why: Option<&str>) {
+    let present = service.live.refused.load();
+    let mut next = (*present).clone();
+    for place in places {
+        next.remove(place);
+        next.extend(why.map(|why| (*place, why.to_owned())));
+    }
+    if next != *present {
+        service.live.refused.publish(Arc::new(next));
+    }
 }
 
 /// Says what has changed about the candidates of a service, if anything has.

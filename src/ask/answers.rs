@@ -13,6 +13,8 @@ pub(super) struct Status {
     pub(super) version: String,
     pub(super) pid: u32,
     pub(super) uptime_seconds: u64,
+    #[serde(default)]
+    pub(super) is_stopping: bool,
     pub(super) services: Vec<Standing>,
     pub(super) last_reload: Option<Reload>,
     pub(super) restart_needed: bool,
@@ -40,6 +42,8 @@ pub(super) struct Standing {
     pub(super) names: BTreeMap<SocketAddr, String>,
     pub(super) is_fallback: bool,
     pub(super) is_asleep: bool,
+    #[serde(default)]
+    pub(super) is_leaving: bool,
     pub(super) connections: u64,
     /// Not told by processes of before.
     #[serde(default)]
@@ -47,7 +51,17 @@ pub(super) struct Standing {
     #[serde(default)]
     pub(super) full: u64,
     #[serde(default)]
+    pub(super) withdrawn: Vec<Withdrawn>,
+    #[serde(default)]
     pub(super) providers: Vec<Provider>,
+}
+
+/// A candidate that somebody has taken out.
+#[derive(Debug, Deserialize)]
+pub(super) struct Withdrawn {
+    pub(super) addr: SocketAddr,
+    pub(super) name: Option<String>,
+    pub(super) state: String,
 }
 
 /// A provider, and how it fares.

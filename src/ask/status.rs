@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::answers::{Fault, Fleet, Provider, Reload, Standing, Status};
+use super::answers::{Fault, Fleet, Provider, Reload, Standing, Status, Withdrawn};
 use super::words::{Layout, Paper, count, name_behind, span};
 
 /// The page on this paper.
@@ -17,6 +17,12 @@ pub(super) fn page(status: &Status, paper: Paper) -> String {
             span(status.uptime_seconds)
         ),
     );
+    if status.is_stopping {
+        layout.say(
+            "",
+            "it stops: nobody is accepted any more, and what is open may finish",
+        );
+    }
     if let Some(reload) = &status.last_reload {
         reloaded(&mut layout, reload);
     }
@@ -71,6 +77,7 @@ fn reloaded(layout: &mut Layout, reload: &Reload) {
 
 fn standing(layout: &mut Layout, service: &Standing) {
     let asleep = if service.is_asleep { ", asleep" } else { "" };
+    let leaving = if service.is_leaving { ", leaving" } else { "" };
     let fallback = if service.is_fallback {
         ", none of which passes the threshold"
     } else {
@@ -83,7 +90,7 @@ fn standing(layout: &mut Layout, service: &Standing) {
     layout.say(
         "",
         &format!(
-            "{}: {connections}{queued}, {members}{full}{fallback}{asleep}",
+            "{}: {connections}{queued}, {members}{full}{fallback}{asleep}{leaving}",
             service.name
         ),
     );
@@ -91,6 +98,11 @@ fn standing(layout: &mut Layout, service: &Standing) {
     let named = |addr: &SocketAddr| format!("{addr}{}", name_behind(service.names.get(addr)));
     let members: Vec<String> = service.active_set.iter().map(named).collect();
     layout.say("  members  ", &list(&members));
+    if !service.withdrawn.is_empty() {
+        let one = |out: &Withdrawn| format!("{}{} ({})", out.addr, name_behind(out.name.as_ref()), out.state);
+        let all: Vec<String> = service.withdrawn.iter().map(one).collect();
+        layout.say("  taken out ", &list(&all));
+    }
     for provider in &service.providers {
         provided(layout, provider);
     }
@@ -172,6 +184,10 @@ mod tests {
                 {
                     "name": "db", "listen_addrs": [], "is_fallback": false, "is_asleep": false,
                     "active_set": ["192.0.2.1:443", "192.0.2.2:443"], "connections": 20, "queued": 5, "full": 2,
+                    "withdrawn": [
+                        { "addr": "192.0.2.3:443", "name": null, "state": "drain" },
+                        { "addr": "192.0.2.4:443", "name": "hk2", "state": "maintenance" },
+                    ],
                 },
                 { "name": "old", "listen_addrs": [], "is_fallback": false, "is_asleep": true, "active_set": [], "connections": 0 },
             ],
@@ -190,7 +206,7 @@ mod tests {
              members  192.0.2.1:443 192.0.2.2:443 (hk1) 192.0.2.3:443\n  provider 0:file a.txt: 1 candidate\n  \
              provider 1:dns a.example: 3 candidates, 61 s old, asked again in 2 s; it fails: there is no a.example\n\n\
              db: 20 connections (5 of them in the queue for a place), 2 members (2 of them full)\n  listens  none\n  \
-             members  192.0.2.1:443 192.0.2.2:443\n\n\
+             members  192.0.2.1:443 192.0.2.2:443\n  taken out 192.0.2.3:443 (drain) 192.0.2.4:443 (hk2) (maintenance)\n\n\
              old: 0 connections, 0 members, asleep\n  listens  none\n  members  none\n"
         );
     }
@@ -219,6 +235,26 @@ mod tests {
             Some("fleet edges: nothing is shared: it takes too long")
         );
         assert_eq!(line(json!(null)), None);
+    }
+
+    #[test]
+    fn a_stop_says_what_is_still_open() {
+        let status = json!({
+            "version": "0.1.0", "pid": 7, "uptime_seconds": 5, "is_stopping": true, "restart_needed": false, "last_reload": null,
+            "fleet": null,
+            "services": [
+                { "name": "web", "listen_addrs": [], "is_fallback": false, "is_asleep": false, "is_leaving": true, "active_set": [], "connections": 2 },
+            ],
+        });
+        let paper = Paper {
+            width: None,
+            letters: Letters::Any,
+        };
+        assert_eq!(
+            page(&serde_json::from_value(status).expect("a status"), paper),
+            "tcp-forwarder 0.1.0, process 7, up 5s\nit stops: nobody is accepted any more, and what is open may finish\n\n\
+             web: 2 connections, 0 members, leaving\n  listens  none\n  members  none\n"
+        );
     }
 
     #[test]

@@ -382,6 +382,28 @@ fn services_are_told_apart_and_their_series_go_with_them() {
 }
 
 #[test]
+fn who_leaves_has_series_for_as_long_as_somebody_has_relays_of_it() {
+    let world = World::new(&[backend(2)]);
+    let hub = &world.sources.hub;
+    let other = stage::service(hub, "other", [2], stage::spec(|_| ()));
+    stage::publish(hub, &[&world.service, &other]);
+    world.live.traffic[0].active.add(3);
+    let active = |scrape: &Scrape| {
+        ["web", "other"].map(|name| scrape.value(&format!("active_connections{{service=\"{name}\"}}")))
+    };
+    let before = world.scrape();
+    hub.stop();
+    let stopping = world.scrape();
+    assert_eq!(active(&stopping), [Some(3.0), Some(0.0)]);
+    assert!(
+        stopping.samples.keys().eq(before.samples.keys()),
+        "a drain is seen in the same series"
+    );
+    drop(other);
+    assert_eq!(active(&world.scrape()), [Some(3.0), None]);
+}
+
+#[test]
 fn a_scrape_stays_small_however_many_were_probed() {
     let longest = |i: u32| {
         format!("[2001:db8:1111:2222:3333:4444:{i:x}:6666]:65535")

@@ -1,11 +1,13 @@
 //! All services of one configuration, as one value; who listens where.
 //!
 //! A reload publishes a new directory; each thread compares it with what it has, by itself. Services are immutable:
-//! what changes while they live is in their [`Live`]. The stop is a directory without services, and the last one.
+//! what changes while they live is in their [`Live`]. The stop is a directory without services, and the last one. Who is in a
+//! directory no more is told of for as long as a reactor has relays of it: the directory remembers it, and keeps nothing of it.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::fleet::service_key;
@@ -144,6 +146,8 @@ pub struct Directory {
     pub limits: Limits,
     /// Whether the process serves.
     pub phase: Phase,
+    /// Services of directories before this one, the latest last. Who has relays of one has it; nobody else.
+    pub left: Vec<Weak<Service>>,
 }
 
 impl Directory {
@@ -155,6 +159,7 @@ impl Directory {
             listening: Vec::new(),
             limits,
             phase: Phase::Serving,
+            left: Vec::new(),
         }
     }
 
@@ -163,8 +168,46 @@ impl Directory {
     pub fn last(&self) -> Self {
         Self {
             phase: Phase::Stopping,
+            left: self.left_by(&[]),
             ..Self::empty(self.limits)
         }
+    }
+
+    /// What [`left`](Self::left) is of a directory that follows this one and has these services.
+    #[must_use]
+    pub fn left_by(&self, services: &[Arc<Service>]) -> Vec<Weak<Service>> {
+        let stay: BTreeSet<_> = services.iter().map(|service| service.live.id).collect();
+        let leave = |service: &&Arc<Service>| !stay.contains(&service.live.id);
+        let before = self.left.iter().filter(|left| left.strong_count() > 0).cloned();
+        let now = self.services.iter().filter(leave).map(Arc::downgrade);
+        before.chain(now).collect()
+    }
+
+    /// Services that have left and still have relays; of each name one at most, the latest, and none of a name that serves.
+    #[must_use]
+    pub fn leaving(&self) -> Vec<Arc<Service>> {
+        if self.left.is_empty() {
+            return Vec::new();
+        }
+        let serving = self.services.iter().map(|service| service.name.clone());
+        let mut names: BTreeSet<_> = serving.collect();
+        let latest_first = self.left.iter().rev().filter_map(Weak::upgrade);
+        let mut leaving: Vec<_> = latest_first
+            .filter(|service| names.insert(service.name.clone()))
+            .collect();
+        leaving.reverse();
+        leaving
+    }
+
+    /// The service with this name, be it that it has left and still has relays.
+    #[must_use]
+    pub fn known(&self, name: &str) -> Option<Arc<Service>> {
+        let leaving = || {
+            self.leaving()
+                .into_iter()
+                .find(|service| service.name.as_str() == name)
+        };
+        self.service(name).cloned().or_else(leaving)
     }
 
     /// The service with this name.
@@ -184,5 +227,75 @@ impl Directory {
     #[must_use]
     pub fn listening(&self, id: ListenerId) -> Option<&Listening> {
         self.listening.iter().find(|one| one.id == id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::stage::{hub, publish, service, spec};
+
+    /// The directory that follows this one and has these services.
+    fn next(present: &Directory, services: &[&Arc<Service>]) -> Directory {
+        let services: Vec<_> = services.iter().copied().cloned().collect();
+        Directory {
+            left: present.left_by(&services),
+            services,
+            ..Directory::empty(present.limits)
+        }
+    }
+
+    fn names(services: &[Arc<Service>]) -> Vec<&str> {
+        services.iter().map(|service| service.name.as_str()).collect()
+    }
+
+    #[test]
+    fn who_has_left_is_known_for_as_long_as_somebody_has_it() {
+        let hub = hub();
+        let [one, two] = ["one", "two"].map(|name| service(&hub, name, [1], spec(|_| ())));
+        publish(&hub, &[&one, &two]);
+        let first = hub.directory.load();
+        assert!(first.leaving().is_empty());
+        let second = next(&first, &[&two]);
+        let third = next(&second, &[&two]);
+        drop(first);
+        hub.stop();
+        for directory in [&second, &third] {
+            assert_eq!(names(&directory.leaving()), ["one"]);
+            assert!(directory.service("one").is_none());
+            assert!(
+                directory
+                    .known("one")
+                    .is_some_and(|known| Arc::ptr_eq(&known, &one))
+            );
+        }
+        drop(one);
+        assert!(third.leaving().is_empty() && third.known("one").is_none());
+        assert!(third.last().left.iter().all(|left| left.strong_count() > 0));
+        let last = hub.directory.load();
+        assert_eq!(
+            (last.phase, names(&last.leaving())),
+            (Phase::Stopping, vec!["two"])
+        );
+    }
+
+    #[test]
+    fn a_name_is_told_of_once() {
+        let hub = hub();
+        let [old, older, new] = [(); 3].map(|()| service(&hub, "web", [1], spec(|_| ())));
+        publish(&hub, &[&older]);
+        let without = next(&hub.directory.load(), &[]);
+        let again = next(&without, &[&old]);
+        assert!(again.leaving().is_empty(), "the name serves");
+        let both = next(&again, &[]).leaving();
+        assert!(
+            both.len() == 1 && Arc::ptr_eq(&both[0], &old),
+            "the latest: {both:?}"
+        );
+        let anew = next(&next(&again, &[]), &[&new]);
+        assert!(anew.leaving().is_empty() && anew.left.len() == 2);
+        // The same service under another spec has not left.
+        let under = Arc::new(new.under(spec(|_| ()), hub.started_at));
+        assert_eq!(next(&anew, &[&under]).left.len(), 2);
     }
 }

@@ -3,7 +3,7 @@
 //! Handed on from one configuration to the next by name. Each value in it has exactly one writer; it decides
 //! nothing itself.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -36,6 +36,9 @@ pub struct Live {
     pub candidates: Arc<Published<CandidateSet>>,
     /// How many candidates each of its providers names, in their order. Written by the worker.
     pub named: Published<Vec<u128>>,
+    /// Why the file of a provider, which has changed, is not used; by the place of the provider, until it is. Written by the
+    /// worker.
+    pub refused: Published<BTreeMap<usize, String>>,
     /// What is known of the candidates that were touched. Written by the scorer.
     pub board: RwLock<ScoreBoard>,
     /// The members that connections go to. Written by the selector; reactors, scorer and pools listen.
@@ -130,6 +133,7 @@ impl Live {
             id,
             candidates: Arc::new(Published::heard_by(Arc::from(of_candidates), candidates)),
             named: Published::new(Vec::new()),
+            refused: Published::new(BTreeMap::new()),
             board: RwLock::new(ScoreBoard::new(scoring.clone())),
             active: Arc::new(Published::heard_by(of_active, ActiveSet::default())),
             slumber: Arc::new(Published::heard_by(of_slumber, Slumber::NEW)),

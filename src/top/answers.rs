@@ -28,6 +28,9 @@ pub(super) struct Service {
     pub(super) active_set: Vec<SocketAddr>,
     pub(super) footing: String,
     pub(super) is_asleep: bool,
+    /// Not told by processes of before.
+    #[serde(default)]
+    pub(super) is_leaving: bool,
     pub(super) connections: u64,
     /// Not told by processes of before.
     #[serde(default)]

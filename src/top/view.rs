@@ -303,6 +303,9 @@ fn state(service: &Service) -> String {
     if service.is_asleep {
         words.push("asleep".to_owned());
     }
+    if service.is_leaving {
+        words.push("leaving".to_owned());
+    }
     if service.footing != "good" {
         words.push("below threshold".to_owned());
     }

@@ -72,24 +72,24 @@ fn tell(
         Resource::Service(name) => {
             query.end()?;
             let (directory, standings) = (hub.directory.load(), hub.provided.standings.load());
-            of_service(hub, name, |one| {
+            of_known(hub, name, |one| {
                 Page::json(200, &services::one((&directory, &standings), one, now))
             })
         }
         Resource::Candidates(name) => {
             let asked = candidates::Asked::of(&mut query)?;
             query.end()?;
-            of_service(hub, name, |one| {
+            of_known(hub, name, |one| {
                 Page::json(200, &candidates::page(one, &asked, now))
             })
         }
         Resource::Explain(name) => {
             query.end()?;
-            of_service(hub, name, |one| explanation(hub, one, now))
+            of_known(hub, name, |one| explanation(hub, one, now))
         }
         Resource::Space(name) => {
             query.end()?;
-            of_service(hub, name, |one| Page::json(200, &space::page(one, now)))
+            of_known(hub, name, |one| Page::json(200, &space::page(one, now)))
         }
         Resource::Config => {
             let name = query.take("service");
@@ -139,6 +139,15 @@ const LEVELS: [(&str, LevelFilter); 5] = [
     ("trace", LevelFilter::Trace),
 ];
 
+/// Looks at a service, be it one that has left and still has relays.
+fn of_known(hub: &Hub, name: &str, page: impl FnOnce(&Service) -> Page) -> Page {
+    match hub.directory.load().known(name) {
+        Some(service) => page(&service),
+        None => no_service(name),
+    }
+}
+
+/// Changes something of a service that serves.
 fn of_service(hub: &Hub, name: &str, page: impl FnOnce(&Service) -> Page) -> Page {
     match hub.directory.load().service(name) {
         Some(service) => page(service),

@@ -26,3 +26,4 @@ pub(super) use answer::{Outcome, Wish, answer, stream};
 pub use connections::page as connections_page;
 pub(super) use providers::Provider;
 pub(super) use resource::Resource;
+pub(super) use shapes::Withdrawn;

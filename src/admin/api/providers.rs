@@ -24,6 +24,7 @@ pub(in crate::admin) struct Provider {
     answered_seconds_ago: Option<f64>,
     /// When it is asked again; none: it is not asked, or is asked right now.
     next_seconds: Option<f64>,
+    /// Looks over the network that have failed.
     errors: u64,
     error: Option<String>,
 }
@@ -35,7 +36,7 @@ impl Provider {
         standings: &BTreeMap<Place, Standing>,
         now: Instant,
     ) -> Vec<Self> {
-        let named = service.live.named.load();
+        let (named, refused) = (service.live.named.load(), service.live.refused.load());
         let of = |(index, supply): (usize, &Supply)| {
             let provider = &supply.provider;
             let standing = standings.get(&(service.name.clone(), index));
@@ -51,7 +52,9 @@ impl Provider {
                     .and_then(|standing| standing.next_at)
                     .map(|at| seconds(at.saturating_duration_since(now))),
                 errors: standing.map_or(0, |standing| standing.errors),
-                error: standing.and_then(|standing| standing.error.clone()),
+                error: standing
+                    .and_then(|standing| standing.error.clone())
+                    .or_else(|| refused.get(&index).cloned()),
             }
         };
         let providers = service.spec.remotes.providers.iter().enumerate();

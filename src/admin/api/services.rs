@@ -28,6 +28,8 @@ pub(super) struct Short {
     active_set: Vec<SocketAddr>,
     footing: &'static str,
     is_asleep: bool,
+    /// It is in the configuration no more, or the process stops: its connections may finish.
+    is_leaving: bool,
     connections: u64,
     /// Clients of those that wait for a place at a backend.
     queued: u64,
@@ -107,16 +109,17 @@ pub(super) fn some(directory: &Directory, asked: &Asked) -> Told {
     }
     let short = |service: &Arc<Service>| {
         let listen_addrs = listening.remove(&service.live.id).unwrap_or_default();
-        Short::of(service, listen_addrs)
+        Short::of(service, (listen_addrs, is_leaving(directory, service)))
     };
-    let all = directory.services.iter();
+    let leaving = directory.leaving();
+    let all = directory.services.iter().chain(&leaving);
     let matching: Vec<_> = all
         .filter(|one| one.name.as_str().contains(&asked.contains))
         .collect();
     let told = matching.iter().skip(asked.offset).take(asked.limit);
     Told {
         services: told.copied().map(short).collect(),
-        total: directory.services.len(),
+        total: directory.services.len() + leaving.len(),
         matching: matching.len(),
     }
 }
@@ -146,12 +149,15 @@ pub(super) fn one(
     let switches = SwitchReason::ALL.iter().zip(&live.counts.switches);
     let record = live.record.load();
     Long {
-        short: Short::of(service, listens.map(|one| one.bound).collect()),
+        short: Short::of(
+            service,
+            (
+                listens.map(|one| one.bound).collect(),
+                is_leaving(directory, service),
+            ),
+        ),
         members,
-        withdrawn_candidates: admin
-            .withdrawn()
-            .map(|(addr, state)| Withdrawn::of(addr, name_of(&addr), state))
-            .collect(),
+        withdrawn_candidates: Withdrawn::all(service),
         known,
         answering,
         switches: switches
@@ -162,8 +168,13 @@ pub(super) fn one(
     }
 }
 
+fn is_leaving(directory: &Directory, service: &Service) -> bool {
+    let serving = directory.service(service.name.as_str());
+    serving.is_none_or(|serving| serving.live.id != service.live.id)
+}
+
 impl Short {
-    fn of(service: &Service, listen_addrs: Vec<SocketAddr>) -> Self {
+    fn of(service: &Service, (listen_addrs, is_leaving): (Vec<SocketAddr>, bool)) -> Self {
         let live = &service.live;
         let active = live.active.load();
         Self {
@@ -172,6 +183,7 @@ impl Short {
             active_set: active.backends.iter().map(|backend| backend.addr).collect(),
             footing: footing(active.footing),
             is_asleep: live.slumber.load().is_asleep(),
+            is_leaving,
             connections: live.connections(),
             queued: live.queued(),
             full: active.full(),

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::admin::page::Page;
 use crate::scorer::score::Score;
-use crate::service::AdminState;
+use crate::service::{AdminState, Service};
 
 /// Seconds, to a millisecond.
 pub(super) fn seconds(time: Duration) -> f64 {
@@ -70,18 +70,21 @@ impl Parts {
 
 /// A candidate that somebody has taken out.
 #[derive(Debug, Serialize)]
-pub(super) struct Withdrawn {
+pub(in crate::admin) struct Withdrawn {
     pub(super) addr: SocketAddr,
     pub(super) name: Option<String>,
     pub(super) state: &'static str,
 }
 
 impl Withdrawn {
-    pub(super) fn of(addr: SocketAddr, name: Option<String>, state: AdminState) -> Self {
-        Self {
+    /// All of a service.
+    pub(in crate::admin) fn all(service: &Service) -> Vec<Self> {
+        let (states, list) = (service.live.admin.load(), service.live.candidates.load());
+        let one = |(addr, state): (SocketAddr, AdminState)| Self {
             addr,
-            name,
+            name: list.name_of(&addr).map(str::to_owned),
             state: state.label(),
-        }
+        };
+        states.withdrawn().map(one).collect()
     }
 }
