@@ -22,7 +22,7 @@ mod server;
 mod support;
 
 use browser::Browser;
-use server::programs;
+use server::{Server, free_addr, programs};
 use support::{Forwarder, echo_on, wait_for};
 
 const WIDTHS: [u32; 3] = [360, 800, 1600];
@@ -106,6 +106,61 @@ fn both_views_fit_and_are_in_order_at_every_width_in_both_themes() {
                 assert!(wrong.is_empty(), "{view} {language} {theme}: {wrong:#?}");
             }
         }
+        assert!(browser.complaints().is_empty(), "{:#?}", browser.complaints());
+    }
+}
+
+/// Two forwarders that share, each of which tells of the other; once their Redis has gone, it says so.
+#[test]
+fn the_fleet_is_shown_in_both_languages_and_what_is_wrong_with_it() {
+    let test = "the_fleet_is_shown_in_both_languages_and_what_is_wrong_with_it";
+    let Some([chromium, redis]) = programs(test, ["chromium", "redis-server"]) else {
+        return;
+    };
+    let folder = tempfile::TempDir::new().unwrap();
+    let addr = free_addr(1);
+    let mut command = std::process::Command::new(redis);
+    command
+        .current_dir(folder.path())
+        .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+        .args(["--port", &addr.port().to_string()]);
+    let redis = Server::start(command, addr, folder.path());
+    let backend = echo_on(std::net::Ipv4Addr::LOCALHOST).to_string();
+    let node = |name: &str| {
+        let cluster = json!({ "url": format!("redis://{addr}"), "name": "edges", "node": name, "vantage": "here", "interval": "1s" });
+        Forwarder::start(&json!({ "cluster": cluster }), &backend)
+    };
+    let (one, _other) = (node("node-a"), node("node-b"));
+    wait_for("they know each other", || one.metric("cluster_nodes") > 0.5);
+    let mut browsers = [("en-US", "Last spoke", "this one"), ("zh-CN", "上次联络", "本机")].map(|(language, column, me)| {
+        let mut browser = Browser::start(&chromium, language);
+        browser.open(&format!("http://{}/", one.metrics_addr()));
+        browser.wait_for("document.querySelectorAll('#fleet tbody tr').length === 2");
+        browser.wait_for("Number(document.documentElement.dataset.rounds) >= 2");
+        let text = browser.run("document.getElementById('fleet').innerText");
+        let text = text.as_str().unwrap();
+        for words in ["edges", "node-a", "node-b", "here", column, me] {
+            assert!(text.contains(words), "{language}: {words} in {text}");
+        }
+        // The one member of the one service is probed by one of both.
+        let probed = browser.run("[...document.querySelectorAll('#fleet tbody td:last-child')].map(one => Number(one.innerText)).sort().join()");
+        assert_eq!(probed, "0,1", "{language}");
+        for (width, theme) in WIDTHS.into_iter().flat_map(|width| THEMES.map(|theme| (width, theme))) {
+            browser.resize(width, theme);
+            let excess = browser.run("document.documentElement.scrollWidth - innerWidth");
+            assert!(excess.as_i64().unwrap() <= 0, "{language} {width}: {excess} pixels too wide");
+            if let Ok(folder) = std::env::var("SHOTS") {
+                browser.picture(&Path::new(&folder).join(format!("fleet-{language}-{width}-{theme}.png")));
+            }
+        }
+        let wrong = examined(&mut browser);
+        assert!(wrong.is_empty(), "{language}: {wrong:#?}");
+        browser
+    });
+    drop(redis);
+    for browser in &mut browsers {
+        browser.wait_for("document.querySelector('#fleet .tag.bad') !== null");
+        browser.wait_for("document.querySelector('#fleet p[lang=en]').innerText !== ''");
         assert!(browser.complaints().is_empty(), "{:#?}", browser.complaints());
     }
 }

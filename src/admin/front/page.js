@@ -31,6 +31,7 @@ good: "good",
 last_good: "last good set",
 best_scored: "best there are",
 asleep: "asleep",
+leaving: "leaving",
 no_members: "no members",
 full: "full",
 hint_last_good: "No candidate passes the threshold; the last set that did stays in use.",
@@ -111,6 +112,13 @@ to_backend: "To backend",
 to_client: "To client",
 oldest: "The {0} oldest of {1} in all services.",
 oldest_here: "Those of this service among the {0} oldest of {1} in all services.",
+fleet: "Fleet",
+node: "Forwarder",
+vantage: "Vantage",
+link_down: "link down",
+spoke: "Last spoke",
+probes: "Members it probes",
+this_one: "this one",
 events: "Events",
 events_note: "Newest first; what happened before this page was opened as well, up to 1,000.",
 since_hint: "Times are this device's.",
@@ -141,8 +149,6 @@ language: "中文",
 foot: "version {0}, process {1}, started {2}. The API behind this page: {3}",
 ev_switch: "Active set changed ({0}): in {1}; out {2}; mean score {3} → {4}",
 ev_footing_good: "Candidates pass the threshold again",
-ev_footing_last_good: "No candidate passes the threshold; the last good set stays",
-ev_footing_best_scored: "No candidate passes the threshold; the best there are serve",
 ev_sleep: "Asleep: nobody has used it for long",
 ev_wake: "Awake",
 ev_link_down: "Our own link seems to be down: {0} that used to answer fail",
@@ -163,16 +169,6 @@ sw_fallback: "nobody passes",
 sw_resize: "the set was made smaller",
 sw_withdrawn: "a member was taken out by hand",
 sw_tier: "a higher tier passes again",
-why_withdrawn: "taken out by hand",
-why_delisted: "no longer on the list",
-why_distrusted: "its connects are not believed: it fails clients, or answers checks wrongly",
-why_below_threshold: "score under the threshold",
-why_surplus: "the set has become smaller",
-why_behind: "a higher tier passes",
-why_recalled: "known only from before, not asked since",
-why_unconfirmed: "not enough answers yet to be believed",
-why_lost: "weighed against the present set, which stays (margin or debounce)",
-why_outranked: "all places go to others",
 pause_link_down: "Our own link is down: nothing is chosen until it is back.",
 pause_asleep: "The service is asleep: nothing is chosen until a client wakes it.",
 rules: "Rules: {0} members, at least {1} points and {2} answers; a better set must gain {3} points (or be sooner by {4}), and last {5}.",
@@ -210,6 +206,7 @@ good: "正常",
 last_good: "沿用上一组",
 best_scored: "勉强可用",
 asleep: "休眠",
+leaving: "正在退出",
 no_members: "没有成员",
 full: "已满",
 hint_last_good: "没有候选达到门槛,继续使用上一组达标的成员。",
@@ -290,6 +287,13 @@ to_backend: "发往后端",
 to_client: "发往客户端",
 oldest: "所有服务共 {1} 个连接,这里是最早的 {0} 个。",
 oldest_here: "所有服务 {1} 个连接中最早的 {0} 个里,属于本服务的。",
+fleet: "集群",
+node: "转发器",
+vantage: "观测点",
+link_down: "网络中断",
+spoke: "上次联络",
+probes: "负责探测的成员",
+this_one: "本机",
 events: "事件",
 events_note: "最新的在前;包括打开本页之前发生的,最多 1000 条。",
 since_hint: "时间为本设备的时间。",
@@ -320,8 +324,6 @@ language: "English",
 foot: "版本 {0},进程 {1},启动于 {2}。本页背后的 API:{3}",
 ev_switch: "活动集更换({0}):加入 {1};退出 {2};平均得分 {3} → {4}",
 ev_footing_good: "又有候选达到门槛",
-ev_footing_last_good: "没有候选达到门槛,沿用上一组",
-ev_footing_best_scored: "没有候选达到门槛,暂用最好的",
 ev_sleep: "休眠:很久无人使用",
 ev_wake: "唤醒",
 ev_link_down: "本机网络似乎断了:{0} 个平时有应答的地址失败",
@@ -342,16 +344,6 @@ sw_fallback: "无人达标",
 sw_resize: "成员数调小",
 sw_withdrawn: "成员被手动摘除",
 sw_tier: "更高一级恢复",
-why_withdrawn: "被手动摘除",
-why_delisted: "已不在名单中",
-why_distrusted: "连接不可信:对客户端失败,或检查应答有误",
-why_below_threshold: "得分低于门槛",
-why_surplus: "活动集变小了",
-why_behind: "更高一级有达标者",
-why_recalled: "只有以前的数据,之后尚未探测",
-why_unconfirmed: "应答次数不足,尚未确认",
-why_lost: "与现有一组比较后,现有一组留用(差距或防抖)",
-why_outranked: "名额给了更好的",
 pause_link_down: "本机网络断开:恢复之前不作选择。",
 pause_asleep: "服务休眠:客户端唤醒之前不作选择。",
 rules: "规则:{0} 个成员,至少 {1} 分、{2} 次应答;更好的一组须高出 {3} 分(或延迟低 {4}),并持续 {5}。",
@@ -364,6 +356,19 @@ st_closing: "关闭中",
 via_warm: "预热",
 via_dialled: "新建",
 // end
+// In English stands what the forwarder says itself.
+why_withdrawn: "被手动摘除",
+why_delisted: "已不在名单中",
+why_distrusted_clients: "连接不可信:对客户端失败",
+why_distrusted_checks: "连接不可信:检查应答有误",
+why_distrusted_both: "连接不可信:对客户端失败,检查应答也有误",
+why_below_threshold: "得分低于门槛",
+why_surplus: "活动集变小了",
+why_behind: "更高一级有达标者",
+why_recalled: "只有以前的数据,之后尚未探测",
+why_unconfirmed: "应答次数不足,尚未确认",
+why_lost: "与现有一组比较后,现有一组留用(差距或防抖)",
+why_outranked: "名额给了更好的",
 },
 };
 let lang = sessionStorage.getItem("lang") || ((navigator.languages || [navigator.language])[0] || "en").toLowerCase().slice(0, 2);
@@ -378,7 +383,7 @@ const word = (family, name) => WORDS[lang][family + "_" + name] || name;
 
 // ---- values in words
 const number = (value, digits = 0) =>
-	value.toLocaleString(lang === "zh" ? "zh-CN" : "en", { maximumFractionDigits: digits, minimumFractionDigits: digits });
+	value.toLocaleString(LOCALES[lang], { maximumFractionDigits: digits, minimumFractionDigits: digits });
 const ms = (value) => ((value ?? null) === null ? "–" : number(value, value < 10 ? 2 : value < 100 ? 1 : 0) + " ms");
 const percent = (share) => (share === null ? "–" : number(share * 100, share > 0 && share < 0.1 ? 1 : 0) + " %");
 const UNITS = { en: [" s", " min", " h", " d"], zh: [" 秒", " 分钟", " 小时", " 天"] };
@@ -396,6 +401,8 @@ function bytes(count) {
 	while (count >= 1000 && at < names.length - 1) { count /= 1000; at += 1; }
 	return number(count, at && count < 100 ? 1 : 0) + " " + names[at];
 }
+const $ = (id) => document.getElementById(id);
+const LOCALES = { en: "en", zh: "zh-CN" };
 /** The first of many. */
 const some = (values, most) => values.slice(0, most).join(", ") + (values[most] ? ", …" : "");
 const list = (values) => some(values, 12) || t("nobody");
@@ -442,23 +449,25 @@ function become(old, fresh) {
 	}
 }
 function show(id, ...kids) {
-	const old = document.getElementById(id), focused = document.activeElement;
+	const old = $(id), focused = document.activeElement;
 	const fresh = old.cloneNode(false);
 	fresh.append(...kids.flat(2).filter(Boolean));
 	become(old, fresh);
 	if (focused && focused !== document.activeElement && focused.isConnected) focused.focus();
 }
 
-/** A table, if it has rows; cells come as [class, content, attributes]. Roles are said, for narrow screens lay it out otherwise. */
-function table(label, columns, rows) {
+/** A table, if it has rows. Columns are words, with the classes of their cells behind them. Roles are said, for narrow screens lay it out otherwise. */
+function table(name, columns, rows) {
 	if (!rows.length) return h("p", null, t("none_yet"));
-	const cell = ([kind, content, more], at) =>
-		h("td" + (kind ? "." + kind.split(" ").join(".") : ""), { role: "cell", "data-l": columns[at][0], ...more }, content);
-	const head = columns.map(([name, kind]) => h("th" + (kind ? "." + kind : ""), { role: "columnheader", scope: "col" }, name));
-	return h("div.wide", { tabindex: 0, role: "group", "aria-label": label }, h("table", { role: "table", "aria-label": label },
+	const all = columns.split(" ").map((one) => one.split("."));
+	const cell = (content, at) => h(["td", ...all[at].slice(1)].join("."), { role: "cell", "data-l": t(all[at][0]) }, content);
+	const head = all.map(([key, kind]) => h("th" + (kind === "num" ? ".num" : ""), { role: "columnheader", scope: "col" }, t(key)));
+	return h("div.wide", { tabindex: 0, role: "group", "aria-label": t(name) }, h("table", { role: "table", "aria-label": t(name) },
 		h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, head)),
-		h("tbody", { role: "rowgroup" }, rows.map(([key, cells]) => h("tr", { role: "row", "data-k": key }, cells.map(cell))))));
+		h("tbody", { role: "rowgroup" }, rows.map(([key, cells]) => h("tr", { role: "row", "data-k": key }, all.map((_, at) => cell(cells[at], at)))))));
 }
+const soft = (...kids) => h("span.soft.small", null, kids);
+const note = (...kids) => h("p.small.soft", null, kids);
 const button = (act, words, more, kind = "") => h("button" + kind, { type: "button", "data-act": act, ...more }, words);
 function pager(name, from, shown, total) {
 	if (total <= ROWS) return null;
@@ -467,13 +476,13 @@ function pager(name, from, shown, total) {
 		button("page", t("previous"), { "data-page": name, "data-by": -1, disabled: from <= 0 }),
 		button("page", t("next"), { "data-page": name, "data-by": 1, disabled: from + shown >= total }));
 }
-const section = (key, title, more, ...kids) =>
-	h("section", { "data-k": key, id: key, "aria-label": title }, h("div.bar", null, h("h2", null, title), more), kids);
+const section = (key, more, ...kids) =>
+	h("section", { "data-k": key, id: key, "aria-label": t(key) }, h("div.bar", null, h("h2", null, t(key)), more), kids);
 
 // ---- what is known
 const S = {
 	token: sessionStorage.getItem("token") || "",
-	status: null, services: null, one: null, explained: null, space: null, candidates: null, connections: null,
+	status: null, services: null, one: null, explained: null, space: null, candidates: null, connections: null, fleet: null,
 	events: [], seen: 0, error: null, byName: false,
 	route: null, offset: { services: 0, members: 0 }, filter: "",
 	sort: "score", prefix: "", limit: FIRST_ROWS, cell: -1, history: new Map(), round: 0,
@@ -501,7 +510,10 @@ const at = (name, what = "") => "services/" + encodeURIComponent(name) + what;
 async function look() {
 	const route = S.route, nth = (n) => S.round % n === 0;
 	const still = () => S.route === route;
-	if (nth(5) || !S.status) S.status = await call("status");
+	if (nth(5) || !S.status) {
+		S.status = await call("status");
+		S.fleet = S.status.fleet && (await call("fleet"));
+	}
 	const news = (await call("events?since=" + S.seen)).events;
 	if (news.length) {
 		// A new process begins to count anew.
@@ -574,7 +586,7 @@ function step(most, count) {
 const SPANS = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1800];
 /** Lines over time with axes and a unit; series are [class, points], points are [seconds before now, value or null]. */
 function chart(label, series, unit, marks, whole) {
-	const width = Math.max(270, document.getElementById("main").clientWidth / (innerWidth < 1100 ? 1 : 2) - 58);
+	const width = Math.max(270, $("main").clientWidth / (innerWidth < 1100 ? 1 : 2) - 58);
 	const height = 190, left = 52, right = 12, top = 20, bottom = 24;
 	const values = series.flatMap(([, points]) => points.map(([, value]) => value)).filter((value) => value !== null);
 	const length = Math.max(30, ...series.flatMap(([, points]) => points.map(([ago]) => ago)));
@@ -624,14 +636,14 @@ function charts(one) {
 	const latency = drawn.map((member, nth) => ["l" + nth, line(value(member.addr))]);
 	const has = kept.length && latency.some(([, points]) => points.some(([, got]) => got !== null));
 	return h("div.cols.two", { "data-k": "charts" },
-		section("latency", t("latency_over"), null,
+		section("latency_over", null,
 			has ? chart(t("latency_over"), latency, "ms", marks, false) : h("p.soft", null, t("chart_wait")),
 			h("ul.key", null, drawn.map((member, nth) => h("li", null, swatch("l" + nth), h("span.mono", null, member.addr), " ", ms(member.latency_ms)))),
-			h("p.small.soft", null, t("chart_note", span(PERIOD / 1000)), " ",
+			note(t("chart_note", span(PERIOD / 1000)), " ",
 				one.members.length > DRAWN ? t("chart_some", DRAWN, number(one.members.length)) + " " : "", marks.length ? t("chart_marks") : "")),
-		section("load", t("connections_over"), null,
+		section("connections_over", null,
 			kept.length ? chart(t("connections_over"), [["l3", line((point) => point.connections)]], t("connections"), marks, true) : null,
-			h("p.small.soft", null, t("chart_conn_note"))));
+			note(t("chart_conn_note"))));
 }
 
 // ---- the searched space
@@ -639,7 +651,7 @@ const CELL = 26;
 let cellsAcross = 1;
 function heat() {
 	const space = S.space, parts = space.prefixes;
-	const width = Math.max(240, document.getElementById("main").clientWidth - 36);
+	const width = Math.max(240, $("main").clientWidth - 36);
 	cellsAcross = Math.max(4, Math.floor(width / CELL));
 	const best = parts.map((part) => part.best_latency_ms).filter((value) => value !== null);
 	const low = Math.min(...best), high = Math.max(...best);
@@ -665,8 +677,8 @@ function heat() {
 	const about = space.is_searched ? t("heat_model", number(known), number(space.listed), span(space.made_seconds_ago)) : t("heat_board");
 	const ranges = best.length ? (spread ? [0, 1, 2, 3, 4] : [0]).map((nth) => [`q${nth}`, spread ? `${ms(edge(nth))} – ${ms(edge(nth + 1))}` : ms(low)]) : [];
 	const rows = Math.ceil(parts.length / cellsAcross);
-	return section("heat", t("heat"), null,
-		h("p.small.soft", null, about + " " + t("heat_note", number(parts.length))),
+	return section("heat", null,
+		note(about + " " + t("heat_note", number(parts.length))),
 		parts.length ? h("svg.heat", { viewBox: `0 0 ${width} ${rows * CELL + 2}`, role: "listbox", "aria-label": t("heat") }, parts.map(cell)) : h("p", null, t("none_yet")),
 		h("ul.key", null, ranges.concat([["q-none", t("heat_none")], ["q-unknown", t("heat_unknown")]]).map(([of, text]) => h("li", null, square(of), text))),
 		h("div.note", null, chosen
@@ -699,24 +711,24 @@ function score(row, most) {
 }
 const scoreKey = (most) => h("div", null,
 	h("ul.key", null, PARTS.map((part, nth) => h("li", null, square("p" + nth), t(part)))),
-	h("p.small.soft", null, t("parts_note", most)));
+	note(t("parts_note", most)));
 
 const STATES = { ready: "good", drain: "warn", maintenance: "bad" };
 const tag = (kind, name) => h("span.tag." + kind, null, t(name));
 const stateTag = (state) => (state === "ready" ? null : tag(STATES[state], state));
-const who = (row, ...tags) => ["head addr mono", [row.addr, " ", row.name, " ", stateTag(row.state), tags]];
+const who = (row, ...tags) => [row.addr, " ", row.name, " ", stateTag(row.state), tags];
 function actions(row) {
-	if (!mayWrite()) return null;
 	const one = (act) => button("steer", t(act), { "data-to": act, "data-addr": row.addr, title: t(act + "_hint"), "aria-label": `${t(act)} ${row.addr}` });
 	const all = row.state === "ready" ? ["drain", "maintenance", "probe"] : row.state === "drain" ? ["ready", "probe"] : ["ready"];
 	return all.map(one);
 }
-const withActions = (columns) => (mayWrite() ? columns.concat([[t("actions")]]) : columns);
-const actionCell = (row) => (mayWrite() ? [["acts", actions(row)]] : []);
+/** Columns of candidates; what may be done with one stands last, for those who may. */
+const withActions = (columns) => "address.head.addr.mono" + columns + (mayWrite() ? " actions.acts" : "");
 
 // ---- views
 const footing = (one) => {
 	if (!one.active_set.length) return ["bad", "no_members"];
+	if (one.is_leaving) return ["idle", "leaving"];
 	if (one.is_asleep) return ["idle", "asleep"];
 	return [{ good: "good", last_good: "warn", best_scored: "bad" }[one.footing], one.footing];
 };
@@ -728,14 +740,14 @@ const stat = (name, value) => h("div", null, h("dt", null, name), h("dd", null, 
 function overview() {
 	const all = S.services;
 	const rows = all.services.map((one) => [one.name, [
-		["head", h("a", { href: "#/" + one.name }, one.name)], ["", tagOf(one)],
-		["num", number(one.active_set.length)], ["num", crowd(one)], ["num", number(one.candidates)],
-		["mono", some(one.listen_addrs, 3) || "–"]]]);
+		h("a", { href: "#/" + one.name }, one.name), tagOf(one),
+		number(one.active_set.length), crowd(one), number(one.candidates),
+		some(one.listen_addrs, 3) || "–"]]);
 	const filter = h("label.small", null, h("span.soft", null, t("filter"), " "), h("input", { type: "search", id: "filter", size: 14, maxlength: 32, pattern: "[a-z0-9_\\-]*" }));
 	return [
-		section("services", t("services"), [h("span.grow"), all.total > 8 ? filter : null, pager("services", S.offset.services, all.services.length, all.matching)],
-			table(t("services"), [[t("service")], [t("state")], [t("members"), "num"], [t("connections"), "num"], [t("candidates"), "num"], [t("listens")]], rows)),
-		connections(null), events(null)];
+		section("services", [h("span.grow"), all.total > 8 ? filter : null, pager("services", S.offset.services, all.services.length, all.matching)],
+			table("services", "service.head state members.num connections.num candidates.num listens.mono", rows)),
+		connections(null), fleet(), events(null)];
 }
 
 /** Connections; where there is a limit, of how many. */
@@ -744,45 +756,42 @@ function membersSection(one) {
 	const from = Math.min(S.offset.members, Math.max(0, one.members.length - 1));
 	const shown = one.members.slice(from, from + ROWS), most = scale(shown);
 	const rows = shown.map((row) => [row.addr, [
-		who(row), ["", score(row, most)], ["num", ms(row.latency_ms)], ["num", taken(row)],
-		["num", `${number(row.warm)} / ${number(row.target)}`], ["num", number(row.requests)], ["num", span(row.member_seconds)], ...actionCell(row)]]);
-	const columns = withActions([[t("address")], [t("score")], [t("latency"), "num"], [t("connections"), "num"], [t("warm"), "num"], [t("requests"), "num"], [t("member_for"), "num"]]);
-	return section("members", t("members"), [h("span.grow"), pager("members", from, shown.length, one.members.length)],
-		table(t("members"), columns, rows), rows.length ? scoreKey(most) : null,
+		who(row), score(row, most), ms(row.latency_ms), taken(row),
+		`${number(row.warm)} / ${number(row.target)}`, number(row.requests), span(row.member_seconds), actions(row)]]);
+	return section("members", [h("span.grow"), pager("members", from, shown.length, one.members.length)],
+		table("members", withActions(" score latency.num connections.num warm.num requests.num member_for.num"), rows), rows.length ? scoreKey(most) : null,
 		one.withdrawn_candidates.length ? h("div", null, h("h3", null, t("withdrawn")),
-			table(t("withdrawn"), withActions([[t("address")]]),
-				one.withdrawn_candidates.slice(0, 200).map((row) => ["out" + row.addr, [who(row), ...actionCell(row)]]))) : null);
+			table("withdrawn", withActions(""), one.withdrawn_candidates.slice(0, 200).map((row) => ["out" + row.addr, [who(row), actions(row)]]))) : null);
 }
 
 function why() {
 	const said = S.explained, rules = said.rules;
 	const english = lang === "en";
 	const rows = said.others.map((row) => [row.addr, [
-		who(row), ["num", number(row.score, 1)], ["num", ms(row.latency_ms)],
-		["text", english ? row.text : word("why", row.reason)], ["text", row.change ? h("span", { lang: "en" }, row.change) : "–"]]]);
+		who(row), number(row.score, 1), ms(row.latency_ms),
+		english ? row.text : word("why", row.distrust ? row.reason + "_" + row.distrust : row.reason), row.change ? h("span", { lang: "en" }, row.change) : "–"]]);
 	const words = said.text.map((line) => h("p", { lang: "en" }, line));
-	return section("why", t("why"), null,
+	return section("why", null,
 		said.pause ? h("p", null, word("pause", said.pause)) : null,
 		english ? words : h("details", null, h("summary", null, t("original")), words),
-		rules ? h("p.small.soft", null, t("rules", rules.active_set_size, number(rules.min_score_threshold), rules.confirm_probes,
+		rules ? note(t("rules", rules.active_set_size, number(rules.min_score_threshold), rules.confirm_probes,
 			number(rules.score_improvement_threshold), percent(rules.latency_improvement_ratio), span(rules.debounce_seconds))) : null,
 		rows.length ? [h("h3", null, t("why_out")),
-			table(t("why_out"), [[t("address")], [t("score"), "num"], [t("latency"), "num"], [t("reason")], [t("change")]], rows)] : null);
+			table("why_out", "address.head.addr.mono score.num latency.num reason.text change.text", rows)] : null);
 }
 
 function candidates() {
 	const told = S.candidates, most = scale(told.candidates);
 	const rows = told.candidates.map((row) => [row.addr, [
 		who(row, row.is_member && tag("good", "member"), !row.is_trusted && tag("bad", "distrusted"), row.is_recalled && tag("idle", "recalled")),
-		["", score(row, most)], ["num", ms(row.latency_ms)], ["num", ms(row.jitter_ms)],
-		["num", `${number(row.answers)} / ${percent(row.success_rate)}`], ["num", t("ago", span(row.sample_seconds_ago))], ...actionCell(row)]]);
-	const columns = withActions([[t("address")], [t("score")], [t("latency"), "num"], [t("jitter"), "num"], [t("success_rate"), "num"], [t("sampled"), "num"]]);
+		score(row, most), ms(row.latency_ms), ms(row.jitter_ms),
+		`${number(row.answers)} / ${percent(row.success_rate)}`, t("ago", span(row.sample_seconds_ago)), actions(row)]]);
 	const option = (name) => h("option", { value: name, selected: name === S.sort }, word("sort", name));
-	return section("candidates", t("candidates"), [
-		h("span.soft.small", null, t("matching", number(told.matching), number(told.known))), h("span.grow"),
+	return section("candidates", [
+		soft(t("matching", number(told.matching), number(told.known))), h("span.grow"),
 		h("label.small", null, h("span.soft", null, t("sort"), " "), h("select", { id: "sort" }, ["score", "latency", "age", "addr"].map(option))),
 		h("input", { type: "search", id: "prefix", size: 22, placeholder: t("prefix"), "aria-label": t("prefix"), spellcheck: "false" })],
-		table(t("candidates"), columns, rows),
+		table("candidates", withActions(" score latency.num jitter.num success_rate.num sampled.num"), rows),
 		told.matching > rows.length && S.limit < 1000 ? button("more", t("more"), null) : null);
 }
 
@@ -791,13 +800,26 @@ function connections(name) {
 	if (!told) return null;
 	const all = told.connections, mine = name === null ? all : all.filter((row) => row.service === name);
 	const rows = mine.map((row) => [`${row.client}>${row.listener}`, [
-		["head addr mono", row.client], ...(name === null ? [["", row.service]] : []), ["addr mono", [row.backend || "–", " ", row.backend_name]],
-		["", row.via ? word("via", row.via) : "–"], ["", word("st", row.stage)], ["num", span(row.age_seconds)], ["num", span(row.idle_seconds)],
-		["num", bytes(row.bytes_to_backend)], ["num", bytes(row.bytes_to_client)]]]);
-	const columns = [[t("client")], ...(name === null ? [[t("service")]] : []), [t("backend")], [t("via")], [t("stage")], [t("age"), "num"], [t("idle"), "num"], [t("to_backend"), "num"], [t("to_client"), "num"]];
+		row.client, ...(name === null ? [row.service] : []), [row.backend || "–", " ", row.backend_name],
+		row.via ? word("via", row.via) : "–", word("st", row.stage), span(row.age_seconds), span(row.idle_seconds),
+		bytes(row.bytes_to_backend), bytes(row.bytes_to_client)]]);
+	const columns = `client.head.addr.mono${name === null ? " service" : ""} backend.addr.mono via stage age.num idle.num to_backend.num to_client.num`;
 	const words = name === null || all.length === mine.length ? "oldest" : "oldest_here";
-	return section("connections", t("connections"), h("span.soft.small", null, t(words, number(all.length), number(told.total))),
-		table(t("connections"), columns, rows.slice(0, ROWS)));
+	return section("connections", soft(t(words, number(all.length), number(told.total))),
+		table("connections", columns, rows.slice(0, ROWS)));
+}
+
+/** Who shares what it knows; the nodes of before, where no exchange succeeds. */
+function fleet() {
+	const told = S.fleet;
+	if (!told) return null;
+	const probed = told.services.flatMap((one) => one.members);
+	const row = (one, ...tags) => [one.id, [[one.node || one.id, " ", tags], one.vantage, (one.spoke_seconds_ago ?? -1) >= 0 ? t("ago", span(one.spoke_seconds_ago)) : "–",
+		number(probed.filter((member) => member.id === one.id).length)]];
+	const others = told.nodes.slice(0, ROWS).map((one) => row(one, one.link === "down" && tag("bad", "link_down")));
+	return section("fleet", [soft(told.cluster), told.is_connected ? tag("good", "live") : tag("bad", "offline"), told.nodes.length > ROWS && soft(t("rows", 1, ROWS, number(told.nodes.length)))],
+		told.is_connected || !told.last_failure ? null : h("p", { lang: "en" }, told.last_failure.message),
+		table("fleet", "node.head vantage spoke.num probes.num", [row(told.me, tag("idle", "this_one")), ...others]));
 }
 
 /** What an event says; by its own words where a newer forwarder tells of something else. */
@@ -805,7 +827,7 @@ function said(event) {
 	const d = event.details;
 	switch (event.kind) {
 		case "switch": return t("ev_switch", word("sw", d.reason), list(d.joined), list(d.left), number(d.mean_before, 1), number(d.mean_after, 1));
-		case "footing": return word("ev_footing", d.footing);
+		case "footing": return d.footing === "good" ? t("ev_footing_good") : word("hint", d.footing);
 		case "sleep": return d.is_asleep ? t("ev_sleep") : t("ev_wake");
 		case "link_down": return t("ev_link_down", d.failed);
 		case "link_back": return t("ev_link_back", span(d.after_seconds));
@@ -820,8 +842,8 @@ function said(event) {
 }
 function events(name) {
 	const mine = S.events.filter((event) => name === null || event.service === name || event.service === null).slice(0, ROWS);
-	const time = (event) => new Date(event.time).toLocaleString(lang === "zh" ? "zh-CN" : "en", { dateStyle: "short", timeStyle: "medium" });
-	return section("events", t("events"), h("span.soft.small", null, t("events_note"), " ", t("since_hint")),
+	const time = (event) => new Date(event.time).toLocaleString(LOCALES[lang], { dateStyle: "short", timeStyle: "medium" });
+	return section("events", soft(t("events_note"), " ", t("since_hint")),
 		mine.length ? h("ul.plain", null, mine.map((event) => h("li", { "data-k": "e" + event.number },
 			h("time", { datetime: event.time }, time(event)), h("span.tag", null, event.service || t("process")), " ", said(event)))) : h("p", null, t("none_yet")));
 }
@@ -838,7 +860,7 @@ function serviceView() {
 			h("dl.stats", null, stat(t("members"), number(one.members.length)), stat(t("connections"), crowd(one)),
 				stat(t("known"), `${number(one.known)} / ${number(one.candidates)}`), stat(t("answering"), number(one.answering)),
 				stat(t("evaluated"), one.evaluated_seconds_ago === null ? "–" : t("ago", span(one.evaluated_seconds_ago))))),
-		membersSection(one), charts(one), S.explained && why(), S.space && heat(), S.candidates && candidates(), connections(one.name), events(one.name)];
+		membersSection(one), charts(one), S.explained && why(), S.space && heat(), S.candidates && candidates(), connections(one.name), fleet(), events(one.name)];
 }
 
 function head() {
@@ -852,7 +874,7 @@ function head() {
 	return h("div.bar", null,
 		h("a.brand", { href: "#/" }, h("img", { src: "/icon.svg", alt: "" }), h("h1", null, "tcp-forwarder")),
 		h("span.live.small" + (S.error ? ".off" : ""), null, S.error ? t("offline") : t("live")),
-		status ? h("span.soft.small", null, t("up_for", span(status.uptime_seconds))) : null,
+		status ? soft(t("up_for", span(status.uptime_seconds))) : null,
 		h("span.grow"), login(), button("language", t("language"), { lang: lang === "zh" ? "en" : "zh" }));
 }
 function foot() {
@@ -864,7 +886,7 @@ function foot() {
 		last ? h("p", null, `${t("last_reload")}: ${word("reload", last.result)}. `, last.changes.concat(last.errors.map((one) => `${one.key}: ${one.message}`)).join("; "), status.restart_needed ? " — " + t("restart_needed") : "") : null];
 }
 function render() {
-	document.documentElement.lang = lang === "zh" ? "zh-CN" : "en";
+	document.documentElement.lang = LOCALES[lang];
 	document.title = (S.route ? S.route + " · " : "") + t("title");
 	const view = S.route === null ? S.services && overview() : S.one && S.one.name === S.route ? serviceView() : null;
 	show("top", head());
@@ -876,8 +898,8 @@ function render() {
 let saying = null;
 function say(words, isBad, undo) {
 	clearTimeout(saying);
-	document.getElementById("say").replaceChildren(h("div.bar" + (isBad ? ".bad" : ""), null, words, undo ? button("steer", t("undo"), undo) : null));
-	saying = setTimeout(() => document.getElementById("say").replaceChildren(), 8000);
+	$("say").replaceChildren(h("div.bar" + (isBad ? ".bad" : ""), null, words, undo ? button("steer", t("undo"), undo) : null));
+	saying = setTimeout(() => $("say").replaceChildren(), 8000);
 }
 async function act(work) {
 	try {
@@ -895,14 +917,14 @@ async function steer(to, addr) {
 	say(t("done_state", addr, t(to)), false, answer.was === to ? null : { "data-to": answer.was, "data-addr": addr });
 }
 function askToken() {
-	const dialog = document.getElementById("ask");
-	dialog.replaceChildren(h("form", { method: "dialog" }, h("h2", { id: "ask-title" }, t("token_title")), h("p.small.soft", null, t("token_note")),
+	const dialog = $("ask");
+	dialog.replaceChildren(h("form", { method: "dialog" }, h("h2", { id: "ask-title" }, t("token_title")), note(t("token_note")),
 		h("input", { type: "password", id: "token", autocomplete: "off", required: true, "aria-labelledby": "ask-title" }),
 		h("div.bar", null, h("button.main", { type: "submit", value: "ok" }, t("ok")), button("close", t("cancel")))));
 	dialog.showModal();
 }
-document.getElementById("ask").addEventListener("submit", async () => {
-	const typed = document.getElementById("token");
+$("ask").addEventListener("submit", async () => {
+	const typed = $("token");
 	S.token = typed.value;
 	typed.value = "";
 	try {
@@ -922,13 +944,13 @@ const ACTS = {
 	more: () => { S.limit = Math.min(1000, S.limit * 2); act(async () => {}); },
 	language: () => { lang = lang === "zh" ? "en" : "zh"; sessionStorage.setItem("lang", lang); render(); },
 	token: askToken,
-	close: () => document.getElementById("ask").close(),
+	close: () => $("ask").close(),
 	forget: () => { S.token = ""; sessionStorage.removeItem("token"); S.status = null; round(); },
 	steer: (on) => act(() => steer(on.dataset.to, on.dataset.addr)),
 	"probe-all": () => act(async () => { await call(at(S.route, "/probe"), "POST"); say(t("done_probe_all")); }),
 	reload: () => act(async () => { const done = await call("reload", "POST"); S.status = null; say(t("done_reload", (done.changes || []).join("; ") || t("nothing_changed"))); }),
 	cell: (on) => { S.cell = Number(on.dataset.cell); render(); },
-	prefix: (on) => { S.prefix = on.dataset.prefix; document.getElementById("prefix").value = S.prefix; act(async () => {}); document.getElementById("candidates").scrollIntoView(); },
+	prefix: (on) => { S.prefix = on.dataset.prefix; $("prefix").value = S.prefix; act(async () => {}); $("candidates").scrollIntoView(); },
 };
 document.addEventListener("click", (event) => {
 	const on = event.target.closest("[data-act]");
@@ -959,7 +981,7 @@ function go() {
 	render();
 	round();
 }
-addEventListener("hashchange", () => { go(); document.getElementById("main").focus(); scrollTo(0, 0); });
+addEventListener("hashchange", () => { go(); $("main").focus(); scrollTo(0, 0); });
 let sized = null;
 addEventListener("resize", () => { clearTimeout(sized); sized = setTimeout(render, 150); });
 go();

@@ -87,4 +87,18 @@ fn every_word_is_there_in_both_languages() {
         let key = behind.split('"').nth(1).unwrap_or_default();
         assert!(en.contains(key), "{key} is no word");
     }
+    // What sections and tables are called, and columns.
+    for (call, texts) in [("section(\"", 1), ("table(\"", 2)] {
+        for (_, behind) in script
+            .match_indices(call)
+            .map(|(place, _)| script.split_at(place))
+        {
+            let line = behind.lines().next().unwrap_or_default();
+            let named = line.split('"').skip(1).step_by(2).take(texts);
+            let columns = named.flat_map(|text| text.split(' ').filter(|column| !column.is_empty()));
+            for key in columns.filter_map(|column| column.split('.').next()) {
+                assert!(en.contains(key), "{key} is no word: {line}");
+            }
+        }
+    }
 }
