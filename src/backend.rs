@@ -47,6 +47,8 @@ pub struct Backend {
     pub scale_downs: AtomicU64,
     /// How long successful dials took.
     pub dial_durations: ConnectHistogram,
+    /// How long clients that had spoken first waited for its first byte.
+    pub first_bytes: ConnectHistogram,
     /// What its warm connections have taught.
     pub learned: Learned,
     /// One entry a reactor.
@@ -297,6 +299,7 @@ impl Backend {
             scale_ups: AtomicU64::new(0),
             scale_downs: AtomicU64::new(0),
             dial_durations: ConnectHistogram::new(&CONNECT_BOUNDS_MICROS),
+            first_bytes: ConnectHistogram::new(&CONNECT_BOUNDS_MICROS),
             learned: Learned::default(),
             shares: (0..reactors).map(|_| ReactorShare::default()).collect(),
         }

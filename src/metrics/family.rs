@@ -180,6 +180,8 @@ families! {
         "Connections of those that it has not finished: in use, warm and dialled.";
     DIAL_DURATION = Histogram "tcp_forwarder_dial_duration_seconds" SERVER,
         "Connect time of successful dials for clients and pools.";
+    FIRST_BYTE_DURATION = Histogram "tcp_forwarder_first_byte_duration_seconds" SERVER,
+        "Time from the last a client said to the first byte of its backend's first answer; not where the backend speaks first.";
     QUEUED_CONNECTIONS = Gauge "tcp_forwarder_queued_connections" SERVICE,
         "Client connections that wait for a place, for all backends have their max_connections.";
     QUEUE_DURATION = Histogram "tcp_forwarder_queue_duration_seconds" SERVICE,

@@ -310,4 +310,6 @@ fn pool(labels: [&str; 2], backend: &Backend, algorithm: Algorithm, output: &mut
     output.count(&family::LB_REQUESTS, &[name, algorithm.name(), addr], requests);
     let dials = connect_reading(&backend.dial_durations);
     output.histogram(&family::DIAL_DURATION, server, &dials);
+    let first_bytes = connect_reading(&backend.first_bytes);
+    output.histogram(&family::FIRST_BYTE_DURATION, server, &first_bytes);
 }

@@ -70,6 +70,7 @@ const SPECIFIED: &[(&str, &str)] = &[
     ("accept_paused_total", "service"),
     ("rescued_connections_total", "service"),
     ("dial_duration_seconds", "service,server"),
+    ("first_byte_duration_seconds", "service,server"),
     ("unserved_connections_total", "service"),
     ("checks_total", "service,result"),
     ("queued_connections", "service"),

@@ -48,6 +48,9 @@ impl Reactor {
                     tally.answered(waited);
                 }
                 if let Some(waited) = waited {
+                    if let Some(pool) = self.pools.get(attached.pool) {
+                        pool.backend.first_bytes.observe(waited);
+                    }
                     self.end_trial(attached.pool, waited);
                 }
             }

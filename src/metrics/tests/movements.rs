@@ -413,6 +413,11 @@ pub(super) const ALL: &[Movement] = &[
         "dial_duration_seconds_count{service=\"web\",server=\"127.0.0.2:80\"}",
         1.0,
     ),
+    (
+        |_, b| b.first_bytes.observe(Duration::from_secs(3)),
+        "first_byte_duration_seconds_count{service=\"web\",server=\"127.0.0.2:80\"}",
+        1.0,
+    ),
 ];
 
 #[test]
