@@ -1,6 +1,6 @@
 //! In which format a scrape is written, by what is asked for (pure).
 //!
-//! `Accept` of RFC 9110, 12.5.1. OpenMetrics is for those who name it; whoever takes everything gets the older format, which
+//! `Accept` of RFC 9110, 12.5.1. `OpenMetrics` is for those who name it; whoever takes everything gets the older format, which
 //! everybody reads.
 
 /// A text format of metrics.
@@ -9,7 +9,7 @@ pub enum Format {
     /// The Prometheus text format 0.0.4.
     #[default]
     Text,
-    /// OpenMetrics 1.0.0.
+    /// `OpenMetrics` 1.0.0.
     OpenMetrics,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! As [`Format::Text`] it writes byte for byte what the crate's own encoder writes, but faster: a label without special
 //! characters is not searched thrice, a count is written as the integer that it is, and nothing is allocated
-//! per value. A scrape of a thousand services has a hundred thousand lines. OpenMetrics, which the crate does not
+//! per value. A scrape of a thousand services has a hundred thousand lines. `OpenMetrics`, which the crate does not
 //! write, differs in few places: a counter's family is named without `_total`, a unit has a line of its own, bounds of
 //! buckets have a point (so that a label value is the same whoever wrote it), and a last line says that it is all.
 
@@ -14,7 +14,7 @@ use super::format::Format;
 
 /// Counts up to this are whole numbers as doubles, too.
 const EXACT: f64 = 9_007_199_254_740_992.0;
-/// Units that names end with, as OpenMetrics knows them.
+/// Units that names end with, as `OpenMetrics` knows them.
 const UNITS: [&str; 2] = ["seconds", "bytes"];
 
 /// Writes the lines that come before the series of a family.

@@ -1,4 +1,4 @@
-//! OpenMetrics 1.0, read by a parser that takes nothing that the standard forbids; what it reads is what the older format says.
+//! `OpenMetrics` 1.0, read by a parser that takes nothing that the standard forbids; what it reads is what the older format says.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +9,11 @@ use super::*;
 use crate::metrics::format::Format;
 use crate::metrics::text::{write_end, write_head, write_series};
 
+/// Names and values, in the order of the text.
+type Labels = Vec<(String, String)>;
+
 /// Name and labels of a series.
-type Series = (String, Vec<(String, String)>);
+type Series = (String, Labels);
 
 /// What one text says.
 #[derive(Debug, Default)]
@@ -129,7 +132,7 @@ impl Exposition {
             let samples = self.samples.iter();
             samples.filter(move |((name, _), _)| *name == wanted)
         };
-        let mut by_labels: BTreeMap<Vec<(String, String)>, Vec<(f64, f64)>> = BTreeMap::new();
+        let mut by_labels: BTreeMap<Labels, Vec<(f64, f64)>> = BTreeMap::new();
         for ((_, labels), count) in of("_bucket") {
             let (last, others) = labels.split_last().expect("a bound");
             assert_eq!(last.0, "le", "{name}");
@@ -160,7 +163,7 @@ fn sample(line: &str) -> (Series, f64) {
         while !rest.starts_with('}') {
             let (label, after) = rest.split_once("=\"").expect("a label");
             let mut end = 0;
-            while after[end..].chars().next() != Some('"') {
+            while !after[end..].starts_with('"') {
                 let is_escape = after[end..].starts_with('\\');
                 end += after[end..]
                     .chars()

@@ -311,7 +311,7 @@ fn not_trusted_and_what_for() {
             Verdict::Out(Bar::Fault(Fault::Distrusted(Distrust::Clients))) => "clients",
             Verdict::Out(Bar::Fault(Fault::Distrusted(Distrust::Checks))) => "checks",
             Verdict::Out(Bar::Fault(Fault::Distrusted(Distrust::Both))) => "both",
-            other => panic!("{other:?}"),
+            verdict @ (Verdict::In { .. } | Verdict::Out(_)) => panic!("{verdict:?}"),
         };
         assert_eq!(second["distrust"], why);
         (why, second)
