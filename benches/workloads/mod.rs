@@ -2,7 +2,7 @@
 //!
 //! Shared by `micro.rs`, which measures time, and `instructions.rs`, which a script counts instructions of.
 
-mod line;
+pub(crate) mod line;
 mod list;
 mod request;
 pub(crate) mod scale;

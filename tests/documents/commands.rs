@@ -19,7 +19,7 @@ use crate::{read, root, tools};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tcp-forwarder");
 
 /// Blocks that are not run here, by their first line, and why.
-const BY_HAND: [(&str, &str); 6] = [
+const BY_HAND: [(&str, &str); 7] = [
     (
         "scripts/cross doctor",
         "takes minutes a target, and other toolchains",
@@ -35,6 +35,10 @@ const BY_HAND: [(&str, &str); 6] = [
     ),
     ("sudo install -d /etc/tcp-forwarder", "takes root and systemd"),
     ("scripts/bench/run --quick", "takes minutes and a quiet machine"),
+    (
+        "cargo bench --bench access_log",
+        "builds the program anew, and measures for minutes",
+    ),
 ];
 
 /// Programs that blocks need and a machine may lack.

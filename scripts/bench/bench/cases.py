@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Callable
 
 from . import peers, proxies
+from .figures import FORWARDER
 from .plan import Layout, Plan
 from .process import BenchError, Child, Workspace, machine_times
 from .proxies import Candidates, Target
@@ -26,6 +27,8 @@ FOREIGN_SHARE = 0.10
 POOL_GROWTH_S = 8
 # Two for two reactors, two for the load.
 CORES_TO_SCALE = 4
+# The forwarder that writes an access log.
+LOGGING = f"{FORWARDER}-log"
 WRK_SCRIPT = str(Path(__file__).with_name("wrk.lua"))
 
 
@@ -151,6 +154,8 @@ def http(
             hits, misses = after[0] - pool[0], after[1] - pool[1]
             found["pool_hits"], found["pool_misses"] = hits, misses
             found["pool_hit_ratio"] = hits / (hits + misses) if hits + misses else 0.0
+        if target.name == LOGGING:
+            found["lines_lost"] = target.metric_sum("tcp_forwarder_access_log_lost_lines_total")
         return found
 
     try:
@@ -161,6 +166,16 @@ def http(
         run.stop(targets)
         run.workspace.stop(backend)
     return per_unit(rounds, "requests", 10_000 if close else 100_000)
+
+
+def access_log(run: Run) -> Rounds:
+    """What a line for each connection costs: the same forwarder with an access log, in a file, and without, in turns."""
+    rounds = http(run, 64, True, run.plan.seconds(5, 2), [FORWARDER, LOGGING])
+    for without, figure in zip(rounds[FORWARDER], rounds[LOGGING]):
+        if figure["lines_lost"]:
+            raise BenchError(f"{figure['lines_lost']:.0f} lines were lost: what is measured is not the whole cost")
+        figure["line_us"] = (figure["cpu_per_unit"] - without["cpu_per_unit"]) / 10_000 * 1e6
+    return rounds
 
 
 def _fill_pools(run: Run, targets: list[Target], command: list[str]) -> None:

@@ -29,6 +29,7 @@ CASES: dict[str, tuple[Callable[[cases.Run], Rounds], set[str]]] = {
     "bulk-down": (cases.bulk_down, {"iperf3"}),
     "bulk-8": (cases.bulk_8, {"iperf3"}),
     "bulk-both": (cases.bulk_both, {"iperf3"}),
+    "access-log": (cases.access_log, {"wrk", "nginx"}),
     "reactors": (cases.reactors, {"wrk", "nginx"}),
     "far": (lab.far_backend, {"nginx"}),
     "far-told": (lab.told_backend, {"nginx"}),
@@ -47,8 +48,8 @@ CASES: dict[str, tuple[Callable[[cases.Run], Rounds], set[str]]] = {
     "tls-half-open": (tls.half_open, {"wrk", "nginx"}),
 }
 # Without a goal of its own.
-NOT_QUICK = {"bulk-both"}
-FORWARDER_ONLY = {"reactors", "many", "tls-routes", "tls-half-open"}
+NOT_QUICK = {"bulk-both", "access-log"}
+FORWARDER_ONLY = {"access-log", "reactors", "many", "tls-routes", "tls-half-open"}
 FAR = {"far", "far-told"}
 PROXIES = ["haproxy", "nginx", FORWARDER, "direct"]
 ALSO = ["haproxy-again", "haproxy-splice"]

@@ -101,7 +101,11 @@ def prepare(name: str, workspace: Workspace, to: Candidates, binary: Path | None
         candidates = workspace.path("ip_list.txt")
         candidates.write_text("\n".join([f"{to.address}:{to.port}", *to.lines]) + "\n")
         text = forwarder_config(port, metrics_port, candidates, to, 2 if name == "forwarder-2" else 1)
-        config.write_text(routed(text, port) if name == "forwarder-routes" else text)
+        if name == "forwarder-routes":
+            text = routed(text, port)
+        elif name == "forwarder-log":
+            text += f'access_log: {{ output: "{workspace.path("access.log")}" }}\n'
+        config.write_text(text)
         return Prepared(name, [str(binary), "--config", str(config)], port, metrics_port)
     raise BenchError(f"unknown proxy {name}")
 

@@ -34,6 +34,10 @@ COLUMNS: dict[str, tuple[str, list[tuple[str, str, int, float]]]] = {
             "bulk-both": "Bulk in both directions at once",
         }.items()
     },
+    "access-log": (
+        "With an access log and without, a new connection per request",
+        [("cpu_per_unit", "CPU s/10k connections", 3, 1), ("per_second", "connections/s", 0, 1), ("line_us", "µs a line", 2, 1)],
+    ),
     "reactors": (
         "One reactor against two, 64 keep-alive HTTP clients",
         [("cpu_per_unit", "CPU s/100k requests", 3, 1), ("per_second", "requests/s", 0, 1), ("cpu_share", "CPU busy", 2, 1)],
