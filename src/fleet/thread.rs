@@ -31,6 +31,10 @@ use crate::service::id::ServiceId;
 /// The longest that one exchange may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The part of that in which it is read on what others have said: of a Redis that answers late the rest is read with the next exchange,
+/// and this one has not failed for it.
+const READING: Duration = PATIENCE.checked_div(2).expect("it is not 0");
+
 /// Least time between two exchanges, however urgent.
 const LEAST_PAUSE: Duration = Duration::from_millis(250);
 
@@ -288,7 +292,7 @@ impl Sharer {
             let told = exchange.take_nodes(answer, clock::now())?;
             self.hand_in(directory, &told);
         }
-        self.read_on(directory, until)?;
+        self.read_on(directory, now + READING, until)?;
         let (Some((_, exchange)), Some(connection)) = (&mut self.state, &mut self.connection) else {
             return Ok(());
         };
@@ -299,9 +303,9 @@ impl Sharer {
         Ok(())
     }
 
-    /// Reads what others have said beyond what one answer tells, while there is time.
-    fn read_on(&mut self, directory: &Directory, until: Instant) -> Result<(), Fault> {
-        loop {
+    /// Reads what others have said beyond what one answer tells, while there is time: until `enough` another piece is asked for.
+    fn read_on(&mut self, directory: &Directory, enough: Instant, until: Instant) -> Result<(), Fault> {
+        while clock::now() < enough {
             let (Some((_, exchange)), Some(connection)) = (&mut self.state, &mut self.connection) else {
                 return Ok(());
             };
@@ -315,6 +319,7 @@ impl Sharer {
             let told = exchange.take_more(answers?.first().ok_or(Fault::NoAnswer)?, clock::now())?;
             self.hand_in(directory, &told);
         }
+        Ok(())
     }
 
     /// Has a connection, and knows what time it is there.

@@ -13,6 +13,7 @@ use tcp_forwarder::fleet::resp::Value;
 use tcp_forwarder::scorer::sample::{Heard, Outcome};
 
 use crate::clients::{Clients, end_all};
+use crate::gate::{Gate, Way};
 use crate::redis::{Redis, Talk};
 use crate::server::free_addr;
 use crate::support::{Forwarder, comes_true, echo_on, pause, wait_for};
@@ -436,6 +437,46 @@ fn a_flood_of_entries_is_passed_over() {
         "of messages {}",
         talk.count(&["XLEN", &stream])
     );
+}
+
+/// What many have said takes longer to read than one exchange may, for the way is slow: it is read with the next ones, and none of them has
+/// failed.
+#[test]
+fn what_there_is_no_time_to_read_is_read_with_the_next_exchange() {
+    const GHOSTS: u64 = 8;
+    const PIECE: u16 = 96;
+    let Some(redis) = Redis::start(&[]) else {
+        return;
+    };
+    let gate = Gate::before(redis.addr);
+    let (good, _, list) = list();
+    let mut config = of_fleet(&gate.url(), "a", "here");
+    config["cluster"]["interval"] = "2s".into();
+    let one = Forwarder::start(&config, &list);
+    let mut poisoner = Poisoner::among(&redis, 1);
+    (1..=GHOSTS).for_each(|id| poisoner.haunt(id));
+    gate.set(Way::Slow(Duration::from_millis(250)));
+    let before = heard(&one);
+    let well = Outcome::Success(Duration::from_micros(300));
+    // As many as are kept.
+    for number in 0..120_u16 {
+        for id in 1..=GHOSTS {
+            let addr = good[usize::from(number) % good.len()];
+            let word = poisoner.word(addr, well);
+            poisoner.claim(id, &[word]);
+        }
+    }
+    wait_for("two pieces are read", || {
+        heard(&one) > before + 1.5 * f64::from(PIECE)
+    });
+    let first = heard(&one);
+    wait_for("and more", || heard(&one) > first + 2.0 * f64::from(PIECE));
+    // What is under way counts once it has ended.
+    let received = || one.metric("cluster_bytes_total{direction=\"received\"}");
+    let counted = received();
+    wait_for("an exchange has ended", || received() > counted);
+    assert!(one.metric("cluster_up") > 0.5, "{}", one.log());
+    assert!(one.metric("cluster_failures_total") < 0.5, "{}", one.log());
 }
 
 /// A message, a name or a node of more bytes than anybody reads: the fleet is not heard of while it is there, and that is all.
