@@ -199,9 +199,12 @@ impl ScoreBoard {
         self.answering -= usize::from(change == Some(true));
     }
 
-    /// Checks are made no more, or others: what they have said is forgotten.
+    /// Checks are made no more, or others: what they have said is forgotten, and nobody has answered those of now.
     pub fn forget_checks(&mut self) {
-        self.rows.change_all(|row| row.history.forget_checks());
+        self.rows.change_all(|row| {
+            row.history.forget_checks();
+            row.proved_at = None;
+        });
     }
 
     /// The score of a candidate, if it was touched and is still remembered.
@@ -436,7 +439,7 @@ impl Row {
     fn is_proved_by(&self, sample: &Sample) -> bool {
         let is_right = match sample.heard {
             Heard::Answer(_) => true,
-            Heard::NotAsked => !self.history.answers_checks(),
+            Heard::NotAsked => !self.history.is_checked(),
             Heard::Wrong(_) => false,
         };
         is_right && sample.source == Source::Probe && sample.outcome.is_success()

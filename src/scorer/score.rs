@@ -274,10 +274,16 @@ impl History {
         self.failed(rules);
     }
 
-    /// Whether it was asked for more than a connect.
+    /// Whether the last check of it was answered rightly.
     #[must_use]
     pub fn answers_checks(&self) -> bool {
         self.trust.answers_checks()
+    }
+
+    /// Whether it was asked for more than a connect.
+    #[must_use]
+    pub fn is_checked(&self) -> bool {
+        self.trust.is_checked()
     }
 
     /// Checks are made no more, or others.

@@ -133,6 +133,12 @@ impl Trust {
         self.checks == Checks::Right
     }
 
+    /// Whether any check that counts was answered, rightly or not.
+    #[must_use]
+    pub fn is_checked(&self) -> bool {
+        self.checks != Checks::None
+    }
+
     /// Nothing is checked any more, or something else is.
     pub fn forget_checks(&mut self) {
         self.checks = Checks::None;

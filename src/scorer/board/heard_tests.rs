@@ -121,11 +121,21 @@ fn only_a_right_answer_to_a_probe_of_ours_shows_that_a_candidate_serves() {
     board.record(&checked(Heard::Answer(Duration::from_millis(30)), 7));
     board.record(&own(1, ON_TIME, at(8)));
     board.record(&checked(Heard::Wrong("a reason"), 9));
+    // As those that ask about our own link do.
+    board.record(&own(1, ON_TIME, at(10)));
     assert_eq!(
         board.proved_at(&addr(1)),
         Some(at(7)),
         "who is checked is to answer rightly"
     );
+    board.forget_checks();
+    assert_eq!(
+        board.proved_at(&addr(1)),
+        None,
+        "to another question nobody has answered"
+    );
+    board.record(&own(1, ON_TIME, at(11)));
+    assert_eq!(board.proved_at(&addr(1)), Some(at(11)));
     board.turn_to(1);
     assert_eq!(board.proved_at(&addr(1)), None, "on another way nothing is known");
 }
