@@ -2,7 +2,7 @@
 //!
 //! The control side of a process runs in virtual time in worlds of 131,072 and of 16.7 million hosts. A few seeds are
 //! looked at by default; `TCP_FORWARDER_LONG=1` looks at ten of each world, compares with the ways of others, and prints
-//! the table of `docs/SEARCH.md`. Seeds and numbers that were used in building the search are not those that it is shown
+//! the table of `docs/SEARCH.md` (of the worlds that `TCP_FORWARDER_WORLDS=from..to` names). Seeds and numbers that were used in building the search are not those that it is shown
 //! on.
 #![expect(
     clippy::expect_used,
@@ -22,6 +22,8 @@ mod process;
 mod rivals;
 mod worlds;
 
+use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
 use lab::{Lab, spec};
@@ -40,32 +42,18 @@ fn seeds(few: u64) -> u64 {
 
 /// What the active set is worth after so many probes in all, as a multiple of the optimum: means over seeds.
 fn figures<const N: usize>(kind: Kind, size: Size, seeds: u64, probes: [usize; N]) -> [f64; N] {
-    figures_and_finds(kind, size, seeds, probes).0
-}
-
-/// The same, and what the best three of all that were probed are worth, by what was seen of them: what the search has found, be
-/// it in use or not.
-fn figures_and_finds<const N: usize>(
-    kind: Kind,
-    size: Size,
-    seeds: u64,
-    probes: [usize; N],
-) -> ([f64; N], [f64; N]) {
-    let (mut means, mut finds) = ([0.0; N], [0.0; N]);
+    let mut means = [0.0; N];
     for seed in SEED..SEED + seeds {
         let world = World::new(kind, size, seed);
         let optimum = world.optimum();
         let mut lab = Lab::new(world, spec(), seed);
-        for ((mean, find), probes) in means.iter_mut().zip(&mut finds).zip(probes) {
+        for (mean, probes) in means.iter_mut().zip(probes) {
             lab.run(probes);
             *mean += world.ratio(&lab.members(), optimum) / seeds as f64;
-            *find += world.ratio(&lab.notes.best(3), optimum) / seeds as f64;
         }
     }
-    println!(
-        "{size:?} {kind:?}, seeds from {SEED}: {means:.2?} after {probes:?} probes, of what was found {finds:.2?}"
-    );
-    (means, finds)
+    println!("{size:?} {kind:?}, seeds from {SEED}: {means:.2?} after {probes:?} probes");
+    means
 }
 
 #[test]
@@ -158,20 +146,79 @@ fn others_are_not_nearer() {
         println!("skipped: TCP_FORWARDER_LONG=1 compares with the ways of others");
         return;
     }
+    let seeds = worlds();
+    println!("seeds {seeds:?}: means, and their standard errors");
+    println!(
+        "| candidates | world | probes | set | found | three stages | one of each /24 | random | set against three stages |"
+    );
     for size in [Size::Large, Size::Huge] {
         for kind in Kind::ALL {
-            const PROBES: [usize; 2] = [1_500, 6_000];
-            let (sets, finds) = figures_and_finds(kind, size, 10, PROBES);
-            for (place, probes) in PROBES.into_iter().enumerate() {
-                let (set, found) = (sets[place], finds[place]);
-                let ways: [Way; 3] = [rivals::random, rivals::one_of_each_network, rivals::three_stages];
-                let theirs = ways.map(|way| of_way(way, kind, size, probes));
-                println!(
-                    "| {size:?} | {kind:?} | {probes} | {set:.2} | {found:.2} | {:.2} | {:.2} | {:.2} |",
-                    theirs[2], theirs[1], theirs[0]
-                );
-            }
+            compare(kind, size, seeds.clone());
         }
+    }
+}
+
+/// The seeds of worlds in which all ways are compared: `TCP_FORWARDER_WORLDS=from..to`, or those that are shown.
+fn worlds() -> Range<u64> {
+    let Ok(text) = std::env::var("TCP_FORWARDER_WORLDS") else {
+        return SEED..SEED + 10;
+    };
+    let parts = text.split_once("..").expect("from..to");
+    let [from, to] = [parts.0, parts.1].map(|part| part.parse().expect("a number"));
+    assert!(from < to, "{from} to {to} are no seeds");
+    from..to
+}
+
+/// Prints what each way is worth in worlds of a kind, in the form of `docs/SEARCH.md`.
+fn compare(kind: Kind, size: Size, seeds: Range<u64>) {
+    const PROBES: [usize; 3] = [1_500, 3_000, 6_000];
+    const RIVALS: [Way; 3] = [rivals::three_stages, rivals::one_of_each_network, rivals::random];
+    let mut tables = [const { Vec::new() }; PROBES.len()];
+    for seed in seeds {
+        let world = World::new(kind, size, seed);
+        let optimum = world.optimum();
+        let mut lab = Lab::new(world, spec(), seed);
+        for (table, probes) in tables.iter_mut().zip(PROBES) {
+            lab.run(probes);
+            let [set, found] = [lab.members(), lab.notes.best(3)].map(|hosts| world.ratio(&hosts, optimum));
+            let rivals = RIVALS.map(|way| {
+                let notes = way(world, probes, &mut fastrand::Rng::with_seed(seed));
+                world.ratio(&notes.best(3), optimum)
+            });
+            table.push([set, found, rivals[0], rivals[1], rivals[2]]);
+        }
+    }
+    for (table, probes) in tables.iter().zip(PROBES) {
+        let [set, found, three, each, random] =
+            [0, 1, 2, 3, 4].map(|way| Mean::of(table.iter().map(|row| row[way])));
+        let against = (set.value / three.value - 1.0) * 100.0;
+        println!(
+            "| {size:?} | {kind:?} | {probes} | {set} | {found} | {three} | {each} | {random} | {against:+.0} % |"
+        );
+    }
+}
+
+/// A mean and its standard error.
+struct Mean {
+    value: f64,
+    error: f64,
+}
+
+impl Mean {
+    fn of(values: impl Iterator<Item = f64> + Clone) -> Self {
+        let count = values.clone().count() as f64;
+        let value = values.clone().sum::<f64>() / count;
+        let squares: f64 = values.map(|one| (one - value).powi(2)).sum();
+        Self {
+            value,
+            error: (squares / (count - 1.0).max(1.0) / count).sqrt(),
+        }
+    }
+}
+
+impl fmt::Display for Mean {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} ± {:.2}", self.value, self.error)
     }
 }
 
