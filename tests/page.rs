@@ -13,6 +13,7 @@
 
 use std::path::Path;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 #[path = "support/browser.rs"]
@@ -23,7 +24,7 @@ mod support;
 
 use browser::Browser;
 use server::{Server, free_addr, programs};
-use support::{Forwarder, echo_on, wait_for};
+use support::{Forwarder, echo_on, ping, wait_for};
 
 const WIDTHS: [u32; 3] = [360, 800, 1600];
 const THEMES: [&str; 2] = ["light", "dark"];
@@ -165,6 +166,14 @@ fn the_fleet_is_shown_in_both_languages_and_what_is_wrong_with_it() {
     }
 }
 
+/// Has the page use this token.
+fn unlock(browser: &mut Browser, token: &str) {
+    browser.wait_for("document.querySelector('[data-act=token]') !== null");
+    browser.run("document.querySelector('[data-act=token]').click()");
+    browser.run(&format!("document.getElementById('token').value = {token:?}"));
+    browser.run("document.querySelector('#ask form').requestSubmit(document.querySelector('#ask .main'))");
+}
+
 #[test]
 fn a_backend_is_drained_and_brought_back_with_the_token_and_not_without() {
     let test = "a_backend_is_drained_and_brought_back_with_the_token_and_not_without";
@@ -180,13 +189,6 @@ fn a_backend_is_drained_and_brought_back_with_the_token_and_not_without() {
         0,
         "read-only"
     );
-    let unlock = |browser: &mut Browser, token: &str| {
-        browser.wait_for("document.querySelector('[data-act=token]') !== null");
-        browser.run("document.querySelector('[data-act=token]').click()");
-        browser.run(&format!("document.getElementById('token').value = {token:?}"));
-        browser
-            .run("document.querySelector('#ask form').requestSubmit(document.querySelector('#ask .main'))");
-    };
     unlock(&mut browser, "wrong");
     browser.wait_for("document.getElementById('say').innerText.includes('not accepted')");
     unlock(&mut browser, "open-sesame");
@@ -215,6 +217,51 @@ fn a_backend_is_drained_and_brought_back_with_the_token_and_not_without() {
         "{:#?}",
         browser.complaints()
     );
+}
+
+/// The API changes nothing of a service that has left, so the page offers nothing.
+#[test]
+fn who_leaves_is_shown_and_cannot_be_steered() {
+    let Some([chromium]) = programs("who_leaves_is_shown_and_cannot_be_steered", ["chromium"]) else {
+        return;
+    };
+    let forwarder = forwarder();
+    let mut browser = Browser::start(&chromium, "en-US");
+    browser.open(&format!("http://{}/#/web", forwarder.metrics_addr()));
+    browser.wait_for("document.querySelectorAll('#members tbody tr').length === 3");
+    unlock(&mut browser, "open-sesame");
+    browser.wait_for("document.querySelectorAll('#members [data-act=steer]').length >= 9");
+    browser.wait_for("document.querySelector('[data-act=probe-all]') !== null");
+    let listener = forwarder.api("services/web")["listen_addrs"][0]
+        .as_str()
+        .map(str::to_owned);
+    let mut client = std::net::TcpStream::connect(listener.unwrap()).unwrap();
+    ping(&mut client, b"hello");
+    forwarder.signal(Signal::TERM);
+    browser.wait_for("document.getElementById('main').innerText.includes('leaving')");
+    browser.wait_for("document.querySelectorAll('#members tbody tr').length === 3");
+    let offered = "document.querySelectorAll('#main [data-act=steer], #main [data-act=probe-all]').length";
+    assert_eq!(browser.run(offered), 0);
+    ping(&mut client, b"still here");
+    // Only its connections are listed no more; all else goes on being told.
+    browser.wait_for("document.getElementById('connections') === null");
+    let rounds = browser.run("Number(document.documentElement.dataset.rounds)");
+    browser.wait_for(&format!(
+        "Number(document.documentElement.dataset.rounds) > {rounds} + 2"
+    ));
+    assert_eq!(
+        browser.run("document.querySelector('.live.off') === null"),
+        json!(true)
+    );
+    let complaints = browser.complaints();
+    assert!(
+        complaints
+            .iter()
+            .all(|one| one.contains("409") && one.contains("/connections?")),
+        "{complaints:#?}"
+    );
+    drop(client);
+    assert_eq!(forwarder.ended().status, Some(0));
 }
 
 #[test]

@@ -488,6 +488,8 @@ const S = {
 	sort: "score", prefix: "", limit: FIRST_ROWS, cell: -1, history: new Map(), round: 0,
 };
 const mayWrite = () => S.status !== null && S.status.access === "write";
+// Who leaves is only looked at.
+const maySteer = () => mayWrite() && !S.one.is_leaving;
 
 // ---- the API
 class Refused extends Error {
@@ -506,7 +508,7 @@ async function call(path, method = "GET") {
 const query = (values) => new URLSearchParams(Object.entries(values).filter(([, value]) => value !== "" && value !== 0)).toString();
 const at = (name, what = "") => "services/" + encodeURIComponent(name) + what;
 
-/** What is asked in a round: much of it not in each. One after the other, for the forwarder answers in one thread. */
+/** What is asked in a round: much of it not in each. One after the other, for the forwarder answers in one thread. Who stops lists none. */
 async function look() {
 	const route = S.route, nth = (n) => S.round % n === 0;
 	const still = () => S.route === route;
@@ -535,7 +537,7 @@ async function look() {
 		if (still() && (nth(2) || !S.candidates)) await lookAtCandidates();
 		if (still() && (nth(5) || !S.space)) S.space = await call(at(route, "/space"));
 	}
-	if (still() && (nth(2) || !S.connections)) S.connections = await call("connections?limit=" + (route === null ? ROWS : 200));
+	if (still() && (nth(2) || !S.connections)) S.connections = await call("connections?limit=" + (route === null ? ROWS : 200)).catch((error) => { if (error.status !== 409) throw error; });
 }
 async function lookAtCandidates() {
 	const route = S.route;
@@ -723,7 +725,7 @@ function actions(row) {
 	return all.map(one);
 }
 /** Columns of candidates; what may be done with one stands last, for those who may. */
-const withActions = (columns) => "address.head.addr.mono" + columns + (mayWrite() ? " actions.acts" : "");
+const withActions = (columns) => "address.head.addr.mono" + columns + (maySteer() ? " actions.acts" : "");
 
 // ---- views
 const footing = (one) => {
@@ -855,7 +857,7 @@ function serviceView() {
 	return [
 		h("section", { "data-k": "head", "aria-label": one.name },
 			h("div.bar", null, isAlone ? null : h("a", { href: "#/" }, "← ", t("all_services")), h("h2.name", null, one.name), tagOf(one), h("span.soft.mono", null, one.listen_addrs.join(", ")), h("span.grow"),
-				mayWrite() ? button("probe-all", t("probe_all")) : null),
+				maySteer() ? button("probe-all", t("probe_all")) : null),
 			hint ? h("p", null, hint) : null,
 			h("dl.stats", null, stat(t("members"), number(one.members.length)), stat(t("connections"), crowd(one)),
 				stat(t("known"), `${number(one.known)} / ${number(one.candidates)}`), stat(t("answering"), number(one.answering)),
