@@ -193,7 +193,8 @@ fn a_backend_that_has_finished_is_free_though_its_client_reads_nothing() {
         tell.send(CHUNK).expect("it listens");
         said += CHUNK;
         let moved = || rig.traffic(0).bytes_to_client.value() == said as u64;
-        if !comes_true(Duration::from_millis(200), moved) {
+        // A busy machine may take long to move what has room.
+        if !comes_true(Duration::from_secs(1), moved) {
             break;
         }
         assert!(said < 64 << 20, "somebody reads");
