@@ -79,6 +79,19 @@ impl Question {
         !self.shared(before).is_empty()
     }
 
+    /// Another question of the same service, as far as this one asks for the same hosts; none if it asks for none of them.
+    #[must_use]
+    pub fn common(&self, before: &Self) -> Option<Self> {
+        let Ask::Hosts(_, family) = before.ask else {
+            return None;
+        };
+        let shared = self.shared(before);
+        (!shared.is_empty()).then(|| Self {
+            ask: Ask::Hosts(shared.into(), family),
+            ..before.clone()
+        })
+    }
+
     /// What of the answer to another question of the same service, whichever servers and place that had, holds for this one: all
     /// of it, if the same is asked; of hosts, what those have said that both ask for, by their names. None: nothing.
     #[must_use]

@@ -139,7 +139,7 @@ impl Book {
         Asked {
             question: Arc::clone(question),
             told: recalled.clone(),
-            recalled: recalled.or_else(|| carried(question, before)),
+            recalled: recalled.or_else(|| self.carried(question, before)),
             looks: self.asleep.get(&question.place.0).copied(),
             errors: 0,
             news_since: Some(now),
@@ -390,9 +390,36 @@ impl Book {
 
     /// What all that is known of a question comes to.
     fn set(&self, at: usize) -> CandidateSet {
-        let Some(Asked { question, .. }) = self.questions.get(at) else {
-            return CandidateSet::nobody();
+        let asked = self.questions.get(at);
+        asked.map_or_else(CandidateSet::nobody, |asked| self.set_of(&asked.question))
+    }
+
+    /// What of questions of before holds for a new one, and is not known by its records: other servers have said it, or those of a
+    /// process before this one.
+    fn carried(&self, question: &Question, before: &[Asked]) -> Option<Arc<CandidateSet>> {
+        let of = |asked: &Asked| {
+            let old = &asked.question;
+            let recalled = asked.recalled.as_ref();
+            let recalled = recalled.and_then(|set| question.carried(old, set));
+            let said = if old.dns == question.dns {
+                None
+            } else if let Some(common) = question.common(old) {
+                // By the records of each name: of what was told, an address of two names has but one of them.
+                Some(self.set_of(&common))
+                    .filter(|set| !set.is_empty())
+                    .map(Arc::new)
+            } else {
+                asked.told.as_ref().and_then(|set| question.carried(old, set))
+            };
+            [recalled, said].into_iter().flatten()
         };
+        let all: Vec<_> = before.iter().flat_map(of).collect();
+        let union = || Arc::new(CandidateSet::union(all.iter().map(|set| &**set)));
+        (!all.is_empty()).then(union)
+    }
+
+    /// What the records of a question come to.
+    fn set_of(&self, question: &Question) -> CandidateSet {
         let dns = &question.dns;
         let mut entries: Vec<(SocketAddr, Stated, String)> = Vec::new();
         match &question.ask {
@@ -484,22 +511,6 @@ impl Book {
         };
         self.questions.iter().enumerate().map(standing).collect()
     }
-}
-
-/// What was told before of names that a new question asks for, as far as their records do not know it: other servers have said it,
-/// or those of a process before this one.
-fn carried(question: &Question, before: &[Asked]) -> Option<Arc<CandidateSet>> {
-    let of = |asked: &Asked| {
-        let unknown = if asked.question.dns == question.dns {
-            asked.recalled.as_ref()
-        } else {
-            asked.told.as_ref()
-        };
-        question.carried(&asked.question, unknown?)
-    };
-    let all: Vec<_> = before.iter().filter_map(of).collect();
-    let union = || Arc::new(CandidateSet::union(all.iter().map(|set| &**set)));
-    (!all.is_empty()).then(union)
 }
 
 fn is_address(kind: RecordType) -> bool {

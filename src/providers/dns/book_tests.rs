@@ -374,6 +374,40 @@ fn what_other_servers_have_said_stays_until_every_part_is_known_anew() {
 }
 
 #[test]
+fn a_name_that_leaves_takes_with_it_what_it_alone_has_said_to_other_servers_too() {
+    let now = clock::now();
+    let each = |wanted: &Wanted| match shown(&wanted.name).as_str() {
+        "a.example" => records(&["192.0.2.1", "192.0.2.2"], 5),
+        _ => records(&["192.0.2.2", "192.0.2.3"], 5),
+    };
+    // Both are called alike, or each by its name: the address that both have, by the last one's.
+    for remark in [Some("hk".to_owned()), None] {
+        let named = |name: &str| Host {
+            remark: remark.clone(),
+            ..host(name)
+        };
+        let mut book = Book::default();
+        let both = [named("a.example"), named("b.example")];
+        book.follow(&[question(Ask::Hosts(both.into(), Family::Ipv4))], now);
+        assert_eq!(answer(&mut book, now, each), 2);
+        book.news(now);
+        let mut one = (*question(Ask::Hosts([named("a.example")].into(), Family::Ipv4))).clone();
+        one.dns = Arc::new(Dns {
+            resolver: vec![SocketAddr::from(([127, 0, 0, 1], 5353))],
+            ..Dns::default()
+        });
+        book.follow(&[Arc::new(one)], now);
+        answer(&mut book, now, silent);
+        let stays = ["192.0.2.1:80", "192.0.2.2:80"].map(str::to_owned);
+        assert_eq!(
+            told(&mut book, now + COLLECTING),
+            Some(stays.to_vec()),
+            "{remark:?}"
+        );
+    }
+}
+
+#[test]
 fn who_is_asleep_has_nothing_looked_up_but_at_its_looks_and_soon_after_it_wakes() {
     let (mut book, now) = (Book::default(), clock::now());
     let grid = |seconds| Grid::new(now, Duration::from_secs(seconds));
