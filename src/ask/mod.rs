@@ -16,4 +16,5 @@ pub use client::{Client, Failure};
 pub use door::{Door, Token, Url};
 pub use question::{Form, Question};
 pub use words::Paper;
+#[cfg(feature = "tui")]
 pub(crate) use words::count;
