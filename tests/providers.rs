@@ -141,7 +141,9 @@ fn names_that_stay_in_a_changed_list_stay_in_force_over_a_reload_while_nobody_an
         let told = forwarder.api("services/default");
         told["members"].as_array().unwrap().len()
     };
-    wait_for("both", || members() == 2);
+    // The log is written a moment after the set is in force.
+    let named = format!("127.0.0.49:{}", backend.port());
+    wait_for("both", || members() == 2 && forwarder.log().contains(&named));
     let switches = || forwarder.log().matches("active set changed").count();
     let before = switches();
     let path = forwarder.files().path("ip_list.txt");
