@@ -97,7 +97,7 @@ impl Status {
 
 fn services(hub: &Hub, now: Instant) -> Vec<Service> {
     let (directory, standings) = (hub.directory.load(), hub.provided.standings.load());
-    let service = |service: &Arc<crate::service::Service>, is_leaving| {
+    let service = |(service, is_leaving): &(Arc<crate::service::Service>, bool)| {
         let active = service.live.active.load();
         let list = service.live.candidates.load();
         let named = |backend: &Arc<Backend>| Some((backend.addr, list.name_of(&backend.addr)?.to_owned()));
@@ -114,7 +114,7 @@ fn services(hub: &Hub, now: Instant) -> Vec<Service> {
             names: active.backends.iter().filter_map(named).collect(),
             is_fallback: active.footing.is_fallback(),
             is_asleep: service.live.slumber.load().is_asleep(),
-            is_leaving,
+            is_leaving: *is_leaving,
             connections: service.live.connections(),
             queued: service.live.queued(),
             full: active.full(),
@@ -122,11 +122,7 @@ fn services(hub: &Hub, now: Instant) -> Vec<Service> {
             providers: Provider::all(service, &standings, now),
         }
     };
-    let serving = directory.services.iter().map(|one| service(one, false));
-    let leaving = directory.leaving();
-    serving
-        .chain(leaving.iter().map(|one| service(one, true)))
-        .collect()
+    directory.told().iter().map(service).collect()
 }
 
 impl Fleet {

@@ -50,10 +50,9 @@ pub(super) fn collect(sources: &Sources, now: Instant, output: &mut Output) {
     output.count(&family::ERRORS, &["", family::SAMPLE_DROPPED], dropped);
     fleet(&hub.fleet, output);
     let standings = hub.provided.standings.load();
-    let directory = hub.directory.load();
-    for service in directory.services.iter().chain(&directory.leaving()) {
-        of_service(service, output);
-        providers(service, &standings, now, output);
+    for (service, _) in hub.directory.load().told() {
+        of_service(&service, output);
+        providers(&service, &standings, now, output);
     }
 }
 

@@ -199,6 +199,14 @@ impl Directory {
         leaving
     }
 
+    /// All services that there is something to tell of, and whether they have left; those that serve come first.
+    #[must_use]
+    pub fn told(&self) -> Vec<(Arc<Service>, bool)> {
+        let serving = self.services.iter().map(|service| (Arc::clone(service), false));
+        let leaving = self.leaving().into_iter().map(|service| (service, true));
+        serving.chain(leaving).collect()
+    }
+
     /// The service with this name, be it that it has left and still has relays.
     #[must_use]
     pub fn known(&self, name: &str) -> Option<Arc<Service>> {

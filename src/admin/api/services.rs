@@ -107,19 +107,19 @@ pub(super) fn some(directory: &Directory, asked: &Asked) -> Told {
     for one in &directory.listening {
         listening.entry(one.service.live.id).or_default().push(one.bound);
     }
-    let short = |service: &Arc<Service>| {
+    let short = |(service, is_leaving): &(Arc<Service>, bool)| {
         let listen_addrs = listening.remove(&service.live.id).unwrap_or_default();
-        Short::of(service, (listen_addrs, is_leaving(directory, service)))
+        Short::of(service, listen_addrs, *is_leaving)
     };
-    let leaving = directory.leaving();
-    let all = directory.services.iter().chain(&leaving);
+    let all = directory.told();
     let matching: Vec<_> = all
-        .filter(|one| one.name.as_str().contains(&asked.contains))
+        .iter()
+        .filter(|(one, _)| one.name.as_str().contains(&asked.contains))
         .collect();
     let told = matching.iter().skip(asked.offset).take(asked.limit);
     Told {
         services: told.copied().map(short).collect(),
-        total: directory.services.len() + leaving.len(),
+        total: all.len(),
         matching: matching.len(),
     }
 }
@@ -151,10 +151,8 @@ pub(super) fn one(
     Long {
         short: Short::of(
             service,
-            (
-                listens.map(|one| one.bound).collect(),
-                is_leaving(directory, service),
-            ),
+            listens.map(|one| one.bound).collect(),
+            !directory.services.iter().any(|one| one.live.id == live.id),
         ),
         members,
         withdrawn_candidates: Withdrawn::all(service),
@@ -168,13 +166,8 @@ pub(super) fn one(
     }
 }
 
-fn is_leaving(directory: &Directory, service: &Service) -> bool {
-    let serving = directory.service(service.name.as_str());
-    serving.is_none_or(|serving| serving.live.id != service.live.id)
-}
-
 impl Short {
-    fn of(service: &Service, (listen_addrs, is_leaving): (Vec<SocketAddr>, bool)) -> Self {
+    fn of(service: &Service, listen_addrs: Vec<SocketAddr>, is_leaving: bool) -> Self {
         let live = &service.live;
         let active = live.active.load();
         Self {
