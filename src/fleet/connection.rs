@@ -198,6 +198,14 @@ impl Connection {
         }
     }
 
+    /// Sends one command and reads its answer.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn ask_one(&mut self, command: &[u8], until: Instant) -> Result<Value, Fault> {
+        self.ask(command, 1, until)?.pop().ok_or(Fault::NoAnswer)
+    }
+
     fn say(&mut self, mut bytes: &[u8], until: Instant) -> Result<(), Fault> {
         while !bytes.is_empty() {
             crate::relay::wire::Wire::begin(&mut self.channel, Readiness::ANYTHING);

@@ -287,9 +287,8 @@ impl Sharer {
             return Ok(());
         };
         if let Some(commands) = exchange.ask_nodes(clock::now()) {
-            let answers = connection.ask(&commands, 1, until)?;
-            let answer = answers.first().ok_or(Fault::NoAnswer)?;
-            let told = exchange.take_nodes(answer, clock::now())?;
+            let answer = connection.ask_one(&commands, until)?;
+            let told = exchange.take_nodes(&answer, clock::now())?;
             self.hand_in(directory, &told);
         }
         self.read_on(directory, now + READING, until)?;
@@ -297,8 +296,7 @@ impl Sharer {
             return Ok(());
         };
         if let Some((commands, ids)) = exchange.ask_names() {
-            let answers = connection.ask(&commands, 1, until)?;
-            exchange.take_names(&ids, answers.first().ok_or(Fault::NoAnswer)?)?;
+            exchange.take_names(&ids, &connection.ask_one(&commands, until)?)?;
         }
         Ok(())
     }
@@ -312,11 +310,11 @@ impl Sharer {
             let Some(commands) = exchange.ask_more() else {
                 return Ok(());
             };
-            let answers = connection.ask(&commands, 1, until);
-            if let Err(Fault::NoAnswer) = answers {
+            let answer = connection.ask_one(&commands, until);
+            if let Err(Fault::NoAnswer) = answer {
                 exchange.too_long();
             }
-            let told = exchange.take_more(answers?.first().ok_or(Fault::NoAnswer)?, clock::now())?;
+            let told = exchange.take_more(&answer?, clock::now())?;
             self.hand_in(directory, &told);
         }
         Ok(())
@@ -338,8 +336,8 @@ impl Sharer {
             return Ok(());
         };
         if exchange.needs_clock() {
-            let answers = connection.ask(&Exchange::ask_clock(), 1, until)?;
-            exchange.set_clock(answers.first().ok_or(Fault::NoAnswer)?, clock::now())?;
+            let answer = connection.ask_one(&Exchange::ask_clock(), until)?;
+            exchange.set_clock(&answer, clock::now())?;
         }
         Ok(())
     }
