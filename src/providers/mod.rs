@@ -6,6 +6,7 @@
 mod backoff;
 pub mod dns;
 pub mod http;
+mod slumber;
 mod thread;
 
 pub use thread::Providers;

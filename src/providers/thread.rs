@@ -1,6 +1,5 @@
 //! The thread of the providers: the book of DNS and the agenda of lists at URLs, with sockets.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::hash::RandomState;
 use std::io::{self, ErrorKind, Read};
@@ -14,6 +13,7 @@ use super::dns::book::Book;
 use super::dns::{Ended, Flights, MOST_FLIGHTS, servers};
 use super::http::agenda::{Agenda, News};
 use super::http::{Fetched, Fetches, MOST_FETCHES};
+use super::slumber::Asleep;
 use crate::base::clock;
 use crate::base::doorbell::Doorbell;
 use crate::base::grid::Grid;
@@ -152,12 +152,12 @@ impl Providers {
             .filter(|service| service.live.slumber.load().is_asleep());
         let looks = |service: &Arc<Service>| Grid::new(self.hub.started_at, service.spec.sleep.interval);
         let asleep = asleep.map(|service| (service.name.clone(), looks(service)));
-        let asleep: BTreeMap<_, _> = asleep.collect();
-        if self.agenda.rest(asleep.clone()) {
+        let asleep: Asleep = asleep.collect();
+        if self.agenda.rest(&asleep) {
             // Who is asked when is told of each.
             self.telling.get_or_insert(now + TELLING);
         }
-        self.book.rest(asleep);
+        self.book.rest(&asleep);
     }
 
     /// Asks for what is due.

@@ -17,8 +17,9 @@ use super::exchange::{Answer, Failure};
 use super::message::{Data, DnsName, RecordType, Target, name_of, shown};
 use crate::base::grid::Grid;
 use crate::candidates::{CandidateSet, Stated};
-use crate::config::{Dns, Family, ServiceName};
+use crate::config::{Dns, Family};
 use crate::providers::backoff::pause_after;
+use crate::providers::slumber::{self, Asleep};
 use crate::service::provided::{Ask, Place, Question, Said, Standing};
 
 /// First and longest pause after a failure; each pause is twice the one before.
@@ -103,7 +104,7 @@ pub struct Book {
     /// What was said to a process before this one, until the first questions are asked.
     recalled: Vec<Said>,
     /// The services that are asleep, and when they have their looks.
-    asleep: BTreeMap<ServiceName, Grid>,
+    asleep: Asleep,
 }
 
 impl Book {
@@ -147,11 +148,11 @@ impl Book {
     }
 
     /// These services are asleep now, and no others.
-    pub fn rest(&mut self, asleep: BTreeMap<ServiceName, Grid>) {
-        if asleep == self.asleep {
+    pub fn rest(&mut self, asleep: &Asleep) {
+        if *asleep == self.asleep {
             return;
         }
-        self.asleep = asleep;
+        self.asleep.clone_from(asleep);
         for asked in &mut self.questions {
             asked.looks = self.asleep.get(&asked.question.place.0).copied();
         }
@@ -169,13 +170,14 @@ impl Book {
     /// has asked for yet does not wait.
     fn planned_at(&self, record: &Record) -> Option<Instant> {
         let due = record.due?;
-        let looks = record
-            .for_whom
-            .iter()
-            .map(|at| Some(self.questions.get(*at)?.looks?.next(due)));
-        // None, which is whoever is awake, comes before all looks.
-        let next = looks.min().flatten();
-        Some(next.filter(|_| record.outcome != Outcome::Unasked).unwrap_or(due))
+        if record.outcome == Outcome::Unasked {
+            return Some(due);
+        }
+        let for_whom = record.for_whom.iter();
+        Some(slumber::planned_at(
+            due,
+            for_whom.map(|at| self.questions.get(*at)?.looks),
+        ))
     }
 
     fn plan_of(&self, wanted: &Wanted) -> Option<Instant> {

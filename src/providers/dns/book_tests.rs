@@ -414,7 +414,7 @@ fn who_is_asleep_has_nothing_looked_up_but_at_its_looks_and_soon_after_it_wakes(
     let asleep = |name: &str, grid| (ServiceName::parse(name).expect("a name"), grid);
     book.follow(&[hosts(&["a.example"], Family::Ipv4)], now);
     // It is asleep already, and yet learns whom it may use.
-    book.rest([asleep("default", grid(600))].into());
+    book.rest(&[asleep("default", grid(600))].into());
     assert_eq!(answer(&mut book, now, |_| records(&["192.0.2.1"], 30)), 1);
     assert_eq!(book.due_at(), Some(now + 600 * SECOND));
     let standing = book.standings().into_values().next().expect("one provider");
@@ -423,16 +423,16 @@ fn who_is_asleep_has_nothing_looked_up_but_at_its_looks_and_soon_after_it_wakes(
     assert_eq!(answer(&mut book, look, |_| records(&["192.0.2.1"], 30)), 1);
     assert_eq!(book.due_at(), Some(look + 600 * SECOND));
     // Who wakes before the answer is old has no use for another one; then it is asked for at once.
-    book.rest(BTreeMap::new());
+    book.rest(&BTreeMap::new());
     assert_eq!(book.due_at(), Some(look + 30 * SECOND));
-    book.rest([asleep("default", grid(60))].into());
+    book.rest(&[asleep("default", grid(60))].into());
     assert_eq!(book.due_at(), Some(look + 60 * SECOND), "other looks");
     let later = look + 59 * SECOND;
     assert!(book.take(later).is_none());
-    book.rest(BTreeMap::new());
+    book.rest(&BTreeMap::new());
     let wanted = book.take(later).expect("it is woken, and the answer is old");
     // It falls asleep while it is asked for.
-    book.rest([asleep("default", grid(60))].into());
+    book.rest(&[asleep("default", grid(60))].into());
     book.end(&wanted, Err(Failure::NoServer), later, 0.5);
     assert_eq!(
         book.due_at(),
@@ -450,7 +450,7 @@ fn a_record_that_somebody_wants_who_is_awake_does_not_wait() {
     let questions = [hosts(&["a.example"], Family::Ipv4), Arc::new(other)];
     book.follow(&questions, now);
     let looks = Grid::new(now, 600 * SECOND);
-    book.rest([(ServiceName::default_service(), looks)].into());
+    book.rest(&[(ServiceName::default_service(), looks)].into());
     assert_eq!(answer(&mut book, now, |_| records(&["192.0.2.1"], 30)), 1);
     assert_eq!(book.due_at(), Some(now + 30 * SECOND));
     book.follow(&questions[..1], now);

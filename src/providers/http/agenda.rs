@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use super::answer::{Fault, Validators};
 use super::document;
 use super::request::Known;
-use crate::base::grid::Grid;
 use crate::candidates::{CandidateSet, Host};
-use crate::config::{Dns, HttpUrl, ServiceName};
+use crate::config::{Dns, HttpUrl};
 use crate::providers::backoff::pause_after;
+use crate::providers::slumber::{self, Asleep};
 use crate::service::provided::{Ask, Place, Question, RemoteList, Said, Standing};
 
 /// First and longest pause after a failure; each pause is twice the one before.
@@ -124,7 +124,7 @@ pub struct Agenda {
     sources: Vec<Source>,
     next: ListId,
     /// The services that are asleep, and when they have their looks.
-    asleep: BTreeMap<ServiceName, Grid>,
+    asleep: Asleep,
 }
 
 impl Agenda {
@@ -167,9 +167,11 @@ impl Agenda {
     }
 
     /// These services are asleep now, and no others; whether that is news.
-    pub fn rest(&mut self, asleep: BTreeMap<ServiceName, Grid>) -> bool {
-        let is_news = asleep != self.asleep;
-        self.asleep = asleep;
+    pub fn rest(&mut self, asleep: &Asleep) -> bool {
+        let is_news = *asleep != self.asleep;
+        if is_news {
+            self.asleep.clone_from(asleep);
+        }
         is_news
     }
 
@@ -177,11 +179,11 @@ impl Agenda {
     /// asked for yet does not wait.
     fn planned_at(&self, source: &Source) -> Option<Instant> {
         let due = source.due?;
-        let looks =
-            |(question, _): &(Arc<Question>, u64)| Some(self.asleep.get(&question.place.0)?.next(due));
-        // None, which is whoever is awake, comes before all looks.
-        let next = source.askers.iter().map(looks).min().flatten();
-        Some(next.filter(|_| source.is_known).unwrap_or(due))
+        if !source.is_known {
+            return Some(due);
+        }
+        let looks = |(question, _): &(Arc<Question>, u64)| self.asleep.get(&question.place.0).copied();
+        Some(slumber::planned_at(due, source.askers.iter().map(looks)))
     }
 
     /// When the next list is asked for.

@@ -1,6 +1,7 @@
 use super::super::document::tests::list_at;
 use super::*;
 use crate::base::clock;
+use crate::base::grid::Grid;
 use crate::config::{ListFormat, ProviderKind, ServiceName};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -192,7 +193,7 @@ fn host_names_of_a_list_are_handed_on() {
 fn asleep(agenda: &mut Agenda, origin: Instant, every: u32) {
     let looks = Grid::new(origin, every * SECOND);
     assert!(
-        agenda.rest([(ServiceName::default_service(), looks)].into()),
+        agenda.rest(&[(ServiceName::default_service(), looks)].into()),
         "news"
     );
 }
@@ -215,13 +216,13 @@ fn who_is_asleep_has_nothing_fetched_but_at_its_looks_and_at_once_when_it_wakes(
     agenda.end(order.id, Ok(Fetched::Unchanged), look, 0.5);
     assert_eq!(agenda.due_at(), Some(look + 600 * SECOND));
     // Who wakes before its time has no use for another one; then it is fetched at once.
-    assert!(agenda.rest(BTreeMap::new()) && !agenda.rest(BTreeMap::new()));
+    assert!(agenda.rest(&BTreeMap::new()) && !agenda.rest(&BTreeMap::new()));
     assert_eq!(agenda.due_at(), Some(look + 100 * SECOND));
     asleep(&mut agenda, now, 60);
     assert_eq!(agenda.due_at(), Some(look + 120 * SECOND), "other looks");
     let woken = look + 119 * SECOND;
     assert!(agenda.take(woken).is_none());
-    assert!(agenda.rest(BTreeMap::new()) && !agenda.rest(BTreeMap::new()));
+    assert!(agenda.rest(&BTreeMap::new()) && !agenda.rest(&BTreeMap::new()));
     let order = agenda.take(woken).expect("it is woken, and its time is over");
     // It falls asleep while it is fetched.
     asleep(&mut agenda, now, 60);
