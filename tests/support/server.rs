@@ -2,11 +2,13 @@
 
 #![allow(dead_code, reason = "each test binary uses its part of it")]
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
@@ -93,10 +95,17 @@ pub fn nginx(program: &Path, addr: SocketAddr, http: &str, folder: &Path) -> Ser
     Server::start(command, addr, folder)
 }
 
-/// A port of 127.0.0.`last` that nobody uses just now.
+/// A port of 127.0.0.`last` that nobody uses just now, and that nobody else of this process was given: who is given one listens there a
+/// moment later, and until then the kernel may name it again.
 pub fn free_addr(last: u8) -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, last), 0)).unwrap();
-    listener.local_addr().unwrap()
+    static GIVEN: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
+    loop {
+        let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, last), 0)).unwrap();
+        let addr = listener.local_addr().unwrap();
+        if GIVEN.lock().unwrap().insert(addr) {
+            return addr;
+        }
+    }
 }
 
 /// Runs a client to its end, which must be a good one; what it said.
