@@ -30,16 +30,31 @@ pub fn client_hello(filling: u8) -> Vec<u8> {
     hello
 }
 
-/// Drops, or no longer drops, all that reaches a socket from the other side.
+/// Drops the words and the finish that reach a socket from the other side, but no bare acknowledgement. What is
+/// closed while it is deaf forgets its filter as soon as its own finish is acknowledged, so its kernel answers what
+/// is sent again with a reset, and not a byte can have come in before the close.
 pub fn deafen(stream: &impl AsFd) {
-    // "Keep no byte of it", in the language of packet filters: BPF_RET with 0.
-    let drop_all = SockFilter::new(0x06, 0, 0, 0);
-    SockRef::from(stream).attach_filter(&[drop_all]).unwrap();
+    SockRef::from(stream).attach_filter(&WORDLESS).unwrap();
 }
 
 pub fn hear_again(stream: &impl AsFd) {
     SockRef::from(stream).detach_filter().unwrap();
 }
+
+/// In the language of packet filters, which see a segment from its TCP header on.
+const WORDLESS: [SockFilter; 11] = [
+    SockFilter::new(0x30, 0, 0, 12), // A = the byte whose upper half is the header's length in words
+    SockFilter::new(0x74, 0, 0, 2),  // A >>= 2
+    SockFilter::new(0x54, 0, 0, 0x3c), // A &= 0x3c: the length in bytes
+    SockFilter::new(0x07, 0, 0, 0),  // X = A
+    SockFilter::new(0x80, 0, 0, 0),  // A = the segment's length
+    SockFilter::new(0x1c, 0, 0, 0),  // A -= X
+    SockFilter::new(0x15, 0, 2, 0),  // a payload: on to the drop
+    SockFilter::new(0x30, 0, 0, 13), // A = the flags
+    SockFilter::new(0x45, 0, 1, 1),  // no FIN: on to the keeping
+    SockFilter::new(0x06, 0, 0, 0),  // keep no byte
+    SockFilter::new(0x06, 0, 0, u32::MAX), // keep all
+];
 
 pub fn reset(stream: impl AsFd) {
     SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
@@ -246,9 +261,10 @@ impl Server {
         let now = Instant::now();
         for place in &mut self.waiting {
             if let Some(one) = place.take_if(|one| one.ends_at.is_some_and(|at| at <= now)) {
-                hear_again(&one.stream);
                 if one.fate == Fate::ResetsOnTheWay {
                     reset(one.stream);
+                } else {
+                    drop(one.stream);
                 }
             }
         }
