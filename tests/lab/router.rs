@@ -172,7 +172,6 @@ impl Wire {
     fn read(&mut self, heading: Heading, buffer: &mut [u8]) -> io::Result<()> {
         let links = self.links.clone();
         let mut table = links.lock();
-        let now = clock::now();
         for _ in 0..BATCH {
             let [client, server] = &mut self.devices;
             let device = if heading == Heading::Server {
@@ -181,7 +180,7 @@ impl Wire {
                 server
             };
             match device.read(buffer) {
-                Ok(length) => self.admit(heading, buffer.get(..length).unwrap_or_default(), now, &mut table),
+                Ok(length) => self.admit(heading, buffer.get(..length).unwrap_or_default(), &mut table),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -190,7 +189,9 @@ impl Wire {
         Ok(())
     }
 
-    fn admit(&mut self, heading: Heading, packet: &[u8], now: Instant, table: &mut Table) {
+    fn admit(&mut self, heading: Heading, packet: &[u8], table: &mut Table) {
+        // Its own, or what comes in while a batch is read would be early.
+        let now = clock::now();
         let Some((source, destination)) = packet::endpoints(packet) else {
             return;
         };
