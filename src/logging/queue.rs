@@ -47,8 +47,12 @@ pub(super) const WRITE_BYTES: usize = 4096;
 /// Outputs that wait while the present one takes nothing; one more takes the place of the last, with its lines.
 const MAX_TURNS: usize = 4;
 
-/// Room that is kept from one batch to the next.
+/// Room that is kept from one batch to the next, however small that was.
 const KEPT_BYTES: usize = 16 * 1024;
+
+/// Room that is kept, in times what was needed last: what is given back comes again as pages that the system has to
+/// clear first.
+const KEPT_TIMES: usize = 4;
 
 /// Lines that could not be written since the start of the process.
 pub(super) static LOST_LINES: AtomicU64 = AtomicU64::new(0);
@@ -113,8 +117,9 @@ impl Batch {
     }
 
     fn clear(&mut self) {
+        let kept = KEPT_BYTES.max(KEPT_TIMES * self.lines.len());
         self.lines.clear();
-        self.lines.shrink_to(KEPT_BYTES);
+        self.lines.shrink_to(kept);
         debug_assert!(self.turns.is_empty(), "a batch is cleared once it is written");
     }
 
