@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use super::record::{Record, Via};
+use super::short::{OCTETS, Short, append, four, pair};
 use crate::config::{AccessField, LogFormat};
 
 /// Appends the line of a record, with its line feed.
@@ -50,18 +51,18 @@ fn value(pen: &mut Pen<'_>, record: &Record<'_>, field: AccessField) {
     }
 }
 
-/// The names of fields with what stands around them, each as one text.
+/// The names of fields with what stands around them.
 macro_rules! names {
     ($($field:ident = $name:literal,)+) => {
-        fn json_name(field: AccessField) -> &'static str {
+        fn json_name(field: AccessField) -> &'static Short<LABEL_BYTES> {
             match field {
-                $(AccessField::$field => concat!(",\"", $name, "\":"),)+
+                $(AccessField::$field => const { &Short::new(concat!(",\"", $name, "\":")) },)+
             }
         }
 
-        fn text_name(field: AccessField) -> &'static str {
+        fn text_name(field: AccessField) -> &'static Short<LABEL_BYTES> {
             match field {
-                $(AccessField::$field => concat!(" ", $name, "="),)+
+                $(AccessField::$field => const { &Short::new(concat!(" ", $name, "=")) },)+
             }
         }
     };
@@ -94,6 +95,20 @@ names! {
     BackendName = "backend_name",
 }
 
+/// Bytes of the longest name with what stands around it, and some more: a multiple of what a processor copies at once.
+const LABEL_BYTES: usize = 24;
+
+/// Whether a byte is visible ASCII that needs no escape.
+static IS_PLAIN: [bool; 256] = {
+    let mut is_plain = [false; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        is_plain[byte as usize] = byte != b'"' && byte != b'\\';
+        byte += 1;
+    }
+    is_plain
+};
+
 /// Writes a line.
 struct Pen<'l> {
     line: &'l mut Vec<u8>,
@@ -120,9 +135,13 @@ impl Pen<'_> {
             LogFormat::Json => json_name(field),
             LogFormat::Text => text_name(field),
         };
-        // What stands between two fields is not before the first.
-        let name = if place == 0 { name.get(1..) } else { Some(name) };
-        self.line.extend_from_slice(name.unwrap_or_default().as_bytes());
+        if place == 0 {
+            // What stands between two fields is not before the first.
+            let name = name.as_bytes().get(1..);
+            self.line.extend_from_slice(name.unwrap_or_default());
+        } else {
+            name.append_to(self.line);
+        }
     }
 
     /// There is no value.
@@ -152,7 +171,7 @@ impl Pen<'_> {
     /// Any bytes: what is no visible ASCII is escaped as in JSON, a byte each.
     fn text(&mut self, text: Option<&[u8]>) {
         let Some(text) = text else { return self.nothing() };
-        let is_plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'"' && *byte != b'\\';
+        let is_plain = |byte: &u8| IS_PLAIN[usize::from(*byte)];
         self.quoted(text, text.iter().all(is_plain), |_| false);
     }
 
@@ -208,29 +227,14 @@ impl Pen<'_> {
     }
 
     fn number(&mut self, number: u64) {
-        let mut digits = [0; 20];
-        let mut begin = digits.len();
-        let mut rest = number;
-        for digit in digits.iter_mut().rev() {
-            *digit = b'0' + u8::try_from(rest % 10).unwrap_or_default();
-            rest /= 10;
-            begin -= 1;
-            if rest == 0 {
-                break;
-            }
+        if number >= 10_000 {
+            self.number(number / 10_000);
+            self.line.extend_from_slice(&four(number));
+        } else {
+            let zeros = usize::from(number < 10) + usize::from(number < 100) + usize::from(number < 1000);
+            let digits = u32::from_be_bytes(four(number)) << (8 * zeros);
+            append(self.line, digits.to_be_bytes(), 4 - zeros);
         }
-        self.line.extend_from_slice(&digits[begin..]);
-    }
-
-    /// A number of so many digits, with zeros before it.
-    fn digits<const COUNT: usize>(&mut self, number: u64) {
-        let mut digits = [b'0'; COUNT];
-        let mut rest = number;
-        for digit in digits.iter_mut().rev() {
-            *digit = b'0' + u8::try_from(rest % 10).unwrap_or_default();
-            rest /= 10;
-        }
-        self.line.extend_from_slice(&digits);
     }
 
     /// Milliseconds, to the microsecond.
@@ -240,8 +244,8 @@ impl Pen<'_> {
         };
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         self.number(micros / 1000);
-        self.line.push(b'.');
-        self.digits::<3>(micros % 1000);
+        let [_, a, b, c] = four(micros % 1000);
+        self.line.extend_from_slice(&[b'.', a, b, c]);
     }
 
     fn addr(&mut self, addr: Option<SocketAddr>) {
@@ -249,12 +253,11 @@ impl Pen<'_> {
         self.quote();
         match addr {
             SocketAddr::V4(addr) => {
-                for (place, octet) in addr.ip().octets().into_iter().enumerate() {
-                    if place > 0 {
-                        self.line.push(b'.');
-                    }
-                    self.number(octet.into());
+                for octet in addr.ip().octets() {
+                    OCTETS[usize::from(octet)].append_to(self.line);
                 }
+                // It stands where a fifth octet would be.
+                self.line.pop();
                 self.line.push(b':');
                 self.number(addr.port().into());
             }
@@ -269,21 +272,24 @@ impl Pen<'_> {
         let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let (days, seconds) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
         let (year, month, day) = date(days);
-        self.quote();
-        self.digits::<4>(year);
-        for (before, number) in [
-            (b'-', month),
-            (b'-', day),
-            (b'T', seconds / 3600),
-            (b':', seconds / 60 % 60),
-            (b':', seconds % 60),
+        let micros = u64::from(since.subsec_micros());
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        for (place, number) in [
+            (0, year / 100),
+            (2, year),
+            (5, month),
+            (8, day),
+            (11, seconds / 3600),
+            (14, seconds / 60 % 60),
+            (17, seconds % 60),
+            (20, micros / 10_000),
+            (22, micros / 100),
+            (24, micros),
         ] {
-            self.line.push(before);
-            self.digits::<2>(number);
+            [text[place], text[place + 1]] = pair(number);
         }
-        self.line.push(b'.');
-        self.digits::<6>(since.subsec_micros().into());
-        self.line.push(b'Z');
+        self.quote();
+        self.line.extend_from_slice(&text);
         self.quote();
     }
 }
@@ -438,6 +444,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn numbers_and_addresses_are_those_of_the_standard_library(
+            bits: u64, shift in 0_u32..64, ip: [u8; 4], port: u16,
+        ) {
+            let number = bits >> shift;
+            let mut record = record(None);
+            record.bytes_up = number;
+            record.client = SocketAddr::from((ip, port));
+            record.total = Duration::from_micros(number);
+            let text = line(&record, LogFormat::Text, &[AccessField::BytesUp, AccessField::Client, AccessField::Total]);
+            let (millis, micros) = (number / 1000, number % 1000);
+            let expected = format!("bytes_up={number} client={} total_ms={millis}.{micros:03}\n", record.client);
+            prop_assert_eq!(text, expected);
+        }
+
         #[test]
         fn any_bytes_are_one_line_and_come_back(sni in any::<Vec<u8>>(), name: String, micros in any::<u32>()) {
             let mut record = record(Some(&sni));

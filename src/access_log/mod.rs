@@ -7,6 +7,7 @@ mod end;
 mod format;
 mod journal;
 mod record;
+mod short;
 
 pub use end::{By, DialFailure, End, Phase, Standing};
 pub use format::write as write_line;
