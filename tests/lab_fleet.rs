@@ -127,6 +127,17 @@ pools: {{ strategy: {{ type: "off" }} }}
         reading.unwrap()
     }
 
+    /// What it has said, of the fleet and of the one that dies.
+    fn account(&self, lab: &Lab) -> String {
+        let reading = self.reading(lab);
+        let mortal = candidate(1).to_string();
+        let told = |line: &&str| {
+            !line.starts_with('#') && (line.contains("tcp_forwarder_cluster_") || line.contains(&mortal))
+        };
+        let told: Vec<&str> = reading.text().lines().filter(told).collect();
+        format!("{}{}\n", self.forwarder.program().output(), told.join("\n"))
+    }
+
     fn answers(&self, lab: &Lab) -> bool {
         Reading::of(lab, self.metrics).is_ok()
     }
@@ -247,7 +258,8 @@ fn a_fleet_probes_as_one_each_vantage_for_itself_and_who_dies_is_out_everywhere(
     let latest = times[..here.len()].iter().max().unwrap();
     assert!(
         out && latest.unwrap() < INTERVAL + Duration::from_secs(2),
-        "{times:?}"
+        "{times:?}\n{}",
+        here.iter().map(|one| one.account(&lab)).collect::<String>()
     );
     assert!(there.iter().all(has_best), "there it was none");
 }
