@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use log::{debug, info, trace};
 
+use super::accused::Accusations;
 use super::answer_time::AnswerTime;
 use super::aside::Aside;
 use super::board::{Heeded, ScoreBoard};
@@ -28,10 +29,6 @@ use crate::service::id::{Candidate, ServiceId};
 use crate::service::probe_requests::ProbeRequest;
 use crate::service::uplink::Uplink;
 use crate::state::snapshot::ServiceState;
-
-/// How often others' word that a member fails counts, once it fails here, too; and for how long that is waited for.
-const MOST_ACCUSATIONS: u8 = 8;
-const ACCUSED_FOR: Duration = Duration::from_secs(60);
 
 /// So often in a row others must find a member to be faster or slower than it was here before it is asked: jitter, which is
 /// different for each, is no reason for all of a fleet to ask.
@@ -61,8 +58,8 @@ pub(super) struct Book {
     since: Instant,
     /// What another process of the fleet knows, to begin with.
     outset: Reader<ServiceState>,
-    /// Members of whom others say that they fail, how often, and when that was heard.
-    accused: HashMap<SocketAddr, (u8, Instant)>,
+    /// Members of whom others say that they fail.
+    accusations: Accusations,
     /// Members that others have found to be faster or slower than they were here, and how often in a row.
     otherwise: HashMap<SocketAddr, u8>,
     /// Whether the way is a new one, on which enough is to be known before the set changes.
@@ -93,7 +90,7 @@ impl Book {
             aside: Aside::default(),
             since: uplink.since,
             outset: Reader::unaware(Arc::clone(&live.outset)),
-            accused: HashMap::new(),
+            accusations: Accusations::default(),
             otherwise: HashMap::new(),
             awaits_sweep: false,
             answering: Arc::clone(answering),
@@ -174,7 +171,7 @@ impl Book {
         self.failing.retain(|addr| active.contains(addr));
         self.conduct.retain(|addr| active.contains(addr));
         self.times.retain(|addr, _| active.contains(addr));
-        self.accused.retain(|addr, _| active.contains(addr));
+        self.accusations.retain(|addr| active.contains(addr));
         self.otherwise.retain(|addr, _| active.contains(addr));
         self.tallies.follow(&self.active);
     }
@@ -229,19 +226,27 @@ impl Book {
     }
 
     /// Takes in what another process of the fleet has seen; whether that counts for anything. A member that fails there and not
-    /// here is asked at once, and one whose latency is another one again and again.
+    /// here is asked at once, and one whose latency is another one again and again; one that fails here, too, has failed once more.
     pub(super) fn hear(&mut self, sample: &Sample, now: Instant) -> bool {
         let addr = sample.candidate.addr;
-        let is_known = self.candidates.contains(&addr) || self.active.contains(&addr);
-        if sample.at < self.since || !is_known {
+        let is_member = self.active.contains(&addr);
+        if sample.at < self.since || !(is_member || self.candidates.contains(&addr)) {
             return false;
         }
         let sample = self.as_asked(sample);
         let heeded = self.write(|board| board.hear(&sample));
         if heeded != Heeded::Differs {
             self.otherwise.remove(&addr);
-        } else if self.active.contains(&addr) && self.is_worth_a_probe(&sample, now) {
-            self.service.live.probe_requests.ask(ProbeRequest::One(addr));
+        }
+        let fails = !sample.outcome.is_success();
+        match heeded {
+            Heeded::Differs if is_member && self.is_worth_a_probe(&sample, now) => {
+                self.service.live.probe_requests.ask(ProbeRequest::One(addr));
+            }
+            Heeded::Agrees if is_member && fails && self.accusations.accuse(addr, now) => {
+                self.count_as_seen(&sample, 1);
+            }
+            Heeded::Differs | Heeded::Agrees | Heeded::Taken | Heeded::Ignored => {}
         }
         heeded != Heeded::Ignored
     }
@@ -250,8 +255,7 @@ impl Book {
     fn is_worth_a_probe(&mut self, sample: &Sample, now: Instant) -> bool {
         let addr = sample.candidate.addr;
         if !sample.outcome.is_success() {
-            let accused = self.accused.entry(addr).or_insert((0, now));
-            *accused = (accused.0.saturating_add(1).min(MOST_ACCUSATIONS), now);
+            self.accusations.accuse(addr, now);
             return true;
         }
         if !self.board().answers(&addr) {
@@ -269,12 +273,19 @@ impl Book {
     /// Once a sample of our own is on the board: others who have said before that this member fails were right, and what
     /// they saw counts as if it had been seen here; or they were not.
     fn hear_out(&mut self, sample: &Sample) {
-        self.otherwise.remove(&sample.candidate.addr);
-        let Some((times, at)) = self.accused.remove(&sample.candidate.addr) else {
-            return;
-        };
-        let is_recent = sample.at.saturating_duration_since(at) < ACCUSED_FOR;
-        if !sample.outcome.is_success() && is_recent {
+        let addr = sample.candidate.addr;
+        self.otherwise.remove(&addr);
+        if sample.outcome.is_success() {
+            self.accusations.answers(&addr);
+        } else if self.active.contains(&addr) {
+            let times = self.accusations.fails(addr, sample.at);
+            self.count_as_seen(sample, times);
+        }
+    }
+
+    /// Puts on the board so often what others have seen.
+    fn count_as_seen(&mut self, sample: &Sample, times: u8) {
+        if times > 0 {
             self.write(|board| (0..times).for_each(|_| board.record(sample)));
             self.service.live.evaluation.ask();
         }

@@ -4,6 +4,7 @@
 //! through the [`SampleInbox`]. Nor does it decide who is active: it reads that, so that the boards keep
 //! those rows, and asks whoever decides to look before the time.
 
+mod accused; // of whom others say that they fail
 pub mod answer_time; // how soon answers begin
 mod aside; // what was learned on other ways to the network
 pub mod board; // the bounded score board of one service

@@ -582,6 +582,34 @@ fn jitter_that_others_see_is_no_reason_to_ask_and_a_failure_is() {
     assert_eq!(stays, [0, 0, 1, 0, 0, 1]);
 }
 
+/// Once a member has failed here, what others see of it counts, whether they said so before or after: nobody waits for the next
+/// look of its own.
+#[test]
+fn what_others_see_failing_counts_once_it_fails_here() {
+    for is_said_first in [false, true] {
+        let mut bench = Bench::new();
+        let one = bench.service("one");
+        publish(&bench.hub, &[&one]);
+        activate(&one, &[1, 2], Footing::Good);
+        for port in [1, 2] {
+            bench.push(&one, port, PROBED);
+        }
+        bench.step();
+        let mut said = [(Source::Peer, Outcome::Refused); 3];
+        said[if is_said_first { 2 } else { 0 }].0 = Source::Probe;
+        for (number, what) in (1..).zip(said) {
+            bench.push(&one, 1, what);
+            bench.step();
+            let seen = match (is_said_first, number) {
+                (false, _) | (true, 3) => number,
+                (true, _) => 0,
+            };
+            assert_eq!(failures(&one, 1), seen, "{is_said_first}, {number}");
+        }
+        assert!(one.live.evaluation.take(), "it is worth a look");
+    }
+}
+
 /// What is on this board, as others say it.
 fn said(known: &ScoreBoard, now: Instant) -> Arc<ServiceState> {
     Arc::new(ServiceState {

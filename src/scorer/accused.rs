@@ -1,0 +1,115 @@
+//! Members of whom others of a fleet say that they fail: how often their word counts. Pure.
+//!
+//! It counts for nothing until the member fails here, too, and then for as much as if it had been seen here, whether it was said
+//! before or is said after that; so one failure that a node sees for itself is enough to be rid of whom all of them see failing.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// How often others' word counts beside what was seen here once.
+const MOST: u8 = 8;
+
+/// For how long what was said waits for what is seen here, and the other way round.
+const HOLDS_FOR: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone, Copy)]
+enum Accused {
+    /// It has not failed here: how often others say so, and when they did last.
+    Unseen { times: u8, at: Instant },
+    /// It has failed here: when it did last, and how often others' word counts yet.
+    Seen { at: Instant, left: u8 },
+}
+
+/// Who is accused, of the members of one service.
+#[derive(Debug, Default)]
+pub(super) struct Accusations {
+    of: HashMap<SocketAddr, Accused>,
+}
+
+impl Accusations {
+    pub(super) fn retain(&mut self, is_member: impl Fn(&SocketAddr) -> bool) {
+        self.of.retain(|addr, _| is_member(addr));
+    }
+
+    /// Others say that a member fails; whether that counts by now.
+    pub(super) fn accuse(&mut self, addr: SocketAddr, now: Instant) -> bool {
+        let accused = self
+            .of
+            .entry(addr)
+            .or_insert(Accused::Unseen { times: 0, at: now });
+        match accused {
+            Accused::Unseen { times, at } => {
+                *times = times.saturating_add(1).min(MOST);
+                *at = now;
+                false
+            }
+            Accused::Seen { at, left } => {
+                let counts = *left > 0 && now.saturating_duration_since(*at) < HOLDS_FOR;
+                *left -= u8::from(counts);
+                counts
+            }
+        }
+    }
+
+    /// A member has failed here: how often what others have said before counts.
+    pub(super) fn fails(&mut self, addr: SocketAddr, at: Instant) -> u8 {
+        let said = match self.of.get(&addr) {
+            Some(Accused::Unseen { times, at: said_at }) => {
+                Some(*times).filter(|_| at.saturating_duration_since(*said_at) < HOLDS_FOR)
+            }
+            Some(Accused::Seen { .. }) | None => None,
+        };
+        let times = said.unwrap_or_default();
+        let left = MOST - times;
+        self.of.insert(addr, Accused::Seen { at, left });
+        times
+    }
+
+    /// A member has answered here: whoever has said that it fails was wrong.
+    pub(super) fn answers(&mut self, addr: &SocketAddr) {
+        self.of.remove(addr);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 1))
+    }
+
+    #[test]
+    fn what_is_said_counts_once_it_is_seen_and_from_then_on() {
+        let now = crate::base::clock::now();
+        let mut accusations = Accusations::default();
+        assert_eq!(accusations.fails(addr(), now), 0, "nobody has said so");
+        assert!(accusations.accuse(addr(), now), "it was seen");
+        accusations.answers(&addr());
+        for _ in 0..3 {
+            assert!(!accusations.accuse(addr(), now), "it is not seen");
+        }
+        assert_eq!(accusations.fails(addr(), now), 3);
+        let counted = (0..20).filter(|_| accusations.accuse(addr(), now)).count();
+        assert_eq!(counted, 5, "eight in all");
+        assert_eq!(
+            accusations.fails(addr(), now),
+            0,
+            "what counted does not count again"
+        );
+        assert!(accusations.accuse(addr(), now));
+    }
+
+    #[test]
+    fn neither_waits_for_the_other_for_ever() {
+        let now = crate::base::clock::now();
+        let late = now + HOLDS_FOR;
+        let mut accusations = Accusations::default();
+        assert!(!accusations.accuse(addr(), now));
+        assert_eq!(accusations.fails(addr(), late), 0);
+        assert!(!accusations.accuse(addr(), late + HOLDS_FOR));
+        accusations.retain(|_| false);
+        assert!(!accusations.accuse(addr(), late), "it was forgotten");
+    }
+}
