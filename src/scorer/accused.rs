@@ -54,13 +54,11 @@ impl Accusations {
 
     /// A member has failed here: how often what others have said before counts.
     pub(super) fn fails(&mut self, addr: SocketAddr, at: Instant) -> u8 {
-        let said = match self.of.get(&addr) {
-            Some(Accused::Unseen { times, at: said_at }) => {
-                Some(*times).filter(|_| at.saturating_duration_since(*said_at) < HOLDS_FOR)
-            }
-            Some(Accused::Seen { .. }) | None => None,
+        let is_recent = |said_at| at.saturating_duration_since(said_at) < HOLDS_FOR;
+        let times = match self.of.get(&addr) {
+            Some(&Accused::Unseen { times, at }) if is_recent(at) => times,
+            Some(Accused::Unseen { .. } | Accused::Seen { .. }) | None => 0,
         };
-        let times = said.unwrap_or_default();
         let left = MOST - times;
         self.of.insert(addr, Accused::Seen { at, left });
         times

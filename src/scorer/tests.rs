@@ -554,9 +554,8 @@ fn how_clients_were_served_on_one_way_is_not_expected_on_another() {
     );
 }
 
-/// What others say of a member that answers here: that it fails is a reason to ask at once, another latency only when it stays so.
-#[test]
-fn jitter_that_others_see_is_no_reason_to_ask_and_a_failure_is() {
+/// A service whose two members answer here.
+fn two_members() -> (Bench, Arc<Service>) {
     let mut bench = Bench::new();
     let one = bench.service("one");
     publish(&bench.hub, &[&one]);
@@ -565,6 +564,13 @@ fn jitter_that_others_see_is_no_reason_to_ask_and_a_failure_is() {
         bench.push(&one, port, PROBED);
     }
     bench.step();
+    (bench, one)
+}
+
+/// What others say of a member that answers here: that it fails is a reason to ask at once, another latency only when it stays so.
+#[test]
+fn jitter_that_others_see_is_no_reason_to_ask_and_a_failure_is() {
+    let (mut bench, one) = two_members();
     let slow = Outcome::Success(Duration::from_millis(90));
     let asked = |bench: &mut Bench, port: u16, outcome| {
         bench.push(&one, port, (Source::Peer, outcome));
@@ -587,14 +593,7 @@ fn jitter_that_others_see_is_no_reason_to_ask_and_a_failure_is() {
 #[test]
 fn what_others_see_failing_counts_once_it_fails_here() {
     for is_said_first in [false, true] {
-        let mut bench = Bench::new();
-        let one = bench.service("one");
-        publish(&bench.hub, &[&one]);
-        activate(&one, &[1, 2], Footing::Good);
-        for port in [1, 2] {
-            bench.push(&one, port, PROBED);
-        }
-        bench.step();
+        let (mut bench, one) = two_members();
         let mut said = [(Source::Peer, Outcome::Refused); 3];
         said[if is_said_first { 2 } else { 0 }].0 = Source::Probe;
         for (number, what) in (1..).zip(said) {
