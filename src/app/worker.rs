@@ -619,6 +619,6 @@ pub(super) fn status(hub: &Hub) -> String {
         .iter()
         .map(|service| service.live.active.load().backends.len())
         .sum();
-    let (services, clients) = (directory.services.len(), hub.clients());
+    let (services, clients) = (directory.services.len(), hub.clients.count());
     format!("{good} of {services} services well, {members} backends active, {clients} connections")
 }

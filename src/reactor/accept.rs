@@ -194,13 +194,22 @@ impl Reactor {
     }
 
     fn accept(&mut self, place: usize) -> Accepted {
+        let max = self.directory.limits.max_connections;
+        if !self.hub.clients.admit(max) {
+            return Accepted::Full(format!("{max} connections are open (server.max_connections)"));
+        }
+        let accepted = self.accept_next(place);
+        if !matches!(accepted, Accepted::Connection(..)) {
+            self.hub.clients.leave();
+        }
+        accepted
+    }
+
+    /// Accepts who is next; there is room for one.
+    fn accept_next(&mut self, place: usize) -> Accepted {
         let Some(listener) = self.listener(place) else {
             return Accepted::Empty;
         };
-        let max = self.directory.limits.max_connections;
-        if self.hub.clients() >= max {
-            return Accepted::Full(format!("{max} connections are open (server.max_connections)"));
-        }
         match listener.socket.accept() {
             Ok((stream, peer)) => Accepted::Connection(stream, net::canonical(peer)),
             Err(error) => match net::accept_failure(&error) {
@@ -308,40 +317,9 @@ impl Reactor {
 
     /// Takes a new connection in and finds it a backend.
     fn open(&mut self, place: usize, stream: TcpStream, peer: SocketAddr) {
-        let Some((tenant, listener)) = self.listener(place).and_then(|one| Some((one.tenant?, one.addr)))
-        else {
-            debug_assert!(false, "nobody is accepted before there is a tenant");
-            return;
+        let Some((key, tenant)) = self.take_in(place, stream, peer) else {
+            return self.hub.clients.leave();
         };
-        let tenant = self.heir(tenant);
-        let seat = match self.admit_peer(tenant, peer) {
-            Ok(seat) => seat,
-            Err(reason) => return self.refuse(tenant, &stream, peer, reason),
-        };
-        let Some(owner) = self.tenants.get_mut(tenant) else {
-            return;
-        };
-        let traffic = owner.traffic(self.index);
-        traffic.accepted.add(1);
-        if let Err(error) = net::prepare_accepted(&stream, &owner.spec().server.keepalive) {
-            traffic.count_error(ErrorKind::Accept);
-            debug!(target: "tcp_forwarder::reactor", "{peer} left at once: {error}");
-            return;
-        }
-        let mut client = Client::new(Relay::new(stream.into(), peer, self.now), tenant, seat);
-        if let Some(journal) = &owner.service.journal
-            && journal.samples(&mut self.rng)
-        {
-            client.search().story = Some(Box::new(Story::new(listener, None)));
-        }
-        let Ok(key) = self.clients.insert(client) else {
-            traffic.count_error(ErrorKind::Accept);
-            return;
-        };
-        traffic.active.add(1);
-        owner.clients += 1;
-        self.note_client(tenant);
-        self.gauges().clients.add(1);
         let registered = match self.clients.get_mut(key) {
             Some(client) => self.poll.registry().register(
                 client.relay.client.stream.wire_mut(),
@@ -361,5 +339,45 @@ impl Reactor {
             Some(_) => self.begin_opening(key),
             None => self.find_backend(key),
         }
+    }
+
+    /// A new connection becomes a client, and of whom; none if it is not served.
+    fn take_in(&mut self, place: usize, stream: TcpStream, peer: SocketAddr) -> Option<(Key, Key)> {
+        let Some((tenant, listener)) = self.listener(place).and_then(|one| Some((one.tenant?, one.addr)))
+        else {
+            debug_assert!(false, "nobody is accepted before there is a tenant");
+            return None;
+        };
+        let tenant = self.heir(tenant);
+        let seat = match self.admit_peer(tenant, peer) {
+            Ok(seat) => seat,
+            Err(reason) => {
+                self.refuse(tenant, &stream, peer, reason);
+                return None;
+            }
+        };
+        let owner = self.tenants.get_mut(tenant)?;
+        let traffic = owner.traffic(self.index);
+        traffic.accepted.add(1);
+        if let Err(error) = net::prepare_accepted(&stream, &owner.spec().server.keepalive) {
+            traffic.count_error(ErrorKind::Accept);
+            debug!(target: "tcp_forwarder::reactor", "{peer} left at once: {error}");
+            return None;
+        }
+        let mut client = Client::new(Relay::new(stream.into(), peer, self.now), tenant, seat);
+        if let Some(journal) = &owner.service.journal
+            && journal.samples(&mut self.rng)
+        {
+            client.search().story = Some(Box::new(Story::new(listener, None)));
+        }
+        let Ok(key) = self.clients.insert(client) else {
+            traffic.count_error(ErrorKind::Accept);
+            return None;
+        };
+        traffic.active.add(1);
+        owner.clients += 1;
+        self.note_client(tenant);
+        self.gauges().clients.add(1);
+        Some((key, tenant))
     }
 }

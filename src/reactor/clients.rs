@@ -295,6 +295,7 @@ impl Reactor {
         traffic.count_close(ending.reason);
         traffic.durations.observe(lifetime);
         self.gauges().clients.sub(1);
+        self.hub.clients.leave();
         if let Some(farewell) = &mut self.farewell {
             if ending.is_cut() {
                 farewell.cut += 1;

@@ -11,6 +11,7 @@ use super::directory::{Directory, Phase};
 use super::doorbells::Doorbells;
 use super::events::Events;
 use super::fleet::Fleet;
+use super::headcount::Headcount;
 use super::provided::Provided;
 use super::reloads::Reloads;
 use super::traffic::Gauges;
@@ -46,6 +47,8 @@ pub struct Hub {
     pub fleet: Fleet,
     /// How threads are woken.
     pub bells: Doorbells,
+    /// Clients of all reactors.
+    pub clients: Headcount,
     /// Sockets that each reactor holds.
     pub gauges: Box<[Gauges]>,
     /// Which reactors have answered since they were asked.
@@ -87,6 +90,7 @@ impl Hub {
             provided: Provided::new(Arc::clone(&bells.worker), &bells.providers),
             fleet: Fleet::new(Arc::clone(&bells.fleet), Arc::clone(&bells.prober)),
             heartbeats: Heartbeats::new(reactors),
+            clients: Headcount::default(),
             gauges: (0..reactors).map(|_| Gauges::default()).collect(),
             state: StateWrites::default(),
             bells,
@@ -111,17 +115,8 @@ impl Hub {
     /// Sockets that all reactors hold, clients and backends.
     #[must_use]
     pub fn sockets(&self) -> usize {
-        self.sum(|gauges| gauges.clients.value() + gauges.upstreams.value())
-    }
-
-    /// Clients of all reactors.
-    #[must_use]
-    pub fn clients(&self) -> usize {
-        self.sum(|gauges| gauges.clients.value())
-    }
-
-    fn sum(&self, value: impl Fn(&Gauges) -> u64) -> usize {
-        let sum: u64 = self.gauges.iter().map(value).sum();
+        let of_one = |gauges: &Gauges| gauges.clients.value() + gauges.upstreams.value();
+        let sum: u64 = self.gauges.iter().map(of_one).sum();
         usize::try_from(sum).unwrap_or(usize::MAX)
     }
 }

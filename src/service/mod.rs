@@ -10,6 +10,7 @@ pub mod doorbells; // how each thread is woken
 pub mod events; // what has happened lately
 pub mod fleet; // what forwarders tell one another
 pub mod front; // what stands before its backends
+pub mod headcount; // how many clients there are
 pub mod hub; // what all threads share
 pub mod id; // which service
 pub mod live; // what of a service outlives a reload

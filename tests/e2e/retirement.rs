@@ -161,7 +161,7 @@ fn a_stop_ends_clients_in_whichever_stage_they_are() {
     let farewell = reactors.stop();
     assert_eq!((failed, drained), (vec![1, 0, 0, 0], vec![0, 1, 1, 1]));
     assert_eq!((farewell.finished, farewell.cut), (1, 3));
-    assert_eq!(hub.clients(), 0);
+    assert_eq!(hub.clients.count(), 0);
     assert!(ports.iter().all(|port| TcpStream::connect(port.bound).is_err()));
 }
 
