@@ -26,8 +26,9 @@ const MORTAL: u16 = 81;
 const INTERVAL: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Candidates, by their distance from `here`; the last are the nearest from `there`.
-const CANDIDATES: u16 = 12;
+/// Candidates, by their distance from `here`; the last are the nearest from `there`. All are probed in each round: of so many, chance
+/// in who probes which is small.
+const CANDIDATES: u16 = 40;
 
 fn redis_addr() -> SocketAddr {
     SocketAddr::new(lab::server(200), REDIS)
@@ -100,7 +101,7 @@ metrics: {{ listen_addr: "127.0.0.1:{metrics}" }}
 remotes:
   provider: {{ type: "file", file: {{ path: "./ip_list.txt" }} }}
   bind: {{ address: "{}" }}
-  probing: {{ interval: "1s" }}
+  probing: {{ interval: "1s", probe_candidate_count: {CANDIDATES} }}
   selector:
     active_set_size: 2
     confirm_probes: 1
@@ -175,7 +176,7 @@ fn place(lab: &Lab) {
             Link::millis(if distance == 1 {
                 5
             } else {
-                50 + 10 * u64::from(distance)
+                50 + 3 * u64::from(distance)
             })
         };
         let server = lab::server(number);
