@@ -21,6 +21,17 @@ enum Accused {
     Seen { at: Instant, left: u8 },
 }
 
+/// What others' word is worth, once they have said that a member fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Word {
+    /// It has failed here, too, and that is not long ago: it counts as if it had been seen here.
+    Counts,
+    /// It counts once the member fails here, which is to be found out.
+    Waits,
+    /// As much of it as may count has.
+    Spent,
+}
+
 /// Who is accused, of the members of one service.
 #[derive(Debug, Default)]
 pub(super) struct Accusations {
@@ -32,22 +43,28 @@ impl Accusations {
         self.of.retain(|addr, _| is_member(addr));
     }
 
-    /// Others say that a member fails; whether that counts by now.
-    pub(super) fn accuse(&mut self, addr: SocketAddr, now: Instant) -> bool {
+    /// Others say that a member fails.
+    pub(super) fn accuse(&mut self, addr: SocketAddr, now: Instant) -> Word {
         let accused = self
             .of
             .entry(addr)
             .or_insert(Accused::Unseen { times: 0, at: now });
         match accused {
-            Accused::Unseen { times, at } => {
-                *times = times.saturating_add(1).min(MOST);
-                *at = now;
-                false
+            Accused::Seen { at, left } if now.saturating_duration_since(*at) < HOLDS_FOR => {
+                if *left == 0 {
+                    return Word::Spent;
+                }
+                *left -= 1;
+                Word::Counts
             }
-            Accused::Seen { at, left } => {
-                let counts = *left > 0 && now.saturating_duration_since(*at) < HOLDS_FOR;
-                *left -= u8::from(counts);
-                counts
+            Accused::Unseen { times, at } => {
+                *times = (*times + 1).min(MOST);
+                *at = now;
+                Word::Waits
+            }
+            Accused::Seen { .. } => {
+                *accused = Accused::Unseen { times: 1, at: now };
+                Word::Waits
             }
         }
     }
@@ -83,20 +100,21 @@ mod tests {
         let now = crate::base::clock::now();
         let mut accusations = Accusations::default();
         assert_eq!(accusations.fails(addr(), now), 0, "nobody has said so");
-        assert!(accusations.accuse(addr(), now), "it was seen");
+        assert_eq!(accusations.accuse(addr(), now), Word::Counts, "it was seen");
         accusations.answers(&addr());
         for _ in 0..3 {
-            assert!(!accusations.accuse(addr(), now), "it is not seen");
+            assert_eq!(accusations.accuse(addr(), now), Word::Waits, "it is not seen");
         }
         assert_eq!(accusations.fails(addr(), now), 3);
-        let counted = (0..20).filter(|_| accusations.accuse(addr(), now)).count();
-        assert_eq!(counted, 5, "eight in all");
+        let counts = |_: &u8| accusations.accuse(addr(), now) == Word::Counts;
+        assert_eq!((0..20).take_while(counts).count(), 5, "eight in all");
+        assert_eq!(accusations.accuse(addr(), now), Word::Spent);
         assert_eq!(
             accusations.fails(addr(), now),
             0,
             "what counted does not count again"
         );
-        assert!(accusations.accuse(addr(), now));
+        assert_eq!(accusations.accuse(addr(), now), Word::Counts);
     }
 
     #[test]
@@ -104,10 +122,16 @@ mod tests {
         let now = crate::base::clock::now();
         let late = now + HOLDS_FOR;
         let mut accusations = Accusations::default();
-        assert!(!accusations.accuse(addr(), now));
-        assert_eq!(accusations.fails(addr(), late), 0);
-        assert!(!accusations.accuse(addr(), late + HOLDS_FOR));
+        accusations.accuse(addr(), now);
+        assert_eq!(accusations.fails(addr(), late), 0, "it was said long before");
+        let later = late + HOLDS_FOR;
+        assert_eq!(
+            accusations.accuse(addr(), later),
+            Word::Waits,
+            "it was seen long before"
+        );
+        assert_eq!(accusations.fails(addr(), later), 1, "what was said after that");
         accusations.retain(|_| false);
-        assert!(!accusations.accuse(addr(), late), "it was forgotten");
+        assert_eq!(accusations.accuse(addr(), later), Word::Waits, "it was forgotten");
     }
 }

@@ -116,7 +116,8 @@ impl ScoreBoard {
         if matches!(sample.heard, Heard::Answer(_)) {
             self.expected.learn(&row.history, &self.rules);
         }
-        row.last_sample_at = Some(sample.at);
+        // What another has seen counts later than it was seen.
+        row.last_sample_at = row.last_sample_at.max(Some(sample.at));
         if row.is_proved_by(sample) {
             row.proved_at = Some(sample.at);
         }

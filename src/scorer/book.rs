@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use log::{debug, info, trace};
 
-use super::accused::Accusations;
+use super::accused::{Accusations, Word};
 use super::answer_time::AnswerTime;
 use super::aside::Aside;
 use super::board::{Heeded, ScoreBoard};
@@ -142,6 +142,8 @@ impl Book {
         // How soon clients were answered, and how often, says nothing of this way.
         self.conduct = Conduct::default();
         self.times.clear();
+        self.accusations = Accusations::default();
+        self.otherwise.clear();
         self.adopt();
         if is_new && self.service.spec.remotes.probing.initial.enabled {
             self.awaits_sweep = true;
@@ -238,36 +240,43 @@ impl Book {
         if heeded != Heeded::Differs {
             self.otherwise.remove(&addr);
         }
-        let fails = !sample.outcome.is_success();
-        match heeded {
-            Heeded::Differs if is_member && self.is_worth_a_probe(&sample, now) => {
-                self.service.live.probe_requests.ask(ProbeRequest::One(addr));
-            }
-            Heeded::Agrees if is_member && fails && self.accusations.accuse(addr, now) => {
-                self.count_as_seen(&sample, 1);
-            }
-            Heeded::Differs | Heeded::Agrees | Heeded::Taken | Heeded::Ignored => {}
+        if is_member {
+            self.hear_of_member(&sample, heeded, now);
         }
         heeded != Heeded::Ignored
     }
 
-    /// Whether a member is to be asked of which others say this, which is not what was seen here.
-    fn is_worth_a_probe(&mut self, sample: &Sample, now: Instant) -> bool {
+    fn hear_of_member(&mut self, sample: &Sample, heeded: Heeded, now: Instant) {
         let addr = sample.candidate.addr;
-        if !sample.outcome.is_success() {
-            self.accusations.accuse(addr, now);
+        match heeded {
+            Heeded::Differs | Heeded::Agrees if !sample.outcome.is_success() => {
+                match self.accusations.accuse(addr, now) {
+                    Word::Counts => self.count_as_seen(sample, 1),
+                    Word::Waits => self.ask_at_once(addr),
+                    Word::Spent => {}
+                }
+            }
+            Heeded::Differs if self.is_otherwise_again(&addr) => self.ask_at_once(addr),
+            Heeded::Differs | Heeded::Agrees | Heeded::Taken | Heeded::Ignored => {}
+        }
+    }
+
+    /// Whether others have said often enough that a member answers otherwise than here; once is enough if it does not answer here.
+    fn is_otherwise_again(&mut self, addr: &SocketAddr) -> bool {
+        if !self.board().answers(addr) {
             return true;
         }
-        if !self.board().answers(&addr) {
-            return true;
-        }
-        let times = self.otherwise.entry(addr).or_insert(0);
+        let times = self.otherwise.entry(*addr).or_insert(0);
         *times += 1;
         let is_enough = *times >= OTHERWISE;
         if is_enough {
-            self.otherwise.remove(&addr);
+            self.otherwise.remove(addr);
         }
         is_enough
+    }
+
+    fn ask_at_once(&self, addr: SocketAddr) {
+        self.service.live.probe_requests.ask(ProbeRequest::One(addr));
     }
 
     /// Once a sample of our own is on the board: others who have said before that this member fails were right, and what

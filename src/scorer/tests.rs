@@ -609,6 +609,19 @@ fn what_others_see_failing_counts_once_it_fails_here() {
     }
 }
 
+/// What was seen long ago says nothing of now: others that say so as well are a reason to ask.
+#[test]
+fn a_member_that_failed_long_ago_is_asked_when_others_see_it_fail() {
+    let (mut bench, one) = two_members();
+    bench.push(&one, 1, (Source::Probe, Outcome::Refused));
+    bench.step();
+    bench.now += Duration::from_secs(120);
+    bench.push(&one, 1, (Source::Peer, Outcome::Refused));
+    bench.step();
+    assert_eq!(one.live.probe_requests.take().len(), 1);
+    assert_eq!(failures(&one, 1), 1, "what they see waits for the answer");
+}
+
 /// What is on this board, as others say it.
 fn said(known: &ScoreBoard, now: Instant) -> Arc<ServiceState> {
     Arc::new(ServiceState {
