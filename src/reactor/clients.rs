@@ -295,7 +295,6 @@ impl Reactor {
         traffic.count_close(ending.reason);
         traffic.durations.observe(lifetime);
         self.gauges().clients.sub(1);
-        self.hub.clients.leave();
         if let Some(farewell) = &mut self.farewell {
             if ending.is_cut() {
                 farewell.cut += 1;
@@ -304,7 +303,10 @@ impl Reactor {
             }
         }
         tell_closed(&client, &service, (backend, ending), lifetime);
-        self.drop_tenant_if_done(client.tenant);
+        let tenant = client.tenant;
+        drop(client);
+        self.hub.clients.leave();
+        self.drop_tenant_if_done(tenant);
     }
 }
 
