@@ -47,8 +47,8 @@ pub(super) const WRITE_BYTES: usize = 4096;
 /// Outputs that wait while the present one takes nothing; one more takes the place of the last, with its lines.
 const MAX_TURNS: usize = 4;
 
-/// Room that is kept from one batch to the next, however small that was.
-const KEPT_BYTES: usize = 16 * 1024;
+/// Bytes of room that are kept from one batch to the next, however small or large that was.
+const KEPT_BYTES: (usize, usize) = (16 << 10, 1 << 20);
 
 /// Room that is kept, in times what was needed last: what is given back comes again as pages that the system has to
 /// clear first.
@@ -117,7 +117,8 @@ impl Batch {
     }
 
     fn clear(&mut self) {
-        let kept = KEPT_BYTES.max(KEPT_TIMES * self.lines.len());
+        let (least, most) = KEPT_BYTES;
+        let kept = (KEPT_TIMES * self.lines.len()).clamp(least, most);
         self.lines.clear();
         self.lines.shrink_to(kept);
         debug_assert!(self.turns.is_empty(), "a batch is cleared once it is written");
@@ -284,17 +285,29 @@ impl Page {
 
     fn write(&mut self, lines: &[u8]) {
         let begin: &[u8] = if self.is_torn { b"\n" } else { b"" };
+        let mut rest = lines;
         let written = self
             .out
             .write_all(begin)
-            .and_then(|()| self.out.write_all(lines))
+            .and_then(|()| write_on(&mut self.out, &mut rest))
             .and_then(|()| self.out.flush());
         self.is_torn = written.is_err();
-        if self.is_torn {
-            let lost = lines.split_inclusive(|byte| *byte == b'\n').count();
-            self.lost.fetch_add(lost as u64, Ordering::Relaxed);
+        let lost = rest.split_inclusive(|byte| *byte == b'\n').count();
+        self.lost.fetch_add(lost as u64, Ordering::Relaxed);
+    }
+}
+
+/// Writes all of `rest`, which is what is left of it after an error.
+fn write_on(out: &mut Output, rest: &mut &[u8]) -> io::Result<()> {
+    while !rest.is_empty() {
+        match out.write(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => *rest = rest.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
+    Ok(())
 }
 
 /// The length of as many lines as fit in one write of so many bytes; of one line at least.
@@ -309,6 +322,50 @@ fn whole_lines(batch: &[u8], most: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Takes so many bytes, and then no more.
+    struct Small(usize);
+
+    impl io::Write for Small {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = self.0.min(bytes.len());
+            self.0 -= taken;
+            if taken == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn only_what_did_not_fit_is_lost() {
+        static LOST: AtomicU64 = AtomicU64::new(0);
+        let mut page = Page {
+            out: Box::new(Small(25)),
+            is_torn: false,
+            write_bytes: 1000,
+            lost: &LOST,
+        };
+        page.write(&b"123456789\n".repeat(5));
+        assert!(page.is_torn);
+        assert_eq!(LOST.load(Ordering::Relaxed), 3, "the third is torn, and two more");
+    }
+
+    #[test]
+    fn a_flood_that_is_over_leaves_little_room() {
+        let mut batch = Batch {
+            lines: vec![b'x'; 4 << 20],
+            turns: Vec::new(),
+        };
+        batch.clear();
+        assert_eq!(batch.lines.capacity(), KEPT_BYTES.1);
+        batch.clear();
+        assert_eq!(batch.lines.capacity(), KEPT_BYTES.0, "nor after a quiet time");
+    }
 
     #[test]
     fn writes_hold_whole_lines_and_no_more_than_a_pipe_takes_undivided() {
