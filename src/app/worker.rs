@@ -311,7 +311,8 @@ impl Worker {
 
     /// Starts the thread that shares with a fleet, once the configuration wants that; it follows the configuration by itself.
     pub(super) fn start_sharing(&mut self) -> Result<(), AppError> {
-        if self.config.process.cluster.url.is_none() {
+        // A build that cannot share has refused a configuration that wants to, and has no code for it.
+        if !cfg!(feature = "cluster") || self.config.process.cluster.url.is_none() {
             return Ok(());
         }
         if let Some(node) = self.node.take() {
