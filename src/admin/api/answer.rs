@@ -8,6 +8,7 @@ use std::time::Instant;
 use log::LevelFilter;
 use serde_json::json;
 
+use super::document::DOCUMENT;
 use super::explain::{self, Pause, Present};
 use super::places::Occupancy;
 use super::query::{MOST_ROWS, Query};
@@ -18,9 +19,6 @@ use crate::admin::page::Page;
 use crate::scorer::link::Phase as LinkPhase;
 use crate::service::events::Event;
 use crate::service::{Hub, Service};
-
-/// The `OpenAPI` document.
-pub const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
 
 /// What becomes of a request.
 pub(in crate::admin) enum Outcome {

@@ -7,6 +7,7 @@ mod answer;
 mod candidates;
 mod config;
 mod connections;
+mod document;
 mod events;
 mod explain;
 mod fleet;
@@ -21,9 +22,9 @@ mod steer;
 #[cfg(test)]
 mod tests;
 
-pub use answer::DOCUMENT;
 pub(super) use answer::{Outcome, Wish, answer, stream};
 pub use connections::page as connections_page;
+pub use document::DOCUMENT;
 pub(super) use providers::Provider;
 pub(super) use resource::Resource;
 pub(super) use shapes::Withdrawn;
