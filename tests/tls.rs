@@ -227,6 +227,46 @@ fn a_stream_that_is_cut_off_is_a_reset_to_the_backend_and_a_reset_stays_one() {
 }
 
 #[test]
+fn what_is_cut_in_the_middle_is_never_an_end_that_was_said() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let addr = listener.local_addr().unwrap();
+    // Each says a part of its answer, and waits for the rest of the question.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            std::thread::spawn(move || {
+                let mut room = [0; 16];
+                if stream.read(&mut room).is_ok() && stream.write_all(b"part").is_ok() {
+                    while matches!(stream.read(&mut room), Ok(1..)) {}
+                }
+            });
+        }
+    });
+    let server = json!({ "tls": shown("server.pem", "server.key"), "idle_timeout": "1s" });
+    let forwarder = Forwarder::start(&json!({ "server": server }), &format!("{addr}\n"));
+    for version in BOTH {
+        for is_cut_by_client in [true, false] {
+            let mut client = connect(forwarder.addr(), known(&[version]));
+            client.write_all(b"question").unwrap();
+            let mut reply = [0; 4];
+            client.read_exact(&mut reply).unwrap();
+            if is_cut_by_client {
+                client.sock.shutdown(Shutdown::Write).unwrap();
+            }
+            let end = client.read(&mut reply).expect_err("no end was said");
+            assert!(
+                matches!(end.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof),
+                "{version:?}, cut by the client: {is_cut_by_client}: {end}"
+            );
+        }
+    }
+    assert_eq!(
+        forwarder.metric("connections_closed_total{reason=\"idle_timeout\"}"),
+        2.0
+    );
+}
+
+#[test]
 fn what_a_backend_ends_is_said_and_what_it_cuts_off_is_not() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let addr = listener.local_addr().unwrap();

@@ -236,7 +236,8 @@ impl Reactor {
         self.client_timers.set(key.index(), until);
     }
 
-    /// Closes a client and all that belongs to it, and does its accounts.
+    /// Closes a client and all that belongs to it, and does its accounts. Where ends are said, a half that was done has said
+    /// its own; nothing else is an end, so nothing is said here.
     pub(super) fn close(&mut self, key: Key, ending: Ending) {
         let Some(mut client) = self.clients.remove(key) else {
             return;
@@ -263,15 +264,10 @@ impl Reactor {
         match client.stage {
             Stage::Relaying(attached) | Stage::Leaving(attached, _) => {
                 upstream = self.remove_upstream(attached.upstream);
-                if let Some(upstream) = &mut upstream {
-                    if ending.reset.is_of(Side::Backend) {
-                        net::reset_on_close(upstream.peer.stream.wire());
-                    } else {
-                        upstream.peer.take_leave();
-                    }
-                }
-                if !ending.reset.is_of(Side::Client) {
-                    client.relay.client.take_leave();
+                if ending.reset.is_of(Side::Backend)
+                    && let Some(upstream) = &upstream
+                {
+                    net::reset_on_close(upstream.peer.stream.wire());
                 }
             }
             Stage::Seeking(Wait::Dial { upstream, .. }) => self.orphan_dial(upstream),

@@ -11,11 +11,14 @@
 //! | reset of a side that had finished | close; what it said before is still delivered | as above |
 //! | reset of the client behind bytes that the backend does not take | reset | `client_reset` |
 //! | no memory for its bytes | reset on both sides | `error` |
-//! | idle, half-close time-out | close on both sides | the time-out |
+//! | idle, half-close time-out | close on both sides; over TLS without `close_notify`, unless it had finished | the time-out |
 //! | before there is a backend: what was awaited is wrong, or did not come in time | reset | `handshake_failed`, `handshake_timeout` |
 //! | the client that a PROXY header names may not connect | reset | `refused` |
 //! | before there is a backend: all are full for too long | close | `queue_timeout` |
 //! | cut: the end of the time to drain, of a backend that left | reset on both sides | `drained`, `backend_removed` |
+//!
+//! Over TLS an end is said by the half that has come to it (`close_notify`), and by nobody else: whatever closes a relay before
+//! that, the peer must not take what it has for the whole.
 //!
 //! A reset is passed on only for a reset: never after a stream that finished, and never on top of bytes
 //! that may still be on their way ([`RESET_GRACE`]).
