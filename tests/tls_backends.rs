@@ -357,6 +357,30 @@ fn backends_that_are_not_who_they_should_be_serve_nobody() {
 }
 
 #[test]
+fn each_service_says_once_what_is_wrong_with_its_backends() {
+    let backend = Backend::echo(shows("server", &BOTH));
+    let services = ["one", "two"].map(|name| {
+        let tls = json!({ "sni": format!("{name}.example") });
+        (
+            name,
+            json!({ "listen_addr": "127.0.0.1:0", "remotes": { "tls": tls } }),
+        )
+    });
+    let mut all = support::settings(&settings(&json!({})));
+    all["server"].as_object_mut().unwrap().remove("listen_addr");
+    all["services"] = services
+        .into_iter()
+        .map(|(name, one)| (name.to_owned(), one))
+        .collect();
+    let files = support::Files::new(&all, &backend.list());
+    let command = files.command();
+    let forwarder = Forwarder::spawn(files, command);
+    for name in ["one", "two"] {
+        forwarder.logs(&format!("not valid for name \"{name}.example\""));
+    }
+}
+
+#[test]
 fn backends_that_nobody_vouches_for_serve_where_that_is_allowed_and_it_is_said() {
     for name in ["lone", "expired"] {
         let backend = Backend::echo(shows(name, &BOTH));

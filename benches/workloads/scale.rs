@@ -127,7 +127,7 @@ impl Rings {
             Arc::clone(&hub.bells.reactors[0]),
             Arc::clone(&hub.directory),
         ));
-        let bursts = Arc::new(Bursts::new(hub.started_at));
+        let bursts = Arc::<Bursts>::default();
         let rng = fastrand::Rng::with_seed(1);
         let reactor = Reactor::new(0, Arc::clone(&hub), Arc::clone(&mailbox), bursts, rng).ok()?;
         std::thread::spawn(move || reactor.run());

@@ -100,7 +100,7 @@ impl World {
         };
         let now = clock::now();
         Some(Self {
-            admission: Admission::of(&server, now)?,
+            admission: Admission::of(&server)?,
             server,
             interval,
             clients: HashMap::new(),

@@ -54,15 +54,15 @@ pub struct Seat {
 }
 
 impl Admission {
-    /// What `server` says; none when it refuses nobody. `now` lies before all times to come.
+    /// What `server` says; none when it refuses nobody.
     #[must_use]
-    pub fn of(server: &Server, now: Instant) -> Option<Self> {
-        Self::after(None, server, now)
+    pub fn of(server: &Server) -> Option<Self> {
+        Self::after(None, server)
     }
 
     /// The same in the place of what was in force `before`: whoever is counted stays counted.
     #[must_use]
-    pub fn after(before: Option<&Self>, server: &Server, now: Instant) -> Option<Self> {
+    pub fn after(before: Option<&Self>, server: &Server) -> Option<Self> {
         let quota = Quota::of(server);
         if server.allow.is_empty() && server.deny.is_empty() && quota.is_none() {
             return None;
@@ -78,7 +78,7 @@ impl Admission {
             allow: (!server.allow.is_empty()).then(|| Networks::of(&server.allow)),
             deny: Networks::of(&server.deny),
             clients,
-            bursts: std::array::from_fn(|_| Burst::new(now)),
+            bursts: std::array::from_fn(|_| Burst::default()),
         })
     }
 

@@ -12,14 +12,14 @@ fn networks(texts: &[&str]) -> Vec<ipnet::IpNet> {
 }
 
 fn is_admitted(server: &Server, ip: &str) -> bool {
-    let admission = Admission::of(server, clock::now()).expect("a limit");
+    let admission = Admission::of(server).expect("a limit");
     let answer = admission.admit(ip.parse().expect("an address"), clock::now());
     answer.is_ok()
 }
 
 #[test]
 fn without_settings_there_is_none() {
-    assert!(Admission::of(&Server::default(), clock::now()).is_none());
+    assert!(Admission::of(&Server::default()).is_none());
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn seats_of_all_threads_are_counted_and_given_back() {
         max_connections_per_ip: 40,
         ..Server::default()
     };
-    let admission = Admission::of(&server, clock::now()).expect("a limit");
+    let admission = Admission::of(&server).expect("a limit");
     let admit = |low: u8| admission.admit(Ipv4Addr::new(192, 0, 2, low).into(), clock::now());
     for _ in 0..50 {
         let seats: Vec<_> = std::thread::scope(|scope| {

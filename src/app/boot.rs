@@ -268,7 +268,7 @@ fn make(handle: Handle, config: &Config, inherited: &mut Inherited) -> Result<Ma
         "{reactors} reactors, up to {} connections",
         limits.max_connections
     );
-    let bursts = Arc::new(Bursts::new(hub.started_at));
+    let bursts = Arc::<Bursts>::default();
     let mailbox = |bell: &Arc<Doorbell>| Arc::new(Mailbox::new(Arc::clone(bell), Arc::clone(&hub.directory)));
     let mailboxes: Arc<[Arc<Mailbox>]> = hub.bells.reactors.iter().map(mailbox).collect();
     let reactor = |(index, mailbox): (usize, &Arc<Mailbox>)| {

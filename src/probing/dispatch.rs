@@ -217,8 +217,8 @@ impl Dispatch {
             turns: 0,
             sentinels: Sentinels::new(Manners::of(std::iter::empty())),
             held_until: None,
-            shortages: Burst::new(hub.started_at),
-            given_up: Burst::new(hub.started_at),
+            shortages: Burst::default(),
+            given_up: Burst::default(),
             hub,
         }
     }

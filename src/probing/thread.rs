@@ -51,7 +51,7 @@ impl Prober {
             uplinks: Uplinks::default(),
             looked_in: LinkPhase::Up,
             dispatch: Dispatch::new(Arc::clone(&hub), max_in_flight, rng),
-            homeless: Burst::new(hub.started_at),
+            homeless: Burst::default(),
             hub,
             endings: Vec::new(),
             begins: Vec::new(),

@@ -33,33 +33,13 @@ use crate::service::{Directory, Hub, ServiceId};
 /// Room for one read.
 const SCRATCH_BYTES: usize = 128 * 1024;
 
-/// What reactors log once a burst, over all of them.
-#[derive(Debug)]
+/// What reactors log once a burst, over all of them and all services.
+#[derive(Debug, Default)]
 pub struct Bursts {
     /// Pauses of accepting.
     pub pauses: Burst,
     /// Dials that failed for want of a descriptor or a port.
     pub shortages: Burst,
-    /// Clients that ended before they had a backend.
-    pub failures: Burst,
-    /// TLS handshakes with backends that failed.
-    pub handshakes: Burst,
-    /// Clients that found all backends full, for too long.
-    pub full: Burst,
-}
-
-impl Bursts {
-    /// Nothing has happened yet; `origin` lies before all times to come.
-    #[must_use]
-    pub fn new(origin: Instant) -> Self {
-        Self {
-            pauses: Burst::new(origin),
-            shortages: Burst::new(origin),
-            failures: Burst::new(origin),
-            handshakes: Burst::new(origin),
-            full: Burst::new(origin),
-        }
-    }
 }
 
 /// One thread of the data path.

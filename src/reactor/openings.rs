@@ -353,7 +353,7 @@ impl Reactor {
             debug!(target: TARGET, service, client:% = addr, reason; "client gets no backend");
             Ending::quiet(CloseReason::HandshakeFailed)
         } else {
-            if self.bursts.failures.begins(self.time.clock()) {
+            if tenant.service.live.bursts.failures.begins(self.time.clock()) {
                 warn!(target: TARGET, service, client:% = addr, reason; "clients get no backend, this one first");
             } else {
                 debug!(target: TARGET, service, client:% = addr, reason; "client gets no backend");

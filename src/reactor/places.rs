@@ -106,7 +106,7 @@ impl Reactor {
             .get(key)
             .and_then(|client| self.tenants.get(client.tenant));
         if let Some(tenant) = tenant
-            && self.bursts.full.begins(self.time.clock())
+            && tenant.service.live.bursts.full.begins(self.time.clock())
         {
             let (service, timeout) = (tenant.service.name.as_str(), tenant.spec().pools.queue_timeout);
             warn!(

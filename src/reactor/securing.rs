@@ -144,14 +144,14 @@ impl Reactor {
         }
     }
 
-    /// Says why, once a burst: what is wrong with one certificate is wrong with all.
+    /// Says why, once a burst.
     fn tell_of_failure(&self, pool: Key, error: &Error) {
         let Some(pool) = self.pools.get(pool) else { return };
         let Some(tenant) = self.tenants.get(pool.tenant) else {
             return;
         };
-        if self.bursts.handshakes.begins(self.time.clock()) {
-            let (service, addr) = (&tenant.service, pool.backend.addr);
+        let (service, addr) = (&tenant.service, pool.backend.addr);
+        if service.live.bursts.handshakes.begins(self.time.clock()) {
             warn!(
                 target: "tcp_forwarder::tls", service = service.name.as_str(), backend:% = addr;
                 "no TLS with a backend{}: {error}", service.live.name_behind(&addr)

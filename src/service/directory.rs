@@ -51,7 +51,7 @@ impl Service {
     #[must_use]
     pub fn new(name: ServiceName, spec: Arc<Spec>, live: Arc<Live>, now: Instant) -> Self {
         Self {
-            admission: Admission::of(&spec.server, now).map(Arc::new),
+            admission: Admission::of(&spec.server).map(Arc::new),
             front: Front::of(&spec.server).map(Arc::new),
             bandwidth: Bandwidth::of(&spec.server.bandwidth, now).map(Arc::new),
             tls: Credentials::default(),
@@ -73,7 +73,7 @@ impl Service {
             name: self.name.clone(),
             key: service_key(self.name.as_str(), &spec.remotes),
             live: Arc::clone(&self.live),
-            admission: Admission::after(self.admission.as_deref(), after, now).map(Arc::new),
+            admission: Admission::after(self.admission.as_deref(), after).map(Arc::new),
             front: Front::of(after).map(Arc::new),
             bandwidth: if before.bandwidth == after.bandwidth {
                 self.bandwidth.clone()

@@ -16,6 +16,7 @@ use super::probe_requests::ProbeRequests;
 use super::slumber::Slumber;
 use super::traffic::Traffic;
 use crate::backend::ActiveSet;
+use crate::base::burst::Burst;
 use crate::base::doorbell::{Request, Ring};
 use crate::base::published::Published;
 use crate::candidates::CandidateSet;
@@ -68,6 +69,8 @@ pub struct Live {
     pub probes: ProbeStats,
     /// How long a backend may be silent after its client spoke; zero: for ever. Written by the scorer.
     patience_micros: AtomicU64,
+    /// What reactors log once a burst.
+    pub bursts: ServiceBursts,
     /// What the control threads count.
     pub counts: ControlCounts,
     /// What a process before this one knew, besides the rows that are on the board. Never changes.
@@ -77,6 +80,18 @@ pub struct Live {
     /// What another process of the fleet knows, if that was asked. Written by the fleet thread; scorer, selector and prober
     /// begin with it.
     pub outset: Arc<Published<ServiceState>>,
+}
+
+/// What reactors log of a service once a burst, over all of them: what is wrong with one backend is mostly wrong with all of
+/// its service, and not with those of another.
+#[derive(Debug, Default)]
+pub struct ServiceBursts {
+    /// Clients that ended before they had a backend.
+    pub failures: Burst,
+    /// TLS handshakes with backends that failed.
+    pub handshakes: Burst,
+    /// Clients that found all backends full, for too long.
+    pub full: Burst,
 }
 
 /// What is known of a service from a process before this one.
@@ -147,6 +162,7 @@ impl Live {
             traffic: bells.reactors.iter().map(|_| Traffic::default()).collect(),
             probes: ProbeStats::default(),
             patience_micros: AtomicU64::new(0),
+            bursts: ServiceBursts::default(),
             counts: ControlCounts::default(),
             recalled: Recalled::default(),
             marks,

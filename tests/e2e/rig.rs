@@ -91,7 +91,7 @@ impl Reactors {
     pub fn start(count: usize, limits: Limits) -> Self {
         let hub = Arc::new(Hub::new(count, Instant::now()));
         hub.directory.publish(Arc::new(Directory::empty(limits)));
-        let bursts = Arc::new(Bursts::new(hub.started_at));
+        let bursts = Arc::<Bursts>::default();
         let mailbox = |bell: &Arc<_>| Arc::new(Mailbox::new(Arc::clone(bell), Arc::clone(&hub.directory)));
         let mailboxes: Vec<_> = hub.bells.reactors.iter().map(mailbox).collect();
         let start = |(index, mailbox): (usize, &Arc<Mailbox>)| {

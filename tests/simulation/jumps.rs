@@ -164,7 +164,7 @@ fn a_missing_day_fills_a_bucket_once_and_frees_no_seat() {
         ..Server::default()
     };
     let mut now = clock::now();
-    let admission = Admission::of(&server, now).expect("limits");
+    let admission = Admission::of(&server).expect("limits");
     let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let mut seats = Vec::new();
     for taken in [10, 20, 30, 30] {
@@ -180,7 +180,7 @@ fn a_missing_day_fills_a_bucket_once_and_frees_no_seat() {
 #[test]
 fn a_missing_day_begins_one_burst_of_a_log_line() {
     let origin = clock::now();
-    let burst = Burst::new(origin);
+    let burst = Burst::default();
     assert!(burst.begins(origin));
     assert!(burst.begins(origin + A_DAY));
     assert!(!burst.begins(origin + A_DAY));

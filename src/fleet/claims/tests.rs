@@ -34,7 +34,7 @@ impl World {
     fn new(count: usize, server: &Server) -> Self {
         let now = clock::now();
         let process = |_| Process {
-            admission: Admission::of(server, now).expect("a limit"),
+            admission: Admission::of(server).expect("a limit"),
             claims: Claims::default(),
             others: HashMap::new(),
             seats: Vec::new(),
@@ -231,7 +231,7 @@ fn what_any_fleet_claims_is_heard_at_once() {
     let server = connections(2);
     for processes in [2, 10, 50, 100, MOST_NODES + 1] {
         let now = clock::now();
-        let admission = Admission::of(&server, now).expect("a limit");
+        let admission = Admission::of(&server).expect("a limit");
         let names = ["a", "b", "c", "d"];
         let limited: Vec<_> = names
             .iter()
@@ -369,7 +369,7 @@ fn who_can_be_given_no_more_makes_no_news() {
 #[test]
 fn limits_are_to_be_divided_as_soon_as_others_are_known() {
     let now = clock::now();
-    let admission = Admission::of(&connections(100), now).expect("a limit");
+    let admission = Admission::of(&connections(100)).expect("a limit");
     let limited: Vec<_> = Limited::of("web", Some(&admission)).into_iter().collect();
     let (mut claims, bell) = (Claims::default(), Arc::default());
     assert!(claims.are_due(&limited, 2));
