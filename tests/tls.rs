@@ -18,9 +18,13 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
+use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion, version};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{
+    ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, StreamOwned, SupportedProtocolVersion,
+    version,
+};
 use serde_json::{Value, json};
 use socket2::SockRef;
 use tempfile::TempDir;
@@ -58,6 +62,11 @@ fn start(tls: &Value, backend: SocketAddr) -> Forwarder {
 
 /// A client that knows the authority of the tests.
 fn known(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+    knowing(versions).with_no_client_auth()
+}
+
+/// The same, which may show a certificate yet.
+fn knowing(versions: &[&'static SupportedProtocolVersion]) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_file(file("ca.pem")).unwrap())
@@ -66,12 +75,11 @@ fn known(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
         .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots)
-        .with_no_client_auth()
 }
 
-fn connect(addr: SocketAddr, config: ClientConfig) -> Client {
+fn connect(addr: SocketAddr, config: impl Into<Arc<ClientConfig>>) -> Client {
     let name = ServerName::try_from("localhost").unwrap();
-    let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+    let connection = ClientConnection::new(config.into(), name).unwrap();
     StreamOwned::new(connection, patient(TcpStream::connect(addr).unwrap()))
 }
 
@@ -565,6 +573,62 @@ fn clients_show_certificates_where_they_must_or_may() {
             assert_eq!(served(&bad), with_bad, "{auth} {version}: nobody vouches for it");
         }
     }
+}
+
+/// What a header of version 2 says of a client's TLS and certificate: the first byte of `PP2_TYPE_SSL`.
+fn told_of_certificate(stream: &mut TcpStream) -> u8 {
+    let mut head = [0; 16];
+    stream.read_exact(&mut head).unwrap();
+    let mut rest = vec![0; usize::from(u16::from_be_bytes([head[14], head[15]]))];
+    stream.read_exact(&mut rest).unwrap();
+    // Behind two addresses of IPv4 and two ports.
+    let mut values = &rest[12..];
+    while values[0] != 0x20 {
+        values = &values[3 + usize::from(u16::from_be_bytes([values[1], values[2]]))..];
+    }
+    values[3]
+}
+
+#[test]
+fn backends_are_told_whether_a_certificate_was_shown_on_this_connection() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            std::thread::spawn(move || {
+                let told = told_of_certificate(&mut stream);
+                let _gone = stream.write_all(&[told]);
+            });
+        }
+    });
+    let mut tls = shown("server.pem", "server.key");
+    support::merge(
+        &mut tls,
+        &json!({ "client_auth": "optional", "client_ca": file("ca.pem") }),
+    );
+    let server = json!({ "tls": tls, "proxy_protocol": { "send": "v2" } });
+    let forwarder = Forwarder::start(&json!({ "server": server }), &format!("{addr}\n"));
+    for version in BOTH {
+        let chain = vec![CertificateDer::from_pem_file(file("client.pem")).unwrap()];
+        let key = PrivateKeyDer::from_pem_file(file("client.key")).unwrap();
+        let showing = Arc::new(knowing(&[version]).with_client_auth_cert(chain, key).unwrap());
+        let said = |config: &Arc<ClientConfig>| {
+            let mut client = connect(forwarder.addr(), Arc::clone(config));
+            let mut told = [0];
+            client.write_all(b"hello").unwrap();
+            client.read_exact(&mut told).unwrap();
+            told[0]
+        };
+        assert_eq!(said(&showing), 1 | 2 | 4, "{version:?}: shown here");
+        assert_eq!(
+            said(&showing),
+            1 | 4,
+            "{version:?}: shown before, and the keys taken up"
+        );
+        assert_eq!(said(&Arc::new(known(&[version]))), 1, "{version:?}: none");
+    }
+    assert_eq!(forwarder.metric("tls_handshakes_total{result=\"resumed\"}"), 2.0);
 }
 
 /// Says `word` through `openssl s_client`, waits for it to come back, and ends: what openssl has said.

@@ -147,17 +147,19 @@ impl Reactor {
 /// What a backend is told of a client's TLS.
 fn facts(session: &Session) -> Facts {
     const SPOKE: u8 = 1;
-    const SHOWED_CERTIFICATE: u8 = 2 | 4;
+    const SHOWED_CERTIFICATE_HERE: u8 = 2;
+    const HAS_SHOWN_CERTIFICATE: u8 = 4;
     let boxed = |bytes: &[u8]| bytes.to_vec().into_boxed_slice();
     let is_known = session.has_certificate_of_peer();
     Facts {
         alpn: session.protocol().map(boxed),
         authority: session.server_name().map(str::as_bytes).map(boxed),
         tls: session.version().map(|version| Tls {
-            client: if is_known {
-                SPOKE | SHOWED_CERTIFICATE
-            } else {
-                SPOKE
+            client: match (is_known, session.is_resumed()) {
+                (true, false) => SPOKE | SHOWED_CERTIFICATE_HERE | HAS_SHOWN_CERTIFICATE,
+                // On the connection whose keys were taken up.
+                (true, true) => SPOKE | HAS_SHOWN_CERTIFICATE,
+                (false, _) => SPOKE,
             },
             // Who shows one that is not good has no session.
             verify: u32::from(!is_known),

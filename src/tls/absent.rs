@@ -71,6 +71,12 @@ impl Session {
         match *self {}
     }
 
+    /// Never asked.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        match *self {}
+    }
+
     pub(super) fn handshake<W: Wire>(&mut self, _wire: &mut W) -> io::Result<Handshake> {
         match *self {}
     }

@@ -170,6 +170,12 @@ impl Session {
             .is_some_and(|chain| !chain.is_empty())
     }
 
+    /// Whether it has taken up the keys of an earlier one.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
     /// The protocol behind it, if both sides have agreed on one.
     #[must_use]
     pub fn protocol(&self) -> Option<&[u8]> {
@@ -201,7 +207,7 @@ impl Session {
             }
             if !self.connection.is_handshaking() {
                 return Ok(Handshake::Done {
-                    is_resumed: self.connection.handshake_kind() == Some(HandshakeKind::Resumed),
+                    is_resumed: self.is_resumed(),
                     is_readable: !self.knowledge.is_drained || self.has_news(),
                 });
             }
