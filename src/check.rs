@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::time::{Duration, UNIX_EPOCH};
 
 use crate::app::{Listed, Lists};
 use crate::candidates::{Account, CandidateSet, unreached};
@@ -196,8 +195,7 @@ impl fmt::Display for Encrypted<'_> {
             } else {
                 one.names.join(", ")
             };
-            let end = u64::try_from(one.not_after).unwrap_or_default();
-            let end = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(end));
+            let end = humantime::format_rfc3339_seconds(one.end());
             writeln!(
                 f,
                 "{indent}certificate: {} for {names}, until {end}",

@@ -400,6 +400,14 @@ fn renewed_files_are_taken_up_and_garbage_is_not() {
         folder.path().join("a.pem").display()
     ));
     assert_eq!(expiry, 1_577_836_800.0);
+    for told in [
+        &forwarder.api("status")["services"][0],
+        &forwarder.api("services/default"),
+    ] {
+        let certificate = &told["certificates"][0];
+        assert_eq!(certificate["expires"], "2020-01-01T00:00:00Z", "{told}");
+        assert!(certificate["expires_in_seconds"].as_i64() < Some(0));
+    }
 }
 
 /// Takes any certificate.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::access::Access;
-use super::api::{Provider, Withdrawn};
+use super::api::{Certificate, Provider, Withdrawn};
 use super::reload::Written;
 use crate::backend::Backend;
 use crate::base::clock;
@@ -55,6 +55,7 @@ struct Service {
     /// Candidates that somebody has taken out.
     withdrawn: Vec<Withdrawn>,
     providers: Vec<Provider>,
+    certificates: Vec<Certificate>,
 }
 
 #[derive(Debug, Serialize)]
@@ -120,6 +121,7 @@ fn services(hub: &Hub, now: Instant) -> Vec<Service> {
             full: active.full(),
             withdrawn: Withdrawn::all(service),
             providers: Provider::all(service, &standings, now),
+            certificates: Certificate::all(service),
         }
     };
     directory.told().iter().map(service).collect()

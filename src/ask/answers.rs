@@ -54,6 +54,17 @@ pub(super) struct Standing {
     pub(super) withdrawn: Vec<Withdrawn>,
     #[serde(default)]
     pub(super) providers: Vec<Provider>,
+    #[serde(default)]
+    pub(super) certificates: Vec<Certificate>,
+}
+
+/// A certificate that clients are shown.
+#[derive(Debug, Deserialize)]
+pub(super) struct Certificate {
+    pub(super) path: String,
+    pub(super) names: Vec<String>,
+    pub(super) expires: String,
+    pub(super) expires_in_seconds: i64,
 }
 
 /// A candidate that somebody has taken out.

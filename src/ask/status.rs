@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::answers::{Fault, Fleet, Provider, Reload, Standing, Status, Withdrawn};
+use super::answers::{Certificate, Fault, Fleet, Provider, Reload, Standing, Status, Withdrawn};
 use super::words::{Layout, Paper, count, name_behind, span};
 
 /// The page on this paper.
@@ -106,6 +106,32 @@ fn standing(layout: &mut Layout, service: &Standing) {
     for provider in &service.providers {
         provided(layout, provider);
     }
+    for certificate in &service.certificates {
+        shown_to_clients(layout, certificate);
+    }
+}
+
+/// What clients are shown, and how long they will believe it.
+fn shown_to_clients(layout: &mut Layout, certificate: &Certificate) {
+    let Certificate {
+        path,
+        names,
+        expires,
+        expires_in_seconds: left,
+    } = certificate;
+    let left = match u64::try_from(*left) {
+        Ok(left) => format!(", in {}", span(left)),
+        Err(_) => format!(", expired {} ago", span(left.unsigned_abs())),
+    };
+    let names = if names.is_empty() {
+        "no names".to_owned()
+    } else {
+        names.join(" ")
+    };
+    layout.say(
+        "  certificate ",
+        &format!("{path} for {names}, until {expires}{left}"),
+    );
 }
 
 /// How many of those that were just named are so, if any is.
@@ -188,6 +214,13 @@ mod tests {
                         { "addr": "192.0.2.3:443", "name": null, "state": "drain" },
                         { "addr": "192.0.2.4:443", "name": "hk2", "state": "maintenance" },
                     ],
+                    "certificates": [
+                        {
+                            "path": "a.pem", "names": ["a.example", "b.example"], "expires": "2027-01-02T00:00:00Z",
+                            "expires_in_seconds": 90_061,
+                        },
+                        { "path": "b.pem", "names": [], "expires": "2026-01-02T00:00:00Z", "expires_in_seconds": -3_661 },
+                    ],
                 },
                 { "name": "old", "listen_addrs": [], "is_fallback": false, "is_asleep": true, "active_set": [], "connections": 0 },
             ],
@@ -206,7 +239,9 @@ mod tests {
              members  192.0.2.1:443 192.0.2.2:443 (hk1) 192.0.2.3:443\n  provider 0:file a.txt: 1 candidate\n  \
              provider 1:dns a.example: 3 candidates, 61 s old, asked again in 2 s; it fails: there is no a.example\n\n\
              db: 20 connections (5 of them in the queue for a place), 2 members (2 of them full)\n  listens  none\n  \
-             members  192.0.2.1:443 192.0.2.2:443\n  taken out 192.0.2.3:443 (drain) 192.0.2.4:443 (hk2) (maintenance)\n\n\
+             members  192.0.2.1:443 192.0.2.2:443\n  taken out 192.0.2.3:443 (drain) 192.0.2.4:443 (hk2) (maintenance)\n  \
+             certificate a.pem for a.example b.example, until 2027-01-02T00:00:00Z, in 1day 1h\n  \
+             certificate b.pem for no names, until 2026-01-02T00:00:00Z, expired 1h 1m ago\n\n\
              old: 0 connections, 0 members, asleep\n  listens  none\n  members  none\n"
         );
     }

@@ -1,6 +1,7 @@
 //! A certificate as people see it: what it is for, how long it lasts, and what clients will not like about it. Pure.
 
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 /// A certificate, as people see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,12 @@ pub enum Chain {
 }
 
 impl Shown {
+    /// When it ends.
+    #[must_use]
+    pub fn end(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(self.not_after).unwrap_or_default())
+    }
+
     /// What its owner should know of it at this time, in seconds since 1970.
     #[must_use]
     pub fn remarks(&self, now: i64) -> Vec<String> {

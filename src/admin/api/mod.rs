@@ -5,6 +5,7 @@
 
 mod answer;
 mod candidates;
+mod certificates;
 mod config;
 mod connections;
 mod document;
@@ -23,6 +24,7 @@ mod steer;
 mod tests;
 
 pub(super) use answer::{Outcome, Wish, answer, stream};
+pub(super) use certificates::Certificate;
 pub use connections::page as connections_page;
 pub use document::DOCUMENT;
 pub(super) use providers::Provider;

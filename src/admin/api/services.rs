@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::certificates::Certificate;
 use super::places::Places;
 use super::providers::Provider;
 use super::query::{MOST_ROWS, Query};
@@ -51,6 +52,7 @@ pub(super) struct Long {
     answering: usize,
     switches: BTreeMap<&'static str, u64>,
     providers: Vec<Provider>,
+    certificates: Vec<Certificate>,
     evaluated_seconds_ago: Option<f64>,
 }
 
@@ -162,6 +164,7 @@ pub(super) fn one(
             .map(|(reason, count)| (reason.label(), count.load(Ordering::Relaxed)))
             .collect(),
         providers: Provider::all(service, standings, now),
+        certificates: Certificate::all(service),
         evaluated_seconds_ago: (*record).as_ref().map(|record| ago(record.at, now)),
     }
 }
