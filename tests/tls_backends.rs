@@ -542,6 +542,32 @@ fn a_first_flight_that_meets_a_dead_connection_goes_to_another_one() {
     assert_eq!(forwarder.metric("rescued_connections_total"), 1.0);
 }
 
+#[test]
+fn a_backend_that_is_cut_off_has_not_answered_a_client_that_has_finished() {
+    // The first of them reads the whole question, and goes without a word.
+    let backend = Backend::start(shows("server", &BOTH), |number, stream| {
+        let mut question = Vec::new();
+        let _end = stream.read_to_end(&mut question);
+        if number > 0 {
+            stream.write_all(&question).unwrap();
+            finish(stream);
+        }
+    });
+    let mut changes = settings(&json!({}));
+    let one = json!({
+        "server": { "reactors": 1 },
+        "pools": { "rescue": "always", "strategy": { "static": { "size_per_remote": 1 } } },
+    });
+    support::merge(&mut changes, &one);
+    let forwarder = Forwarder::start(&changes, &backend.list());
+    warm(&forwarder, 1.0);
+    let mut client = forwarder.connect();
+    client.write_all(b"hello").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(rest(&mut client), b"hello");
+    assert_eq!(forwarder.metric("rescued_connections_total"), 1.0);
+}
+
 #[cfg(target_os = "linux")]
 trait Client: Read + Write {}
 

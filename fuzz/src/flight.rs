@@ -120,7 +120,12 @@ fn recorded(mut choices: Choices<'_>) {
         assert!(model.len() <= MOST_BYTES);
         assert_eq!(flight.bytes(), model);
         assert_eq!(flight.is_finished(), has_finished);
-        for death in [Death::Finished, Death::FinishedThenReset, Death::Reset] {
+        for death in [
+            Death::Finished,
+            Death::CutOff,
+            Death::FinishedThenReset,
+            Death::Reset,
+        ] {
             assert_eq!(flight.decide(Rescue::Off, death, || true), Decision::Accept);
             for rescue in [Rescue::Safe, Rescue::Always] {
                 assert_eq!(flight.decide(rescue, death, || false), Decision::Rescue);

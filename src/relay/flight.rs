@@ -55,6 +55,8 @@ pub struct Flight {
 pub enum Death {
     /// The backend has finished; it may still read.
     Finished,
+    /// The same, without the word by which ends are said over TLS: no answer at all.
+    CutOff,
     /// It finished, and then answered what it got with a reset.
     FinishedThenReset,
     /// It reset the connection, or the network failed.
@@ -122,7 +124,7 @@ impl Flight {
         }
         if death == Death::Reset || !is_unheard() {
             Decision::Accept
-        } else if death == Death::Finished {
+        } else if matches!(death, Death::Finished | Death::CutOff) {
             Decision::Wait
         } else {
             Decision::Rescue

@@ -82,12 +82,12 @@ pub(super) fn note_upload(flight: &mut Flight, up: &Pumped) {
 pub(super) fn last_words<W: Wire>(down: &Stop, flight: &Flight, backend: &Peer<W>) -> Option<LastWords> {
     match down {
         Stop::Blocked | Stop::Budget | Stop::SinkFailed(_) => None,
-        // An end without a word, where ends are said: the finish beneath it is one all the same.
+        // An end without a word, where ends are said: there is a finish beneath it all the same.
         Stop::SourceFailed(error) if error.kind() == ErrorKind::UnexpectedEof => {
-            Some(after_finish(flight, backend))
+            Some(after_finish(flight, backend, Death::CutOff))
         }
         Stop::SourceFailed(_) => Some(LastWords::RESET),
-        Stop::Finished => Some(after_finish(flight, backend)),
+        Stop::Finished => Some(after_finish(flight, backend, Death::Finished)),
     }
 }
 
@@ -99,8 +99,8 @@ impl LastWords {
     };
 }
 
-/// What the end of a backend's stream was, and the error that was behind it.
-fn after_finish<W: Wire>(flight: &Flight, backend: &Peer<W>) -> LastWords {
+/// What the end of a backend's stream was, if nothing was behind it than this, and the error that was.
+fn after_finish<W: Wire>(flight: &Flight, backend: &Peer<W>, alone: Death) -> LastWords {
     if flight.is_broken {
         return LastWords {
             death: Death::FinishedThenReset,
@@ -109,7 +109,7 @@ fn after_finish<W: Wire>(flight: &Flight, backend: &Peer<W>) -> LastWords {
     }
     let error = backend.failure();
     let death = match error.as_ref().map(Error::kind) {
-        None => Death::Finished,
+        None => alone,
         Some(ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => Death::FinishedThenReset,
         Some(_) => Death::Reset,
     };

@@ -114,10 +114,15 @@ fn flight_of(bytes: &[u8], is_sent: bool, is_finished: bool) -> Flight {
 }
 
 const MODES: [Rescue; 3] = [Rescue::Off, Rescue::Safe, Rescue::Always];
-const DEATHS: [Death; 3] = [Death::Finished, Death::FinishedThenReset, Death::Reset];
+const DEATHS: [Death; 4] = [
+    Death::Finished,
+    Death::CutOff,
+    Death::FinishedThenReset,
+    Death::Reset,
+];
 
 /// Name, mode, flight; what is decided for each of `DEATHS` with nothing acknowledged, then otherwise.
-type Row<'a> = (&'a str, Rescue, Flight, [Decision; 3], [Decision; 3]);
+type Row<'a> = (&'a str, Rescue, Flight, [Decision; 4], [Decision; 4]);
 
 #[test]
 fn the_table_of_decisions() {
@@ -127,16 +132,16 @@ fn the_table_of_decisions() {
     let request = b"GET / HTTP/1.1\r\n\r\n";
     #[rustfmt::skip]
     let table: [Row<'_>; 10] = [
-        ("off",                     Rescue::Off,    flight_of(request, false, false), [Accept; 3],            [Accept; 3]),
-        ("off, hello",              Rescue::Off,    flight_of(&hello, true, false),   [Accept; 3],            [Accept; 3]),
-        ("nothing sent",            Rescue::Safe,   flight_of(request, false, false), [Save; 3],              [Save; 3]),
-        ("hello",                   Rescue::Safe,   flight_of(&hello, true, false),   [Save; 3],              [Save; 3]),
-        ("hello and early data",    Rescue::Safe,   flight_of(&early, true, false),   [Wait, Save, Accept],   [Accept; 3]),
-        ("request",                 Rescue::Safe,   flight_of(request, true, false),  [Wait, Save, Accept],   [Accept; 3]),
-        ("request and finish",      Rescue::Safe,   flight_of(request, true, true),   [Wait, Save, Accept],   [Accept; 3]),
-        ("a finish alone",          Rescue::Safe,   flight_of(b"", true, true),       [Wait, Save, Accept],   [Accept; 3]),
-        ("request, always",         Rescue::Always, flight_of(request, true, false),  [Save; 3],              [Save; 3]),
-        ("request and finish, always", Rescue::Always, flight_of(request, true, true), [Wait, Save, Save],    [Accept, Save, Save]),
+        ("off",                     Rescue::Off,    flight_of(request, false, false), [Accept; 4],            [Accept; 4]),
+        ("off, hello",              Rescue::Off,    flight_of(&hello, true, false),   [Accept; 4],            [Accept; 4]),
+        ("nothing sent",            Rescue::Safe,   flight_of(request, false, false), [Save; 4],              [Save; 4]),
+        ("hello",                   Rescue::Safe,   flight_of(&hello, true, false),   [Save; 4],              [Save; 4]),
+        ("hello and early data",    Rescue::Safe,   flight_of(&early, true, false),   [Wait, Wait, Save, Accept],   [Accept; 4]),
+        ("request",                 Rescue::Safe,   flight_of(request, true, false),  [Wait, Wait, Save, Accept],   [Accept; 4]),
+        ("request and finish",      Rescue::Safe,   flight_of(request, true, true),   [Wait, Wait, Save, Accept],   [Accept; 4]),
+        ("a finish alone",          Rescue::Safe,   flight_of(b"", true, true),       [Wait, Wait, Save, Accept],   [Accept; 4]),
+        ("request, always",         Rescue::Always, flight_of(request, true, false),  [Save; 4],              [Save; 4]),
+        ("request and finish, always", Rescue::Always, flight_of(request, true, true), [Wait, Save, Save, Save], [Accept, Save, Save, Save]),
     ];
     for (name, mode, flight, unheard, otherwise) in table {
         for (place, death) in DEATHS.into_iter().enumerate() {
