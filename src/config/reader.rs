@@ -544,6 +544,24 @@ impl<'n> Reader<'n> {
         }
         self.listeners(layers);
         self.targets(layers);
+        self.sessions(layers);
+    }
+
+    /// What is said of sessions with clients is for a service that has a certificate to show; what all inherit, for any.
+    fn sessions(&mut self, layers: &Layers) {
+        let levels = layers.levels();
+        let speaks_tls = |level: &&Layer| level.draft.server.tls.names_certificates();
+        let does_anybody = levels.iter().any(speaks_tls);
+        for level in levels {
+            let is_top = level.prefix().is_empty();
+            let is_for_somebody = if is_top { does_anybody } else { speaks_tls(&level) };
+            let said = level.draft.server.tls.said_of_sessions();
+            if !is_for_somebody && level.first_given(&said).is_some() {
+                let message = "no certificate is shown, so clients are served in clear; allowed with it: server.tls.cert and \
+                               key, or certificates";
+                self.broken(&said, level, Some(&layers.top), vec![message.to_owned()]);
+            }
+        }
     }
 
     /// Routes lead to services that there are.

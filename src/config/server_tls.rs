@@ -59,6 +59,23 @@ impl ServerTls {
         self.pairs().next().is_some()
     }
 
+    /// Whether it names any file to be shown, were it half of a pair.
+    pub(super) fn names_certificates(&self) -> bool {
+        self.cert.is_some() || self.key.is_some() || !self.certificates.is_empty()
+    }
+
+    /// The keys of it that say other than what is so anyway, and nothing where no certificate is shown.
+    pub(super) fn said_of_sessions(&self) -> Vec<&'static str> {
+        let all = [
+            ("server.tls.alpn", !self.alpn.is_empty()),
+            ("server.tls.min_version", self.min_version != TlsVersion::V1_2),
+            ("server.tls.client_auth", self.client_auth != ClientAuth::Off),
+            ("server.tls.session_tickets", !self.session_tickets),
+        ];
+        let said = all.into_iter().filter(|(_, is_said)| *is_said);
+        said.map(|(key, _)| key).collect()
+    }
+
     /// All certificates and their keys, the default first.
     pub fn pairs(&self) -> impl Iterator<Item = CertificateFiles> + '_ {
         let own = self.cert.clone().zip(self.key.clone());

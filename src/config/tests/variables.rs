@@ -55,7 +55,7 @@ server:
   listen_addr: [@${HOST}:${PORT}@, @${NONE:-[::1]}:${PORT}@]
   allow: @${HOST}@
   bandwidth: { total: @${COUNT}MiB@ }
-  tls: { min_version: @${VERSION}@ }
+  tls: { cert: a.pem, key: a.key, min_version: @${VERSION}@ }
 metrics: { enabled: @${FLAG}@, admin_token: @${TOKEN}@ }
 state: { path: @${EMPTY}@ }
 remotes:
