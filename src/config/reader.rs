@@ -45,6 +45,9 @@ const ROUTES: &str = "server.routes";
 /// The key of the service for clients that speak no TLS.
 const PLAIN: &str = "server.plain";
 
+/// What clients are shown.
+const CERTIFICATES: [&str; 3] = ["server.tls.cert", "server.tls.key", "server.tls.certificates"];
+
 /// The key of the metrics port.
 const METRICS: &str = "metrics.listen_addr";
 
@@ -554,9 +557,15 @@ impl<'n> Reader<'n> {
         let does_anybody = levels.iter().any(speaks_tls);
         for level in levels {
             let is_top = level.prefix().is_empty();
-            let is_for_somebody = if is_top { does_anybody } else { speaks_tls(&level) };
+            // What was refused may have been the certificate.
+            let is_in_vain = if is_top {
+                !does_anybody && self.errors.is_empty()
+            } else {
+                let is_refused = |key: &&str| level.is_refused(key, Some(&layers.top));
+                !speaks_tls(&level) && !CERTIFICATES.iter().any(is_refused)
+            };
             let said = level.draft.server.tls.said_of_sessions();
-            if !is_for_somebody && level.first_given(&said).is_some() {
+            if is_in_vain && level.first_given(&said).is_some() {
                 let message = "no certificate is shown, so clients are served in clear; allowed with it: server.tls.cert and \
                                key, or certificates";
                 self.broken(&said, level, Some(&layers.top), vec![message.to_owned()]);

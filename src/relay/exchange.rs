@@ -582,7 +582,11 @@ impl<W: Wire> Relay<W> {
             Fate::Lost(error) => {
                 self.flight = None;
                 let error = error?;
-                self.to_client.finish();
+                // The backend has finished before it failed, and the client is told so; what was cut off is no finish.
+                if matches!(down.stop, Stop::Finished) {
+                    let _last = finish(&mut self.to_client, &mut self.client, true);
+                    self.to_client.finish();
+                }
                 Some(Verdict::End(self.failed(Side::Backend, &error)))
             }
         }

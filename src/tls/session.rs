@@ -38,7 +38,7 @@ const SMALLEST_READ: usize = 8 * 1024;
 /// Ciphertext in a row that yields no plaintext: nobody has so much to say about a session itself.
 const MOST_WORDLESS: usize = 256 * 1024;
 
-/// More than the largest record, and half a page more than whole pages.
+/// More than a record of 16 KiB, the most that anybody sends, and half a page more than whole pages.
 const GAP: usize = 18 * 1024;
 
 /// What a session keeps for reading while it is idle.

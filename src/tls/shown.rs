@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+/// 9999-12-31T23:59:59Z.
+const LAST_SECOND: i64 = 253_402_300_799;
+
 /// A certificate, as people see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
@@ -30,10 +33,11 @@ pub enum Chain {
 }
 
 impl Shown {
-    /// When it ends.
+    /// When it ends, between 1970 and the end of 9999, beyond which a date cannot be written.
     #[must_use]
     pub fn end(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(self.not_after).unwrap_or_default())
+        let seconds = u64::try_from(self.not_after.clamp(0, LAST_SECOND)).unwrap_or_default();
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
     /// What its owner should know of it at this time, in seconds since 1970.

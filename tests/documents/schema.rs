@@ -28,7 +28,6 @@ const BEYOND_IT: &[&str] = &[
     "services_addresses.yaml",
     "services_conflicts.yaml",
     "tls_for_nobody.yaml",
-    "tls_without_certificate.yaml",
 ];
 
 /// One type, or a list of that many.

@@ -70,5 +70,11 @@ mod tests {
         };
         assert_eq!(told(86_000), expected(400));
         assert_eq!(told(86_401), expected(-1));
+        let endless = Shown {
+            not_after: i64::MAX,
+            ..one.clone()
+        };
+        let told = serde_json::to_value(Certificate::of(&endless, SystemTime::UNIX_EPOCH)).expect("JSON");
+        assert_eq!(told["expires"], "9999-12-31T23:59:59Z");
     }
 }
