@@ -215,3 +215,119 @@ fn last_bytes_do_not_wait_for_a_finish_that_another_turn_passes_on() {
         .read_exact(&mut [0; 80])
         .expect("all that was written");
 }
+
+/// A wire on which ends are said, and which does what it was told to.
+#[derive(Debug, Default)]
+struct Saying {
+    words: Option<&'static [u8]>,
+    /// How its stream ends, once it does.
+    end: Option<std::io::ErrorKind>,
+    has_ended: bool,
+    finishes: usize,
+}
+
+impl Read for Saying {
+    fn read(&mut self, room: &mut [u8]) -> std::io::Result<usize> {
+        match (self.words.take(), self.has_ended, self.end) {
+            (Some(words), ..) => (&mut &*words).read(room),
+            (None, true, None) => Ok(0),
+            (None, true, Some(end)) => Err(end.into()),
+            (None, false, _) => Err(std::io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl Write for Saying {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Wire for Saying {
+    fn short_io_blocks(&self) -> bool {
+        false
+    }
+
+    fn is_dead(&self) -> bool {
+        self.has_ended
+    }
+
+    fn finish(&mut self) -> std::io::Result<()> {
+        self.finishes += 1;
+        Ok(())
+    }
+
+    fn ends_by_closing(&self) -> bool {
+        false
+    }
+
+    fn take_error(&self) -> std::io::Result<Option<std::io::Error>> {
+        Ok(Some(std::io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn knows_acknowledged(&self) -> bool {
+        true
+    }
+
+    fn nothing_acknowledged(&self, _: u64) -> bool {
+        false
+    }
+
+    fn write_corked(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.write(bytes)
+    }
+
+    fn uncork(&mut self) {}
+
+    fn as_plain(&self) -> Option<&TcpStream> {
+        None
+    }
+}
+
+/// A flight is lost to an end with a reset behind it, and both are heard of in one turn.
+#[test]
+fn a_client_hears_of_a_finish_before_a_reset_and_of_no_other_end() {
+    let cut = Some(std::io::ErrorKind::UnexpectedEof);
+    for (end, reset, finishes) in [(None, Reset::Nobody, 1), (cut, Reset::Of(Side::Client), 0)] {
+        let client = Saying {
+            words: Some(b"question"),
+            ..Saying::default()
+        };
+        let addr = "127.0.0.1:1".parse().expect("an address");
+        let mut relay = Relay::new(client, addr, clock::now());
+        relay.begin_on_warm(Rescue::Safe);
+        let mut backend = Peer {
+            stream: Saying {
+                end,
+                ..Saying::default()
+            },
+            ready: Readiness::FRESH,
+        };
+        let (mut scratch, mut pipes) = (vec![0; 4096], PipeReserve::of(0));
+        let mut turn = |relay: &mut Relay<Saying>, backend: &mut Peer<Saying>| {
+            let mut tools = Tools {
+                scratch: &mut scratch,
+                pipes: &mut pipes,
+                bandwidth: None,
+                now: clock::now(),
+                clock: clock::now(),
+            };
+            relay.drive(backend, &mut tools).1
+        };
+        relay.client.ready.set_readable();
+        assert_eq!(turn(&mut relay, &mut backend), Verdict::Wait);
+        assert!(relay.flight.is_some(), "it is kept");
+        backend.stream.has_ended = true;
+        backend.ready.set_closure(Closure::Failed);
+        let ending = Ending {
+            reason: CloseReason::BackendReset,
+            reset,
+        };
+        assert_eq!(turn(&mut relay, &mut backend), Verdict::End(ending), "{end:?}");
+        assert_eq!(relay.client.stream.finishes, finishes, "{end:?}");
+    }
+}
