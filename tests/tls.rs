@@ -130,6 +130,21 @@ fn the_access_log_tells_version_name_and_protocol_or_why_there_was_none() {
     assert_eq!(told(&forwarder), "end=PR tls=- sni=- alpn=-\n");
 }
 
+/// Serves each connection so, on a thread of its own; where they are to come.
+fn serve(one: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let one = Arc::new(one);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let one = Arc::clone(&one);
+            std::thread::spawn(move || one(&mut stream));
+        }
+    });
+    addr
+}
+
 /// How the other side of a backend's connection has ended.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
@@ -145,35 +160,27 @@ struct Backend {
 
 impl Backend {
     fn start(bye: &'static [u8]) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let addr = listener.local_addr().unwrap();
         let (tell, ends) = channel();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let Ok(mut stream) = stream else { return };
-                let tell = tell.clone();
-                std::thread::spawn(move || {
-                    let (mut room, mut heard) = (vec![0; 64 * 1024], 0);
-                    let end = loop {
-                        match stream.read(&mut room) {
-                            Ok(0) => break End::Finished,
-                            Ok(count) => {
-                                heard += count;
-                                if stream.write_all(&room[..count]).is_err() {
-                                    break End::Reset;
-                                }
-                            }
-                            Err(_) => break End::Reset,
+        let addr = serve(move |stream| {
+            let (mut room, mut heard) = (vec![0; 64 * 1024], 0);
+            let end = loop {
+                match stream.read(&mut room) {
+                    Ok(0) => break End::Finished,
+                    Ok(count) => {
+                        heard += count;
+                        if stream.write_all(&room[..count]).is_err() {
+                            break End::Reset;
                         }
-                    };
-                    if end == End::Finished {
-                        let _gone = stream.write_all(bye);
                     }
-                    // Warm connections end, too, unheard.
-                    if heard > 0 {
-                        let _over = tell.send((heard, end));
-                    }
-                });
+                    Err(_) => break End::Reset,
+                }
+            };
+            if end == End::Finished {
+                let _gone = stream.write_all(bye);
+            }
+            // Warm connections end, too, unheard.
+            if heard > 0 {
+                let _over = tell.send((heard, end));
             }
         });
         Self { addr, ends }
@@ -236,18 +243,11 @@ fn a_stream_that_is_cut_off_is_a_reset_to_the_backend_and_a_reset_stays_one() {
 
 #[test]
 fn what_is_cut_in_the_middle_is_never_an_end_that_was_said() {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let addr = listener.local_addr().unwrap();
     // Each says a part of its answer, and waits for the rest of the question.
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { return };
-            std::thread::spawn(move || {
-                let mut room = [0; 16];
-                if stream.read(&mut room).is_ok() && stream.write_all(b"part").is_ok() {
-                    while matches!(stream.read(&mut room), Ok(1..)) {}
-                }
-            });
+    let addr = serve(|stream| {
+        let mut room = [0; 16];
+        if stream.read(&mut room).is_ok() && stream.write_all(b"part").is_ok() {
+            while matches!(stream.read(&mut room), Ok(1..)) {}
         }
     });
     let server = json!({ "tls": shown("server.pem", "server.key"), "idle_timeout": "1s" });
@@ -276,24 +276,17 @@ fn what_is_cut_in_the_middle_is_never_an_end_that_was_said() {
 
 #[test]
 fn what_a_backend_ends_is_said_and_what_it_cuts_off_is_not() {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let addr = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { return };
-            std::thread::spawn(move || {
-                let mut byte = [0];
-                if stream.read_exact(&mut byte).is_err() || stream.write_all(b"answer").is_err() {
-                    return;
-                }
-                // What is unread makes the close a reset.
-                let is_cut_off = byte == *b"r";
-                if is_cut_off {
-                    SockRef::from(&stream)
-                        .set_linger(Some(std::time::Duration::ZERO))
-                        .unwrap();
-                }
-            });
+    let addr = serve(|stream| {
+        let mut byte = [0];
+        if stream.read_exact(&mut byte).is_err() || stream.write_all(b"answer").is_err() {
+            return;
+        }
+        // What is unread makes the close a reset.
+        let is_cut_off = byte == *b"r";
+        if is_cut_off {
+            SockRef::from(&*stream)
+                .set_linger(Some(std::time::Duration::ZERO))
+                .unwrap();
         }
     });
     let forwarder = start(&json!({}), addr);
@@ -599,16 +592,9 @@ fn told_of_certificate(stream: &mut TcpStream) -> u8 {
 
 #[test]
 fn backends_are_told_whether_a_certificate_was_shown_on_this_connection() {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let addr = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { return };
-            std::thread::spawn(move || {
-                let told = told_of_certificate(&mut stream);
-                let _gone = stream.write_all(&[told]);
-            });
-        }
+    let addr = serve(|stream| {
+        let told = told_of_certificate(stream);
+        let _gone = stream.write_all(&[told]);
     });
     let mut tls = shown("server.pem", "server.key");
     support::merge(

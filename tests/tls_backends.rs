@@ -293,6 +293,31 @@ fn a_stream_that_is_cut_off_is_a_reset_to_the_client_and_one_that_ends_is_not() 
 }
 
 #[test]
+fn a_backend_is_told_of_no_end_when_the_relay_is_cut_in_the_middle() {
+    let (tell, ends) = std::sync::mpsc::channel();
+    // Its own stream is cut off, and it reads on.
+    let backend = Backend::start(shows("server", &BOTH), move |_, stream| {
+        let mut room = [0; 5];
+        if stream.read_exact(&mut room).is_ok() {
+            stream.sock.shutdown(Shutdown::Write).unwrap();
+            let _over = tell.send(stream.read(&mut room).map_err(|error| error.kind()));
+        }
+    });
+    let forwarder = start(&json!({}), &backend.list());
+    warm(&forwarder, 2.0);
+    let mut client = forwarder.connect();
+    client.write_all(b"hello").unwrap();
+    let end = client.read(&mut [0]).expect_err("a cut is a reset");
+    assert_eq!(end.kind(), ErrorKind::ConnectionReset);
+    let heard = ends.recv_timeout(support::PATIENCE).unwrap();
+    assert_eq!(
+        heard,
+        Err(ErrorKind::UnexpectedEof),
+        "the client has not finished"
+    );
+}
+
+#[test]
 fn backends_that_are_not_who_they_should_be_serve_nobody() {
     for (name, tls, words) in [
         (
@@ -378,6 +403,8 @@ fn each_service_says_once_what_is_wrong_with_its_backends() {
     for name in ["one", "two"] {
         forwarder.logs(&format!("not valid for name \"{name}.example\""));
     }
+    let log = forwarder.log();
+    assert_eq!(log.matches("no TLS with a backend").count(), 2, "{log}");
 }
 
 #[test]

@@ -21,12 +21,37 @@ fn connection() -> (Peer, std::net::TcpStream) {
     (peer, theirs)
 }
 
+/// What a reactor lends.
+struct Bench {
+    scratch: Vec<u8>,
+    pipes: PipeReserve,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self {
+            scratch: vec![0; 4096],
+            pipes: PipeReserve::of(0),
+        }
+    }
+
+    fn turn<W: Wire>(&mut self, relay: &mut Relay<W>, backend: &mut Peer<W>) -> Verdict {
+        let mut tools = Tools {
+            scratch: &mut self.scratch,
+            pipes: &mut self.pipes,
+            bandwidth: None,
+            now: clock::now(),
+            clock: clock::now(),
+        };
+        relay.drive(backend, &mut tools).1
+    }
+}
+
 struct Stage {
     relay: Relay,
     client: std::net::TcpStream,
     warm: Peer,
-    scratch: Vec<u8>,
-    pipes: PipeReserve,
+    bench: Bench,
 }
 
 impl Stage {
@@ -41,21 +66,13 @@ impl Stage {
             relay,
             client,
             warm,
-            scratch: vec![0; 4096],
-            pipes: PipeReserve::of(0),
+            bench: Bench::new(),
         };
         (stage, backend)
     }
 
     fn turn(&mut self) -> Verdict {
-        let mut tools = Tools {
-            scratch: &mut self.scratch,
-            pipes: &mut self.pipes,
-            bandwidth: None,
-            now: clock::now(),
-            clock: clock::now(),
-        };
-        self.relay.drive(&mut self.warm, &mut tools).1
+        self.bench.turn(&mut self.relay, &mut self.warm)
     }
 
     fn client_says(&mut self, bytes: &[u8]) -> Verdict {
@@ -205,7 +222,7 @@ fn last_bytes_do_not_wait_for_a_finish_that_another_turn_passes_on() {
     stage.warm.ready.set_closure(Closure::Finished);
     let half = &mut stage.relay.to_client;
     let (source, sink) = (&mut stage.warm, &mut stage.relay.client);
-    let pumped = pump_corked(half, source, sink, &mut stage.scratch[..40], 50);
+    let pumped = pump_corked(half, source, sink, &mut stage.bench.scratch[..40], 50);
     assert!(matches!(pumped.stop, Stop::Budget), "{pumped:?}");
     // Less than the kernel would keep it for.
     let patience = Some(Duration::from_millis(150));
@@ -307,19 +324,9 @@ fn a_client_hears_of_a_finish_before_a_reset_and_of_no_other_end() {
             },
             ready: Readiness::FRESH,
         };
-        let (mut scratch, mut pipes) = (vec![0; 4096], PipeReserve::of(0));
-        let mut turn = |relay: &mut Relay<Saying>, backend: &mut Peer<Saying>| {
-            let mut tools = Tools {
-                scratch: &mut scratch,
-                pipes: &mut pipes,
-                bandwidth: None,
-                now: clock::now(),
-                clock: clock::now(),
-            };
-            relay.drive(backend, &mut tools).1
-        };
+        let mut bench = Bench::new();
         relay.client.ready.set_readable();
-        assert_eq!(turn(&mut relay, &mut backend), Verdict::Wait);
+        assert_eq!(bench.turn(&mut relay, &mut backend), Verdict::Wait);
         assert!(relay.flight.is_some(), "it is kept");
         backend.stream.has_ended = true;
         backend.ready.set_closure(Closure::Failed);
@@ -327,7 +334,11 @@ fn a_client_hears_of_a_finish_before_a_reset_and_of_no_other_end() {
             reason: CloseReason::BackendReset,
             reset,
         };
-        assert_eq!(turn(&mut relay, &mut backend), Verdict::End(ending), "{end:?}");
+        assert_eq!(
+            bench.turn(&mut relay, &mut backend),
+            Verdict::End(ending),
+            "{end:?}"
+        );
         assert_eq!(relay.client.stream.finishes, finishes, "{end:?}");
     }
 }
